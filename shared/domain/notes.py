@@ -216,8 +216,14 @@ class ReviewNotes:
     """The people whom the next tick asks to review again."""
     polls_failed = _count()
     """Polls in a row that could not look: they back off."""
+    polls_failed_since = _time()
+    """When the first of them failed."""
     episode = _text()
     """The key of the forge episode that the MR belongs to (town key `forge_episodes`)."""
+    checks_episode = _text()
+    """The same for an episode in which only the checks cannot be read."""
+    retarget_asked = _flag()
+    """An agent was asked once to change the base of the pull request."""
     abandoned = _flag()
     """The MR ended while its pull request was open."""
     adopted = _flag()

@@ -28,7 +28,13 @@ from shared.events.convoy_changes import ConvoyChanged
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
 from shared.events.mail import MayorSaid
-from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.events.pull_requests import (
+    PrAdopted,
+    PrAutoMerge,
+    PrConflictDetected,
+    PrFeedbackDetected,
+    PrStatusChanged,
+)
 from shared.events.reopening import BeadReopened
 from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
@@ -59,6 +65,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PrFeedbackDetected,
     PrConflictDetected,
     PrAutoMerge,
+    PrAdopted,
     *TOWN_EVENTS,
     *RESULT_EVENTS,
 )

@@ -8,9 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.domain.obstacles import obstacle_or_none
 from shared.domain.states import AgentStatus, BeadType, Role
 from shared.questions.holding import Holding
-from shared.questions.reasons import AT_WORK, ENDED_BY, FAILED_ENDED_BY, OF_THE_TOWN, POLLED_BY, senders_of
+from shared.questions.reasons import (
+    AT_WORK,
+    ENDED_BY,
+    FAILED_ENDED_BY,
+    OBSTACLE_ENDED_BY,
+    OF_THE_TOWN,
+    POLLED_BY,
+    senders_of,
+)
 from shared.questions.rows import Row
 from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
 from shared.town.reading import TownReader
@@ -107,6 +116,9 @@ class Needs:
             )
         if guard.guard == "addressee_rests":
             return self._that_make_work(row.assignee)
+        obstacle = obstacle_or_none(guard.guard)
+        if obstacle is not None:
+            return OBSTACLE_ENDED_BY[obstacle]
         return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
 
     def _of_agent(self, row: Row) -> tuple[str, ...]:

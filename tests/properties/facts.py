@@ -242,6 +242,10 @@ def _pr_auto_merge(town: View, pick: int, variant: int) -> Fact:
     return Fact({"pr_url": town.pr_url("rig-1")}, bead=town.a_review(pick))
 
 
+def _pr_adopted(town: View, pick: int, variant: int) -> Fact:
+    return Fact({}, bead=town.a_review(pick))
+
+
 def _rig_registered(town: View, pick: int, variant: int) -> Fact:
     rig = RIGS[pick % 2]
     overrides: tuple[dict[str, Any] | None, ...] = (
@@ -318,6 +322,7 @@ FACTS: Final[dict[str, Maker]] = {
     "pr_feedback_detected": _pr_feedback_detected,
     "pr_conflict_detected": _pr_conflict_detected,
     "pr_auto_merge": _pr_auto_merge,
+    "pr_adopted": _pr_adopted,
     "rig_registered": _rig_registered,
     "town_configured": _town_configured,
     "town_started": _town_started,

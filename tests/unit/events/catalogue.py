@@ -35,6 +35,7 @@ CATALOGUE: Final = {
     "pr_feedback_detected": OPERATORS,
     "pr_conflict_detected": OPERATORS,
     "pr_auto_merge": OPERATORS,
+    "pr_adopted": OPERATORS,
     "rig_registered": OPERATORS,
     "town_configured": OPERATORS,
     "town_started": OPERATORS,

@@ -144,7 +144,18 @@ CASES: tuple[Case, ...] = (
         T + timedelta(minutes=9),
         lambda t: polled(t, last_poll_at=to_text(ago(seconds=5)), poll_not_before=to_text(T + timedelta(minutes=9))),
     ),
-    ("R4", "review_orphaned", "m", ago(seconds=5) + limits.REVIEW_ORPHANED_AFTER + MS, polled),
+    (
+        "R1",
+        "forge_backoff",
+        "m",
+        T + timedelta(minutes=9),
+        lambda t: polled(
+            t,
+            last_poll_at=to_text(ago(seconds=5)),
+            poll_not_before=to_text(T + timedelta(minutes=9)),
+            poll_error_kind="transient",
+        ),
+    ),
     (
         "R2",
         "review_stuck",
