@@ -99,7 +99,7 @@ class TownBuilder:
             "git_url": f"https://github.com/acme/{name}.git",
             "created_at": ago(days=1),
             "config": dict(config or {}),
-            "forge_repository_id": f"id of acme/{name}",
+            "forge_repository_id": f"acme/{name}",
             **columns,
         }
         return self.insert("rigs", id=rig_id, name=name, **row)

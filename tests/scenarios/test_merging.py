@@ -24,7 +24,7 @@ from tests.scenarios.table import scenario
 from tests.towns import TownBuilder, a_town, event
 from tests.worlds import World, a_world
 
-OURS = RepositoryAt("id of acme/main-rig", "acme/main-rig")
+OURS = RepositoryAt("acme/main-rig", "acme/main-rig")
 REFINERY = {"auto_merge_delay_minutes": 0, "code_review": False}
 
 

@@ -24,7 +24,7 @@ from tests.worlds import World, a_world
 
 COUNT = 20
 CHECKS_TAKE = timedelta(minutes=4)
-REPOSITORY = RepositoryAt("id of acme/main-rig", "acme/main-rig")
+REPOSITORY = RepositoryAt("acme/main-rig", "acme/main-rig")
 PR = "https://github.com/acme/main-rig/pull/"
 
 

@@ -13,7 +13,7 @@ from tests.unit.actions.builders import TICK_NO, Stage, on
 
 PR = "https://github.com/acme/main-rig/pull/7"
 EARLIER = text(ago(hours=1))
-REPOSITORY = "id of acme/main-rig"
+REPOSITORY = "acme/main-rig"
 WHERE = {"town_id": "t1", "bead_id": "m", "pr_url": PR, "rig_id": "rig-1", "rig_host": "github.com"}
 
 

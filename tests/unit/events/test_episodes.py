@@ -132,7 +132,7 @@ def test_a_success_with_another_token_or_of_another_repository_ends_nothing() ->
 def test_a_pull_request_that_is_gone_beside_one_that_answers_is_told_about_all_the_same() -> None:
     stage = a_town_with("m", "m2")
     gone = {"kind": "http", "http_status": 404}
-    told = []
+    told: list[Any] = []
     fails(stage, "m", **gone)
     for _ in range(8):
         looks(stage, "m2")

@@ -59,8 +59,12 @@ def kinds(stage: SmallTown) -> list[str]:
     return [event for event, _, _ in stage.appended()]
 
 
+def noted(stage: SmallTown, bead_id: str = "m") -> dict[str, Any]:
+    return dict(stage.the_bead(bead_id).metadata)
+
+
 def obstacle(stage: SmallTown) -> str | None:
-    found: str | None = stage.the_bead("m").metadata.get("obstacle")
+    found: str | None = noted(stage).get("obstacle")
     return found
 
 
@@ -97,9 +101,9 @@ def test_another_pull_request_fails_the_mr_and_gives_its_source_back(
     result = poll(stage, {**OURS, **changed}, state=state, **over)
     bead, source = stage.the_bead("m"), stage.the_bead("m-source")
     assert (bead.status, source.status, source.assignee) == (BeadStatus.FAILED, BeadStatus.OPEN, None)
-    assert bead.metadata["failureKind"] == "pr_mismatch"
-    assert says in bead.metadata["failureMessage"]
-    assert says in source.metadata["note_for_next"]["text"]
+    assert noted(stage)["failureKind"] == "pr_mismatch"
+    assert says in noted(stage)["failureMessage"]
+    assert says in noted(stage, "m-source")["note_for_next"]["text"]
     assert kinds(stage) == []
     assert len(escalated(stage)) == 1
     assert [action.type for action in result.returns] == ["notify_mayor"]
@@ -108,7 +112,7 @@ def test_another_pull_request_fails_the_mr_and_gives_its_source_back(
 def test_an_open_pull_request_of_a_deleted_fork_is_another_one() -> None:
     stage = polling()
     poll(stage, {**OURS, "head_repository": None})
-    assert "head repository: expected 101, found none" in stage.the_bead("m").metadata["failureMessage"]
+    assert "head repository: expected 101, found none" in noted(stage)["failureMessage"]
 
 
 def test_a_person_is_told_once_per_source_however_often_it_happens() -> None:
@@ -160,14 +164,16 @@ def test_a_wrong_base_is_fed_back_once_and_then_waits_for_a_person() -> None:
     stage.town.sql.execute("UPDATE beads SET status = 'closed' WHERE bead_id = 'fix'")
     poll(stage, wrong)
     assert (kinds(stage), obstacle(stage)) == ([], "pr_mismatch")
-    assert "release" in stage.the_bead("m").metadata["obstacle_detail"]
+    assert "release" in noted(stage)["obstacle_detail"]
     poll(stage)
     assert (kinds(stage), obstacle(stage)) == (["pr_auto_merge"], None)
 
 
 def test_the_bead_says_which_base_is_wanted() -> None:
     stage = polling()
-    given = dict.fromkeys(("has_unresolved_comments", "has_failing_checks", "has_unchecked_runs"), False)
+    given: dict[str, Any] = dict.fromkeys(
+        ("has_unresolved_comments", "has_failing_checks", "has_unchecked_runs"), False
+    )
     stage.apply("pr_feedback_detected", bead_id="m", pr_url=PR, retarget_to="main", **given)
     (bead,) = [each for each in stage.beads_of("issue") if "gt:pr-feedback" in each.labels]
     assert bead.body == f"Retarget {PR} to main: change its base branch, and nothing else."
@@ -177,7 +183,7 @@ def test_a_merge_into_another_base_is_proven_before_it_counts() -> None:
     stage = polling()
     wrong = {**OURS, "base_branch": "release"}
     poll(stage, wrong, state="merged", sha="c0ffee", mergeable_state=None)
-    claim = stage.the_bead("m").metadata["merge_claim"]
+    claim = noted(stage)["merge_claim"]
     assert (claim["commit"], claim["into"], obstacle(stage)) == ("c0ffee", "release", "merge_unproven")
     assert (kinds(stage), stage.the_bead("m").status) == ([], BeadStatus.IN_PROGRESS)
     for _ in range(4):
@@ -193,7 +199,7 @@ def test_a_merge_into_another_base_is_proven_before_it_counts() -> None:
         if not stage.the_bead("m").live:
             break
     source = stage.the_bead("m-source")
-    assert (stage.the_bead("m").status, stage.the_bead("m").metadata["failureKind"]) == (
+    assert (stage.the_bead("m").status, noted(stage)["failureKind"]) == (
         BeadStatus.FAILED,
         "pr_mismatch",
     )
@@ -273,7 +279,7 @@ def test_a_pull_request_into_upstream_is_worked_on_and_never_merged() -> None:
 def test_an_adopted_pull_request_is_pinned_at_its_first_poll_whatever_its_branches_are() -> None:
     stage = adopted()
     poll(stage, {**OURS, "head_branch": "feature", "base_branch": "release"})
-    assert stage.the_bead("m").metadata["pinned"] == {
+    assert noted(stage)["pinned"] == {
         "head_repository": "101",
         "head_branch": "feature",
         "base_repository": "101",
@@ -349,7 +355,7 @@ def test_each_review_that_requests_changes_gets_one_bead_over_all_heads() -> Non
         stage.town.sql.execute("UPDATE beads SET status = 'closed' WHERE labels LIKE '%gt:pr-feedback%'")
     assert named == [["r1"], ["r2"]]
     assert obstacle(stage) == "changes_requested"
-    assert "ann, bob" in stage.the_bead("m").metadata["obstacle_detail"]
+    assert "ann, bob" in noted(stage)["obstacle_detail"]
 
 
 def test_checks_that_may_not_be_read_are_neither_green_nor_failing_and_a_person_is_told_once() -> None:

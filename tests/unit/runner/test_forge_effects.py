@@ -16,7 +16,7 @@ from tests.orders import a_payload
 from tests.towns import T
 
 PR = "https://github.com/acme/main-rig/pull/1"
-OURS = RepositoryAt("id of acme/main-rig", "acme/main-rig")
+OURS = RepositoryAt("acme/main-rig", "acme/main-rig")
 AGREED = {
     "head_repository": OURS.id,
     "head_branch": "gt/toast/1",
@@ -77,9 +77,9 @@ def test_the_pull_request_that_was_agreed_is_merged_whatever_its_repository_is_c
 @pytest.mark.parametrize(
     ("changed", "says"),
     [
-        ({"head_repository": RepositoryAt("a fork")}, "head repository: expected id of acme/main-rig, found a fork"),
-        ({"head_repository": None}, "head repository: expected id of acme/main-rig, found none"),
-        ({"base_repository": RepositoryAt("other")}, "base repository: expected id of acme/main-rig, found other"),
+        ({"head_repository": RepositoryAt("a fork")}, "head repository: expected acme/main-rig, found a fork"),
+        ({"head_repository": None}, "head repository: expected acme/main-rig, found none"),
+        ({"base_repository": RepositoryAt("other")}, "base repository: expected acme/main-rig, found other"),
         ({"head_branch": "GT/toast/1"}, "head branch: expected gt/toast/1, found GT/toast/1"),
         ({"base_branch": "release"}, "base branch: expected main, found release"),
     ],

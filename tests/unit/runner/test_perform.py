@@ -121,9 +121,9 @@ def _nowhere(results: tuple[dict[str, Any], ...]) -> Steps[None]:
 RIG = {"id": "rig-1"}
 PR = "https://github.com/acme/main-rig/pull/1"
 AGREED = {
-    "head_repository": "id of acme/main-rig",
+    "head_repository": "acme/main-rig",
     "head_branch": "gt/toast/1",
-    "base_repository": "id of acme/main-rig",
+    "base_repository": "acme/main-rig",
     "base_branch": "main",
 }
 EFFECTS = {
