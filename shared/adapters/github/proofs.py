@@ -154,15 +154,15 @@ def _by_merge_commit(
 def _same_files(call: GitHubCall, files: Sequence[_File], start: str, commits: tuple[str, str]) -> Proof | ForgeError:
     """Whether the merge commit or the tip has the files as the work left them.
 
-    A file that is still as it was before the work is a definite no. One that is neither may hold other work as well, which only a
-    merge could tell apart.
+    If both have a file as it was before the work, that is a definite no. A file that is neither may hold other work as well, which
+    only a merge could tell apart.
     """
     wanted = {file.filename: None if file.status == "removed" else file.sha for file in files}
     wanted |= {file.previous_filename: None for file in files if file.status == "renamed" and file.previous_filename}
     before = _objects(call, [f"{start}:{path}" for path in wanted])
     if isinstance(before, ForgeError):
         return before
-    untouched = False
+    lacks: list[bool] = []
     for commit in commits:
         found = _objects(call, [f"{commit}:{path}" for path in wanted])
         if isinstance(found, ForgeError):
@@ -170,8 +170,8 @@ def _same_files(call: GitHubCall, files: Sequence[_File], start: str, commits: t
         if found == list(wanted.values()):
             return Proof(True, sha=commits[0])
         compared = zip(found, before, wanted.values(), strict=True)
-        untouched = any(now == old != new for now, old, new in compared)
-    if untouched:
+        lacks.append(any(now == old != new for now, old, new in compared))
+    if all(lacks):
         return Proof(False, says=f"{commits[0]} does not have what the work changed")
     return Proof(None, says="the files of the work were changed by others too, so the forge cannot tell")
 
