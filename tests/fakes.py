@@ -115,6 +115,8 @@ class FakeRuntime:
     calls: list[CallSeen] = field(default_factory=list)
     container: str = "running"
     tokens: int = 0
+    knows_who_runs: bool = False
+    """Whether a message to an agent that does not run is refused, as every real runtime does."""
     _faults: Faults = field(default_factory=Faults)
     _answered: dict[str, Started] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -129,6 +131,10 @@ class FakeRuntime:
         """The next calls of this verb are carried out, but their answers are lost."""
         answer = StartUnknown("time-out") if verb == "start" else NotDone("time-out", passing=True)
         self._faults.plan(verb, answer, times=times, done=True)
+
+    def recovers(self, verb: RuntimeVerb) -> None:
+        """The next calls of this verb do what they should."""
+        self._faults.planned.pop(verb, None)
 
     def exits(
         self, agent_id: str, *, status: ProcessState = "exited", reason: str | None = None, town_id: str = "t1"
@@ -193,6 +199,8 @@ class FakeRuntime:
         if known is not None:
             return known
         self.orders.append(order)
+        if order.message_id is not None:
+            self.messages.setdefault(order.message_id, (order.agent_id, order.message or ""))
         process_id = f"process-{effect_id[:12]}"
         self.processes[order.town_id, order.agent_id] = FakeProcess(process_id, order.generation)
         self._answered[effect_id] = Started(process_id)
@@ -210,7 +218,9 @@ class FakeRuntime:
             return ProcessStatus("not_found")
         return ProcessStatus(process.status, process.exit_reason, process.generation)
 
-    def _message(self, agent_id: str, message_id: str, text: str) -> Done:
+    def _message(self, agent_id: str, message_id: str, text: str) -> Done | NotDone:
+        if self.knows_who_runs and message_id not in self.messages and agent_id not in self.running():
+            return NotDone("the agent is not running", passing=True)
         self.messages.setdefault(message_id, (agent_id, text))
         return Done()
 

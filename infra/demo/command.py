@@ -33,7 +33,7 @@ from shared.ports.town_store import TownImage
 from shared.questions import dry_run as dry_runs
 from shared.questions import overview
 from shared.questions.dry_run import DryRun
-from shared.town import database
+from shared.town import migrations
 
 FASTEST: Final = 100.0
 """At a higher speed, an agent process takes longer to start than the town waits for its first heartbeat."""
@@ -212,7 +212,7 @@ def _reports(view: DemoView) -> list[TickReport]:
 
 def _statuses(image: TownImage) -> dict[str, str]:
     """The status of the convoy, of its tasks and of the bead that stands alone."""
-    with database.opened(image.image) as sql:
+    with migrations.readable(image.image) as sql:
         return overview.statuses(sql, _everything())
 
 

@@ -17,7 +17,7 @@ from shared.ports.town_store import TownImage
 from shared.questions import overview
 from shared.questions.overview import BoardLine
 from shared.runner.run_report import FailedRun, RunReport
-from shared.town import database
+from shared.town import migrations
 
 _TICKS_SHOWN: Final = 10
 _STYLES: Final = {
@@ -129,7 +129,7 @@ class Board:
 
     def town(self, image: TownImage, *, processes: int) -> None:
         """Update what the board shows."""
-        with database.opened(image.image) as sql:
+        with migrations.readable(image.image) as sql:
             self._beads = overview.board(sql)
         facts = image.facts
         self._head = f"tick {facts.tick_no} at {to_text(facts.time)}, {processes} agent processes"

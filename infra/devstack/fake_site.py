@@ -153,6 +153,10 @@ class Site:
     lock: threading.RLock = field(default_factory=threading.RLock)
     _ids: int = 100
 
+    def __post_init__(self) -> None:
+        for project in sorted(self.projects):
+            self.home(project)
+
     # repositories
 
     def home(self, name: str) -> Home:

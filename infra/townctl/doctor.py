@@ -38,7 +38,7 @@ from shared.questions.filters import EventFilter
 from shared.questions.next_due import next_due
 from shared.questions.snapshot import next_input
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, migrations
 from shared.town.town_keys import TownKeys, all_stored
 
 _RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
@@ -118,11 +118,8 @@ def _of_town(
         return [Finding(town_id, "image", type(error).__name__, error.message, error.hint)], 0
     try:
         database.check_identity(sql, town_id)
-        structural = checkup.defects(sql)
-        found = [Finding(town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
-        if not any(problem.check == "integrity" for problem in structural):
-            found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(town_id, sql)]
-        rows = sum(checkup.row_counts(sql).values())
+        with migrations.newest_schema(sql):
+            found, rows = _of_image(sql, image)
         interval = summary.before_tick(sql).interval
         due = next_due(image, next_input(sql, image.facts.tick_no, image.image_digest, at=now))
     except TownError as error:
@@ -135,6 +132,15 @@ def _of_town(
     found += _of_inbox(store, town_id)
     found += _of_markers(store, image, markers, now=now, interval=interval, due=due)
     return found, rows
+
+
+def _of_image(sql: database.Database, image: TownImage) -> tuple[list[Finding], int]:
+    """The findings of an open image, and the number of its rows."""
+    structural = checkup.defects(sql)
+    found = [Finding(image.town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
+    if not any(problem.check == "integrity" for problem in structural):
+        found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(image.town_id, sql)]
+    return found, sum(checkup.row_counts(sql).values())
 
 
 def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:

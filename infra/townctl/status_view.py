@@ -36,6 +36,10 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
         yield table("abandoned by", "at", "pull request", "why", rows=_abandoned_rows(town))
     if town.convoys:
         yield table("convoy", "state", "done", "title", rows=_convoy_rows(town))
+    if town.unread_mail:
+        yield table("unread mail", "to", "since", "title", "delivery requested", rows=_mail_rows(town))
+    if town.mayor_said:
+        yield table("the mayor said at", "in reply to", "text", rows=_said_rows(town))
     for broken in town.violations:
         yield Text(plain(f"violation {broken.invariant} since {time_text(broken.opened_at)}: {broken.message}"))
     for row in town.unreadable:
@@ -69,6 +73,17 @@ def waits_for(waiting: Waiting) -> str:
 def _failed_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     for bead in town.failed:
         yield short(bead.bead_id), bead.type, time_text(bead.failed_at), bead.title, bead.message or bead.reason
+
+
+def _mail_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for mail in town.unread_mail:
+        told = f"{quantity(mail.told, 'time')}, last {time_text(mail.told_at)}" if mail.told else "not yet"
+        yield short(mail.bead_id), short(mail.to), time_text(mail.since), mail.title, told
+
+
+def _said_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
+    for said in town.mayor_said:
+        yield time_text(said.at), short(said.in_reply_to or ""), said.text
 
 
 def _abandoned_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:

@@ -168,9 +168,9 @@ class StoredTowns:
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for in the newest commit."""
         from shared.questions.lives import meant
-        from shared.town import database
+        from shared.town import migrations
 
-        with database.opened(drive(self._context.store().load(town_id)).image) as sql:
+        with migrations.readable(drive(self._context.store().load(town_id)).image) as sql:
             return meant(sql, word, is_agent=kind == "agent", limit=limit)
 
     def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:

@@ -22,7 +22,7 @@ from shared.actions.convoys import (
     UpdateConvoyProgress,
 )
 from shared.actions.dispatch import DispatchAgent, StartTriageBatch, StopAgent
-from shared.actions.escalations import CloseEscalation, RaiseEscalation
+from shared.actions.escalations import CloseEscalation, EscalateReviewCap, RaiseEscalation
 from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.proofs import VerifyMerge
@@ -54,6 +54,7 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     BumpEscalation,
     RaiseEscalation,
     CloseEscalation,
+    EscalateReviewCap,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -89,6 +90,7 @@ __all__ = [
     "Dequeue",
     "DispatchAgent",
     "EmitEvent",
+    "EscalateReviewCap",
     "EscalateTriage",
     "ExpireNudge",
     "FailConvoy",

@@ -67,3 +67,34 @@ class CloseEscalation(Action):
         for request_id in lookup.requests_about(town, bead.id):
             beads.move(town, request_id, BeadStatus.CLOSED, reason=self.reason)
         return outcome_of(moved)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EscalateReviewCap(Action):
+    """Ask people to review a pull request that no refinery could review."""
+
+    type: ClassVar[str] = "escalate_review_cap"
+
+    bead_id: str
+    attempts: int
+
+    def apply(self, town: Town) -> ActionOutcome:
+        """Raise it, unless one about the same review is live."""
+        bead = lookup.bead(town, self.bead_id)
+        if bead is None:
+            return MISSING
+        cause = f"review_cap:{bead.id}"
+        if not bead.live:
+            return TERMINAL
+        if lookup.live_escalation_with_cause(town, cause) is not None:
+            return ALREADY
+        escalations.escalate(
+            town,
+            f"No refinery could review: {bead.title}",
+            severity="high",
+            category="review_cap",
+            body=f"{self.attempts} dispatches ended without a review. Its pull request is polled: review and merge it there.",
+            rig_id=bead.rig_id,
+            about=(EscalationNotes.cause.to(cause), EscalationNotes.mr_bead_id.to(bead.id)),
+        )
+        return Applied()

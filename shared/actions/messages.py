@@ -7,13 +7,14 @@ from typing import Any, ClassVar, Final, Literal
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.start_context import mayor_context
 from shared.domain import limits
+from shared.domain.mail import in_subject, message_id_of, nudge_id_of
 from shared.domain.notes import BeadNotes, ConvoyNotes
 from shared.domain.orders import MayorOrder, NudgeOrder
-from shared.domain.outcomes import ALREADY, MISSING, ActionOutcome, Applied
-from shared.domain.states import SYSTEM
+from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, ActionOutcome, Applied
+from shared.domain.states import SYSTEM, Role
 from shared.town import lookup
 from shared.town.town import Town
-from shared.town.writing import agents, beads, nudges
+from shared.town.writing import agents, beads, mail, nudges
 
 Tier = Literal["warn", "escalate", "force_stop"]
 Mode = Literal["wait-idle", "immediate", "queue"]
@@ -25,7 +26,7 @@ _FAILED_BLOCKER: Final = "failed_blocker:"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendNudge(Action):
-    """Send a running agent a short text. A tier sets mode, priority, source and expiry."""
+    """Send a running agent a short text. A tier sets mode, priority, source and expiry. `mail` is the message that it delivers."""
 
     type: ClassVar[str] = "send_nudge"
 
@@ -35,11 +36,15 @@ class SendNudge(Action):
     source: str | None = None
     mode: Mode | None = None
     priority: Urgency | None = None
+    mail: str | None = None
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Store the nudge, and request its delivery."""
+        """Store the nudge, and request its delivery. Mail has one nudge, whose delivery may be requested several times."""
         if not agents.exists(town, self.agent_id):
             return MISSING
+        message = None if self.mail is None else mail.open_message(town, self.mail)
+        if self.mail is not None and message is None:
+            return MOVED_ON
         mode, priority = ("immediate", "urgent") if self.tier else (self.mode or "wait-idle", self.priority or "normal")
         nudge_id = nudges.create(
             town,
@@ -49,6 +54,7 @@ class SendNudge(Action):
             priority=priority,
             source=f"reconciler:{self.tier}" if self.tier else self.source or SYSTEM,
             expires_at=town.tick.now + limits.NUDGE_LIFE if self.tier else None,
+            nudge_id=None if message is None else nudge_id_of(town.tick.town_id, message.id),
         )
         order = NudgeOrder(
             town_id=town.tick.town_id,
@@ -58,7 +64,10 @@ class SendNudge(Action):
             mode=mode,
             priority=priority,
         )
-        return outcome_of_request(town, order, nudge_id, 0)
+        if message is None:
+            return outcome_of_request(town, order, nudge_id, 0)
+        mail.note_request(town, message)
+        return outcome_of_request(town, order, nudge_id, town.tick.number)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +87,7 @@ class ExpireNudge(Action):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NotifyMayor(Action):
-    """Send the mayor a message. `subject` is the subject of the effect, such as `escalation:<bead>`."""
+    """Send the mayor a message. `subject` is the subject of the effect, such as `escalation:<bead>`; `mail:<bead>` is mail."""
 
     type: ClassVar[str] = "notify_mayor"
 
@@ -86,18 +95,28 @@ class NotifyMayor(Action):
     message: str
 
     def apply(self, town: Town) -> ActionOutcome:
-        """Request it, with all that a runtime needs to start a mayor that is not running. Mark a failed blocker as reported."""
-        mayor = lookup.mayor(town)
+        """Request it, with all that a runtime needs to start a mayor that is not running. A town that has lost its mayor gets one.
+
+        Mark a failed blocker as reported, and count a request to deliver mail.
+        """
+        mail_id = in_subject(self.subject)
+        letter = None if mail_id is None else mail.open_message(town, mail_id)
+        if mail_id is not None and letter is None:
+            return MOVED_ON
+        mayor = lookup.agent(town, agents.get_or_create(town, Role.MAYOR, None))
         order = MayorOrder(
             town_id=town.tick.town_id,
             agent_id=None if mayor is None else mayor.id,
             subject=self.subject,
             message=self.message,
+            message_id=None if letter is None else message_id_of(letter.id),
             start=None if mayor is None else mayor_context(town, mayor),
         )
         outcome = outcome_of_request(town, order, self.subject, town.tick.number)
         if isinstance(outcome, Applied) and self.subject.startswith(_FAILED_BLOCKER):
             beads.note(town, self.subject.removeprefix(_FAILED_BLOCKER), BeadNotes.failed_blocker_notified.to(True))
+        if letter is not None:
+            mail.note_request(town, letter)
         return outcome
 
 

@@ -7,7 +7,7 @@ from shared.actions.base import Action, outcome_of_request
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import PollOrder
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
-from shared.domain.repositories import repository_at
+from shared.domain.repositories import name_of, repository_at
 from shared.domain.states import SYSTEM, BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead, Rig
@@ -108,14 +108,16 @@ class PollPr(Action):
         bead = in_progress(town, self.bead_id, self.pr_url)
         if isinstance(bead, Skipped):
             return bead
-        settings = town.settings(bead.rig_id)
+        settings, rig = town.settings(bead.rig_id), town.rig(bead.rig_id)
         order = PollOrder(
             town_id=town.tick.town_id,
             bead_id=bead.id,
             pr_url=self.pr_url,
             rig_id=bead.rig_id,
-            rig_host=host_of(town.rig(bead.rig_id)),
-            want_feedback=settings.auto_resolve_pr_feedback or settings.wants_auto_merge,
+            rig_host=host_of(rig),
+            want_feedback=True,
+            rig_repository=None if rig is None else name_of(rig.git_url),
+            upstream=None if settings.upstream is None else name_of(settings.upstream) or settings.upstream,
         )
         outcome = outcome_of_request(town, order, bead.id, town.tick.number)
         if isinstance(outcome, Applied):

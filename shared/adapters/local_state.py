@@ -119,8 +119,11 @@ class GenerationFiles:
         )
 
     def has_message(self, message_id: str) -> bool:
-        """Whether this message is in the mailbox."""
-        return self._message(message_id).exists()
+        """Whether this message is in the mailbox, or the agent was started with it."""
+        if self._message(message_id).exists():
+            return True
+        order = _read(Path(self.mark))
+        return order is not None and order.get("message_id") == message_id and self.recorded() is not None
 
     def deliver(self, message_id: str, message: dict[str, str]) -> None:
         """Put a message into the mailbox."""

@@ -26,11 +26,12 @@ BEAD_LOST_LATEST: Final = timedelta(minutes=30)
 REVIEW_RECOVERY_AFTER: Final = timedelta(minutes=5)
 REVIEW_STUCK_AFTER: Final = timedelta(minutes=30)
 REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
-REVIEW_ORPHANED_AFTER: Final = timedelta(minutes=30)
 OBSTACLE_VOICED_AFTER: Final = timedelta(hours=24)
 PR_POLL_INTERVAL_LATER: Final = timedelta(minutes=5)
 PR_QUIET_AFTER: Final = timedelta(hours=1)
 HEAD_SETTLES_FOR: Final = timedelta(minutes=2)
+FORGE_BACKOFF_UNIT: Final = timedelta(minutes=1)
+FORGE_BACKOFF_AT_MOST: Final = timedelta(minutes=30)
 FORGE_EPISODE_VOICED_AFTER: Final = timedelta(minutes=30)
 FORGE_EPISODE_ENDS_REVIEW_AFTER: Final = timedelta(days=7)
 MERGE_TRIES: Final = 5
@@ -51,8 +52,6 @@ PR_POLL_INTERVAL: Final = timedelta(seconds=60)
 POLLS_PER_TICK: Final = 30
 """Further pull requests wait for a later tick, so that polls do not delay all other effects."""
 
-POLL_TRANSIENT_LIMIT: Final = 10
-POLL_INVALID_LIMIT: Final = 3
 RATE_LIMIT_AT_MOST: Final = timedelta(minutes=60)
 FEEDBACK_BEAD_CAP: Final = 5
 CONFLICT_BEAD_CAP: Final = 5
@@ -115,6 +114,12 @@ _BACKOFF: Final = (
 def backoff(attempts: int) -> timedelta:
     """The wait after this many counted attempts."""
     return _BACKOFF[min(max(attempts, 0), len(_BACKOFF) - 1)]
+
+
+def forge_backoff(failures: int) -> timedelta:
+    """The wait after this many polls in a row that could not look: it doubles each time, up to FORGE_BACKOFF_AT_MOST."""
+    doubled: int = 2 ** min(max(failures - 1, 0), 10)
+    return min(FORGE_BACKOFF_UNIT * doubled, FORGE_BACKOFF_AT_MOST)
 
 
 def landing_cooldown(attempts: int) -> timedelta:

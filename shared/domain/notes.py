@@ -129,6 +129,14 @@ class BeadNotes:
     """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 
 
+class MailNotes:
+    """Of a message: how often and when its delivery was last requested, and the message that it answers."""
+
+    told = _count()
+    told_at = _time()
+    in_reply_to = _text()
+
+
 class ReviewNotes:
     """Of merge requests."""
 
@@ -208,8 +216,14 @@ class ReviewNotes:
     """The people whom the next tick asks to review again."""
     polls_failed = _count()
     """Polls in a row that could not look: they back off."""
+    polls_failed_since = _time()
+    """When the first of them failed."""
     episode = _text()
     """The key of the forge episode that the MR belongs to (town key `forge_episodes`)."""
+    checks_episode = _text()
+    """The same for an episode in which only the checks cannot be read."""
+    retarget_asked = _flag()
+    """An agent was asked once to change the base of the pull request."""
     abandoned = _flag()
     """The MR ended while its pull request was open."""
     adopted = _flag()
@@ -271,7 +285,7 @@ class EscalationNotes:
 
 NOTES: Final = tuple(
     note
-    for bead_type in (BeadNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
+    for bead_type in (BeadNotes, MailNotes, ReviewNotes, ConvoyNotes, BranchNotes, TriageNotes, EscalationNotes)
     for note in vars(bead_type).values()
     if isinstance(note, Note)
 )

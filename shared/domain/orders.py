@@ -61,7 +61,7 @@ _OF_WORK: Final = frozenset(
     }
 )
 _OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
-_ADDED: Final = frozenset({"message", "previous_attempt", "prompt", "system_prompt"})
+_ADDED: Final = frozenset({"message", "message_id", "previous_attempt", "prompt", "system_prompt"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,7 @@ class StartOrder(Order):
 
     rigs: tuple[OrderedRig, ...] | None = None
     message: str | None = None
+    message_id: str | None = None
 
     prompt: str | None = None
     system_prompt: str | None = None
@@ -242,14 +243,22 @@ class NudgeOrder(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MayorOrder(Order):
-    """Send the mayor a message; `start` starts one that is not running. Without `agent_id`, the town has no mayor."""
+    """Send the mayor a message; `start` starts one that is not running. Without `agent_id`, the town has no mayor.
+
+    `message_id` is the same for every delivery of one message, so that a mayor gets it once; without it, the effect's id is used.
+    """
 
     kind: ClassVar[EffectKind] = EffectKind.NOTIFY_MAYOR
 
     agent_id: str | None
     subject: str
     message: str
+    message_id: str | None = None
     start: StartOrder | None = None
+
+    def _unsaid(self) -> frozenset[str]:
+        """Only a message that is kept as a bead has an id of its own."""
+        return frozenset({"message_id"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

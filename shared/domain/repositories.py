@@ -51,6 +51,12 @@ def repository_at(git_url: str) -> Repository | None:
     return _repository(_WITH_SCHEME.fullmatch(address) or _SCP_LIKE.fullmatch(address))
 
 
+def name_of(git_url: str) -> str | None:
+    """The `owner/name` that a git address names; None if the address is ambiguous."""
+    repository = repository_at(git_url)
+    return None if repository is None else f"{repository.owner}/{repository.name}"
+
+
 def pull_request_at(pr_url: str) -> PullRequestAddress | None:
     """The pull request of a web address at GitHub or GitLab; None if the address is ambiguous."""
     found = _PULL_REQUEST.fullmatch(_plain(pr_url))

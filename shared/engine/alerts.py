@@ -1,5 +1,6 @@
 """The alerts of a tick. A failure that repeats raises at most one alert an hour."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.domain import canonical, limits
@@ -30,6 +31,18 @@ def conflicting_event(tick: Tick, event_id: str) -> Alert:
         fingerprint=("event_conflict", event_id),
         tags={"townId": tick.town_id},
         extra={"event_id": event_id, "tick_id": tick.id},
+    )
+
+
+def platform_trouble(tick: Tick, data: Mapping[str, object]) -> Alert:
+    """A forge does not let towns look with a token of the deployment. The alerts of all towns about it are one group."""
+    obstacle, host, secret = (str(data.get(name, "")) for name in ("obstacle", "host", "secret"))
+    return Alert(
+        kind="forge_token",
+        message=f"towns cannot read pull requests at {host} with the deployment's token {secret}: {data.get('message', '')}",
+        fingerprint=("forge_token", obstacle, host, secret),
+        tags={"townId": tick.town_id, "obstacle": obstacle, "host": host},
+        extra={"townId": tick.town_id, "tick_id": tick.id, "secret": secret},
     )
 
 

@@ -20,7 +20,7 @@ from shared.domain.tick import Envelope, Tick, TickInput
 from shared.domain.times import from_text
 from shared.engine import alerts, apply, drain, effects, invariants, reconcile, row_retention
 from shared.engine.drain import error_text
-from shared.events import containers
+from shared.events import containers, episodes
 from shared.rules import breaker
 from shared.town import database, inbox, journal, migrations
 from shared.town.database import Database
@@ -313,6 +313,11 @@ def _alerts(state: _Pass) -> list[Alert]:
     raised += [alerts.problem(tick, "check_failed", name, text) for name, text in state.checked.failed]
     raised += [
         alerts.problem(tick, "action_conflict", text, "two rules of one pass") for text in state.applied.conflicts
+    ]
+    raised += [
+        alerts.platform_trouble(tick, event.data)
+        for event in state.town.business_events
+        if event.name == episodes.PLATFORM_TROUBLE
     ]
     raised += [alerts.violation(tick, violation) for violation in state.checked.open if violation.captured]
     return raised

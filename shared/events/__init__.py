@@ -27,7 +27,14 @@ from shared.events.containers import ContainerEviction, ContainerReady, Containe
 from shared.events.convoy_changes import ConvoyChanged
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
-from shared.events.pull_requests import PrAutoMerge, PrConflictDetected, PrFeedbackDetected, PrStatusChanged
+from shared.events.mail import MayorSaid
+from shared.events.pull_requests import (
+    PrAdopted,
+    PrAutoMerge,
+    PrConflictDetected,
+    PrFeedbackDetected,
+    PrStatusChanged,
+)
 from shared.events.reopening import BeadReopened
 from shared.events.town import TOWN_EVENTS
 from shared.town.inbox import Fact
@@ -38,6 +45,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     AgentHeartbeat,
     AgentReported,
     MayorWaiting,
+    MayorSaid,
     AgentReset,
     ChangesRequested,
     NudgeAcknowledged,
@@ -57,6 +65,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     PrFeedbackDetected,
     PrConflictDetected,
     PrAutoMerge,
+    PrAdopted,
     *TOWN_EVENTS,
     *RESULT_EVENTS,
 )

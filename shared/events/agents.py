@@ -14,7 +14,7 @@ from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, leases, nudges, work_reports
+from shared.town.writing import agents, audit, beads, hooks, leases, mail, nudges, work_reports
 from shared.town.writing.agents import Watermark
 from shared.town.writing.review_reports import Done
 
@@ -281,6 +281,7 @@ class NudgeAcknowledged(Event):
             return MISSING
         if owner != fact.agent_id:
             return Skipped("not the agent's nudge")
+        mail.nudge_delivered(town, self.nudge_id, owner)
         return Applied() if nudges.deliver(town, self.nudge_id) else Skipped("already")
 
 

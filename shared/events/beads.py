@@ -6,7 +6,7 @@ from typing import Any, Final
 from shared.domain import notes
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
-from shared.domain.states import BeadType, Label
+from shared.domain.states import BeadType, Label, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import (
     BodyText,
@@ -107,6 +107,8 @@ class BeadCreated(Event):
             return None
         if given.type != BeadType.MESSAGE:
             return Rejected("only a message is created with an assignee")
+        if given.assignee_agent_id == Role.MAYOR:
+            return None
         return MISSING if lookup.agent(town, given.assignee_agent_id) is None else None
 
     def _blockers(self, town: Town) -> list[str]:
@@ -128,7 +130,7 @@ class BeadCreated(Event):
                 body=given.body,
                 rig_id=given.rig_id,
                 parent_id=given.parent_bead_id,
-                assignee=given.assignee_agent_id,
+                assignee=self._addressee(town),
                 priority=given.priority or "medium",
                 labels=labels,
                 metadata=self._metadata(blockers),
@@ -142,6 +144,14 @@ class BeadCreated(Event):
             beads.add_edge(town, given.bead_id, blocker, "blocks")
         if given.type == BeadType.MERGE_REQUEST:
             self._create_review(town)
+
+    def _addressee(self, town: Town) -> str | None:
+        """The agent that a message is for. `mayor` names whoever is the mayor, as no name does."""
+        given = self.bead.assignee_agent_id
+        if given != Role.MAYOR or lookup.agent(town, given) is not None:
+            return given
+        mayor = lookup.mayor(town)
+        return None if mayor is None else mayor.id
 
     def _metadata(self, blockers: Sequence[str]) -> Metadata:
         """The given metadata, with the dependencies that do not exist yet, the pull request and, except for a merge request,

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+from shared.domain.mail import in_subject
 from shared.domain.orders import ContainerStopOrder, MayorOrder, ModelOrder
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
@@ -11,7 +12,7 @@ from shared.events.fields import FreeText, IdText
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
-from shared.town.writing import agents, audit, nudges
+from shared.town.writing import agents, audit, mail, nudges
 
 
 class NudgeResult(AttemptReport):
@@ -25,7 +26,7 @@ class NudgeResult(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
-        """Note the first delivery; record a final failure."""
+        """Note the first delivery, and close the mail that it delivered; record a final failure."""
         recorded = settle_attempt(town, self, EffectKind.SEND_NUDGE, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -34,6 +35,7 @@ class NudgeResult(AttemptReport):
             return EventResult(MISSING)
         if recorded.ended == "done":
             nudges.deliver(town, self.nudge_id)
+            mail.nudge_delivered(town, self.nudge_id, agent_id)
         elif recorded.ended == "failed":
             notes = {"nudge_id": self.nudge_id, "reason": self.error or "not delivered"}
             audit.record(town, agent_id, "notification_failed", agent_id=agent_id, metadata=notes)
@@ -50,7 +52,7 @@ class MayorNotified(AttemptReport):
     passing: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
-        """Record the delivery, after which the mayor is working; or record a final failure."""
+        """Record the delivery, after which mail is closed and the mayor is working; or record a final failure."""
         recorded = settle_attempt(town, self, EffectKind.NOTIFY_MAYOR, success=self.delivered, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -59,6 +61,9 @@ class MayorNotified(AttemptReport):
             return EventResult(MISSING)
         order = recorded.effect.order(MayorOrder)
         subject = {"subject": None if order is None else order.subject}
+        mail_id = None if order is None else in_subject(order.subject)
+        if recorded.ended == "done" and mail_id is not None:
+            mail.delivered(town, mail_id)
         if recorded.ended == "done":
             audit.record(town, mayor.id, "mail_sent", agent_id=mayor.id, metadata=subject)
             if mayor.status in (AgentStatus.WAITING, AgentStatus.IDLE):

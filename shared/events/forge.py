@@ -1,11 +1,12 @@
 """The answer of a forge about a pull request, which the results of polls and merges contain."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Protocol
 
 from pydantic import Field
 
 from shared.domain.forge_errors import ForgeErrorKind
+from shared.domain.green import Shown
 from shared.events.fields import FreeText, Integer, Part, Texts, Time
 
 
@@ -54,21 +55,18 @@ class FeedbackSeen(Part):
     required_missing: Texts = ()
     change_requests: Annotated[tuple[ChangeRequestSeen, ...], Field(strict=False)] = ()
 
-    @property
-    def wants_work(self) -> bool:
-        """Whether there is something that an agent could resolve."""
-        return self.has_unresolved_comments or self.has_failing_checks or self.has_unchecked_runs
+
+class OpenSeen(Shown, Protocol):
+    """What a poll shows of an open pull request."""
 
     @property
-    def green(self) -> bool:
-        """Whether nothing prevents the merge (spec/actions.md section 5, step 8)."""
-        return (
-            self.all_checks_pass
-            and not self.has_unresolved_comments
-            and not self.has_failing_checks
-            and not self.awaiting_approval
-            and not self.changes_requested
-        )
+    def feedback(self) -> FeedbackSeen | None: ...  # noqa: D102
+    @property
+    def identity(self) -> IdentitySeen | None: ...  # noqa: D102
+    @property
+    def in_queue(self) -> bool: ...  # noqa: D102
+    @property
+    def queue_position(self) -> int | None: ...  # noqa: D102
 
 
 class ForgeProblem(Part):

@@ -54,25 +54,29 @@ class MergeVerified(AttemptReport):
         elif self.contained is None:
             self._nobody_can_tell(town, bead, claim)
         else:
-            self._not_contained(town, bead, order)
+            self._not_contained(town, bead, order, claim)
         return EventResult(Applied())
 
     def _nobody_can_tell(self, town: Town, bead: Bead, claim: merge_claims.Claim) -> None:
         """Accept the refinery's word, unless the town requires a proof."""
         said = self.says or "there is nothing to look with"
-        if town.settings(bead.rig_id).merge_proof == "required":
+        if town.settings(bead.rig_id).merge_proof == "required" or claim.into is not None:
             reviews.set_obstacle(town, bead, "merge_unproven", said)
             merge_claims.look_later(town, bead)
             return
         merge_claims.accept(town, bead, message=f"merged by the refinery ({said})", sha=claim.commit, unproven=True)
 
-    def _not_contained(self, town: Town, bead: Bead, order: VerifyOrder) -> None:
+    def _not_contained(self, town: Town, bead: Bead, order: VerifyOrder, claim: merge_claims.Claim) -> None:
         looks = ReviewNotes.merge_looks.of(bead.metadata) + 1
         first = ReviewNotes.merge_first_look_at.of(bead.metadata)
         said = self.says or f"{order.target_branch} does not contain {order.branch}"
         beads.note(town, bead.id, ReviewNotes.merge_looks.to(looks), ReviewNotes.merge_looks_failed.gone)
         reviews.set_obstacle(town, bead, "merge_unproven", said)
         if looks < limits.MERGE_LOOKS or first is None or town.tick.now - first < limits.MERGE_LOOKS_FOR:
+            return
+        if claim.into is not None:
+            message = f"The pull request was merged into {claim.into} instead of {order.target_branch}: {said}."
+            merge_claims.fail_merged_elsewhere(town, bead, message)
             return
         claimed = "" if order.merge_commit is None else f" as commit {order.merge_commit}"
         merge_claims.refute(

@@ -13,14 +13,17 @@ from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes,
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
-from shared.events.fields import FreeText, Integer, NonEmptyText
+from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
+from shared.events.identity import is_forked
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import beads, escalations, merging, reviews
+from shared.town.writing import audit, beads, escalations, merging, reviews
 
 ALREADY: Final = EventResult(Skipped("already"))
+FOREIGN: Final = EventResult(Skipped("foreign"))
+"""The town neither works on the pull request of a fork nor merges into an upstream repository: people do."""
 
 
 def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
@@ -29,6 +32,14 @@ def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
     if review is None or review.type is not BeadType.MERGE_REQUEST:
         return EventResult(MISSING)
     return review if review.live else EventResult(TERMINAL)
+
+
+def _workable_review(fact: Fact, town: Town) -> Bead | EventResult:
+    """The same, if the town may work on its pull request: an adopted one of a fork is only polled."""
+    review = _live_review(fact, town)
+    if isinstance(review, Bead) and is_forked(review.metadata):
+        return FOREIGN
+    return review
 
 
 def _create_follow_up(
@@ -133,10 +144,13 @@ class PrFeedbackDetected(Event):
     has_unresolved_comments: bool
     has_failing_checks: bool
     has_unchecked_runs: bool
+    retarget_to: NonEmptyText | None = None
+    change_requests: Texts = ()
+    all_runs_counted: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create a feedback bead that blocks the merge request, unless one is live. A live conflict bead takes on the feedback."""
-        review = _live_review(fact, town)
+        review = _workable_review(fact, town)
         if isinstance(review, EventResult):
             return review
         if lookup.live_blocker_with_label(town, review.id, Label.PR_FEEDBACK) is not None:
@@ -147,6 +161,9 @@ class PrFeedbackDetected(Event):
             return EventResult(Applied())
         if lookup.children_with_label(town, review.id, Label.PR_FEEDBACK) >= limits.FEEDBACK_BEAD_CAP:
             return _escalate_once(town, review, "feedback_cap", f"Feedback does not end: {review.title}")
+        if self.change_requests:
+            had = ReviewNotes.change_requests.of(review.metadata)
+            beads.note(town, review.id, ReviewNotes.change_requests.to((*had, *self.change_requests)))
         return _create_follow_up(
             town,
             review,
@@ -158,13 +175,19 @@ class PrFeedbackDetected(Event):
         )
 
     def _body(self) -> str:
+        if self.retarget_to is not None:
+            return f"Retarget {self.pr_url} to {self.retarget_to}: change its base branch, and nothing else."
         kinds = {
             "unresolved comments": self.has_unresolved_comments,
             "failing checks": self.has_failing_checks,
             "checks that did not run": self.has_unchecked_runs,
+            f"changes requested in review {', '.join(self.change_requests)}": bool(self.change_requests),
         }
         found = [kind for kind, is_there in kinds.items() if is_there is True]
-        return f"Resolve on {self.pr_url}: {', '.join(found) or 'the feedback'}."
+        said = f"Resolve on {self.pr_url}: {', '.join(found) or 'the feedback'}."
+        if self.all_runs_counted:
+            said += " Every run of a check counts, because the token may not read workflows (it needs Actions: read)."
+        return said
 
 
 class PrConflictDetected(Event):
@@ -180,7 +203,7 @@ class PrConflictDetected(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Let an agent resolve the conflict, or ask a person if the settings do not let agents resolve conflicts."""
-        review = _live_review(fact, town)
+        review = _workable_review(fact, town)
         if isinstance(review, EventResult):
             return review
         if lookup.live_blocker_with_label(town, review.id, Label.PR_CONFLICT) is not None:
@@ -241,8 +264,31 @@ class PrAutoMerge(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Mark it for merging; a rule of the same tick requests the merge."""
+        review = _workable_review(fact, town)
+        if isinstance(review, EventResult):
+            return review
+        if town.settings(review.rig_id).upstream is not None:
+            return FOREIGN
+        beads.note(town, review.id, ReviewNotes.auto_merge_pending.to(True))
+        return EventResult(Applied())
+
+
+class PrAdopted(Event):
+    """An operator vouches for a pull request whose author is not among the trusted ones."""
+
+    event_type = "pr_adopted"
+    needs = ("bead_id",)
+    senders = frozenset({"operator"})
+
+    by: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:
+        """From now on the author of this pull request is not compared."""
         review = _live_review(fact, town)
         if isinstance(review, EventResult):
             return review
-        beads.note(town, review.id, ReviewNotes.auto_merge_pending.to(True))
+        if not beads.note(town, review.id, ReviewNotes.adopted.to(True)):
+            return ALREADY
+        about = {"fields": ["adopted"], "by": self.by}
+        audit.record(town, review.id, "fields_updated", metadata={k: v for k, v in about.items() if v is not None})
         return EventResult(Applied())

@@ -9,6 +9,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
+from shared.domain.repositories import name_of
 from shared.domain.states import SYSTEM, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
@@ -51,6 +52,7 @@ class RigRegistered(Event):
 
     def _store(self, town: Town) -> None:
         if rigs.exists(town, self.rig_id):
+            self._forget_repository(town)
             rigs.update(
                 town,
                 self.rig_id,
@@ -68,6 +70,13 @@ class RigRegistered(Event):
             default_branch=self.default_branch or "main",
             config=self.config or {},
         )
+
+    def _forget_repository(self, town: Town) -> None:
+        """The next poll stores the forge's id anew, if the address changed or a person answers the wait `wrong_repository`."""
+        known = town.rig(self.rig_id)
+        same = known is not None and name_of(known.git_url) == name_of(self.git_url)
+        if not same or rigs.is_at_wrong_repository(town, self.rig_id):
+            rigs.pin_repository(town, self.rig_id, None)
 
 
 class TownConfigured(Event):

@@ -9,17 +9,21 @@ from datetime import datetime
 
 from shared.domain import limits
 from shared.domain.times import to_text
-from shared.town import database
+from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
 
 def carried_over(restored: bytes, present: bytes, *, now: datetime) -> bytes:
-    """The image to commit: the rows of `restored` with the counters of `present`. Raises WrongTown, SchemaMismatch."""
+    """The image to commit, in the newest schema: the rows of `restored` with the counters of `present`.
+
+    Raises WrongTown, SchemaMismatch.
+    """
     old, new = database.open_image(restored), database.open_image(present)
     try:
         then, today = TownKeys(old), TownKeys(new)
         database.check_identity(old, today.id)
         database.begin(old)
+        migrations.apply_pending(old)
         then.tick_no, then.tick_id, then.last_tick_at = today.tick_no, today.tick_id, today.last_tick_at
         then.next_seq = max(then.next_seq, today.next_seq)
         then.next_audit_seq = max(then.next_audit_seq, today.next_audit_seq)

@@ -28,9 +28,13 @@ def take(sql: sqlite3.Connection) -> set[RowKey]:
 
 
 def row_of(sql: sqlite3.Connection, key: RowKey) -> tuple[object, ...] | None:
-    """The row with this key, with the columns of `dump.columns_of`; None if it does not exist."""
+    """The row with this key, with the columns of `dump.columns_of`; None if it does not exist.
+
+    A column that an image of an older schema lacks is NULL, as it is after the migration.
+    """
     table, first, second = key
-    columns, names = dump.TABLES[table]
+    there, names = dump.columns_in(sql, table), dump.TABLES[table][1]
+    columns = ", ".join(name if name in there else "NULL" for name in dump.columns_of(table))
     where = " AND ".join(f"{name.strip()} = ?" for name in names.split(","))
     parts = (first, second)[: names.count(",") + 1]
     found = sql.execute(f"SELECT {columns} FROM {table} WHERE {where}", parts).fetchone()  # noqa: S608 - constants

@@ -29,7 +29,7 @@ from shared.questions.snapshot import AsOf
 from shared.runner.code_version import code_version
 from shared.runner.inputs import Reading, fix_input, observe, read_batches
 from shared.runner.surroundings import Surroundings
-from shared.town import database
+from shared.town import database, migrations
 
 _LAST_YEAR: Final = 9000
 """The limit of `now`: up to this far ahead of it, a tick can still write its due times."""
@@ -176,15 +176,18 @@ def _require_time(town_id: str, now: datetime, last_tick_at: datetime | None) ->
 
 
 def _run(sql: database.Database, image: TownImage, given: TickInput) -> Rehearsal:
-    wanted = _if_started(sql, given, image.town_id)
+    with migrations.newest_schema(sql):
+        wanted = _if_started(sql, given, image.town_id)
     report = tick.run(sql, given, town_id=image.town_id)
+    with migrations.newest_schema(sql):
+        waiting = waits.counts_after(sql, given, town_id=image.town_id)
     return Rehearsal(
         base=image,
         report=report,
         image=image.image if report.quiet else database.image_of(sql),
         logical_digest=dump.logical_digest(sql),
         if_started=wanted,
-        waiting=waits.counts_after(sql, given, town_id=image.town_id),
+        waiting=waiting,
     )
 
 

@@ -5,6 +5,7 @@ copy of the town as it was at that time. Nothing is written.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -22,7 +23,7 @@ from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.snapshot import AsOf
 from shared.questions.story import Story, StoryEntry
 from shared.runner.code_version import code_version
-from shared.town import database
+from shared.town import database, migrations
 
 
 @answer
@@ -83,29 +84,38 @@ def _explain(
     start = yield from past.newest(town_id) if at is None else _state_before(town_id, past, at)
     with rerun(start) as running:
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
-        row = _row(running.sql, town_id, kind, subject)
-        story, until = _empty_story(running.sql, kind, subject, row), at or now
-        yield from _read(story, past, town_id, row, until)
-        entries = story.entries()
-        if not row and not entries:
-            yield from _refuse_before_birth(past, town_id, kind, subject, at)
-            raise _unknown(running.sql, town_id, kind, subject, at)
-        if not row and kind == "bead" and _was_agent(subject, entries):
-            raise _of_other_kind(town_id, "agent", subject, was="was")
-        notes += _what_is_missing(story, row)
-        seen = snapshot.given_at(running, until).now
-        return Explanation(
-            town_id=town_id,
-            kind=kind,
-            id=subject,
-            as_of=snapshot.as_of(start.txid, running.tick_no, summary.before_tick(running.sql).last_tick_at),
-            row=row or None,
-            story=entries,
-            signs_of_life=story.signs_of_life,
-            now=current_wait(running, kind, subject, story, entries, seen) if row else None,
-            gone=None if row else _gone(kind, subject, story, entries),
-            notes=tuple(notes),
-        )
+        with migrations.newest_schema(running.sql):
+            told = yield from _told(running, past, kind, subject, now, at)
+        return replace(told, as_of=replace(told.as_of, txid=start.txid), notes=(*notes, *told.notes))
+
+
+def _told(
+    running: Rerun, past: TownPast, kind: SubjectKind, subject: str, now: datetime, at: datetime | None
+) -> Steps[Explanation]:
+    """The explanation from the state of a rerun and from the journal."""
+    town_id = running.town_id
+    row = _row(running.sql, town_id, kind, subject)
+    story, until = _empty_story(running.sql, kind, subject, row), at or now
+    yield from _read(story, past, town_id, row, until)
+    entries = story.entries()
+    if not row and not entries:
+        yield from _refuse_before_birth(past, town_id, kind, subject, at)
+        raise _unknown(running.sql, town_id, kind, subject, at)
+    if not row and kind == "bead" and _was_agent(subject, entries):
+        raise _of_other_kind(town_id, "agent", subject, was="was")
+    seen = snapshot.given_at(running, until).now
+    return Explanation(
+        town_id=town_id,
+        kind=kind,
+        id=subject,
+        as_of=snapshot.as_of(running.txid, running.tick_no, summary.before_tick(running.sql).last_tick_at),
+        row=row or None,
+        story=entries,
+        signs_of_life=story.signs_of_life,
+        now=current_wait(running, kind, subject, story, entries, seen) if row else None,
+        gone=None if row else _gone(kind, subject, story, entries),
+        notes=tuple(_what_is_missing(story, row)),
+    )
 
 
 def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: Mapping[str, Any]) -> Story:

@@ -32,7 +32,9 @@ LOOKS: Final = 64
 
 _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
-_MERGE: Final = "reviews.merge_pull_request"
+_ONE_AT_A_TIME: Final = ("reviews.merge_pull_request", "housekeeping.deliver_mail")
+"""The rules that request no effect for a row while an earlier one of that row is unfinished."""
+_THEIR_EFFECTS: Final = (EffectKind.MERGE_PR, EffectKind.NOTIFY_MAYOR, EffectKind.SEND_NUDGE)
 _RULE_NAMED: Final = {rule.name: rule for rule in RULES}
 
 
@@ -115,7 +117,7 @@ class Foresight:
         asked = {
             subject: act
             for subject, act in held.items()
-            if (end is None or act.at < end) and (not merges or act.name == _MERGE)
+            if (end is None or act.at < end) and (not merges or act.name in _ONE_AT_A_TIME)
         }
         late = max((act.at for act in asked.values()), default=self.now.now)
         same = {} if merges else asked
@@ -175,7 +177,7 @@ class Foresight:
     def turns(self) -> Iterator[datetime]:
         """The times at which something changes for the whole town."""
         yield from (end for end in self._ends.values() if end is not None)
-        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind == EffectKind.MERGE_PR)
+        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind in _THEIR_EFFECTS)
 
     @cached_property
     def _ends(self) -> Mapping[Hold, datetime | None]:

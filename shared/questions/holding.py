@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.actions import DispatchAgent
 from shared.domain import limits
+from shared.domain.mail import effect_of
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.domain.times import readable_time, span_text
@@ -52,7 +53,7 @@ class Holding:
             "rig_full": self._full,
             "one_at_a_time": self._queued,
             "review_live": self._in_review,
-            "effect_unfinished": self._merging,
+            "effect_unfinished": self._requested,
             "batch_live": self._batch,
             "no_rig": self._without_rig,
             "triage_exhausted": self._unanswered,
@@ -256,16 +257,21 @@ class Holding:
         actor = _listed(self.reviews_of(row.id)) or "refinery"
         return Guard("review_live", guards.hold_text("review_live"), self._since(row), actor=actor)
 
-    def _merging(self, row: Row) -> Guard:
-        """A pull request whose merge was requested and has not been reported."""
-        until = self._foresight.effect_ends.get((EffectKind.MERGE_PR, row.id))
+    def _requested(self, row: Row) -> Guard:
+        """A merge of a pull request, or a delivery of mail, that was requested and has not been reported."""
+        kind, subject = EffectKind.MERGE_PR, row.id
+        if row.type == BeadType.MESSAGE:
+            kind, subject = effect_of(self._now.town_id, row.id, for_mayor=self._town.is_for_mayor(row.assignee))
+        until = self._foresight.effect_ends.get((kind, subject))
         asked = self._sql.execute(
-            "SELECT MAX(created_at) FROM outbox WHERE kind = 'merge_pr' AND subject = :id AND state IN ('pending', 'claimed')",
-            {"id": row.id},
+            "SELECT MAX(created_at) FROM outbox WHERE kind = :kind AND subject = :id AND state IN ('pending', 'claimed')",
+            {"kind": kind.value, "id": subject},
         ).fetchone()
-        since = readable_time(asked[0]) or self._since(row)
-        says = guards.hold_text("effect_unfinished")
-        return Guard("effect_unfinished", says, self._began.at_most_now(since), until, "forge")
+        since = self._began.at_most_now(readable_time(asked[0]) or self._since(row))
+        if kind is EffectKind.MERGE_PR:
+            return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), since, until, "forge")
+        to = "the mayor" if kind is EffectKind.NOTIFY_MAYOR else row.assignee
+        return Guard("effect_unfinished", f"it is on its way to {to}", since, until, row.assignee)
 
     def _blocked(self, row: Row) -> Guard:
         """Blocked since the first live blocker was created or reopened; if all have failed, since the last one failed."""

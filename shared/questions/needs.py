@@ -8,9 +8,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.domain.obstacles import obstacle_or_none
 from shared.domain.states import AgentStatus, BeadType, Role
 from shared.questions.holding import Holding
-from shared.questions.reasons import AT_WORK, ENDED_BY, FAILED_ENDED_BY, OF_THE_TOWN, POLLED_BY, senders_of
+from shared.questions.reasons import (
+    AT_WORK,
+    ENDED_BY,
+    FAILED_ENDED_BY,
+    OBSTACLE_ENDED_BY,
+    OF_THE_TOWN,
+    POLLED_BY,
+    senders_of,
+)
 from shared.questions.rows import Row
 from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
 from shared.town.reading import TownReader
@@ -40,7 +49,7 @@ class Needs:
             if guard.until is None and guard.guard in _CHAINED:
                 yield from self._at_the_end(waiting.root, waits)
                 yield from self._of_the_next(guard, row, ahead)
-            elif guard.until is None:
+            elif guard.until is None or (guard.guard == "effect_unfinished" and row.type == BeadType.MESSAGE):
                 yield from self._of_guard(guard, row)
         yield from self._of_nature(row)
 
@@ -101,8 +110,15 @@ class Needs:
             return ("convoy_closed", "bead_cancelled")
         if guard.guard == "only_an_event" and row.type == BeadType.AGENT:
             return self._of_agent(row)
+        if guard.guard == "effect_unfinished" and row.type == BeadType.MESSAGE:
+            return (
+                ("mayor_notified",) if self.town.is_for_mayor(row.assignee) else ("nudge_result", "nudge_acknowledged")
+            )
         if guard.guard == "addressee_rests":
             return self._that_make_work(row.assignee)
+        obstacle = obstacle_or_none(guard.guard)
+        if obstacle is not None:
+            return OBSTACLE_ENDED_BY[obstacle]
         return ENDED_BY.get(guard.guard, ())  # type: ignore[call-overload,no-any-return] # a guard of a wait ends by time
 
     def _of_agent(self, row: Row) -> tuple[str, ...]:
@@ -125,7 +141,10 @@ class Needs:
             return self.holding.staged_in(row) or (row.id,)
         if guard.guard == "missing_blocker":
             return self.holding.missing(self.holding.bead_of(row))[:NAMED_AT_MOST]
-        return (row.assignee or row.id,) if guard.guard == "addressee_rests" else (row.id,)
+        of_mail = guard.guard == "addressee_rests" or (
+            row.type == BeadType.MESSAGE and guard.guard == "effect_unfinished"
+        )
+        return (row.assignee or row.id,) if of_mail else (row.id,)
 
     def _of_those_in_the_way(self, guard: Guard, events: tuple[str, ...], row: Row) -> Iterator[Need]:
         """The events about the first beads that hold a place; if an agent holds one without a bead, its reset."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from shared.domain.tick import TickInput
 from shared.engine import tick
 from shared.ports.town_store import TownImage
-from shared.town import migrations
+from shared.town import database
 
 
 def next_due(image: TownImage, given: TickInput) -> datetime | None:
@@ -20,6 +20,6 @@ def next_due(image: TownImage, given: TickInput) -> datetime | None:
         return facts.time
     if facts.next_due is None or facts.next_due > given.now:
         return facts.next_due
-    with migrations.readable(image.content) as copy:
+    with database.opened(image.content) as copy:
         report = tick.run(copy, given, town_id=image.town_id)
     return report.next_due if report.quiet else facts.next_due

@@ -57,9 +57,11 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "breaker_open": "breaker_open",
     "dequeue_again": "cooldown",
     "escalation_bump": "awaiting_approval",
+    "forge_backoff": "awaiting_ci",
     "forgetting": "cooldown",
     "heartbeat": "cooldown",
     "landing_cooldown": "cooldown",
+    "mail_again": "cooldown",
     "mayor_idle": "cooldown",
     "merge_look": "merge_unproven",
     "nobody_told": "cooldown",
@@ -71,7 +73,6 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "progress": "cooldown",
     "rate_limited": "rate_limited",
     "review_abandoned": "cooldown",
-    "review_orphaned": "awaiting_ci",
     "review_recovery": "awaiting_review",
     "review_stuck": "cooldown",
     "stalled": "cooldown",
@@ -117,6 +118,24 @@ OBSTACLE_ACTORS: Final[Mapping[Obstacle, str]] = {
     "awaiting_merge": "reviewer",
 }
 """Who can remove each obstacle of a pull request. An obstacle is its own reason and its own guard."""
+
+OBSTACLE_ENDED_BY: Final[Mapping[Obstacle, tuple[str, ...]]] = {
+    "forge_denied": ("pr_polled",),
+    "forge_down": ("pr_polled",),
+    "forge_unreadable": ("pr_polled",),
+    "wrong_repository": ("rig_registered",),
+    "pr_mismatch": ("pr_polled",),
+    "untrusted_author": ("pr_adopted", "town_configured", "rig_registered"),
+    "draft": ("pr_polled",),
+    "changes_requested": ("pr_polled",),
+    "checks_unreadable": ("pr_polled",),
+    "in_merge_queue": ("pr_polled",),
+    "behind_base": ("pr_polled",),
+    "merge_refused": ("pr_polled",),
+    "merge_unproven": ("pr_polled",),
+    "awaiting_merge": ("pr_polled", "town_configured"),
+}
+"""The events that end each obstacle. Most end outside of the town: then it is the poll that finds it gone."""
 
 ENDLESS: Final[tuple[Hold, ...]] = (
     "no_rig",

@@ -15,7 +15,7 @@ from shared.questions import overview, status
 from shared.questions.overview import BeadLine, ConvoyLine, EffectLine
 from shared.questions.status import AgentLine
 from shared.runner.code_version import code_version
-from shared.town import database
+from shared.town import database, migrations
 
 BEADS_SHOWN: Final = 5_000
 
@@ -66,6 +66,11 @@ class TownState:
 
 def town_state(running: Rerun, at: datetime) -> TownState:
     """The state after the last tick of a rerun, as seen at the time `at`."""
+    with migrations.newest_schema(running.sql):
+        return _state(running, at)
+
+
+def _state(running: Rerun, at: datetime) -> TownState:
     about = summary.before_tick(running.sql)
     reader, moment = tick.current_state(running.sql, given_at(running, at), town_id=running.town_id)
     beads = overview.live_beads(running.sql)

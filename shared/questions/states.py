@@ -70,11 +70,14 @@ def _of_agent(agent: Agent) -> Standing:
 
 
 def _of_mail(town: TownReader, row: Row) -> Standing:
-    """A message is delivered while its addressee works; if there is no such agent, it is never delivered."""
-    if row.assignee in town.agents_by_id:
-        return Standing("addressee_rests", "H4", row.assignee)
-    nobody = "it has no addressee" if row.assignee is None else f"its addressee {row.assignee} is not in the town"
-    return Standing("only_an_event", says=f"{nobody}: it can only be cancelled")
+    """A message is delivered while its addressee works, or to the mayor; if there is no such agent, it is never delivered."""
+    agent = town.agents_by_id.get(row.assignee or "")
+    if agent is None:
+        return Standing(
+            "only_an_event", says=f"its addressee {row.assignee} is not in the town: it can only be cancelled"
+        )
+    says = f"it is delivered as soon as its addressee {agent.identity} is working; it is {agent.status}"
+    return Standing("addressee_rests", "H4", row.assignee, says)
 
 
 def _lacks(sql: Database, row: Row) -> str | None:

@@ -19,8 +19,9 @@ from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.questions import alarms, overview
+from shared.questions import alarms, mailbox, overview
 from shared.questions.alarms import AlarmState
+from shared.questions.mailbox import Saying, UnreadMail
 from shared.questions.next_due import next_due
 from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.waiting import Waiting
@@ -34,6 +35,8 @@ CONVOYS_SHOWN: Final = 50
 FAILED_SHOWN: Final = 20
 ABANDONED_SHOWN: Final = 50
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
+SAID_SHOWN: Final = 20
+SAID_SHOWN_FOR: Final = timedelta(hours=24)
 _NO_TICK: Final = ""
 """A placeholder for the code version: a status does not show it, and computing it takes longer than the rest."""
 _NOTHING_NEW: Final = Reading((), (), more=False)
@@ -111,7 +114,8 @@ class TownStatus:
     """The status of a town at one time.
 
     `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
-    live beads by waiting reason.
+    live beads by waiting reason. `unreadMail` are the messages whose delivery is not confirmed, `mayorSaid` what the mayor said
+    in the last 24 hours.
     """
 
     town_id: str
@@ -138,6 +142,8 @@ class TownStatus:
     alarms: tuple[AlarmState, ...]
     bead_summary: BeadSummary
     waiting_summary: dict[str, int]
+    unread_mail: tuple[UnreadMail, ...]
+    mayor_said: tuple[Saying, ...]
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
@@ -203,6 +209,8 @@ def _status(
         alarms=_alarms(moment, len(violations), events, last),
         bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
         waiting_summary=waits.counts(),
+        unread_mail=mailbox.unread_mail(sql, waits.town),
+        mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
     )
 
 

@@ -233,6 +233,8 @@ class Waits:
     def _reason(self, row: Row, first: Guard, act: Foreseen | None) -> WaitingReason | None:
         if first.guard == "blocked_by":
             return "blocked_by" if self._holding.blockers(self._holding.bead_of(row))[0] else "failed_dependency"
+        if first.guard == "effect_unfinished" and row.type == BeadType.MESSAGE:
+            return "agent_working"
         for hold, reason in OF_HOLD.items():
             if first.guard == hold:
                 return reason

@@ -9,6 +9,7 @@ import json
 
 from shared.domain.report import TickReport
 from shared.domain.shapes import document
+from shared.engine.tick import run as run_tick
 from shared.history import recorded_results
 from shared.history.differences import has_former_outputs
 from shared.history.journal_rows import JournalRows
@@ -32,7 +33,7 @@ from shared.replay.replayed import (
 from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
-from shared.town import journal, migrations
+from shared.town import database, journal, migrations
 
 
 def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
@@ -83,8 +84,8 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `diverged` means that the state is no longer history's, because the result of a tick, or only the form of its journal row,
-    differs from its commit.
+    `diverged` means that the state is no longer history's, because the result of a tick, or only the form of its journal row
+    or of its image, differs from its commit: a tick from before a change of the schema is run after the migration.
     """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
@@ -118,13 +119,22 @@ class SegmentedReplay:
         if row["tick_no"] != expected:
             self.divergence = missing(expected, row["tick_no"] - 1, time_of(row))
             return False
-        pending = () if row["code_version"] == code_version() else migrations.pending(self._running.sql)
-        if pending:
-            self.stopped = (
-                f"tick {expected} was made by code {row['code_version']} before the schema changed ({', '.join(pending)}): "
-                f"the installed code cannot run it. Replay up to the tick before it with that release, or start at a later time"
+        if row["code_version"] != code_version() and migrations.pending(self._running.sql):
+            self.stopped = self._why_not_runnable(row)
+        return self.stopped is None
+
+    def _why_not_runnable(self, row: JournalRow) -> str | None:
+        """Why the installed code cannot run a tick from before a change of the schema; None if it can."""
+        try:
+            with database.opened(self._running.image) as copy:
+                run_tick(copy, input_of(row), town_id=self._running.town_id)
+        except Exception as error:  # noqa: BLE001 - whatever fails, the answer is the same
+            return (
+                f"tick {row['tick_no']} was made by code {row['code_version']} before the schema changed "
+                f"({', '.join(migrations.pending(self._running.sql))}), and the installed code cannot run it "
+                f"({type(error).__name__}): replay up to the tick before it with that release, or start at a later time"
             )
-        return not pending
+        return None
 
     def run(self, row: JournalRow) -> Steps[ReplayedTick]:
         """Run a row and judge it."""
@@ -132,6 +142,7 @@ class SegmentedReplay:
         if same_code and self.diverged:
             yield from self._follow_history_again(row["tick_no"] - 1)
         diverged = self.diverged
+        migrated = () if same_code else migrations.pending(self._running.sql)
         report = self._running.run(input_of(row))
         digest, outputs = self._running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
@@ -139,8 +150,11 @@ class SegmentedReplay:
         if diverged:
             judged = self._judge.judged_by_outputs(row, outputs)
         else:
-            judged = yield from self._judge.judged(row, self._rows.next, outputs, same_code=same_code)
-            self.diverged = judged.equal is False or (not same_code and has_former_outputs(row))
+            judged = yield from self._judge.judged(
+                row, self._rows.next, outputs, same_code=same_code, migrated=migrated
+            )
+            reshaped = bool(migrated) or has_former_outputs(row)
+            self.diverged = judged.equal is False or (not same_code and reshaped)
         self.divergence = judged.divergence
         self._count(row, judged.equal, "replay" if same_code and not diverged else "what_if")
         return _replayed(report, digest, judged)

@@ -5,7 +5,7 @@ and from kept commits. The image digests are compared, computed from the pages; 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -54,9 +54,18 @@ class TickJudge:
         self._running = running
 
     def judged(
-        self, row: JournalRow, following: JournalRow | None, outputs: Mapping[str, Any], *, same_code: bool
+        self,
+        row: JournalRow,
+        following: JournalRow | None,
+        outputs: Mapping[str, Any],
+        *,
+        same_code: bool,
+        migrated: tuple[str, ...] = (),
     ) -> Steps[Judgement]:
-        """Judge the tick that was just run. If history then continued from a restored image, so does the rerun."""
+        """Judge the tick that was just run. If history then continued from a restored image, so does the rerun.
+
+        `migrated` names the migrations that the rerun made before this tick of other code.
+        """
         if row["sqlite_version"] != database.SQLITE_VERSION:
             return self._by_outputs(row, outputs, same_code=same_code)
         if following is not None and following["tick_no"] != row["tick_no"] + 1:
@@ -75,6 +84,8 @@ class TickJudge:
         if own is None and wanted is None:
             return Judgement(equal=None, proof="none")
         if not proven and (own is not None or restored is None):
+            if migrated:
+                return self._after_migration(row, own, outputs, migrated)
             return self._different(row, wanted, own, outputs, same_code=same_code)
         if restored is None:
             return Judgement(equal=True, proof="image")
@@ -107,6 +118,14 @@ class TickJudge:
         broken = Divergence(row["tick_no"], time_of(row), found, CHANGED)
         return Judgement(equal=False, proof="image", differences=found, divergence=broken)
 
+    def _after_migration(
+        self, row: JournalRow, own: PastImage | None, outputs: Mapping[str, Any], migrated: tuple[str, ...]
+    ) -> Judgement:
+        """Judge a tick from before a change of the schema, without what the migration has added."""
+        found = () if own is None else of_images(own.image, self._running.image)
+        note = f"the tick was made before the schema changed ({', '.join(migrated)}): what that added is not compared"
+        return replace(_without_journal(found, of_outputs(row, outputs)), note=note)
+
     def _by_outputs(self, row: JournalRow, outputs: Mapping[str, Any], *, same_code: bool) -> Judgement:
         apart = of_outputs(row, outputs)
         note = (
@@ -118,7 +137,7 @@ class TickJudge:
 
 
 def _without_journal(of_rows: tuple[Difference, ...], apart: tuple[Difference, ...]) -> Judgement:
-    """Judge a tick of an earlier release, whose journal rows hold outputs that are not stored any more, without those rows."""
+    """Judge a tick of an earlier release by rows and outputs; its journal rows, which have another form, are not compared."""
     found = (*(each for each in of_rows if each.table != "ticks"), *apart)
     return Judgement(equal=not found, proof="outputs", differences=found)
 

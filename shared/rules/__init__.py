@@ -1,7 +1,7 @@
 """Every rule of a town, in the order in which the rules run: the table of contents of the reconciler.
 
 A rule sees the state as it was before any action of its pass, and never writes. The order matters: of two conflicting actions
-the first one wins. B2 runs before B1, so that a hooked agent keeps its place in the rig; R4 runs before R1.
+the first one wins. B2 runs before B1, so that a hooked agent keeps its place in the rig.
 """
 
 from typing import Final
@@ -40,7 +40,6 @@ RULES: Final = (
     Rule("B4", beads.settle_reviewed),
     Rule("B5", beads.report_failed_blocker),
     Rule("B-end", breaker.announce),
-    Rule("R4", reviews.fail_orphaned),
     Rule("R1", reviews.poll_pull_request),
     Rule("R1m", reviews.merge_pull_request),
     Rule("R1p", proofs.verify_merge),

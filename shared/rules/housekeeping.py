@@ -11,12 +11,12 @@ from shared.actions import (
     SendNudge,
     StartTriageBatch,
     StopContainer,
-    TransitionBead,
 )
 from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
 from shared.domain.limits import just_after
-from shared.domain.states import AgentStatus, BeadStatus, EffectKind, Priority
+from shared.domain.mail import effect_of, subject_of
+from shared.domain.states import AgentStatus, EffectKind, Priority
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
@@ -79,13 +79,26 @@ def expire_nudge(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """H4: a message is delivered to its agent as a nudge when the agent is working."""
+    """H4: a message goes to its agent while that agent works, and to the mayor at any time. It stays open until its delivery is
+    confirmed; until then, delivery is requested again, one request at a time.
+    """
     for mail in town.mail:
+        for_mayor = town.is_for_mayor(mail.assignee)
         agent = town.agents_by_id.get(mail.assignee or "")
-        if agent is None or agent.status is not AgentStatus.WORKING:
+        if not for_mayor and (agent is None or agent.status is not AgentStatus.WORKING):
             continue
-        yield SendNudge(agent_id=agent.id, message=mail.body, source="agent", mode="wait-idle", priority="normal")
-        yield TransitionBead(bead_id=mail.id, from_=BeadStatus.OPEN, to=BeadStatus.CLOSED, reason="delivered")
+        if effect_of(tick.town_id, mail.id, for_mayor=for_mayor) in town.unfinished_effects:
+            continue
+        if mail.told_at is not None and tick.now < mail.told_at + mail.again_after:
+            yield Due.at_least(mail.told_at, mail.again_after, rows=(mail.id,), wait="mail_again")
+        elif for_mayor:
+            sender = "" if mail.created_by is None else f" from {mail.created_by}"
+            text = mail.title if mail.body is None else f"{mail.title}\n\n{mail.body}"
+            yield NotifyMayor(subject=subject_of(mail.id), message=f"Message {mail.id}{sender}: {text}")
+        elif agent is not None:
+            yield SendNudge(
+                agent_id=agent.id, message=mail.text, source="agent", mode="wait-idle", priority="normal", mail=mail.id
+            )
 
 
 def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:

@@ -1,11 +1,12 @@
 """Merge requests: poll, merge, recover, and keep one refinery busy per rig (spec/rules.md section 4)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 
 from shared.actions import (
     ClearBeadAssignee,
     DispatchAgent,
+    EscalateReviewCap,
     HookAgent,
     MergePr,
     PollPr,
@@ -19,50 +20,86 @@ from shared.domain.notes import ReviewNotes
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
-from shared.rules.base import Decision, Due
+from shared.rules.base import Decision, Due, Wait
 from shared.rules.beads import backoff_of
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
 
 
-def fail_orphaned(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R4: an MR whose pull request could not be polled for too long fails. Runs before R1."""
-    for review in town.reviews:
-        if _orphanable(town, tick, review):
-            if _orphaned(town, tick, review):
-                yield TransitionBead(
-                    bead_id=review.id, from_=BeadStatus.IN_PROGRESS, to=BeadStatus.FAILED, reason="PR review orphaned"
-                )
-            else:
-                yield Due.later_than(
-                    _silent_since(review), limits.REVIEW_ORPHANED_AFTER, rows=(review.id,), wait="review_orphaned"
-                )
-
-
 def poll_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """R1: every pull request in progress is polled once per interval, the one with the oldest poll first."""
     due_now: list[tuple[datetime, LiveReview]] = []
+    latest = _latest_polls(town)
     for review in town.reviews:
-        if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None or _orphaned(town, tick, review):
+        if review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None:
             continue
-        last = ReviewNotes.last_poll_at.of(review.metadata)
-        due = tick.now if last is None else last + limits.PR_POLL_INTERVAL
-        not_before = ReviewNotes.poll_not_before.of(review.metadata)
-        limited = not_before is not None and not_before > due
-        if not_before is not None:
-            due = max(due, not_before)
-        if due > tick.now:
-            yield Due(due, (review.id,), "rate_limited" if limited else "poll_interval", last)
+        due = _next_poll(review, tick, latest)
+        if due.at > tick.now:
+            yield due
         else:
+            last = due.since
             due_now.append((review.created_at if last is None else last, review))
     by_age = sorted(due_now, key=lambda each: (each[0], each[1].created_at, each[1].id))
-    left_for_later = [review.id for _, review in by_age[limits.POLLS_PER_TICK :]]
+    chosen, left_for_later = _taking_turns(review for _, review in by_age)
     for _, review in due_now:
-        if review.pr_url is not None and review.id not in left_for_later:
+        if review.pr_url is not None and review.id in chosen:
             yield PollPr(bead_id=review.id, pr_url=review.pr_url)
     if left_for_later:
         yield Due.at_least(tick.now, limits.ACTIVE_INTERVAL, rows=tuple(left_for_later), wait="poll_turn")
+
+
+def _next_poll(review: LiveReview, tick: Tick, latest: Mapping[str, datetime]) -> Due:
+    """When a pull request may be polled next. One without news for an hour is polled less often."""
+    last = ReviewNotes.last_poll_at.of(review.metadata)
+    changed = ReviewNotes.changed_at.of(review.metadata)
+    is_quiet = changed is not None and last is not None and last - changed >= limits.PR_QUIET_AFTER
+    interval = limits.PR_POLL_INTERVAL_LATER if is_quiet else limits.PR_POLL_INTERVAL
+    due = tick.now if last is None else last + interval
+    wait: Wait = "poll_interval"
+    not_before = ReviewNotes.poll_not_before.of(review.metadata)
+    if not_before is not None and not_before > due:
+        due, wait = not_before, _held_off(review)
+    # With a token that is refused, one pull request is polled for all: refused calls of one account may lock it.
+    turn = latest.get(ReviewNotes.episode.of(review.metadata) or "")
+    if turn is not None and turn + limits.PR_POLL_INTERVAL > due:
+        due, wait = turn + limits.PR_POLL_INTERVAL, "forge_backoff"
+    return Due(due, (review.id,), wait, last)
+
+
+def _held_off(review: LiveReview) -> Wait:
+    kind = ReviewNotes.poll_error_kind.of(review.metadata)
+    return "forge_backoff" if kind not in (None, "rate_limited") else "rate_limited"
+
+
+def _latest_polls(town: TownReader) -> Mapping[str, datetime]:
+    """The last poll of each episode that is about a token, which all its pull requests share."""
+    found: dict[str, datetime] = {}
+    for review in town.reviews:
+        key, last = _shared_episode(review), ReviewNotes.last_poll_at.of(review.metadata)
+        if key is not None and last is not None and review.status is BeadStatus.IN_PROGRESS:
+            found[key] = max(last, found.get(key, last))
+    return found
+
+
+def _shared_episode(review: LiveReview) -> str | None:
+    key = ReviewNotes.episode.of(review.metadata)
+    return key if key is not None and " * " in key else None
+
+
+def _taking_turns(reviews: Iterable[LiveReview]) -> tuple[frozenset[str], list[str]]:
+    """The pull requests that this tick polls, and those that wait for a later one."""
+    chosen: list[str] = []
+    left: list[str] = []
+    tried: list[str] = []
+    for review in reviews:
+        key = _shared_episode(review)
+        if len(chosen) >= limits.POLLS_PER_TICK or (key is not None and key in tried):
+            left.append(review.id)
+            continue
+        chosen.append(review.id)
+        tried += [] if key is None else [key]
+    return frozenset(chosen), left
 
 
 def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -74,7 +111,6 @@ def merge_pull_request(town: TownReader, tick: Tick) -> Iterator[Decision]:
             and ReviewNotes.auto_merge_pending.of(review.metadata)
             and review.id not in town.blockers
             and (EffectKind.MERGE_PR, review.id) not in town.unfinished_effects
-            and not _orphaned(town, tick, review)
         ):
             yield MergePr(bead_id=review.id, pr_url=review.pr_url)
 
@@ -197,10 +233,12 @@ def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if agent.role is not Role.REFINERY or agent.status is not AgentStatus.IDLE or bead is None:
             continue
         review = town.reviews_by_id.get(bead.id)
-        if review is None or review.status is not BeadStatus.IN_PROGRESS or _orphaned(town, tick, review):
+        if review is None or review.status is not BeadStatus.IN_PROGRESS:
             continue
-        if review.awaiting_approval or review.id in town.blockers:
+        if review.awaiting_approval or review.id in town.blockers or _only_polled(town, review):
             yield UnhookAgent(agent_id=agent.id, reason="the review can only wait")
+            if _only_polled(town, review):
+                yield EscalateReviewCap(bead_id=review.id, attempts=review.dispatch_attempts)
             if review.pr_url is None:
                 yield TransitionBead(
                     bead_id=review.id,
@@ -215,7 +253,7 @@ def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def _tried_again(town: TownReader, tick: Tick, agent: Agent, review: LiveReview) -> Iterator[Decision]:
     if tick.draining:
         return
-    if review.dispatch_attempts >= town.settings(review.rig_id).max_dispatch_attempts:
+    if _at_cap(town, review):
         yield TransitionBead(
             bead_id=review.id,
             from_=BeadStatus.IN_PROGRESS,
@@ -235,13 +273,8 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
     for review in candidates:
         if review.id in town.blockers:
             continue
-        if review.dispatch_attempts >= town.settings(rig_id).max_dispatch_attempts:
-            yield TransitionBead(
-                bead_id=review.id,
-                from_=BeadStatus.OPEN,
-                to=BeadStatus.FAILED,
-                reason=f"review dispatch attempts exceeded ({review.dispatch_attempts})",
-            )
+        if _at_cap(town, review):
+            yield from _given_up(review)
             continue
         backoff = backoff_of(review, tick, rows=(review.id,))
         if backoff is not None:
@@ -250,6 +283,27 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)
         return
+
+
+def _at_cap(town: TownReader, review: LiveReview) -> bool:
+    """Whether the MR has used up its dispatch attempts."""
+    return review.dispatch_attempts >= town.settings(review.rig_id).max_dispatch_attempts
+
+
+def _only_polled(town: TownReader, review: LiveReview) -> bool:
+    """Whether a review at its cap has a pull request: then it goes on without a refinery, and the forge decides."""
+    return review.pr_url is not None and _at_cap(town, review)
+
+
+def _given_up(review: LiveReview) -> Iterator[Decision]:
+    """What R5 does with a review at its cap: it fails, or people review its pull request."""
+    attempts = review.dispatch_attempts
+    reason = f"review dispatch attempts exceeded ({attempts})"
+    if review.pr_url is None:
+        yield TransitionBead(bead_id=review.id, from_=BeadStatus.OPEN, to=BeadStatus.FAILED, reason=reason)
+        return
+    yield TransitionBead(bead_id=review.id, from_=BeadStatus.OPEN, to=BeadStatus.IN_PROGRESS, reason=reason)
+    yield EscalateReviewCap(bead_id=review.id, attempts=attempts)
 
 
 def _taken(town: TownReader, rig_id: str, review: LiveReview) -> Iterator[Decision]:
@@ -286,25 +340,3 @@ def _unreviewed(town: TownReader, review: LiveReview) -> bool:
         and not review.babysat
         and review.parent_mode is not MergeMode.REVIEW_AND_MERGE
     )
-
-
-def _orphanable(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Whether every condition of R4 except the time holds."""
-    if tick.settling or review.status is not BeadStatus.IN_PROGRESS or review.pr_url is None:
-        return False
-    if review.rig_id is None or review.awaiting_approval or not town.settings(review.rig_id).code_review:
-        return False
-    agent = town.hooks.get(review.id)
-    if agent is None:
-        return True
-    return agent.role is Role.REFINERY and not agent.status.busy
-
-
-def _orphaned(town: TownReader, tick: Tick, review: LiveReview) -> bool:
-    """Whether R4 fails this MR in this pass; if so, R1, R1m and R6 skip it."""
-    return tick.stale(_silent_since(review), limits.REVIEW_ORPHANED_AFTER) and _orphanable(town, tick, review)
-
-
-def _silent_since(review: LiveReview) -> datetime:
-    """The time since which an MR could have been polled but was not. Waiting for a rate limit does not count."""
-    return max(review.updated_at, ReviewNotes.poll_not_before.of(review.metadata) or review.updated_at)

@@ -55,7 +55,8 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
     for review in town.reviews:
         obstacle = _obstacle_of(review)
         since = ReviewNotes.obstacle_since.of(review.metadata)
-        if obstacle in VOICED and since is not None:
+        told_at_once = obstacle == "checks_unreadable" and ReviewNotes.checks_episode.of(review.metadata) is not None
+        if obstacle in VOICED and since is not None and not told_at_once:
             message = ReviewNotes.obstacle_detail.of(review.metadata) or obstacle.replace("_", " ")
             yield _Silence(review.id, obstacle, since, message, review.metadata)
 
@@ -76,9 +77,17 @@ def _obstacle_of(review: LiveReview) -> str | None:
 def _holds(town: TownReader, reason: str, subject: str) -> bool:
     """Whether the cause of an escalation still holds. A cause without a test of its own ends with its bead."""
     review = town.reviews_by_id.get(subject)
-    if reason in OBSTACLES and (review is not None or subject not in town.live_issues):
-        return review is not None and _obstacle_of(review) == reason
+    if reason in OBSTACLES and review is not None:
+        return _obstacle_of(review) == reason
     issue = town.live_issues.get(subject)
     if reason == "missing_blocker":
         return issue is not None and bool(BeadNotes.awaits.of(issue.metadata))
-    return review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys)
+    if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):
+        return True
+    return subject in town.keys.forge_episodes and any(_belongs_to(each, subject) for each in town.reviews)
+
+
+def _belongs_to(review: LiveReview, episode: str) -> bool:
+    """Whether a pull request in progress cannot be read, or its checks cannot, for the cause of that episode."""
+    notes = (ReviewNotes.episode.of(review.metadata), ReviewNotes.checks_episode.of(review.metadata))
+    return review.status is BeadStatus.IN_PROGRESS and episode in notes

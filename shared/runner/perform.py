@@ -171,14 +171,14 @@ def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
     order = effect.order(MayorOrder)
     if order.agent_id is None:
         return failure(delivered=False, error="the town has no mayor")
-    told = _message(
-        outside, order.town_id, order.agent_id, message_id=effect.effect_id, text=order.message, mode="queue"
-    )
+    message_id = order.message_id or effect.effect_id
+    told = _message(outside, order.town_id, order.agent_id, message_id=message_id, text=order.message, mode="queue")
     if isinstance(told, Done) or outside.runtime is None or order.start is None:
         return _delivered(told)
     if outside.runtime.status(order.town_id, order.agent_id).status not in _NO_SESSION:
         return _delivered(told)
-    started = outside.runtime.start(replace(order.start, message=order.message), effect_id=effect.effect_id)
+    start = replace(order.start, message=order.message, message_id=order.message_id)
+    started = outside.runtime.start(start, effect_id=effect.effect_id)
     return _delivered(Done() if isinstance(started, Started) else NotDone(started.reason, passing=True))
 
 

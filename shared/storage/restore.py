@@ -227,7 +227,7 @@ def restore_in_place(
         tick_no=present.facts.tick_no,
         time=max(now, present.facts.time),
         next_due=now,
-        schema_version=present.facts.schema_version,
+        schema_version=database.SCHEMA_VERSION,
     )
     yield from store.mark_due(town_id, now)
     committed: TownImage = yield from store.commit(present, image, facts)

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.ports.metrics import RunFigures
-from shared.town import database
+from shared.town import migrations
 
 COUNTED_EVERY: Final = timedelta(minutes=1)
 """Asking the rules about a whole town takes longer than writing a line, so not every tick is counted."""
@@ -37,5 +37,5 @@ class WaitingCounts:
         self._counted[report.town_id] = given.now
         from shared.questions import waits  # noqa: PLC0415 - functions that never tick need no rules
 
-        with database.opened(report.image.image) as sql:
+        with migrations.readable(report.image.image) as sql:
             return waits.counts_after(sql, given, town_id=report.town_id)

@@ -162,10 +162,15 @@ def set_schema_version(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("UPDATE town SET value = :version WHERE key = 'schema_version'", {"version": str(int(version))})
 
 
+def is_town(connection: sqlite3.Connection) -> bool:
+    """Whether the database has our application id."""
+    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return application_id == APPLICATION_ID
+
+
 def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
     """Check that the image is this town. Raises SchemaMismatch if it is not a town, WrongTown if it is another one."""
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    if application_id != APPLICATION_ID:
+    if not is_town(connection):
         raise SchemaMismatch(
             f"the image of town {town_id} is a SQLite database but not a town",
             hint="check which file or object replaced the image",

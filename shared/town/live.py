@@ -1,11 +1,12 @@
 """Live beads as rules see them: only the columns that rules need, checked when read. Titles and bodies stay in the database."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
+from shared.domain import limits
 from shared.domain.errors import RowUnreadable
-from shared.domain.notes import EscalationNotes, Metadata, ReviewNotes
+from shared.domain.notes import EscalationNotes, MailNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
 from shared.town.rows import BEAD_STATUSES, Row, labels_of, member, object_of
@@ -151,11 +152,25 @@ class CausedEscalation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """An open message bead."""
+    """An open message bead. `told`: how often its delivery was requested, last at `told_at`."""
 
     id: str
-    body: str
+    title: str
+    body: str | None
     assignee: str | None
+    created_by: str | None
+    told: int
+    told_at: datetime | None
+
+    @property
+    def again_after(self) -> timedelta:
+        """How long after a request that has failed the next one follows."""
+        return limits.MAIL_AGAIN_AFTER if self.told < 2 else limits.MAIL_AGAIN_LATER
+
+    @property
+    def text(self) -> str:
+        """What its addressee reads."""
+        return self.body or self.title
 
 
 def issue_of(row: Row) -> Issue:
@@ -225,6 +240,13 @@ def landing_of(row: Row) -> LandingReview:
         awaiting_approval=ReviewNotes.awaiting_approval.of(object_of(row[3])),
         created_at=from_text(row[4]),
     )
+
+
+def mail_of(row: Row) -> Mail:
+    """A Mail from the columns of its query. Raises ValueError."""
+    metadata = object_of(row[5])
+    told, told_at = MailNotes.told.of(metadata), MailNotes.told_at.of(metadata)
+    return Mail(row[0], row[1], row[2], row[3], row[4], told, told_at)
 
 
 def escalation_of(row: Row) -> OpenEscalation:

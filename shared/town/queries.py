@@ -94,7 +94,7 @@ QUERIES: Final[dict[str, str]] = {
         GROUP BY n.agent_bead_id, n.source
         ORDER BY n.agent_bead_id, n.source""",
     "mail": """
-        SELECT b.bead_id, COALESCE(b.body, b.title), b.assignee_agent_bead_id
+        SELECT b.bead_id, b.title, b.body, b.assignee_agent_bead_id, b.created_by, b.metadata
         FROM beads b
         WHERE b.type = 'message' AND b.status = 'open'
         ORDER BY b.created_at, b.bead_id""",

@@ -188,7 +188,12 @@ class TownReader:
     @cached_property
     def mail(self) -> tuple[live.Mail, ...]:
         """Open messages by creation."""
-        return tuple(live.Mail(*row) for row in self._rows("mail"))
+        return tuple(self._readable("mail", live.mail_of, table="beads"))
+
+    def is_for_mayor(self, addressee: str | None) -> bool:
+        """Whether a message is for the mayor: it names the mayor, or nobody. A town may have lost its mayor."""
+        agent = self.agents_by_id.get(addressee or "")
+        return agent.role is Role.MAYOR if agent is not None else addressee in (None, Role.MAYOR)
 
     @cached_property
     def escalations(self) -> tuple[live.OpenEscalation, ...]:

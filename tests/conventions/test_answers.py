@@ -20,6 +20,7 @@ STORED: Final = {
     "shared/domain/tick.py: Observations.as_json": "the observations in the inputs of a journal row",
     "shared/domain/tick.py: TickInput.as_json": "the column `inputs` of the journal",
     "shared/domain/wire.py: WireObject.as_json": "orders, which agents of older images read",
+    "shared/events/episodes.py: Episode.as_json": "an episode in the town key `forge_episodes`",
     "shared/replay/recordings/changes.py: as_json": "the rows of a recording",
     "shared/town/writing/beads.py: Failure.as_json": "the metadata of a line of the audit trail",
 }

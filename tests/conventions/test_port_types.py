@@ -10,6 +10,7 @@ NOT_PORTS: Final = {
     "shared/domain/green.py: Findings": "what is judged of a pull request, as values of the core and of the port",
     "shared/domain/green.py: IsDraft": "the same",
     "shared/domain/green.py: Shown": "the same",
+    "shared/events/forge.py: OpenSeen": "the same, with what only a poll shows",
     "shared/domain/identities.py: HasId": "which pull request it is, as values of the core and of the port",
     "shared/domain/identities.py: Seen": "the same",
     "shared/domain/images.py: PagedImage": "an image as a value: the core imports no port",

@@ -154,7 +154,7 @@ GUARDS: dict[str, tuple[Callable[[TownBuilder], TownBuilder], str, str | None, s
     "bead_lost": (lambda town: town.bead("b", status="in_progress"), "b", "B3", to_text(at(295) + MS)),
     "work_unfinished": (lambda town: town.bead("b", labels=["gt:held"]).convoy("c", tracked=["b"]), "c", "C2", None),
     "addressee_rests": (
-        lambda town: town.bead("letter", "message", assignee_agent_bead_id="mayor"),
+        lambda town: town.agent("p").bead("letter", "message", assignee_agent_bead_id="p"),
         "letter",
         "H4",
         None,

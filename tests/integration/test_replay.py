@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -23,7 +24,7 @@ from shared.runner import code_version as versions
 from shared.runner import inputs
 from shared.storage import layers, restore, retention
 from shared.storage.restore import Archive
-from shared.town import migrations
+from shared.town import database, migrations
 from shared.town.migrations import Migration
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, past_of, replayed
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
@@ -318,28 +319,66 @@ def _no_actions(town: object, intents: object) -> object:
     return AppliedActions()
 
 
-def test_a_window_from_before_a_schema_change_stops_with_its_name_and_one_from_the_change_on_is_exact(
+def a_newer_schema(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
+    """The installed code knows one migration more."""
+    newer = database.SCHEMA_VERSION + 1
+    change = (Migration(newer, "a_new_column", (statement,)),)
+    for name in ("apply_pending", "pending"):
+        monkeypatch.setattr(migrations, name, partial(getattr(migrations, name), migrations=change))
+    monkeypatch.setattr(database, "SCHEMA_VERSION", newer)
+
+
+def test_ticks_from_before_a_schema_change_are_a_what_if_without_what_the_change_added_and_later_ones_are_exact(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made_by("older", monkeypatch)
     world = lived(a_world_with_a_past(a_town()), 4)
-    change = (Migration(2, "0002_a_new_index", ("CREATE INDEX beads_by_title ON beads (title)",)),)
-    monkeypatch.setattr(
-        migrations, "apply_pending", lambda sql, apply=migrations.apply_pending: apply(sql, migrations=change)
-    )
-    monkeypatch.setattr(migrations, "pending", lambda sql, ask=migrations.pending: ask(sql, migrations=change))
-    monkeypatch.setattr("shared.town.database.SCHEMA_VERSION", 2)
+    a_newer_schema(monkeypatch, "ALTER TABLE beads ADD COLUMN colour TEXT")
     made_by(versions.code_version(), monkeypatch)
     lived(world, 4)
     at = {row["tick_no"]: row["now"] for row in world.journal()}
-    stopped = replayed(world)
-    assert stopped.stopped is not None
-    assert "0002_a_new_index" in stopped.stopped
-    assert "tick 2" in stopped.stopped
-    assert not stopped.exact
+    again = replayed(world)
+    assert (again.stopped, again.divergence, again.exact) == (None, None, False)
+    assert [(part.kind, part.equal) for part in again.segments] == [("what_if", True), ("replay", True)]
+    first = again.ticks[0]
+    assert first.note == "the tick was made before the schema changed (a_new_column): what that added is not compared"
+    assert again.ticks[-1].digest == world.image().image_digest
     behind = replayed(world, datetime.fromisoformat(at[6]))
     assert behind.exact
     assert [tick.tick for tick in behind.ticks] == [6, 7, 8, 9]
+
+
+def test_a_tick_from_before_a_schema_change_that_differs_is_told_with_its_differences(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = lived(a_world_with_a_past(a_town().bead("ready")), 0)
+    made_by("older", monkeypatch)
+    with monkeypatch.context() as then:
+        then.setattr("shared.engine.apply.all_intents", _no_actions)
+        lived(world, 2, bead="before")
+    a_newer_schema(monkeypatch, "ALTER TABLE beads ADD COLUMN colour TEXT")
+    made_by(versions.code_version(), monkeypatch)
+    world.clock.move(seconds=10)
+    lived(world, 3)
+    again = replayed(world)
+    assert [(part.kind, part.equal) for part in again.segments] == [("what_if", False), ("replay", True)]
+    assert Difference("beads", "ready", "status", "open", "in_progress") in again.ticks[0].differences
+    assert again.ticks[-1].digest == world.image().image_digest
+
+
+def test_a_replay_stops_at_a_tick_from_before_a_schema_change_that_the_installed_code_cannot_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made_by("older", monkeypatch)
+    world = lived(a_world_with_a_past(a_town()), 4)
+    a_newer_schema(monkeypatch, "ALTER TABLE beads ADD COLUMN colour TEXT")
+    made_by(versions.code_version(), monkeypatch)
+    monkeypatch.setattr("shared.replay.faithful.input_of", lambda row: row["inputs"]["a field that the row lacks"])
+    stopped = replayed(world)
+    assert stopped.stopped is not None
+    assert "tick 2" in stopped.stopped
+    assert "a_new_column" in stopped.stopped
+    assert not stopped.exact
 
 
 # what was tampered with ------------------------------------------------------------------------------------

@@ -91,6 +91,11 @@ def _mayor_waiting(town: View, pick: int, variant: int) -> Fact:
     return Fact({"fired_at": to_text(fired_at)}, town.an_agent(pick).id if variant == 2 else None)
 
 
+def _mayor_said(town: View, pick: int, variant: int) -> Fact:
+    reply = {"in_reply_to": town.a_bead(pick)} if variant == 1 else {}
+    return Fact({"text": "as agreed", **reply}, town.an_agent(pick).id if variant == 2 else None)
+
+
 def _agent_reset(town: View, pick: int, variant: int) -> Fact:
     return Fact({}, town.an_agent(pick).id)
 
@@ -237,6 +242,10 @@ def _pr_auto_merge(town: View, pick: int, variant: int) -> Fact:
     return Fact({"pr_url": town.pr_url("rig-1")}, bead=town.a_review(pick))
 
 
+def _pr_adopted(town: View, pick: int, variant: int) -> Fact:
+    return Fact({}, bead=town.a_review(pick))
+
+
 def _rig_registered(town: View, pick: int, variant: int) -> Fact:
     rig = RIGS[pick % 2]
     overrides: tuple[dict[str, Any] | None, ...] = (
@@ -293,6 +302,7 @@ FACTS: Final[dict[str, Maker]] = {
     "agent_heartbeat": _agent_heartbeat,
     "agent_status": _agent_status,
     "mayor_waiting": _mayor_waiting,
+    "mayor_said": _mayor_said,
     "agent_reset": _agent_reset,
     "changes_requested": _changes_requested,
     "nudge_acknowledged": _nudge_acknowledged,
@@ -312,6 +322,7 @@ FACTS: Final[dict[str, Maker]] = {
     "pr_feedback_detected": _pr_feedback_detected,
     "pr_conflict_detected": _pr_conflict_detected,
     "pr_auto_merge": _pr_auto_merge,
+    "pr_adopted": _pr_adopted,
     "rig_registered": _rig_registered,
     "town_configured": _town_configured,
     "town_started": _town_started,

@@ -25,6 +25,9 @@ from tests.recordings.slices import given, slices, with_row
 TIMES = 50
 GENUINE = [name for name in golden.NAMES if name != golden.TAMPERED]
 
+OURS = database.SCHEMA_VERSION
+NEWER = OURS + 1
+
 
 def found_in(verified: Verified) -> tuple[Difference, ...]:
     """What differs in the one tick that ran, causes first."""
@@ -193,8 +196,8 @@ def test_a_tick_that_cannot_be_run_any_more_is_named_with_its_error(monkeypatch:
 
 def a_new_schema(monkeypatch: pytest.MonkeyPatch) -> None:
     """The installed code knows one migration more."""
-    step = migrations.Migration(2, "0002_a_new_index", ("CREATE INDEX new_index ON beads (title)",))
-    monkeypatch.setattr(database, "SCHEMA_VERSION", 2)
+    step = migrations.Migration(NEWER, "a_new_index", ("CREATE INDEX new_index ON beads (title)",))
+    monkeypatch.setattr(database, "SCHEMA_VERSION", NEWER)
     for name in ("apply_pending", "pending"):
         monkeypatch.setattr(migrations, name, partial(getattr(migrations, name), migrations=(step,)))
 
@@ -203,8 +206,8 @@ def test_a_recording_from_before_a_change_of_the_schema_says_so(monkeypatch: pyt
     a_new_schema(monkeypatch)
     verified = verify(golden.read("drain"))
     assert verified.divergence is not None
-    assert "0002_a_new_index" in verified.divergence.reason
-    assert verified.divergence.differences == (Difference("town", "schema_version", "value", 1, 2),)
+    assert "a_new_index" in verified.divergence.reason
+    assert verified.divergence.differences == (Difference("town", "schema_version", "value", OURS, NEWER),)
 
 
 def test_a_tick_that_changed_the_schema_when_it_was_recorded_does_so_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +215,6 @@ def test_a_tick_that_changed_the_schema_when_it_was_recorded_does_so_again(monke
     a_new_schema(monkeypatch)
     base = old.base
     one = making.scrubbed(base, [old.ticks[0].row], [])
-    assert one.ticks[0].changes[("town", "schema_version", "")] == {"value": "2"}
+    assert one.ticks[0].changes[("town", "schema_version", "")] == {"value": str(NEWER)}
     verified = verify(one)
     assert verified.exact, verified.divergence

@@ -90,6 +90,7 @@ class Polling:
 
     town: TownBuilder
     at: datetime = T
+    every: timedelta = timedelta(seconds=60)
     answered: list[TickReport] = field(default_factory=list)
 
     def sees(self, **seen: Any) -> TickReport:
@@ -99,7 +100,7 @@ class Polling:
         at = self.at + timedelta(seconds=5)
         report = self.town.tick(answer(self.town, "poll_pr", "m", at=at, **seen), at=at)
         self.answered.append(report)
-        self.at += timedelta(seconds=60)
+        self.at += self.every
         return report
 
     def fails(self, kind: str, **more: Any) -> TickReport:

@@ -186,7 +186,6 @@ def test_a_review_in_progress_makes_a_town_settle_too() -> None:
     report = town.tick()
 
     assert town.value("settling_until") == to_text(T + timedelta(seconds=90))
-    assert actions(report, rule="reviews.fail_orphaned") == []
     assert types_of(report, rule="reviews.poll_pull_request") == ["poll_pr"]
 
 
@@ -278,11 +277,6 @@ def test_a_silent_agent_is_lost_exactly_when_settling_ends() -> None:
         ),
         pytest.param(
             "beads.reopen_lost", lambda town: town.bead("b2", status="in_progress", updated_at=ago(hours=1)), id="B3"
-        ),
-        pytest.param(
-            "reviews.fail_orphaned",
-            lambda town: town.review("m1", "in_progress", pr_url="https://x/pull/1", updated_at=ago(hours=1)),
-            id="R4",
         ),
         pytest.param(
             "reviews.reopen_abandoned",

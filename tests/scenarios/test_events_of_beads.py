@@ -57,7 +57,7 @@ def test_an_agent_that_rests_is_unhooked_from_a_cancelled_bead_and_stopped_by_th
 
 @scenario(139)
 @pytest.mark.parametrize("status", ["closed", "failed"])
-def test_a_bead_ends_as_its_cancellation_says_and_its_reviews_fail(status: str) -> None:
+def test_a_bead_ends_as_its_cancellation_says_and_its_reviews_end_with_it(status: str) -> None:
     town = a_town_at_work().review("m", of="b")
     town.tick(event("bead_cancelled", {"cancel_status": status}, bead="b"))
     assert (town.status("b"), town.status("m")) == (status, "failed")

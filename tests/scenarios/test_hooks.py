@@ -132,19 +132,26 @@ def test_what_is_never_hooked(tick_with: Callable[..., TickReport], given: Given
 
 
 @scenario(198)
-def test_an_orphaned_review_is_failed_first_and_its_refinery_freed_in_the_next_tick() -> None:
+@pytest.mark.parametrize(("attempts", "freed"), [(4, False), (5, True)])
+def test_an_idle_refinery_of_a_silent_review_is_dispatched_again_until_the_cap(attempts: int, freed: bool) -> None:
     town = a_town().review(
-        "m", "in_progress", pr_url="https://github.com/acme/main-rig/pull/1", updated_at=ago(minutes=30, ms=1)
+        "m",
+        "in_progress",
+        pr_url="https://github.com/acme/main-rig/pull/1",
+        updated_at=ago(minutes=30, ms=1),
+        dispatch_attempts=attempts,
     )
     town.agent("f", "refinery", hook="m")
-    first, second = town.ticks(2)
-    assert deeds(first) == ["reviews.fail_orphaned: transition_bead m failed"]
-    assert first.actions[0].action["reason"] == "PR review orphaned"
-    assert deeds(second) == [
-        "agents.drop_finished_hook: unhook_agent f",
-        "agents.drop_finished_hook: clear_agent_checkpoint f (skipped: already)",
-    ]
-    assert (town.status("m"), town.doing("f")) == ("failed", ("idle", None))
+    done = deeds(town.tick(), of="reviews")
+    assert done[0] == "reviews.poll_pull_request: poll_pr m"
+    if freed:
+        assert done[1:] == [
+            "reviews.redispatch_refinery: unhook_agent f",
+            "reviews.redispatch_refinery: escalate_review_cap m",
+        ]
+    else:
+        assert done[1:] == ["reviews.redispatch_refinery: dispatch_agent f m"]
+    assert (town.status("m"), town.doing("f")) == ("in_progress", ("idle", None) if freed else ("working", "m"))
 
 
 # --- Guards -----------------------------------------------------------------------------------------
@@ -221,16 +228,13 @@ def test_mail_reaches_an_agent_while_it_works() -> None:
     town = a_town().bead("b", status="in_progress").agent("p", status="working", hook="b")
     town.bead("mail", "message", title="Hello", body="Mind the gap.", assignee_agent_bead_id="p")
     first, second = town.ticks(2)
-    assert deeds(first) == [
-        "housekeeping.deliver_mail: send_nudge p",
-        "housekeeping.deliver_mail: transition_bead mail closed",
-    ]
+    assert deeds(first) == ["housekeeping.deliver_mail: send_nudge p"]
     assert deeds(second) == []
     assert town.rows("SELECT agent_bead_id, message, mode, priority, source, expires_at FROM agent_nudges") == [
         ("p", "Mind the gap.", "wait-idle", "normal", "agent", None)
     ]
     assert [row[0] for row in outbox(town)] == ["send_nudge"]
-    assert town.status("mail") == "closed"
+    assert town.status("mail") == "open"
 
 
 @scenario(189)
@@ -243,9 +247,9 @@ def test_mail_waits_for_an_agent_that_does_not_work(status: str) -> None:
 
 
 @scenario(189)
-def test_mail_for_nobody_waits() -> None:
+def test_mail_for_an_agent_that_is_gone_waits_and_mail_for_nobody_is_for_the_mayor() -> None:
     town = a_town().bead("mail", "message").bead("lost", "message", assignee_agent_bead_id="gone")
-    assert deeds(town.tick()) == []
+    assert deeds(town.tick()) == ["housekeeping.deliver_mail: notify_mayor mail:mail"]
 
 
 # --- Who is at work ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.report import TickReport
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.ports.forge import Feedback, NotMerged
 from tests.scenarios.outside import (
     AWAITING,
@@ -37,10 +37,11 @@ AUTO_MERGE = {"auto_merge_delay_minutes": 5}
 
 
 def a_town_polling(refinery: dict[str, Any] | None = None, **metadata: Any) -> TownBuilder:
-    """B is in review as M, whose pull request is polled; M carries the given metadata."""
+    """B is in review as M, whose pull request is polled; M carries the given metadata. Its head was seen before."""
     town = a_town().config(refinery=refinery or {})
     town.bead("b", "issue", "in_review", assignee_agent_bead_id="p")
-    return town.review("m", "in_progress", of="b", pr_url=PR, metadata=metadata, created_by="p")
+    known = {"head_sha": "sha-1", "head_seen_at": to_text(ago(hours=1)), "changed_at": to_text(ago(minutes=5))}
+    return town.review("m", "in_progress", of="b", pr_url=PR, metadata={**known, **metadata}, created_by="p")
 
 
 def polls(refinery: dict[str, Any] | None = None, **metadata: Any) -> Polling:
@@ -57,17 +58,21 @@ def names_of(poll: Polling) -> list[str]:
 
 
 @scenario(86)
-def test_without_a_token_the_review_fails_at_once_and_says_what_to_set() -> None:
+def test_without_a_token_the_review_waits_and_says_after_half_an_hour_what_to_set() -> None:
     poll = polls()
-    report = poll.fails("no_token")
+    assert outcomes_of(poll.fails("no_token"), "pr_polled") == ["applied"]
+    assert (poll.town.status("m"), poll.town.metadata("m")["obstacle"]) == ("in_progress", "forge_denied")
+    assert poll.town.waiting()["forge_denied"] == 1
+    asked = T + 5 * SECOND + 30 * MINUTE
+    assert deeds(poll.town.tick(at=asked - MS), of="reviews") == []
+    poll.at = asked
+    poll.fails("no_token")
     metadata = poll.town.metadata("m")
-    assert outcomes_of(report, "pr_polled") == ["applied"]
-    assert poll.town.status("m") == "failed"
     assert (metadata["failureReason"], metadata["failureKind"]) == ("pr_poll_failed", "no_token")
     assert PR in metadata["failureMessage"]
     assert "store a token" in metadata["failureMessage"]
-    assert names_of(poll) == ["pr.poll_failed"]
-    assert poll.town.status("b") == "in_review"
+    assert escalations(poll.town) == [("high", "forge_denied")]
+    assert (poll.town.status("m"), poll.town.status("b")) == ("in_progress", "in_review")
 
 
 @scenario(86)
@@ -76,63 +81,58 @@ def test_without_a_token_the_review_fails_at_once_and_says_what_to_set() -> None
     [
         ("unrecognized_url", {}, True),
         ("host_mismatch", {}, True),
-        ("http", {"http_status": 404}, True),
-        ("http", {"http_status": 401}, True),
-        ("http", {"http_status": 403}, True),
+        ("http", {"http_status": 404}, False),
+        ("http", {"http_status": 401}, False),
+        ("http", {"http_status": 403}, False),
         ("http", {"http_status": 500}, False),
         ("http", {"http_status": 429}, False),
         ("http", {"http_status": 403, "retry_at": "2026-01-10T12:10:00.000Z"}, False),
     ],
 )
-def test_only_what_a_person_must_set_fails_a_review_at_the_first_poll(
-    kind: str, more: dict[str, Any], ends: bool
-) -> None:
+def test_only_an_address_that_can_never_be_read_fails_a_review(kind: str, more: dict[str, Any], ends: bool) -> None:
     poll = polls()
     poll.fails(kind, **more)
     assert poll.town.status("m") == ("failed" if ends else "in_progress")
 
 
-@scenario(87)
-def test_the_tenth_passing_failure_in_a_row_fails_the_review() -> None:
-    poll = polls()
-    for _ in range(9):
-        poll.fails("transient")
-    assert (poll.town.status("m"), poll.town.metadata("m")["poll_transient_count"]) == ("in_progress", 9)
-    report = poll.fails("transient")
-    assert outcomes_of(report, "pr_polled") == ["applied"]
-    assert (poll.town.status("m"), poll.town.metadata("m")["failureKind"]) == ("failed", "transient")
-
-
-@scenario(87)
-def test_one_success_begins_the_count_of_passing_failures_anew() -> None:
-    poll = polls()
-    for answers in (9, 0, 9):
-        for _ in range(answers):
-            poll.fails("transient")
-        if not answers:
-            poll.sees(**CLEAN)
-            assert "poll_error_kind" not in poll.town.metadata("m")
-    assert (poll.town.status("m"), poll.town.metadata("m")["poll_transient_count"]) == ("in_progress", 9)
-
-
-@scenario(88)
-def test_the_third_unreadable_answer_in_a_row_fails_the_review() -> None:
-    poll = polls()
-    poll.fails("invalid_response")
-    poll.fails("invalid_response")
-    assert (poll.town.status("m"), poll.town.metadata("m")["poll_non_transient_count"]) == ("in_progress", 2)
-    poll.fails("invalid_response")
-    assert (poll.town.status("m"), poll.town.metadata("m")["failureKind"]) == ("failed", "invalid_response")
-
-
-@scenario(88)
-def test_a_passing_failure_in_between_resets_the_count_of_unreadable_answers() -> None:
-    poll = polls()
-    for kind in ("invalid_response", "invalid_response", "transient", "invalid_response", "invalid_response"):
+@scenario(87, 88)
+@pytest.mark.parametrize(("kind", "obstacle"), [("transient", "forge_down"), ("invalid_response", "forge_unreadable")])
+def test_polls_that_could_not_look_back_off_and_a_person_is_told_once(kind: str, obstacle: str) -> None:
+    poll, began, waits = polls(), T + 5 * SECOND, []
+    for told in (0, 0, 0, 0, 0, 1, 1):
         poll.fails(kind)
-    metadata = poll.town.metadata("m")
+        answered = poll.at - MINUTE + 5 * SECOND
+        poll.at = from_text(poll.town.metadata("m")["poll_not_before"])
+        waits.append((poll.at - answered) // MINUTE)
+        assert len(escalations(poll.town)) == told, answered - began
+    assert waits == [1, 2, 4, 8, 14, 30, 30]
+    assert poll.town.waiting()[obstacle] == 1
     assert poll.town.status("m") == "in_progress"
-    assert (metadata["poll_non_transient_count"], metadata["poll_transient_count"]) == (2, 0)
+
+
+@scenario(87)
+def test_twelve_minutes_without_the_forge_leave_nothing_behind() -> None:
+    poll = polls()
+    for _ in range(3):
+        poll.fails("transient")
+        poll.at = from_text(poll.town.metadata("m")["poll_not_before"])
+    poll.sees(**CLEAN)
+    metadata = poll.town.metadata("m")
+    left = [key for key in metadata if key.startswith(("poll_", "polls_", "failure", "episode", "obstacle"))]
+    assert (left, escalations(poll.town), poll.town.value("forge_episodes")) == ([], [], {})
+
+
+@scenario(87)
+def test_a_review_that_could_not_be_read_for_a_week_fails_and_its_source_is_held() -> None:
+    poll = polls()
+    poll.fails("transient")
+    poll.at = T + timedelta(days=7, seconds=-30)
+    poll.fails("transient")
+    assert poll.town.status("m") == "in_progress"
+    poll.at = from_text(poll.town.metadata("m")["poll_not_before"])
+    poll.fails("transient")
+    assert (poll.town.status("m"), poll.town.status("b")) == ("failed", "open")
+    assert beads_labelled(poll.town, "gt:held") == [("b", "open")]
 
 
 @scenario(89)
@@ -220,6 +220,7 @@ def test_only_a_state_that_knows_of_no_conflict_clears_the_flag(state: str, forg
 @pytest.mark.lengthy
 def test_five_failed_attempts_at_a_conflict_end_in_one_escalation_and_no_more() -> None:
     poll = polls()
+    poll.every = 5 * MINUTE
     made, told = 0, []
     for _ in range(5 + 100):
         report = poll.sees(**DIRTY)
@@ -269,6 +270,7 @@ def test_an_override_of_the_rig_decides_who_resolves_conflicts() -> None:
 @pytest.mark.lengthy
 def test_comments_that_do_not_end_are_answered_five_times_and_then_a_person_is_asked_once() -> None:
     poll = polls({"auto_resolve_pr_feedback": True})
+    poll.every = 5 * MINUTE
     told = []
     for _ in range(5 + 100):
         report = poll.sees(feedback=COMMENTS, **CLEAN)

@@ -331,7 +331,7 @@ def test_a_held_bead_names_the_event_the_bead_and_the_sender() -> None:
         (_queued, "agent_done", "now"),
         (lambda town: town.bead("b").key("paused", True), "town_started", None),
         (lambda town: town.bead("b").convoy("c", tracked=["b"], staged=1), "convoy_started", "c"),
-        (lambda town: town.bead("b", "message", assignee_agent_bead_id="mayor"), "agent_heartbeat", "mayor"),
+        (lambda town: town.agent("p").bead("b", "message", assignee_agent_bead_id="p"), "dispatch_result", "p"),
         (lambda town: town.bead("b", "molecule"), "bead_cancelled", "b"),
     ],
 )

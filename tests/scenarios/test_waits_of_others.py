@@ -81,6 +81,11 @@ def _raised(town: TownBuilder) -> TownBuilder:
     return town.bead("b", "escalation").insert("escalation_metadata", bead_id="b", severity="low", acknowledged=0)
 
 
+def _mailed(town: TownBuilder) -> TownBuilder:
+    town.bead("b", "message", assignee_agent_bead_id="mayor").tick(at=ago(seconds=9))
+    return town
+
+
 NEEDED: Final[dict[str, tuple[Build, list[tuple[str, str | None]]]]] = {
     "a held blocker": (_on_a_held_one, [("bead_updated", "a"), ("bead_cancelled", "a")]),
     "a blocker in work": (_on_one_in_work, [("agent_done", "a"), ("agent_completed", "a"), ("bead_cancelled", "mid")]),
@@ -122,11 +127,11 @@ NEEDED: Final[dict[str, tuple[Build, list[tuple[str, str | None]]]]] = {
     ),
     "an acknowledged escalation": (_acknowledged, [("bead_cancelled", "b")]),
     "an escalation": (_raised, [("escalation_acknowledged", "b"), ("bead_cancelled", "b")]),
-    "mail for nobody": (lambda town: town.bead("b", "message"), [("bead_cancelled", "b")]),
-    "mail for a mayor": (
-        lambda town: town.bead("b", "message", assignee_agent_bead_id="mayor"),
-        [("agent_heartbeat", "mayor"), ("mayor_notified", "mayor")],
+    "mail for an agent that is gone": (
+        lambda town: town.bead("b", "message", assignee_agent_bead_id="gone"),
+        [("bead_cancelled", "b")],
     ),
+    "mail on its way to the mayor": (_mailed, [("mayor_notified", "mayor")]),
     "a pull request": (
         lambda town: town.review("b", "in_progress", pr_url=PR),
         [("pr_polled", "b"), ("pr_status_changed", "b")],

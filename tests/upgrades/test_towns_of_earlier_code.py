@@ -1,6 +1,5 @@
 """A town that earlier code made is opened, replayed and continued by this code, and nothing of it is lost."""
 
-import tarfile
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,19 +15,16 @@ from shared.replay.time_window import Window
 from shared.runner.code_version import code_version
 from tests.fakes import FakeClock
 from tests.towns import event
+from tests.upgrades.older import DEMO_TOWN as TOWN
+from tests.upgrades.older import unpacked
 from tests.worlds import World
 
-DEMO = Path(__file__).with_name("demo-town.tar.gz")
-TOWN = "demo"
 FIRST_TICK = from_text("2026-11-28T20:29:29.077Z")
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:
-    with tarfile.open(DEMO) as packed:
-        packed.extractall(tmp_path, filter="data")
-    objects = DirectoryObjects(tmp_path)
-    world = World(objects=objects)
+    world = World(objects=unpacked(tmp_path))
     world.clock = FakeClock(drive(world.store.load(TOWN)).facts.time + timedelta(minutes=1))
     return world
 
@@ -38,12 +34,20 @@ def replayed(world: World) -> Replay:
     return drive(replay(TOWN, StoredPast(world.objects, world.objects), Window(FIRST_TICK, world.clock.now(), None)))
 
 
-def test_its_past_comes_out_as_it_was_and_is_told_as_the_work_of_other_code(world: World) -> None:
+def test_its_past_is_run_again_as_a_what_if_and_differs_only_where_the_rules_have_changed(world: World) -> None:
     again = replayed(world)
     assert len(again.ticks) == 38
-    assert again.divergence is None
-    assert {(part.kind, part.equal) for part in again.segments} == {("what_if", True)}
+    assert (again.divergence, again.stopped) == (None, None)
+    assert {part.kind for part in again.segments} == {"what_if"}
     assert code_version() not in {part.code_version for part in again.segments}
+    first = again.ticks[0]
+    assert (first.equal, first.differences) == (True, ())
+    assert first.note is not None
+    assert "before the schema changed (0002_identity_and_lease_times)" in first.note
+    assert {tick.equal for tick in again.ticks} <= {True, False}
+    assert all(each.table == "ticks" for tick in again.ticks for each in tick.differences), (
+        "a migration is no difference"
+    )
 
 
 def test_it_goes_on_and_its_new_ticks_replay_as_the_work_of_this_code(world: World) -> None:

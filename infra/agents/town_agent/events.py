@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from infra.agents.town_agent.commits import UNKNOWN, Commits
 from infra.agents.town_agent.order import Caller
 from shared.domain import ids, times
 from shared.domain.limits import STATUS_MESSAGE
@@ -18,9 +19,25 @@ from shared.domain.limits import STATUS_MESSAGE
 AgentEvent = dict[str, Any]
 
 
-def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None, bead_id: str | None) -> AgentEvent:
+def done(
+    caller: Caller,
+    *,
+    branch: str,
+    pr_url: str | None,
+    summary: str | None,
+    bead_id: str | None,
+    commits: Commits = UNKNOWN,
+) -> AgentEvent:
     """The work is finished and pushed."""
-    payload = {"branch": branch, "pr_url": pr_url, "summary": summary, "generation": caller.generation}
+    payload = {
+        "branch": branch,
+        "pr_url": pr_url,
+        "summary": summary,
+        "generation": caller.generation,
+        "head": commits.head,
+        "base": commits.base,
+        "merge_commit": commits.merge_commit,
+    }
     return _event(caller, "agent_done", payload, bead_id=bead_id or caller.bead_id)
 
 
@@ -47,6 +64,12 @@ def mayor_waiting(caller: Caller, *, at: datetime) -> AgentEvent:
     """The mayor has nothing to do."""
     now = times.to_text(at)
     return _event(caller, "mayor_waiting", {"fired_at": now}, once=now) | {"occurred_at": now}
+
+
+def mayor_said(caller: Caller, text: str, *, in_reply_to: str | None, at: datetime) -> AgentEvent:
+    """What the mayor says to people. A reply is said once; anything else may be said again later."""
+    said = {"text": text, "in_reply_to": in_reply_to}
+    return _event(caller, "mayor_said", said, once="" if in_reply_to is not None else times.to_text(at))
 
 
 def nudge_acknowledged(caller: Caller, nudge_id: str) -> AgentEvent:

@@ -14,7 +14,6 @@ from typing import Final
 from shared.domain.errors import SchemaMismatch
 from shared.domain.images import Content
 from shared.town import database
-from shared.town.large_images import LargeImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ def _statements(script: str) -> tuple[str, ...]:
     return (*statements, pending.strip()) if pending.strip() else tuple(statements)
 
 
+OLDEST: Final = database.OLDEST_SCHEMA
 MIGRATIONS: Final = read_migrations(Path(__file__).parent)
 
 
@@ -76,14 +76,26 @@ def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] 
 
 
 @contextmanager
+def newest_schema(sql: database.Database) -> Iterator[None]:
+    """Within the block, an open town has the newest schema, for readers. Afterwards its bytes are as before.
+
+    No transaction may be open, and the block may not begin one.
+    """
+    if not database.is_town(sql) or not OLDEST <= database.schema_version(sql) < database.SCHEMA_VERSION:
+        yield
+        return
+    database.begin(sql)
+    try:
+        apply_pending(sql)
+        yield
+    finally:
+        database.rollback(sql)
+
+
+@contextmanager
 def readable(image: Content) -> Iterator[database.Database]:
-    """An image in the newest schema, for readers: an older one is migrated on the private copy. Nothing of it is kept."""
-    with database.opened(image) as sql:
-        if 0 < database.schema_version(sql) < database.SCHEMA_VERSION:
-            database.begin(sql)
-            apply_pending(sql)
-            if not isinstance(image, LargeImage):
-                database.commit(sql)
+    """A private copy of an image in the newest schema, for readers. Nothing that is written to it is kept."""
+    with database.opened(image) as sql, newest_schema(sql):
         yield sql
 
 

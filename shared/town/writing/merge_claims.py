@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.domain import limits
-from shared.domain.notes import Metadata, ReviewNotes
+from shared.domain.notes import BeadNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus
 from shared.domain.times import to_text
+from shared.town import lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
-from shared.town.writing import beads, reviews
+from shared.town.writing import beads, escalations, reviews
+from shared.town.writing.beads import Failure
 
 _FORGOTTEN: Final = (
     ReviewNotes.merge_claim.gone,
@@ -23,10 +25,14 @@ _FORGOTTEN: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The commit that a refinery reported as the merge, and the head of the branch that it merged; each may be unknown."""
+    """The commit of the merge and the head of the branch that was merged; each may be unknown.
+
+    `into` is the base into which the forge merged the pull request instead of the agreed one; None if a refinery reported it.
+    """
 
     commit: str | None
     head: str | None
+    into: str | None = None
 
 
 def claim_of(metadata: Metadata) -> Claim | None:
@@ -34,8 +40,8 @@ def claim_of(metadata: Metadata) -> Claim | None:
     said = ReviewNotes.merge_claim.of(metadata)
     if said is None:
         return None
-    commit, head = said.get("commit"), said.get("head")
-    return Claim(commit if isinstance(commit, str) else None, head if isinstance(head, str) else None)
+    known = {name: value for name, value in said.items() if isinstance(value, str)}
+    return Claim(known.get("commit"), known.get("head"), known.get("into"))
 
 
 def look_later(town: Town, review: Bead, *, at_once: bool = False) -> None:
@@ -76,6 +82,27 @@ def accept(town: Town, review: Bead, *, message: str, sha: str | None, unproven:
     if unproven:
         beads.note(town, review.id, ReviewNotes.unproven.to(True))
     reviews.complete(town, review.id, "merged", message=message, sha=sha)
+
+
+def fail_merged_elsewhere(town: Town, review: Bead, message: str) -> None:
+    """The pull request was merged into another base, and the agreed one does not contain it: a person decides what follows."""
+    beads.note(town, review.id, *_FORGOTTEN)
+    reviews.set_obstacle(town, review, None)
+    failure = Failure("pr_mismatch", message, "review")
+    source = lookup.source_of(town, review.id)
+    if not reviews.complete(town, review.id, "failed", message=message, failure=failure, hold=True):
+        return
+    beads.note(town, review.id, BeadNotes.failure_kind.to("pr_mismatch"), ReviewNotes.abandoned.gone)
+    if source is not None and source.live:
+        beads.leave_note(town, source.id, message)
+        escalations.escalate_once(
+            town,
+            f"pr_mismatch:{source.id}",
+            f"Merged into another branch: {source.title}",
+            category="pr_mismatch",
+            body=message,
+            rig_id=review.rig_id,
+        )
 
 
 def refute(town: Town, review: Bead, *, note: str) -> None:

@@ -15,12 +15,13 @@ def create(
     priority: str,
     source: str,
     expires_at: datetime | None = None,
+    nudge_id: str | None = None,
 ) -> str:
-    """Store an undelivered nudge; returns its id."""
-    nudge_id = town.tick.ids.new()
+    """Store an undelivered nudge; returns its id. One that is stored under the given id already stays as it is."""
+    nudge_id = nudge_id or town.tick.ids.new()
     town.sql.execute(
         "INSERT INTO agent_nudges (nudge_id, agent_bead_id, message, mode, priority, source, created_at, expires_at) "
-        "VALUES (:id, :agent, :message, :mode, :priority, :source, :now, :expires)",
+        "VALUES (:id, :agent, :message, :mode, :priority, :source, :now, :expires) ON CONFLICT (nudge_id) DO NOTHING",
         {
             "id": nudge_id,
             "agent": agent_id,

@@ -299,6 +299,11 @@ _OF_ONE_PULL_REQUEST: Final = (
     ReviewNotes.queued_at,
     ReviewNotes.queue_misses,
     ReviewNotes.change_requests,
+    ReviewNotes.polls_failed,
+    ReviewNotes.polls_failed_since,
+    ReviewNotes.episode,
+    ReviewNotes.checks_episode,
+    ReviewNotes.retarget_asked,
     ReviewNotes.adopted,
 )
 """What is noted about a pull request and does not hold for another one."""

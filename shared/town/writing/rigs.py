@@ -50,6 +50,24 @@ def update(
     )
 
 
+def pin_repository(town: Town, rig_id: str, repository_id: str | None) -> None:
+    """Store the forge's id of the rig's repository; None forgets it, so that the next poll stores it anew."""
+    town.sql.execute(
+        "UPDATE rigs SET forge_repository_id = :repository WHERE id = :id AND forge_repository_id IS NOT :repository",
+        {"id": rig_id, "repository": repository_id},
+    )
+
+
+def is_at_wrong_repository(town: Town, rig_id: str) -> bool:
+    """Whether an MR of the rig waits because its pull request or the rig is at another repository than before."""
+    row = town.sql.execute(
+        "SELECT 1 FROM beads WHERE type = 'merge_request' AND status = 'in_progress' AND rig_id = :id "
+        "AND json_valid(metadata) AND json_extract(metadata, '$.obstacle') = 'wrong_repository' LIMIT 1",
+        {"id": rig_id},
+    ).fetchone()
+    return row is not None
+
+
 def exists(town: Town, rig_id: str) -> bool:
     """Whether a rig with that id exists, readable or not."""
     return town.sql.execute("SELECT 1 FROM rigs WHERE id = :id", {"id": rig_id}).fetchone() is not None

@@ -136,10 +136,12 @@ def test_a_mayors_sessions_are_numbered_above_every_generation_it_had() -> None:
     assert stage.effects[0][3]["start"]["generation"] == 900
 
 
-def test_a_message_names_no_agent_where_there_is_no_mayor() -> None:
+def test_a_town_without_a_mayor_gets_one_to_whom_the_message_goes() -> None:
     stage = on(an_empty_town())
     stage.apply(NotifyMayor(subject="cap:m", message="x"))
-    assert stage.effects[0][3]["agent_id"] is None
+    [(mayor,)] = stage.rows.rows("SELECT bead_id FROM agent_metadata WHERE role = 'mayor'")
+    assert stage.effects[0][3]["agent_id"] == mayor
+    assert stage.effects[0][3]["start"]["agent_id"] == mayor
 
 
 def test_one_subject_is_told_once_a_tick() -> None:

@@ -144,7 +144,18 @@ CASES: tuple[Case, ...] = (
         T + timedelta(minutes=9),
         lambda t: polled(t, last_poll_at=to_text(ago(seconds=5)), poll_not_before=to_text(T + timedelta(minutes=9))),
     ),
-    ("R4", "review_orphaned", "m", ago(seconds=5) + limits.REVIEW_ORPHANED_AFTER + MS, polled),
+    (
+        "R1",
+        "forge_backoff",
+        "m",
+        T + timedelta(minutes=9),
+        lambda t: polled(
+            t,
+            last_poll_at=to_text(ago(seconds=5)),
+            poll_not_before=to_text(T + timedelta(minutes=9)),
+            poll_error_kind="transient",
+        ),
+    ),
     (
         "R2",
         "review_stuck",
@@ -234,6 +245,13 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     ("H2", "triage_backoff", "q", ago(seconds=5) + limits.backoff(1) + MS, asked),
+    (
+        "H4",
+        "mail_again",
+        "m",
+        ago(minutes=1) + limits.MAIL_AGAIN_AFTER,
+        lambda t: t.bead("m", "message", metadata={"told": 1, "told_at": to_text(ago(minutes=1))}),
+    ),
     (
         "R1p",
         "merge_look",

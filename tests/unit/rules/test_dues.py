@@ -48,11 +48,15 @@ def a_worker(last_event_at: datetime) -> TownBuilder:
     ("town", "judge", "due"),
     [
         (lambda: a_review(ago(minutes=2)), reviews.reopen_abandoned, T + MS),
-        (lambda: a_review(ago(minutes=30), pr_url=PR), reviews.fail_orphaned, T + MS),
         (
-            lambda: a_review(ago(minutes=31), pr_url=PR, metadata={"poll_not_before": to_text(ago(minutes=1))}),
-            reviews.fail_orphaned,
-            ago(minutes=1) + limits.REVIEW_ORPHANED_AFTER + MS,
+            lambda: a_review(T, pr_url=PR, metadata={"last_poll_at": to_text(T)}),
+            reviews.poll_pull_request,
+            T + limits.PR_POLL_INTERVAL,
+        ),
+        (
+            lambda: a_review(T, pr_url=PR, metadata={"last_poll_at": to_text(T), "changed_at": to_text(ago(hours=1))}),
+            reviews.poll_pull_request,
+            T + limits.PR_POLL_INTERVAL_LATER,
         ),
         (
             lambda: a_town().review("m", dispatch_attempts=2, last_dispatch_attempt_at=ago(seconds=60)),

@@ -34,6 +34,8 @@ IDLE: Final = TownStatus(
     alarms=(),
     bead_summary=BeadSummary(0, {}),
     waiting_summary={},
+    unread_mail=(),
+    mayor_said=(),
 )
 
 
