@@ -198,6 +198,27 @@ def test_a_damaged_follow_up_does_not_keep_its_review_alive() -> None:
     assert [town.status(bead) for bead in ("m", "w", "c", "x", "f")] == ["failed"] * 5
 
 
+@scenario(321)
+@pytest.mark.parametrize("state", ["merged", "closed"])
+def test_an_abandoned_pull_request_leaves_the_list_when_somebody_says_how_it_ended(state: str) -> None:
+    town = reviewed()
+    town.tick(event("bead_cancelled", bead="m"))
+    assert abandoned(town) == [("m", PR, "the bead was cancelled")]
+    said = {"pr_url": PR, "pr_state": state}
+    reports = [
+        town.tick(
+            event("pr_status_changed", said, bead="m", event_id=f"said-000{n}", at=T + n * SECOND), at=T + n * SECOND
+        )
+        for n in (1, 2)
+    ]
+    assert [outcomes(report) for report in reports] == [
+        [("pr_status_changed", "applied")],
+        [("pr_status_changed", "skipped: terminal")],
+    ]
+    assert (abandoned(town), town.status("m")) == ([], "failed")
+    assert ("pr_closed" in town.metadata("m")) == (state == "closed")
+
+
 # --- cancelled: nothing starts, agents stop, nothing merges -----------------------------------------
 
 
@@ -346,6 +367,7 @@ def test_a_cancelled_bead_holds_its_dependents_unless_it_counts_as_done(as_statu
 def ended_review(why: str = "cancelled", *, pr_url: str | None = PR, **source: Any) -> TownBuilder:
     town = a_town().bead("b", **{"status": "open", "labels": ["mine", "gt:held"], **source})
     notes = {"failureReason": why, "failureMessage": "x", "abandoned": 1, "obstacle": "forge_denied", "polls_failed": 9}
+    notes["polls_failed_since"] = to_text(ago(days=8))
     return town.review("m", "failed", of="b", pr_url=pr_url, metadata=notes)
 
 
