@@ -334,7 +334,7 @@ def test_a_bead_of_an_ended_convoy_waits_until_the_convoy_is_reopened_or_it_leav
     town.bead("h", status="open").agent("p", hook="h").edge("h", "c", "tracks")
     assert [deeds(report, of="beads") for report in town.ticks(5)] == [[]] * 5
     waiting = town.waits(T + timedelta(minutes=1))["t"]
-    assert (waiting.reason, waiting.due_at, waiting.actor) == ("convoy_over", None, "c")
+    assert (waiting.reason, waiting.rule, waiting.actor) == ("convoy_over", "V1", "c")
     needs = [(need.event_type, need.bead_id) for need in waiting.needs]
     assert needs == [("bead_reopened", "c")] * (status == "failed") + [("convoy_changed", "c")]
     at = T + timedelta(minutes=2)
@@ -349,6 +349,21 @@ def test_staged_holds_in_a_convoy_that_has_ended_and_comes_first() -> None:
     assert town.waiting_of("t").reason == "staged"
     town.tick(event("bead_reopened", bead="c"))
     assert (town.status("t"), town.waits(T + SECOND)["t"].reason) == ("open", "staged")
+
+
+@scenario(325)
+@pytest.mark.parametrize("beside", [{}, {"labels": ["gt:held"]}, {"staged": 1}])
+def test_a_person_is_told_once_about_a_bead_whose_convoy_has_ended_until_it_leaves(beside: dict[str, Any]) -> None:
+    town = a_town().bead("t", labels=beside.get("labels", []), metadata={"awaits": ["ghost"]})
+    town.convoy("c", "failed", tracked=["t"], staged=beside.get("staged", 0), updated_at=ago(hours=1))
+    asked = "SELECT b.status FROM beads b JOIN escalation_metadata e ON e.bead_id = b.bead_id WHERE e.category = 'convoy_over'"
+    town.ticks(3, start=T + timedelta(hours=23))
+    assert town.rows(asked) == []
+    town.ticks(30, start=T + timedelta(hours=24), every=timedelta(seconds=60))
+    assert town.rows(asked) == [("open",)] * (not beside)
+    later = T + timedelta(hours=25)
+    town.tick(event("convoy_changed", {"convoy_id": "c", "remove": ["t"]}, at=later), at=later)
+    assert town.rows(asked) == [("closed",)] * (not beside)
 
 
 @scenario(326)
