@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
 from shared.domain import limits
@@ -14,8 +14,6 @@ from shared.domain.times import to_text
 from shared.rules.base import Decision, Due
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
-
-_NO_PROGRAM: Final = "no_agent_program"
 
 
 class _Silence(NamedTuple):
@@ -30,7 +28,7 @@ class _Silence(NamedTuple):
 
 def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
-    for silence in (*_of_reviews(town), *_of_issues(town), *_of_programs(town)):
+    for silence in (*_of_reviews(town), *_of_beads(town)):
         episode = f"{silence.reason}@{to_text(silence.since)}"
         if BeadNotes.voiced.of(silence.metadata) == episode:
             continue
@@ -63,21 +61,21 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
             yield _Silence(review.id, obstacle, since, message, review.metadata)
 
 
-def _of_issues(town: TownReader) -> Iterator[_Silence]:
-    for issue in town.issues:
-        missing = BeadNotes.awaits.of(issue.metadata)
+def _of_beads(town: TownReader) -> Iterator[_Silence]:
+    """Issues, and merge requests that wait for their review, that lack a bead or a program. An obstacle goes before these."""
+    waiting = [(issue.id, issue.created_at, issue.metadata) for issue in town.issues]
+    waiting += [
+        (review.id, review.created_at, review.metadata) for review in town.reviews if review.status is BeadStatus.OPEN
+    ]
+    for bead_id, created_at, metadata in waiting:
+        missing = BeadNotes.awaits.of(metadata)
+        without_program_since = BeadNotes.no_program_since.of(metadata)
         if missing:
             message = f"it depends on {', '.join(missing)}, which does not exist"
-            yield _Silence(issue.id, "missing_blocker", issue.created_at, message, issue.metadata)
-
-
-def _of_programs(town: TownReader) -> Iterator[_Silence]:
-    waiting = [(issue.id, issue.metadata) for issue in town.issues]
-    waiting += [(review.id, review.metadata) for review in town.reviews]
-    for bead_id, metadata in waiting:
-        since = BeadNotes.no_program_since.of(metadata)
-        if since is not None:
-            yield _Silence(bead_id, _NO_PROGRAM, since, "no program for agents is configured", metadata)
+            yield _Silence(bead_id, "missing_blocker", created_at, message, metadata)
+        elif without_program_since is not None:
+            message = "no program for agents is configured"
+            yield _Silence(bead_id, "no_agent_program", without_program_since, message, metadata)
 
 
 def _obstacle_of(review: LiveReview) -> str | None:
@@ -91,11 +89,11 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     if reason in OBSTACLES and review is not None:
         return _obstacle_of(review) == reason
     issue = town.live_issues.get(subject)
-    if reason == _NO_PROGRAM:
-        bead = review or issue
+    bead = review or issue
+    if reason == "no_agent_program":
         return bead is not None and BeadNotes.no_program_since.is_in(bead.metadata)
     if reason == "missing_blocker":
-        return issue is not None and bool(BeadNotes.awaits.of(issue.metadata))
+        return bead is not None and bool(BeadNotes.awaits.of(bead.metadata))
     if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):
         return True
     return subject in town.keys.forge_episodes and any(_belongs_to(each, subject) for each in town.reviews)
