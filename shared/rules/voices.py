@@ -2,18 +2,21 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
 from shared.domain import limits
 from shared.domain.notes import BeadNotes, Metadata, ReviewNotes
 from shared.domain.obstacles import OBSTACLES, VOICED
-from shared.domain.states import BeadStatus
+from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
 from shared.rules.base import Decision, Due
-from shared.town.live import LiveReview
+from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
+
+_CONVOY_OVER: Final = "convoy_over"
+_NO_PROGRAM: Final = "no_agent_program"
 
 
 class _Silence(NamedTuple):
@@ -62,20 +65,39 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
 
 
 def _of_beads(town: TownReader) -> Iterator[_Silence]:
-    """Issues, and merge requests that wait for their review, that lack a bead or a program. An obstacle goes before these."""
-    waiting = [(issue.id, issue.created_at, issue.metadata) for issue in town.issues]
-    waiting += [
-        (review.id, review.created_at, review.metadata) for review in town.reviews if review.status is BeadStatus.OPEN
-    ]
-    for bead_id, created_at, metadata in waiting:
-        missing = BeadNotes.awaits.of(metadata)
-        without_program_since = BeadNotes.no_program_since.of(metadata)
-        if missing:
-            message = f"it depends on {', '.join(missing)}, which does not exist"
-            yield _Silence(bead_id, "missing_blocker", created_at, message, metadata)
-        elif without_program_since is not None:
-            message = "no program for agents is configured"
-            yield _Silence(bead_id, "no_agent_program", without_program_since, message, metadata)
+    """Issues, and merge requests that wait for their review; of two waits of a bead one is told."""
+    for issue in town.issues:
+        convoy = town.beads_of_ended_convoys.get(issue.id)
+        if convoy is not None and _waits_for_its_convoy(town, issue):
+            since = max(issue.updated_at, town.convoys_ended_at[convoy])
+            message = f"its convoy {convoy} has ended: reopen it if it failed, or take the bead out of it"
+            yield _Silence(issue.id, _CONVOY_OVER, since, message, issue.metadata)
+        else:
+            yield from _of_lacks(issue)
+    for review in town.reviews:
+        if review.status is BeadStatus.OPEN:
+            yield from _of_lacks(review)
+
+
+def _of_lacks(bead: Issue | LiveReview) -> Iterator[_Silence]:
+    """A bead that waits for a bead that does not exist, or for a program that could run its agent."""
+    missing = BeadNotes.awaits.of(bead.metadata)
+    since = BeadNotes.no_program_since.of(bead.metadata)
+    if missing:
+        message = f"it depends on {', '.join(missing)}, which does not exist"
+        yield _Silence(bead.id, "missing_blocker", bead.created_at, message, bead.metadata)
+    elif since is not None:
+        yield _Silence(bead.id, _NO_PROGRAM, since, "no program for agents is configured", bead.metadata)
+
+
+def _waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
+    """Whether an open issue in a closed or failed convoy is held back by nothing else that a person has decided."""
+    return (
+        issue.status is BeadStatus.OPEN
+        and issue.rig_id is not None
+        and Label.HELD not in issue.labels
+        and issue.id not in town.staged_beads
+    )
 
 
 def _obstacle_of(review: LiveReview) -> str | None:
@@ -90,7 +112,9 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
         return _obstacle_of(review) == reason
     issue = town.live_issues.get(subject)
     bead = review or issue
-    if reason == "no_agent_program":
+    if reason == _CONVOY_OVER:
+        return subject in town.beads_of_ended_convoys
+    if reason == _NO_PROGRAM:
         return bead is not None and BeadNotes.no_program_since.is_in(bead.metadata)
     if reason == "missing_blocker":
         return bead is not None and bool(BeadNotes.awaits.of(bead.metadata))
