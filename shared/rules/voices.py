@@ -31,7 +31,10 @@ class _Silence(NamedTuple):
 
 def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
+    first: dict[str, _Silence] = {}  # of a bead that waits for two reasons, only the one that comes first is told
     for silence in (*_of_reviews(town), *_of_beads(town)):
+        first.setdefault(silence.bead_id, silence)
+    for silence in first.values():
         episode = f"{silence.reason}@{to_text(silence.since)}"
         if BeadNotes.voiced.of(silence.metadata) == episode:
             continue
