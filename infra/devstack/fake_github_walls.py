@@ -43,8 +43,8 @@ class Walls:
             return _graphql(error, headers) if is_graphql else no(403, _SPENT, **headers)
         if self.sign_on:
             headers = {"x-github-sso": "required; url=https://github.com/orgs/acme/sso?authorization_request=A1B2"}
-            error = {"type": "FORBIDDEN", "path": ["repository"], "extensions": {"saml_failure": True}}
-            return _graphql({**error, "message": _SIGN_ON}, headers) if is_graphql else no(403, _SIGN_ON, **headers)
+            walled: dict[str, Any] = {"type": "FORBIDDEN", "path": ["repository"], "extensions": {"saml_failure": True}}
+            return _graphql({**walled, "message": _SIGN_ON}, headers) if is_graphql else no(403, _SIGN_ON, **headers)
         return None
 
 
