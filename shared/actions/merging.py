@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.reviews import host_of, in_progress
-from shared.domain import identities, limits
+from shared.domain import identities, limits, merge_state
 from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
@@ -33,7 +33,8 @@ class MergePr(Action):
             return bead
         settings = town.settings(bead.rig_id)
         expected = expected_identity(town, bead)
-        if not identities.is_complete(expected) or settings.upstream is not None:
+        can_be_compared = identities.is_complete(expected) and settings.upstream is None
+        if not can_be_compared or not merge_state.head_may_merge(bead.metadata, settings):
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
         checks = Checks(required_only=settings.required_checks_only, needed=settings.require_checks)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from shared.actions import Dequeue, MergePr, RequestReview, UpdateBranch
-from shared.domain import limits
+from shared.domain import limits, merge_state
+from shared.domain.config import RigConfig, TownConfig, effective
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.times import to_text
 from tests.towns import MS, T, TownBuilder, a_town, ago, text
@@ -25,7 +26,7 @@ def reviewed(rows: TownBuilder | None = None, metadata: dict[str, Any] | None = 
 
 def pending(rows: TownBuilder | None = None, metadata: dict[str, Any] | None = None, **columns: Any) -> Stage:
     """The same, green and waiting for its merge."""
-    return reviewed(rows, {"auto_merge_pending": 1, **(metadata or {})}, **columns)
+    return reviewed(rows, {"auto_merge_pending": 1, "review_passed_head": "abc", **(metadata or {})}, **columns)
 
 
 MERGE = MergePr(bead_id="m", pr_url=PR)
@@ -80,6 +81,19 @@ def test_a_rig_that_contributes_to_another_repository_leaves_the_merge_to_that_o
     town = a_town()
     town.update("rigs", "rig-1", config={"upstream": "https://github.com/acme/upstream"})
     nothing_is_merged(pending(town))
+
+
+@pytest.mark.parametrize("passed", [None, "older"])
+def test_a_head_that_no_refinery_has_passed_is_never_merged(passed: str | None) -> None:
+    nothing_is_merged(pending(metadata={"review_passed_head": passed}))
+
+
+@pytest.mark.parametrize("exempt", [{"babysit": 1}, {}])
+def test_an_adopted_pull_request_and_a_rig_without_reviews_need_no_pass(exempt: dict[str, int]) -> None:
+    notes = {"auto_merge_pending": 1, "head_sha": "abc", **exempt}
+    config = RigConfig(code_review=None if exempt else False)
+    assert merge_state.head_may_merge(notes, effective(TownConfig(), config))
+    assert not merge_state.head_may_merge({"head_sha": "abc"}, effective(TownConfig(), None))
 
 
 def adopted(**pinned: Any) -> Stage:
