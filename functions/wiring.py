@@ -14,7 +14,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
 from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
-from shared.ports.forge import SourceForge
+from shared.ports.forge import MergeProver, SourceForge
 from shared.ports.metrics import Metrics
 from shared.ports.queue import Queue
 from shared.ports.runtime import AgentRuntime
@@ -155,7 +155,18 @@ def surroundings(
 
 def outside(settings: WorkerSettings) -> Outside:
     """The adapters that effects call. Without an adapter, an effect fails with the typed error of its kind."""
-    return Outside(runtime=_runtime(settings), forge=_forge(settings))
+    runtime, forge = _runtime(settings), _forge(settings)
+    return Outside(runtime=runtime, forge=forge, prover=_prover(runtime, forge))
+
+
+def _prover(runtime: AgentRuntime | None, forge: SourceForge | None) -> MergeProver | None:
+    """Who looks whether a merge has happened: the forge, else the git of the town's control server."""
+    from shared.adapters.control_server import ControlServerRuntime  # noqa: PLC0415 - only a worker performs effects
+    from shared.adapters.provers import Provers  # noqa: PLC0415 - as above
+
+    if not isinstance(runtime, ControlServerRuntime):
+        return forge
+    return Provers([runtime] if forge is None else [forge, runtime])
 
 
 def _runtime(settings: WorkerSettings) -> AgentRuntime | None:

@@ -12,7 +12,8 @@ from typing import Any, Literal, Protocol
 from infra.devstack.fake_forge import TOKEN, FakeForgeServer, Outcome, Pull, Site, Trouble
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
-from infra.devstack.github_api import contract
+from infra.devstack.github_api import contract as github_api
+from infra.devstack.gitlab_api import contract as gitlab_api
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forges import Forges
 from shared.ports.forge import Feedback, ForgeError, SourceForge
@@ -191,19 +192,19 @@ class Served:
 
 @contextmanager
 def served(server: FakeGitHub | FakeGitLab, *, clock: FakeClock | None = None) -> Iterator[Served]:
-    """An adapter and its fake server; at the end, every REST answer of GitHub must have fitted GitHub's description."""
+    """An adapter and its fake server; at the end, every REST answer must have fitted the forge's own description."""
     with server.serving():
         clock, secrets = clock or FakeClock(T), FakeSecrets({f"platform/forges/{server.host}": TOKEN})
         server.site.now = clock.now
         kind: Literal["github", "gitlab"] = "github" if isinstance(server, FakeGitHub) else "gitlab"
         hosts = (*USUAL_HOSTS, ForgeHost.of(kind, server.host, server.api_url))
         yield Served(server, clock, secrets, Forges(secrets, clock, hosts=hosts))
-    if isinstance(server, FakeGitHub):
-        assert off_contract(server) == []
+    assert off_contract(server) == []
 
 
 def off_contract(server: FakeForgeServer) -> list[str]:
-    """Which answers differed from GitHub's description, and how."""
+    """Which answers differed from the forge's description, and how."""
+    contract = github_api if isinstance(server, FakeGitHub) else gitlab_api
     return [
         f"{reply.operation} {reply.status} {problem}"
         for reply in server.replies

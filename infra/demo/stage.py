@@ -24,6 +24,7 @@ from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.s3_servers import REGION, moto_server, seaweedfs
 from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.agent_programs import AgentProgram
+from infra.townctl.provers import prover_of
 from shared.adapters import ids
 from shared.adapters.clock import ScaledClock
 from shared.adapters.directory_objects import DirectoryObjects
@@ -161,7 +162,8 @@ def set_up(
     if bucket is not None:
         wiring.prove(bucket)
     store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
-    around = wiring.surroundings(store, clock=clock, runtime=runtime, forge=forge, write_line=write_line)
+    prover = prover_of(data, forge=forge, runtime=runtime, environment=environment)
+    around = wiring.surroundings(store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=write_line)
     drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config(github)))
     return Stage(data, bucket, repository, clock, runtime, store, around, github, people)
 

@@ -75,7 +75,9 @@ class GitHubGraphQL:
     def _object(self, home: Home, expression: str) -> Any:
         sha, _, path = expression.partition(":")
         sha = self._site.history.branches.get((home.id, sha.removeprefix("refs/heads/")), sha)
-        commit = self._site.history.commits.get(sha)
+        commit = self._site.history.commits.get(sha.removesuffix("^"))
+        if commit is not None and sha.endswith("^"):
+            commit = self._site.history.commits.get(next(iter(commit.parents), ""))
         if commit is None:
             return None
         if not path:

@@ -40,7 +40,8 @@ class NoAgentProgram(LocalProcessRuntime):
 
     def start(self, order: StartOrder, *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
         """Reject the start, because no program is set."""
-        return StartRejected('no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"')
+        said = 'no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"'
+        return StartRejected(said, kind="no_agent_program")
 
 
 def agents_root(data: Path) -> Path:

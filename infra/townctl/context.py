@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from infra.townctl.agent_programs import AgentProgram
     from infra.townctl.wiring import LocalClock
     from shared.adapters.local_processes import LocalProcessRuntime
-    from shared.ports.forge import SourceForge
+    from shared.ports.forge import MergeProver, SourceForge
     from shared.ports.object_store import ObjectStore
     from shared.ports.runtime import AgentRuntime
     from shared.runner.surroundings import Surroundings
@@ -155,6 +155,7 @@ class Context:
         clock: LocalClock | None = None,
         runtime: AgentRuntime | None = None,
         forge: SourceForge | None = None,
+        prover: MergeProver | None = None,
     ) -> Surroundings:
         """The surroundings of a run of these towns. Alerts become lines on standard error."""
         from infra.townctl import wiring
@@ -164,6 +165,7 @@ class Context:
             clock=clock or self.clock,
             runtime=runtime,
             forge=forge,
+            prover=prover,
             write_line=lambda line: print(line, file=sys.stderr, flush=True),
         )
 

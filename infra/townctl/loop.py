@@ -19,6 +19,7 @@ from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, RunWatcher
 from infra.townctl.output import FOUND, OK, Answer, plain
+from infra.townctl.provers import prover_of
 from infra.townctl.wording import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
@@ -207,11 +208,13 @@ def run(
     context.prove_store()
     known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
-    runtime = context.runtime(agent_programs.program(context.data, agent_command), clock)
+    program = agent_programs.program(context.data, agent_command)
+    runtime = context.runtime(program, clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
-    around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge)
+    prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.environment)
+    around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     if once:
         loop.one_pass()

@@ -14,6 +14,7 @@ from infra.townctl import agent_programs, forges
 from infra.townctl.arguments import TownName, content_of, json_of
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, table
+from infra.townctl.provers import prover_of
 from infra.townctl.summaries import done_by
 from shared.adapters import ids
 from shared.domain import limits
@@ -98,9 +99,11 @@ def tick(
     store = context.store()
     clock = context.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    runtime = context.runtime(agent_programs.program(context.data, agent_command), clock)
+    program = agent_programs.program(context.data, agent_command)
+    runtime = context.runtime(program, clock)
     forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
-    around = context.around(store, clock=clock, runtime=runtime, forge=forge)
+    prover = prover_of(context.data, forge=forge, runtime=runtime, environment=program.environment)
+    around = context.around(store, clock=clock, runtime=runtime, forge=forge, prover=prover)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     violated = run.tick is not None and run.tick.violations
     code = FOUND if run.outcome == "lost" or violated else OK

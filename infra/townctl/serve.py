@@ -24,6 +24,7 @@ from infra.townctl.forges import secret_files
 from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
+from infra.townctl.provers import prover_of
 from infra.townctl.town_token import KEY_NAME
 from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
@@ -137,8 +138,10 @@ def serve(
     store = context.founding_store()
     context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    runtime = context.runtime(agent_programs.program(context.data, agent_command), clock)
-    around = context.around(store, clock=clock, runtime=runtime)
+    program = agent_programs.program(context.data, agent_command)
+    runtime = context.runtime(program, clock)
+    prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
+    around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     served = served_from(context, around, key=key_of(context))
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     stop = Stop()

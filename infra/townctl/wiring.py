@@ -14,7 +14,7 @@ from shared.adapters import clock as clocks
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.ports.clock import Clock
-from shared.ports.forge import SourceForge
+from shared.ports.forge import MergeProver, SourceForge
 from shared.ports.object_store import ObjectStore
 from shared.ports.runtime import AgentRuntime
 from shared.ports.steps import Steps, drive
@@ -70,10 +70,11 @@ def surroundings(
     clock: Clock,
     runtime: AgentRuntime | None,
     forge: SourceForge | None = None,
+    prover: MergeProver | None = None,
     write_line: Callable[[str], object],
 ) -> Surroundings:
     """Everything outside a town that a run on one machine needs. Alerts become lines."""
-    outside = Outside(runtime=runtime, forge=forge)
+    outside = Outside(runtime=runtime, forge=forge, prover=prover)
     return Surroundings(store=store, clock=clock, outside=outside, alerts=AlertLog(write_line, clock))
 
 

@@ -23,6 +23,7 @@ from shared.adapters.start_request import start_request
 from shared.domain.errors import TownError
 from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
+from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 from shared.ports.runtime import (
     AddressUnknown,
     Done,
@@ -165,6 +166,28 @@ class ControlServerRuntime:
         answer = self._ask("POST", town_id, "/sync-config", dict(config), effect_id=effect_id)
         return Done() if answer is None else _done(answer)
 
+    def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
+        """Let the town's control server look with its git. An older one cannot, and one that does not run is not started."""
+        body = {
+            "gitUrl": claim.git_url,
+            "targetBranch": claim.target_branch,
+            "branch": claim.branch,
+            "head": claim.head,
+            "base": claim.base,
+            "mergeCommit": claim.merge_commit,
+        }
+        given = {name: value for name, value in body.items() if value is not None}
+        answer = self._ask("POST", asker.town_id, "/merge-proof", given)
+        if answer is None:
+            return Proof(None, says="the town's control server does not run")
+        if isinstance(answer, Answered) and answer.status in (400, 404, 405):
+            return Proof(None, says="the town's control server cannot look for merges")
+        if not isinstance(answer, Answered):
+            return ForgeError("transient", f"the control server did not answer: {answer.reason}")
+        if not answer.ok:
+            return ForgeError("transient", f"the control server could not look ({answer.said})")
+        return _proof(answer.body)
+
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
         """Stop the town's idle container."""
         return self._containers.stop(town_id, effect_id=effect_id)
@@ -243,6 +266,34 @@ class ControlServerRuntime:
         if generation is not None:
             found["Town-Generation"] = str(generation)
         return found
+
+
+def proof_answer(found: Proof | ForgeError) -> dict[str, object]:
+    """The answer of a control server to POST /merge-proof."""
+    if isinstance(found, ForgeError):
+        error = {"kind": found.kind, "message": found.message, "httpStatus": found.http_status, "host": found.host}
+        return {"error": {name: value for name, value in error.items() if value is not None}}
+    said = {"contained": found.contained, "sha": found.sha, "says": found.says}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _proof(body: Mapping[str, object]) -> Proof | ForgeError:
+    """The meaning of that answer. One that cannot be read says nothing."""
+    error = body.get("error")
+    if isinstance(error, dict):
+        status, host = error.get("httpStatus"), error.get("host")
+        return ForgeError(
+            "http" if isinstance(status, int) else "transient",
+            str(error.get("message", ""))[:1000],
+            http_status=status if isinstance(status, int) else None,
+            host=host if isinstance(host, str) else None,
+        )
+    contained, sha = body.get("contained"), body.get("sha")
+    return Proof(
+        contained if isinstance(contained, bool) else None,
+        sha if isinstance(sha, str) else None,
+        str(body.get("says", ""))[:1000],
+    )
 
 
 def answers_at(address: str) -> bool:

@@ -26,7 +26,7 @@ class FixedAddresses:
         """The configured address, whether a server answers there or not."""
         address = self.address(town_id)
         if address is None:
-            return StartRejected(f"no control server is configured for town {town_id}", kind="bad_configuration")
+            return StartRejected(f"no control server is configured for town {town_id}", kind="no_agent_program")
         return Awake(address)
 
     def stop(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - as above

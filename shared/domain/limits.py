@@ -47,6 +47,8 @@ STOP_REARM_AFTER: Final = timedelta(minutes=5)
 HOOK_END_GRACE: Final = timedelta(minutes=15)
 MAIL_AGAIN_AFTER: Final = timedelta(minutes=10)
 MAIL_AGAIN_LATER: Final = timedelta(hours=1)
+NO_PROGRAM_UNIT: Final = timedelta(seconds=30)
+NO_PROGRAM_AT_MOST: Final = timedelta(minutes=30)
 PRIORITY_RISES_EVERY: Final = timedelta(days=1)
 PR_POLL_INTERVAL: Final = timedelta(seconds=60)
 POLLS_PER_TICK: Final = 30
@@ -114,6 +116,12 @@ _BACKOFF: Final = (
 def backoff(attempts: int) -> timedelta:
     """The wait after this many counted attempts."""
     return _BACKOFF[min(max(attempts, 0), len(_BACKOFF) - 1)]
+
+
+def no_program_backoff(tries: int) -> timedelta:
+    """The wait after this many starts that no agent program could make: it doubles with each one, up to NO_PROGRAM_AT_MOST."""
+    doubled: int = 2 ** min(max(tries, 1) - 1, 10)
+    return min(NO_PROGRAM_UNIT * doubled, NO_PROGRAM_AT_MOST)
 
 
 def forge_backoff(failures: int) -> timedelta:

@@ -123,6 +123,9 @@ class BeadNotes:
     """`{text, at, by}`: what the next agent must know. It outlives agents and is removed when the bead closes."""
     awaits = _list()
     """The ids in `depends_on` of beads that do not exist yet."""
+    no_program_since = _time()
+    no_program_tries = _count()
+    """Since when, and how often, its agent was not started because no agent program is configured."""
     voiced = _text()
     """`<reason>@<since>` of the wait about which a person was told."""
     held = _flag()

@@ -28,6 +28,11 @@ def _hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None
     return agent
 
 
+def _of_another_generation(agent: Agent, generation: int) -> bool:
+    """Whether a heartbeat comes from another generation. No dispatch numbers the mayor's sessions, so only older ones are."""
+    return generation < agent.generation if agent.role is Role.MAYOR else generation != agent.generation
+
+
 class AgentDone(Event):
     """An agent has finished its work on a bead; the envelope may name the bead."""
 
@@ -103,7 +108,7 @@ class AgentHeartbeat(Event):
         agent = _hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING, transient=True)
-        if self.generation not in (None, agent.generation):
+        if self.generation is not None and _of_another_generation(agent, self.generation):
             return EventResult(STALE_GENERATION, transient=True)
         active_at = None if self.last_event_at is None else on_our_clock(fact, self.last_event_at)
         watermark = Watermark(self.last_event_type, active_at, self.active_tools)

@@ -2,6 +2,7 @@
 
 from typing import ClassVar, Literal
 
+from shared.domain.notes import BeadNotes
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Label
 from shared.events.attempts import LATE, AttemptReport, settle_attempt
@@ -16,6 +17,7 @@ from shared.town.writing import agents, audit, beads, hooks, leases
 from shared.town.writing.beads import Failure
 
 EXPIRED = "expired"
+_A_PROGRAM_EXISTS = (BeadNotes.no_program_since.gone, BeadNotes.no_program_tries.gone)
 
 
 class DispatchResult(AttemptReport):
@@ -28,6 +30,7 @@ class DispatchResult(AttemptReport):
     outcome: Literal["started", "rejected", "unknown"]
     reason: FreeText | None = None
     process_id: FreeText | None = None
+    kind: Literal["no_agent_program"] | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Confirm the start, free the agent for the next attempt, or let heartbeats decide."""
@@ -39,10 +42,13 @@ class DispatchResult(AttemptReport):
             return EventResult(MISSING)
         if agent.generation != self.generation:
             return EventResult(Skipped("stale generation"))
+        if self.kind is None and agent.last_dispatch_bead_id is not None:
+            beads.note(town, agent.last_dispatch_bead_id, *_A_PROGRAM_EXISTS)
         if self.outcome == "started":
             return EventResult(_started(town, agent, self.process_id))
         if self.outcome == "rejected":
-            return EventResult(_rejected(town, agent, self.reason or "the runtime gave no reason"))
+            reason = self.reason or "the runtime gave no reason"
+            return EventResult(_rejected(town, agent, reason, no_program=self.kind is not None))
         return EventResult(_unknown(town, agent))
 
 
@@ -68,7 +74,7 @@ def _started(town: Town, agent: Agent, process_id: str | None) -> EventOutcome:
     return Applied()
 
 
-def _rejected(town: Town, agent: Agent, reason: str) -> EventOutcome:
+def _rejected(town: Town, agent: Agent, reason: str, *, no_program: bool = False) -> EventOutcome:
     bead = lookup.bead(town, agent.last_dispatch_bead_id)
     if (
         bead is None
@@ -79,6 +85,9 @@ def _rejected(town: Town, agent: Agent, reason: str) -> EventOutcome:
         return LATE
     agents.move(town, agent.id, AgentStatus.IDLE, from_=AgentStatus.WORKING)
     agents.set_outcome(town, agent.id, DispatchOutcome.REJECTED.value)
+    if no_program and not _is_triage_batch(bead):
+        _put_back(town, agent, bead, reason)
+        return Applied()
     beads.note_failed_start(town, bead.id)
     if _is_triage_batch(bead):
         hooks.unhook(town, agent.id)
@@ -86,6 +95,21 @@ def _rejected(town: Town, agent: Agent, reason: str) -> EventOutcome:
         beads.move(town, bead.id, BeadStatus.FAILED, reason=reason, failure=failure)
     audit.record(town, bead.id, "notification_failed", agent_id=agent.id, metadata={"reason": reason})
     return Applied()
+
+
+def _put_back(town: Town, agent: Agent, bead: Bead, reason: str) -> None:
+    """Open a bead again for which no program could run any agent: that says nothing about the bead, so no attempt is counted."""
+    hooks.unhook(town, agent.id)
+    beads.move(town, bead.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason=reason)
+    beads.clear_assignee(town, bead.id)
+    beads.uncount_attempt(town, bead.id)
+    beads.note(
+        town,
+        bead.id,
+        BeadNotes.no_program_since.to(BeadNotes.no_program_since.of(bead.metadata) or town.tick.now),
+        BeadNotes.no_program_tries.to(BeadNotes.no_program_tries.of(bead.metadata) + 1),
+    )
+    audit.record(town, bead.id, "notification_failed", agent_id=agent.id, metadata={"reason": reason})
 
 
 def _unknown(town: Town, agent: Agent) -> EventOutcome:

@@ -14,7 +14,7 @@ class Started:
     process_id: str
 
 
-RejectKind = Literal["refused", "no_capacity", "bad_configuration"]
+RejectKind = Literal["refused", "no_capacity", "bad_configuration", "no_agent_program"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,8 @@ class StartRejected:
 
     - `refused`: none is needed (the order is superseded, for example);
     - `no_capacity`: a later attempt may succeed;
-    - `bad_configuration`: an operator must correct the configuration of the runtime.
+    - `bad_configuration`: an operator must correct the configuration of the runtime;
+    - `no_agent_program`: no program, or no runtime, is configured that could run any agent: an operator must set one.
     """
 
     reason: str

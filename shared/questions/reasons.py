@@ -63,6 +63,7 @@ OF_WAIT: Final[Mapping[Wait, WaitingReason]] = {
     "landing_cooldown": "cooldown",
     "mail_again": "cooldown",
     "mayor_idle": "cooldown",
+    "no_agent_program": "no_agent_program",
     "merge_look": "merge_unproven",
     "nobody_told": "cooldown",
     "nudge_life": "cooldown",

@@ -22,6 +22,7 @@ WaitingReason = Literal[
     "agent_working",
     "no_rig",
     "missing_blocker",
+    "no_agent_program",
     "paused",
     "forge_denied",
     "forge_down",

@@ -39,6 +39,7 @@ _ACTORS: Mapping[WaitingReason, str] = {
     "awaiting_review": "refinery",
     "agent_working": "agent",
     "held": "operator",
+    "no_agent_program": "operator",
 }
 """Who acts next on a row whose guard names nobody."""
 

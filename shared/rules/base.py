@@ -23,6 +23,7 @@ Wait = Literal[
     "landing_cooldown",
     "mail_again",
     "mayor_idle",
+    "no_agent_program",
     "merge_look",
     "nobody_told",
     "nudge_life",

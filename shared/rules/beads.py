@@ -14,11 +14,12 @@ from shared.actions import (
 )
 from shared.domain import limits
 from shared.domain.limits import just_after
+from shared.domain.notes import BeadNotes
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
 from shared.rules.base import Decision, Due
-from shared.town.live import Issue
+from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
 from shared.town.rows import Agent, Hooked
 
@@ -76,7 +77,7 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 reason=f"max dispatch attempts exceeded ({issue.dispatch_attempts})",
             )
             continue
-        backoff = backoff_of(issue, tick, rows=(issue.id,))
+        backoff = program_wait(issue, tick) or backoff_of(issue, tick, rows=(issue.id,))
         if backoff is not None:
             yield backoff
             continue
@@ -185,6 +186,16 @@ def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | 
     if attempted_at is None or tick.stale(attempted_at, wait):
         return None
     return Due.later_than(attempted_at, wait, rows=rows, wait="backoff")
+
+
+def program_wait(bead: Issue | LiveReview, tick: Tick) -> Due | None:
+    """The wait of a bead whose agent could not be started for want of an agent program; None if it is over or there is none."""
+    tries, tried_at = BeadNotes.no_program_tries.of(bead.metadata), bead.last_dispatch_attempt_at
+    wait = limits.no_program_backoff(tries)
+    if tries == 0 or tried_at is None or tick.stale(tried_at, wait):
+        return None
+    since = BeadNotes.no_program_since.of(bead.metadata) or tried_at
+    return Due(just_after(tried_at + wait), (bead.id,), "no_agent_program", since)
 
 
 def busy_polecats(town: TownReader, rig_id: str | None) -> list[Agent]:

@@ -21,7 +21,7 @@ from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, Me
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
 from shared.rules.base import Decision, Due, Wait
-from shared.rules.beads import backoff_of
+from shared.rules.beads import backoff_of, program_wait
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
 from shared.town.rows import Agent
@@ -276,7 +276,7 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
         if _at_cap(town, review):
             yield from _given_up(review)
             continue
-        backoff = backoff_of(review, tick, rows=(review.id,))
+        backoff = program_wait(review, tick) or backoff_of(review, tick, rows=(review.id,))
         if backoff is not None:
             yield backoff
             continue

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
 from shared.domain import limits
@@ -14,6 +14,8 @@ from shared.domain.times import to_text
 from shared.rules.base import Decision, Due
 from shared.town.live import LiveReview
 from shared.town.reading import TownReader
+
+_NO_PROGRAM: Final = "no_agent_program"
 
 
 class _Silence(NamedTuple):
@@ -28,7 +30,7 @@ class _Silence(NamedTuple):
 
 def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
-    for silence in (*_of_reviews(town), *_of_issues(town)):
+    for silence in (*_of_reviews(town), *_of_issues(town), *_of_programs(town)):
         episode = f"{silence.reason}@{to_text(silence.since)}"
         if BeadNotes.voiced.of(silence.metadata) == episode:
             continue
@@ -69,6 +71,15 @@ def _of_issues(town: TownReader) -> Iterator[_Silence]:
             yield _Silence(issue.id, "missing_blocker", issue.created_at, message, issue.metadata)
 
 
+def _of_programs(town: TownReader) -> Iterator[_Silence]:
+    waiting = [(issue.id, issue.metadata) for issue in town.issues]
+    waiting += [(review.id, review.metadata) for review in town.reviews]
+    for bead_id, metadata in waiting:
+        since = BeadNotes.no_program_since.of(metadata)
+        if since is not None:
+            yield _Silence(bead_id, _NO_PROGRAM, since, "no program for agents is configured", metadata)
+
+
 def _obstacle_of(review: LiveReview) -> str | None:
     """What is in the way of a pull request. Only an MR in progress has one."""
     return ReviewNotes.obstacle.of(review.metadata) if review.status is BeadStatus.IN_PROGRESS else None
@@ -80,6 +91,9 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     if reason in OBSTACLES and review is not None:
         return _obstacle_of(review) == reason
     issue = town.live_issues.get(subject)
+    if reason == _NO_PROGRAM:
+        bead = review or issue
+        return bead is not None and BeadNotes.no_program_since.is_in(bead.metadata)
     if reason == "missing_blocker":
         return issue is not None and bool(BeadNotes.awaits.of(issue.metadata))
     if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):

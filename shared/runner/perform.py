@@ -140,12 +140,15 @@ def _dispatch(effect: ClaimedEffect, outside: Outside) -> Result:
     if order.rig is None:
         return failure(generation=generation, outcome="rejected", reason="no_rig_config")
     if outside.runtime is None:
-        return failure(generation=generation, outcome="rejected", reason=_NO_RUNTIME)
+        return failure(generation=generation, outcome="rejected", reason=_NO_RUNTIME, kind="no_agent_program")
     answer = outside.runtime.start(order, effect_id=effect.effect_id)
     if isinstance(answer, Started):
         return success(generation=generation, outcome="started", process_id=answer.process_id)
-    outcome = "rejected" if isinstance(answer, StartRejected) else "unknown"
-    return failure(generation=generation, outcome=outcome, reason=short(answer.reason) or "no reason given")
+    reason = short(answer.reason) or "no reason given"
+    if not isinstance(answer, StartRejected):
+        return failure(generation=generation, outcome="unknown", reason=reason)
+    kind = {"kind": answer.kind} if answer.kind == "no_agent_program" else {}
+    return failure(generation=generation, outcome="rejected", reason=reason, **kind)
 
 
 def _stop(effect: ClaimedEffect, outside: Outside) -> Result:

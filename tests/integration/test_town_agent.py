@@ -90,6 +90,72 @@ def test_done_needs_a_branch_and_takes_the_one_of_the_order(place: Place, capsys
     assert place.ticks().rows("SELECT branch FROM review_metadata") == [("gt/old",)]
 
 
+def a_clone(place: Path) -> tuple[Path, dict[str, str]]:
+    """A clone in which a polecat has pushed two commits, and the hashes of its start and head."""
+    where = place / "clone"
+
+    def git(*words: str) -> str:
+        who = ["-c", "user.name=T", "-c", "user.email=t@town.invalid", "-c", "commit.gpgSign=false"]
+        return subprocess.run(
+            ["git", *who, *words], cwd=where, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(place / "o.git")], check=True)
+    subprocess.run(["git", "clone", "--quiet", str(place / "o.git"), str(where)], check=True, capture_output=True)
+    hashes = {}
+    for name, branch in (("base", "main"), ("first", "gt/toast/b1"), ("head", "gt/toast/b1")):
+        git("commit", "--quiet", "--allow-empty", "-m", name)
+        git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
+        hashes[name] = git("rev-parse", "HEAD")
+    return where, hashes
+
+
+def payload_of(place: Place) -> dict[str, Any]:
+    """What the town was told last."""
+    place.ticks()
+    told = place.world.journal()[-1]["inputs"]["new_events"][-1]["payload"]
+    return dict(json.loads(told) if isinstance(told, str) else told)
+
+
+def test_a_worker_reports_the_head_and_the_merge_base_of_its_branch(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, hashes = a_clone(tmp_path)
+    monkeypatch.chdir(where)
+    place.with_town(a_working_town(), target_branch="main")
+    assert place.says("done", "--branch", "gt/toast/b1") == OK
+    said = payload_of(place)
+    assert (said["head"], said["base"], "merge_commit" in said) == (hashes["head"], hashes["base"], False)
+
+
+def test_a_refinery_reports_the_head_that_it_checked_out_and_the_commit_that_merged_it(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, hashes = a_clone(tmp_path)
+    monkeypatch.chdir(where)
+    subprocess.run(["git", "checkout", "--quiet", "--detach", hashes["first"]], check=True)
+    town = a_town().bead("b1", status="in_review").review("m1", "in_progress", of="b1")
+    place.with_town(
+        town.agent("a1", "refinery", "working", hook="m1", generation=4),
+        role="refinery",
+        bead={"id": "m1"},
+        target_branch="main",
+    )
+    assert place.says("done", "--branch", "gt/toast/b1") == OK
+    said = payload_of(place)
+    assert (said["head"], said["merge_commit"], "base" in said) == (hashes["first"], hashes["base"], False)
+
+
+def test_a_directory_without_a_clone_says_nothing_about_commits(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    place.with_town(a_working_town(), target_branch="main")
+    assert place.says("done", "--branch", "gt/toast/b1") == OK
+    assert payload_of(place).keys().isdisjoint({"head", "base", "merge_commit"})
+
+
 def test_the_same_report_twice_is_one_event_and_another_one_is_not_lost(place: Place) -> None:
     place.with_town(a_working_town())
     for _ in range(2):

@@ -11,12 +11,14 @@ from shared.actions import DispatchAgent, UnhookAgent
 from shared.domain import limits
 from shared.domain.times import to_text
 from shared.engine import reconcile
+from shared.ports.runtime import StartRejected
 from shared.rules.base import Decision, Rule
 from shared.runner import perform
 from shared.runner.result_events import failure
 from tests.scenarios.stories import BOUNDARY, Given, answers, around, as_usual, beat, deeds, draining, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
+from tests.worlds import a_world
 
 SECOND = timedelta(seconds=1)
 AT_ONCE = "beads.dispatch_ready: dispatch_agent b"
@@ -884,3 +886,37 @@ def test_the_queue_of_a_full_rig_has_the_order_of_the_rule() -> None:
             "UPDATE agent_metadata SET status = 'idle', current_hook_bead_id = NULL WHERE role = 'polecat'"
         )
     assert taken == order
+
+
+# --- no agent program ---------------------------------------------------------------------------------------------
+
+
+@scenario(287)
+def test_beads_wait_for_an_agent_program_without_failing_and_somebody_is_told_after_a_day() -> None:
+    world = a_world(a_town().bead("b").review("m", created_by="ann"))
+    world.runtime.fails("start", StartRejected("no program for agents is set", kind="no_agent_program"), times=None)
+    world.live_through(timedelta(minutes=10), every=SECOND * 30)
+    world.clock.at += SECOND * 5
+    world.run()  # applies the last answers
+    early = world.town()
+    assert len(outbox(early, "dispatch_agent")) == 10
+    waits = early.waits(world.clock.now())
+    for bead_id in ("b", "m"):
+        assert early.one("beads", bead_id, "status", "dispatch_attempts", "assignee_agent_bead_id") == ("open", 0, None)
+        assert (waits[bead_id].reason, waits[bead_id].actor) == ("no_agent_program", "operator")
+        assert waits[bead_id].since == T + timedelta(minutes=1)
+    world.live_through(timedelta(hours=25), every=timedelta(minutes=5))
+    late = world.town()
+    assert late.rows("SELECT DISTINCT status FROM beads WHERE bead_id IN ('b', 'm')") in (
+        [("open",)],
+        [("in_progress",)],
+    )
+    assert late.value("breaker")["open"] is False
+    raised = late.rows(
+        "SELECT json_extract(metadata, '$.cause'), status FROM beads WHERE type = 'escalation' ORDER BY 1"
+    )
+    assert raised == [("no_agent_program:b", "open"), ("no_agent_program:m", "open")]
+    world.runtime.recovers("start")
+    world.live_through(timedelta(minutes=45), every=timedelta(minutes=5))
+    assert {order.bead.id for order in world.runtime.orders if order.bead is not None} == {"b", "m"}
+    assert world.town().rows("SELECT DISTINCT status FROM beads WHERE type = 'escalation'") == [("closed",)]

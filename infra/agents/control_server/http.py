@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ValidationError
 
 from infra.agents.control_server.requests import (
+    LookForMerge,
     RefreshToken,
     SendMessage,
     SetModel,
@@ -19,7 +20,9 @@ from infra.agents.control_server.requests import (
     SyncConfig,
 )
 from infra.agents.control_server.sessions import SessionAnswer, Sessions
+from shared.adapters.control_server import proof_answer
 from shared.domain.field_errors import first_error
+from shared.ports.forge import Asker, MergeClaim, MergeProver
 
 LARGEST_BODY: Final = 1 << 20
 _AGENT: Final = re.compile(r"/agents/([^/]+)/(stop|status|message|model)")
@@ -43,10 +46,13 @@ class ControlServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
+    def __init__(
+        self, at: tuple[str, int], sessions: Sessions, *, key: str | None, prover: MergeProver | None = None
+    ) -> None:
         super().__init__(at, _Handler)
         self.sessions = sessions
         self._key = key
+        self._prover = prover
 
     @property
     def address(self) -> str:
@@ -75,6 +81,7 @@ class ControlServer(ThreadingHTTPServer):
             ("GET", "/health"): sessions.health,
             ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgentRequest, body), effect_id=key),
             ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
+            ("POST", "/merge-proof"): lambda: self._look(_body(LookForMerge, body)),
             ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),
         }
         found = whole.get((method, path))
@@ -101,6 +108,13 @@ class ControlServer(ThreadingHTTPServer):
         if answer is None:
             raise RequestRefused(405, f"{method} is not allowed for {verb}")
         return answer()
+
+    def _look(self, asked: LookForMerge) -> SessionAnswer:
+        """Look whether a merge has happened, with this container's git."""
+        if self._prover is None:
+            return 200, {"says": "this control server has no git to look with"}
+        claim = MergeClaim(**asked.model_dump())
+        return 200, proof_answer(self._prover.proof(Asker(self.sessions.town_id), claim))
 
 
 class _Handler(BaseHTTPRequestHandler):

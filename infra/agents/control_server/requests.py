@@ -130,6 +130,17 @@ class RefreshToken(_Body):
     agent_tokens: list[AgentToken] = Field(default_factory=list, alias="agentTokens")
 
 
+class LookForMerge(_Body):
+    """POST /merge-proof: whether the target branch of a repository contains a merge."""
+
+    git_url: Name = Field(alias="gitUrl")
+    target_branch: Name = Field(alias="targetBranch")
+    branch: Name
+    head: Name | None = None
+    base: Name | None = None
+    merge_commit: Name | None = Field(default=None, alias="mergeCommit")
+
+
 class SyncedRig(BaseModel):
     """A repository to clone ahead of time; its other fields do not matter here."""
 

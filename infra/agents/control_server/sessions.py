@@ -76,6 +76,11 @@ class Sessions:
         self._guard = threading.Lock()
         self.evicting = False
 
+    @property
+    def town_id(self) -> str:
+        """The town whose agents these are."""
+        return self._settings.town_id
+
     def health(self) -> SessionAnswer:
         """The state of this server and its running agents."""
         agents = [

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from infra.agents.town_agent.commits import UNKNOWN, Commits
 from infra.agents.town_agent.order import Caller
 from shared.domain import ids, times
 from shared.domain.limits import STATUS_MESSAGE
@@ -18,9 +19,25 @@ from shared.domain.limits import STATUS_MESSAGE
 AgentEvent = dict[str, Any]
 
 
-def done(caller: Caller, *, branch: str, pr_url: str | None, summary: str | None, bead_id: str | None) -> AgentEvent:
+def done(
+    caller: Caller,
+    *,
+    branch: str,
+    pr_url: str | None,
+    summary: str | None,
+    bead_id: str | None,
+    commits: Commits = UNKNOWN,
+) -> AgentEvent:
     """The work is finished and pushed."""
-    payload = {"branch": branch, "pr_url": pr_url, "summary": summary, "generation": caller.generation}
+    payload = {
+        "branch": branch,
+        "pr_url": pr_url,
+        "summary": summary,
+        "generation": caller.generation,
+        "head": commits.head,
+        "base": commits.base,
+        "merge_commit": commits.merge_commit,
+    }
     return _event(caller, "agent_done", payload, bead_id=bead_id or caller.bead_id)
 
 

@@ -12,10 +12,13 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
 from infra.agents.posting import NotPosted, Poster, patiently, poster_from
-from infra.agents.town_agent import events, mailbox
+from infra.agents.town_agent import commits, events, mailbox
+from infra.agents.town_agent.commits import UNKNOWN, Commits
 from infra.agents.town_agent.order import SPOKE, WAITING, Caller, NoOrder, caller
 from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
@@ -73,8 +76,19 @@ def _done(talk: Talk, given: argparse.Namespace) -> None:
     branch = given.branch or talk.caller.branch
     if not branch:
         raise ValueError("done: the order names no branch; name the branch of the work with --branch BRANCH")
-    said = events.done(talk.caller, branch=branch, pr_url=given.pr_url, summary=given.summary, bead_id=given.bead)
-    talk.tell(said)
+    own = Commits(head=given.head, base=given.base, merge_commit=given.merge_commit)
+    seen = commits.found(talk.caller, branch, has_pull_request=given.pr_url is not None, at=Path.cwd())
+    named = Commits(own.head or seen.head, own.base or seen.base, own.merge_commit or seen.merge_commit)
+    about = partial(
+        events.done, talk.caller, branch=branch, pr_url=given.pr_url, summary=given.summary, bead_id=given.bead
+    )
+    try:
+        talk.tell(about(commits=named))
+    except NotPosted as error:
+        # A town of an older version refuses fields that it does not know. It needs none of them.
+        if not error.final or named == UNKNOWN:
+            raise
+        talk.tell(about())
 
 
 def _status(talk: Talk, given: argparse.Namespace) -> None:
@@ -176,6 +190,13 @@ def _add_reports(commands: object) -> None:
     done.add_argument("--branch", help="the branch that contains the work (default: the branch of the order)")
     done.add_argument("--pr-url", help="the URL of the pull request, if there is one")
     done.add_argument("--summary", help="a summary of the work for the reviewer")
+    done.add_argument(
+        "--head", metavar="COMMIT", help="the head of the branch that was worked on or reviewed (default: found)"
+    )
+    done.add_argument("--base", metavar="COMMIT", help="its merge base with the target (default: found)")
+    done.add_argument(
+        "--merge-commit", metavar="COMMIT", help="as a refinery, the commit of the merge (default: found)"
+    )
     done.add_argument("--bead", help="the id of the bead (default: the bead of the order)")
 
     status = _command(commands, "status", _status, "show in one line what you are doing")

@@ -36,6 +36,7 @@ class Caller:
     role: Role
     bead_id: str | None
     branch: str | None
+    target_branch: str | None
     rig_id: str | None
     place: Path
 
@@ -56,6 +57,7 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
         role=order.role,
         bead_id=None if order.bead is None else order.bead.id,
         branch=order.branch,
+        target_branch=order.target_branch,
         rig_id=None if order.rig is None else order.rig.id,
         place=Path(name).parent,
     )

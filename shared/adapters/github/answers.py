@@ -5,6 +5,7 @@ as `invalid_response`. A field that GitHub may refuse to a token on its own may 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
@@ -184,7 +185,13 @@ class WaitingSeen(Answer):
         return "draft" if self.draft else self.merge_state.lower()
 
 
-class PullSeen(WaitingSeen, PageSeen):
+class PullToMerge(WaitingSeen):
+    """A pull request that is to be merged or taken out of a queue."""
+
+    id: str
+
+
+class PullSeen(PullToMerge, PageSeen):
     """A pull request and the first page of its threads and checks."""
 
     head_branch: str = Field(alias="headRefName")
@@ -233,8 +240,36 @@ class PullSeen(WaitingSeen, PageSeen):
         )
 
 
-class _Home(Answer):
+class _WithWays(Answer):
+    """A repository with the ways to merge that it allows."""
+
+    merge_allowed: bool = Field(alias="mergeCommitAllowed")
+    squash_allowed: bool = Field(alias="squashMergeAllowed")
+    rebase_allowed: bool = Field(alias="rebaseMergeAllowed")
+
+    @property
+    def ways(self) -> tuple[Literal["merge", "squash", "rebase"], ...]:
+        """The ways to merge that the repository allows, the preferred one first."""
+        found: list[Literal["merge", "squash", "rebase"]] = []
+        if self.merge_allowed:
+            found.append("merge")
+        if self.squash_allowed:
+            found.append("squash")
+        if self.rebase_allowed:
+            found.append("rebase")
+        return tuple(found)
+
+
+class _Home(_WithWays):
     pull: PullSeen | None = Field(alias="pullRequest")
+
+
+@dataclass(frozen=True, slots=True)
+class HomeSeen:
+    """What decides how a pull request is merged."""
+
+    pull: PullToMerge
+    ways: tuple[Literal["merge", "squash", "rebase"], ...]
 
 
 class Look(Answer):
@@ -255,29 +290,8 @@ class More(Answer):
     repository: _MoreHome
 
 
-class PullToMerge(WaitingSeen):
-    """A pull request that is to be merged or taken out of a queue."""
-
-    id: str
-
-
-class _WaysHome(Answer):
-    merge_allowed: bool = Field(alias="mergeCommitAllowed")
-    squash_allowed: bool = Field(alias="squashMergeAllowed")
-    rebase_allowed: bool = Field(alias="rebaseMergeAllowed")
+class _WaysHome(_WithWays):
     pull: PullToMerge = Field(alias="pullRequest")
-
-    @property
-    def ways(self) -> tuple[Literal["merge", "squash", "rebase"], ...]:
-        """The ways to merge that the repository allows, the preferred one first."""
-        found: list[Literal["merge", "squash", "rebase"]] = []
-        if self.merge_allowed:
-            found.append("merge")
-        if self.squash_allowed:
-            found.append("squash")
-        if self.rebase_allowed:
-            found.append("rebase")
-        return tuple(found)
 
 
 class Ways(Answer):

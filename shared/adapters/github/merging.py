@@ -9,7 +9,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from shared.adapters.github import queries
-from shared.adapters.github.answers import Enqueued, MergeDone, PullToMerge, Ways
+from shared.adapters.github.answers import Enqueued, HomeSeen, MergeDone, PullToMerge, Ways
 from shared.adapters.github.call import GitHubCall
 from shared.domain.forge_errors import Refusal
 from shared.ports.forge import ForgeError, Merged, NotMerged, Queued
@@ -36,18 +36,21 @@ _CLASSES: Final[tuple[tuple[Refusal, tuple[str, ...]], ...]] = (
 """The classes of refusals by what GitHub's texts say, in lower case; the first that fits counts."""
 
 
-def merge(call: GitHubCall, number: int, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
-    """Merge or enqueue a pull request at exactly that head."""
-    looked = call.graphql(_WAYS, queries.WAYS, {"number": number})
-    if isinstance(looked, ForgeError):
-        return looked
-    pull = looked.repository.pull
-    over = _over(pull)
+def merge(
+    call: GitHubCall, number: int, head_sha: str | None, seen: HomeSeen | None
+) -> Merged | Queued | NotMerged | ForgeError:
+    """Merge or enqueue a pull request at exactly that head. `seen` was read just now; without it, it is read here."""
+    if seen is None:
+        looked = call.graphql(_WAYS, queries.WAYS, {"number": number})
+        if isinstance(looked, ForgeError):
+            return looked
+        seen = HomeSeen(looked.repository.pull, looked.repository.ways)
+    over = _over(seen.pull)
     if over is not None:
         return over
-    if pull.has_queue:
-        return _enqueue(call, pull, head_sha)
-    return _merge(call, number, head_sha, looked.repository.ways)
+    if seen.pull.has_queue:
+        return _enqueue(call, seen.pull, head_sha)
+    return _merge(call, number, head_sha, seen.ways)
 
 
 def _over(pull: PullToMerge) -> Merged | Queued | NotMerged | None:
@@ -81,6 +84,8 @@ def _refused(
     call: GitHubCall, number: int, head_sha: str | None, text: str
 ) -> Merged | Queued | NotMerged | ForgeError:
     """What a refusal means. "Not mergeable" has many reasons, and somebody else may have merged it meanwhile: look again."""
+    if refusal_of(text) not in ("other", "queue", "closed"):
+        return NotMerged(text, refusal_of(text))
     looked = call.graphql(_WAYS, queries.WAYS, {"number": number})
     if isinstance(looked, ForgeError):
         return NotMerged(text, refusal_of(text))

@@ -107,16 +107,23 @@ def _by_merge_commit(
 
 
 def _same_files(call: GitHubCall, files: Sequence[_File], tip: str, merge: str) -> Proof | ForgeError:
-    """Whether the merge commit or the tip has the files as the work left them."""
+    """Whether the merge commit or the tip has the files as the work left them.
+
+    If not, others may have changed the same files; only a commit that changes none of them is a definite no.
+    """
     wanted = {file.filename: None if file.status == "removed" else file.sha for file in files}
     wanted |= {file.previous_filename: None for file in files if file.status == "renamed" and file.previous_filename}
-    for commit in (merge, tip):
+    states: list[list[str | None]] = []
+    for commit in (merge, tip, f"{merge}^"):
         found = _objects(call, [f"{commit}:{path}" for path in wanted])
         if isinstance(found, ForgeError):
             return found
-        if found == list(wanted.values()):
+        if len(states) < 2 and found == list(wanted.values()):
             return Proof(True, sha=merge)
-    return Proof(False, says=f"{merge} does not have the files as the work left them")
+        states.append(found)
+    if states[0] == states[2]:
+        return Proof(False, says=f"{merge} changes no file of the work")
+    return Proof(None, says=f"files of the work differ from {merge}, which others may have changed too")
 
 
 def _compared(call: GitHubCall, base: str, head: str) -> _Comparison | ForgeError:

@@ -3,7 +3,9 @@
 from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
+from shared.adapters.fresh_looks import FreshLooks
 from shared.adapters.github import changes, merging, proofs, reading
+from shared.adapters.github.answers import HomeSeen
 from shared.adapters.github.call import GITHUB, GitHubCall
 from shared.ports.forge import (
     Accepted,
@@ -26,16 +28,22 @@ class GitHubPullRequests:
     def __init__(self, limits: ForgeLimits, *, timeout_seconds: float = SILENCE_SECONDS) -> None:
         self._limits = limits
         self._timeout = timeout_seconds
+        self._looks = FreshLooks[HomeSeen]()
 
     def read(self, target: Target, token: Secret, *, asker: Asker, want_feedback: bool) -> PullRequest | ForgeError:
         """Read a pull request, and what the rig's addresses lead to."""
         with self._client(target, token) as client:
-            return reading.read(GitHubCall(client, target), target.number, asker, want_feedback=want_feedback)
+            call = GitHubCall(client, target)
+            answer, seen = reading.read(call, target.number, asker, want_feedback=want_feedback)
+            if seen is not None:
+                self._looks.keep(target, token, seen)
+            return answer
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
         """Merge or enqueue a pull request at exactly that head."""
         with self._client(target, token) as client:
-            return merging.merge(GitHubCall(client, target), target.number, head_sha)
+            seen = self._looks.taken(target, token)
+            return merging.merge(GitHubCall(client, target), target.number, head_sha, seen)
 
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Bring the branch up to date with its base."""

@@ -27,14 +27,16 @@ baseRef @include(if: $feedback) {
   } } } }
 }"""
 
+_WAYS: Final = "mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed"
+
 LOOK: Final = f"""
 query Look(
   $owner: String!, $name: String!, $number: Int!, $feedback: Boolean!, $threads: String, $checks: String,
   $rig: Boolean!, $rigOwner: String!, $rigName: String!,
   $upstream: Boolean!, $upstreamOwner: String!, $upstreamName: String!
 ) {{
-  repository(owner: $owner, name: $name) {{ pullRequest(number: $number) {{
-    state merged isDraft headRefOid headRefName headRepository {_REPOSITORY} baseRefName baseRepository {_REPOSITORY}
+  repository(owner: $owner, name: $name) {{ {_WAYS} pullRequest(number: $number) {{
+    id state merged isDraft headRefOid headRefName headRepository {_REPOSITORY} baseRefName baseRepository {_REPOSITORY}
     author {{ login }} mergeable mergeStateStatus reviewDecision viewerCanMergeAsAdmin mergeCommit {{ oid }}
     isMergeQueueEnabled isInMergeQueue mergeQueueEntry {{ position }} autoMergeRequest {{ enabledAt }}
     latestOpinionatedReviews(first: 100, writersOnly: true) @include(if: $feedback) {{
@@ -55,14 +57,14 @@ query More($owner: String!, $name: String!, $number: Int!, $feedback: Boolean!, 
 }}"""
 """The next page of threads and checks."""
 
-WAYS: Final = """
-query Ways($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
-  mergeCommitAllowed squashMergeAllowed rebaseMergeAllowed
-  pullRequest(number: $number) {
-    id state merged isDraft mergeable mergeStateStatus reviewDecision mergeCommit { oid }
-    isMergeQueueEnabled isInMergeQueue mergeQueueEntry { position } autoMergeRequest { enabledAt }
-  }
-} }"""
+WAYS: Final = f"""
+query Ways($owner: String!, $name: String!, $number: Int!) {{ repository(owner: $owner, name: $name) {{
+  {_WAYS}
+  pullRequest(number: $number) {{
+    id state merged isDraft mergeable mergeStateStatus reviewDecision mergeCommit {{ oid }}
+    isMergeQueueEnabled isInMergeQueue mergeQueueEntry {{ position }} autoMergeRequest {{ enabledAt }}
+  }}
+}} }}"""
 """What decides how a pull request is merged: whether it is or waits in a queue, and which ways its repository allows."""
 
 ENQUEUE: Final = """

@@ -7,7 +7,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from shared.adapters.github import queries
-from shared.adapters.github.answers import Look, More, PageSeen, PullSeen
+from shared.adapters.github.answers import HomeSeen, Look, More, PageSeen, PullSeen
 from shared.adapters.github.call import GitHubCall, Partial
 from shared.adapters.github.checks import counting, run_of, with_checks
 from shared.ports.forge import Asker, ChangeRequest, Feedback, ForgeError, Identity, PullRequest
@@ -22,21 +22,29 @@ _LOOK: Final = TypeAdapter(Look)
 _MORE: Final = TypeAdapter(More)
 
 
-def read(call: GitHubCall, number: int, asker: Asker, *, want_feedback: bool) -> PullRequest | ForgeError:
-    """Read a pull request and what the rig's addresses lead to. Parts that GitHub refuses are said to be unknown."""
+def read(
+    call: GitHubCall, number: int, asker: Asker, *, want_feedback: bool
+) -> tuple[PullRequest | ForgeError, HomeSeen | None]:
+    """Read a pull request and what the rig's addresses lead to. Parts that GitHub refuses are said to be unknown.
+
+    The second part is for a merge that follows at once; None if it was not read whole.
+    """
     variables = {"number": number, "feedback": want_feedback, "threads": None, "checks": None}
     addresses = {**_address("rig", asker.repository), **_address("upstream", asker.upstream)}
     look = call.partly(_LOOK, queries.LOOK, {**variables, **addresses})
     if isinstance(look, ForgeError):
-        return look
-    pull = None if look.value.repository is None else look.value.repository.pull
+        return look, None
+    home = look.value.repository
+    pull = None if home is None else home.pull
     refusal = look.refused(*_PULL) or look.refused("repository")
-    if pull is None:
-        return refusal.error if refusal else ForgeError("http", "there is no such pull request", http_status=404)
+    if home is None or pull is None:
+        gone = ForgeError("http", "there is no such pull request", http_status=404)
+        return (refusal.error if refusal else gone), None
     feedback = _feedback(call, number, look, pull) if want_feedback and pull.state == "OPEN" else None
     if isinstance(feedback, ForgeError):
-        return feedback
-    return _with_addresses(pull.seen(feedback, identity=_identity(look, pull)), look, asker)
+        return feedback, None
+    seen = _with_addresses(pull.seen(feedback, identity=_identity(look, pull)), look, asker)
+    return seen, None if refusal else HomeSeen(pull, home.ways)
 
 
 def _with_addresses(seen: PullRequest, look: Partial[Look], asker: Asker) -> PullRequest:

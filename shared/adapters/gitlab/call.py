@@ -107,6 +107,18 @@ class GitLabCall:
         """The project by its name, which may be a former one."""
         return self.rest(_PROJECT, "GET", f"/projects/{quote(self._name, safe='')}")
 
+    def has_train(self, look: Look) -> bool | ForgeError:
+        """Whether the project merges by trains, by its setting."""
+        project = look.project.at.id
+        known = self._memory.trains(self._host, project)
+        if known is not None:
+            return known
+        found = self.rest(_PROJECT, "GET", f"/projects/{project}")
+        if isinstance(found, ForgeError):
+            return found
+        self._memory.keep_trains(self._host, project, has=found.merge_trains_enabled)
+        return found.merge_trains_enabled
+
     def _project_named(self, name: str) -> RepositoryAt | ForgeError:
         found = self.rest(_PROJECT, "GET", f"/projects/{quote(name, safe='')}")
         if isinstance(found, ForgeError):

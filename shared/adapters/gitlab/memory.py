@@ -4,20 +4,24 @@ Nothing here is needed for a right answer: a process without it asks once more. 
 so that it cannot outlive the truth.
 """
 
+import time
 from threading import Lock
 from typing import Final
 
 from shared.ports.forge import ChangeRequest, RepositoryAt
 
 AT_MOST: Final = 1000
+TRAINS_KNOWN_FOR: Final = 3600.0
+"""The seconds for which a project's setting for trains is not read again: so it is a request for a project and not for a merge."""
 
 
 class GitLabMemory:
-    """Where projects moved, and who requests changes of which merge request."""
+    """Where projects moved, which have trains, and who requests changes of which merge request."""
 
     def __init__(self) -> None:
         self._moved: dict[tuple[str, str], RepositoryAt] = {}
         self._opinions: dict[tuple[str, str, int], tuple[str, tuple[ChangeRequest, ...]]] = {}
+        self._trains: dict[tuple[str, str], tuple[float, bool]] = {}
         self._lock = Lock()
 
     def moved(self, host: str, name: str) -> RepositoryAt | None:
@@ -33,6 +37,19 @@ class GitLabMemory:
                 if len(self._moved) >= AT_MOST:
                     self._moved.clear()
                 self._moved[host, name.lower()] = to
+
+    def trains(self, host: str, project: str) -> bool | None:
+        """Whether a project merges by trains; None if it was not read in the last hour."""
+        with self._lock:
+            at, has = self._trains.get((host, project), (0.0, False))
+        return has if at and time.monotonic() - at < TRAINS_KNOWN_FOR else None
+
+    def keep_trains(self, host: str, project: str, *, has: bool) -> None:
+        """Whether a project merges by trains, read now."""
+        with self._lock:
+            if len(self._trains) >= AT_MOST:
+                self._trains.clear()
+            self._trains[host, project] = (time.monotonic(), has)
 
     def opinions(self, host: str, project: str, number: int, updated_at: str) -> tuple[ChangeRequest, ...] | None:
         """Who requested changes when the merge request had been changed at that time; None if it is not known."""

@@ -1,8 +1,8 @@
 """Merging at GitLab, by a train where the project has one, and bringing a branch up to date.
 
-A plain merge goes around a train, so the project's setting is read first. GitLab's words are ambiguous in two places: a 401 from a
-merge says that the token may not merge into that branch, unless it is not valid at all, and 200 says that the merge is done or
-that it will be.
+A plain merge goes around a train, so trains are looked for first. GitLab's answers are ambiguous in two places: 401 to a merge says
+that the token may not merge into that branch, unless it is not valid at all, and 200 says that the merge is done or that it will
+be.
 """
 
 import time
@@ -11,47 +11,50 @@ from typing import Final
 
 from pydantic import TypeAdapter, ValidationError
 
-from shared.adapters.gitlab.answers import Car, Merging, Project
+from shared.adapters.gitlab.answers import Car, Merging
 from shared.adapters.gitlab.call import GitLabCall, Look
 from shared.domain.forge_errors import Refusal
 from shared.ports.forge import Accepted, BranchUpdate, ForgeError, Merged, NotMerged, Queued
 
 _ANYTHING: Final = TypeAdapter(object)
 _MERGING: Final = TypeAdapter(Merging)
-_PROJECT: Final = TypeAdapter(Project)
 _CARS: Final = TypeAdapter(list[Car])
 _REBASE_PAUSES: Final = (0.2, 0.5, 1.0, 1.0, 2.0, 2.0)
 """The seconds between two looks at a rebase; together they are far less than what a call may take."""
 
 
-def merge(call: GitLabCall, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
-    """Merge the merge request, or put it into the train of its target branch, at exactly that head."""
-    look = call.look()
-    if isinstance(look, ForgeError):
-        return look
+def merge(call: GitLabCall, look: Look, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
+    """Merge the merge request, or put it into the train of its target branch, at exactly that head.
+
+    `look` was made just now. Where its word says why GitLab does not merge, nothing is tried.
+    """
     done = _what_it_is(call, look)
     if done is not None:
         return done
-    sha = head_sha or look.request.sha
-    if look.request.sha != sha or sha is None:
-        return NotMerged(f"the head is {look.request.sha}, not {sha}", "head_moved")
-    project = call.rest(_PROJECT, "GET", f"/projects/{look.project.at.id}")
-    if isinstance(project, ForgeError):
-        return project
-    if project.archived:
+    request, sha = look.request, head_sha or look.request.sha
+    if request.sha != sha or sha is None:
+        return NotMerged(f"the head is {request.sha}, not {sha}", "head_moved")
+    if look.project.archived:
         return NotMerged("the project is archived", "rights")
-    joined = _join_train(call, look, sha) if project.merge_trains_enabled else None
+    has_train = request.has_train or call.has_train(look)
+    if isinstance(has_train, ForgeError):
+        return has_train
+    may_pass = request.word == "mergeable" or request.refusal == "base_moved"
+    if not may_pass and not (has_train and request.refusal == "checks"):
+        return _not_merged(call, look, "GitLab does not merge it", request.refusal)
+    joined = _join_train(call, look, sha) if has_train else None
     return joined or _merge_now(call, look, sha)
 
 
 def _join_train(call: GitLabCall, look: Look, sha: str) -> Merged | Queued | NotMerged | ForgeError | None:
     """Join the train; None if this edition has no trains after all."""
-    project = look.project.at.id
-    path = f"/projects/{project}/merge_trains/merge_requests/{call.number}"
+    path = f"/projects/{look.project.at.id}/merge_trains/merge_requests/{call.number}"
     answer = call.rest(_ANYTHING, "POST", path, {"sha": sha, "auto_merge": True})
     if not isinstance(answer, ForgeError):
         return Queued(_place_in(answer, call.number))
-    return None if answer.http_status == 403 else _refused(call, answer)
+    if answer.http_status == 403 and "forbidden" in answer.message.lower():
+        return None
+    return _refused(call, answer)
 
 
 def _merge_now(call: GitLabCall, look: Look, sha: str) -> Merged | Queued | NotMerged | ForgeError:
@@ -60,7 +63,10 @@ def _merge_now(call: GitLabCall, look: Look, sha: str) -> Merged | Queued | NotM
         return _refused(call, merged)
     if merged.state == "merged":
         return Merged(merged.merge_sha or sha)
-    return _after(call, "GitLab accepted the merge and did not merge", "other")
+    again = call.look()
+    if isinstance(again, ForgeError):
+        return again
+    return _what_it_is(call, again) or _not_merged(call, again, "GitLab accepted the merge and did not merge", "other")
 
 
 def merged_as(call: GitLabCall, look: Look) -> str | ForgeError | None:
@@ -101,7 +107,7 @@ def dequeue(call: GitLabCall) -> Accepted | ForgeError:
         return Accepted()
     answer = call.rest(_ANYTHING, "POST", call.path_of(look, "/cancel_merge_when_pipeline_succeeds"))
     if isinstance(answer, ForgeError):
-        if answer.http_status == 401 and _token_is_valid(call):
+        if answer.http_status == 401:  # the look was allowed to the same token, so it is about this call
             return ForgeError("http", "the token may not cancel an automatic merge", http_status=403)
         if answer.http_status != 406:  # 406: there is none any more
             return answer
@@ -133,27 +139,28 @@ def _rebased(call: GitLabCall, look: Look, before: str, sleep: Callable[[float],
 
 
 def _refused(call: GitLabCall, error: ForgeError) -> Merged | Queued | NotMerged | ForgeError:
-    """What a refused merge means."""
+    """What a refused merge means. The look was allowed to the same token just now, so a 401 is about this branch.
+
+    A refusal without a reason is looked into: somebody else may have merged, closed or changed it since.
+    """
     if error.http_status == 401:
-        return NotMerged("the token may not merge into this branch", "rights") if _token_is_valid(call) else error
+        return NotMerged("the token may not merge into this branch", "rights")
     if error.http_status == 409:
-        return _after(call, error.message, "head_moved")
+        return NotMerged(error.message, "head_moved")
     if error.http_status in (400, 405, 406, 422):
-        return _after(call, error.message, "queue" if "train" in error.message.lower() else None)
+        if "train" in error.message.lower():
+            return NotMerged(error.message, "queue")
+        now = call.look()
+        if isinstance(now, ForgeError):
+            return now
+        return _what_it_is(call, now) or _not_merged(call, now, error.message, now.request.refusal)
     return error
 
 
-def _after(call: GitLabCall, reason: str, refusal: Refusal | None) -> Merged | Queued | NotMerged | ForgeError:
-    """Look again: what became of it, and, without a class of the reason, what GitLab's word for the state is."""
-    look = call.look()
-    if isinstance(look, ForgeError):
-        return look
-    done = _what_it_is(call, look)
-    if done is not None:
-        return done
-    if look.request.merge_error:
-        reason = f"{reason}; {call.presentable(look.request.merge_error)}"
-    return NotMerged(f"{reason}; {look.request.word}", refusal or look.request.refusal)
+def _not_merged(call: GitLabCall, look: Look, reason: str, refusal: Refusal) -> NotMerged:
+    """A refusal with GitLab's own word, and what it says about the last merge that failed."""
+    said = [reason, look.request.word, call.presentable(look.request.merge_error or "")]
+    return NotMerged("; ".join(filter(None, said)), refusal)
 
 
 def _what_it_is(call: GitLabCall, look: Look) -> Merged | Queued | NotMerged | ForgeError | None:
@@ -167,10 +174,6 @@ def _what_it_is(call: GitLabCall, look: Look) -> Merged | Queued | NotMerged | F
     if request.state_of_it == "closed":
         return NotMerged("the merge request is closed", "closed")
     return Queued() if request.auto_merge_enabled or request.state == "locked" else None
-
-
-def _token_is_valid(call: GitLabCall) -> bool:
-    return not isinstance(call.rest(_ANYTHING, "GET", "/user"), ForgeError)
 
 
 def _place_in(train: object, number: int) -> int | None:

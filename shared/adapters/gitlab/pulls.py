@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from shared.adapters.forge_hosts import Place, Target
 from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
+from shared.adapters.fresh_looks import FreshLooks
 from shared.adapters.gitlab import merging, proofs, queries
 from shared.adapters.gitlab.answers import Note, Review
 from shared.adapters.gitlab.call import GitLabCall, Look
@@ -50,6 +51,7 @@ class GitLabMergeRequests:
         self._limits = limits
         self._timeout = timeout_seconds
         self._memory = GitLabMemory()
+        self._looks = FreshLooks[Look]()
 
     def read(self, target: Target, token: Secret, *, asker: Asker, want_feedback: bool) -> PullRequest | ForgeError:
         """Read the state of a merge request, and where the addresses of its rig lead."""
@@ -58,13 +60,16 @@ class GitLabMergeRequests:
             look = call.look([name for name in (asker.repository, asker.upstream) if name])
             if isinstance(look, ForgeError):
                 return look
+            self._looks.keep(target, token, look)
             seen = self._seen(call, look, target, want_feedback=want_feedback)
             return seen if isinstance(seen, ForgeError) else _with_names(call, look, asker, seen)
 
     def merge(self, target: Target, token: Secret, *, head_sha: str | None) -> Merged | Queued | NotMerged | ForgeError:
         """Merge a merge request, or put it into a train, at exactly that head."""
         with self._client(target, token) as client:
-            return merging.merge(self._call(client, target), head_sha=head_sha)
+            call = self._call(client, target)
+            look = self._looks.taken(target, token) or call.look()
+            return look if isinstance(look, ForgeError) else merging.merge(call, look, head_sha=head_sha)
 
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Rebase the branch of a merge request."""

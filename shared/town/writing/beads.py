@@ -190,6 +190,13 @@ def count_attempt(town: Town, bead_id: str, agent_id: str) -> None:
     )
 
 
+def uncount_attempt(town: Town, bead_id: str) -> None:
+    """Take back the last counted dispatch. The time of the attempt stays."""
+    town.sql.execute(
+        "UPDATE beads SET dispatch_attempts = MAX(dispatch_attempts - 1, 0) WHERE bead_id = :id", {"id": bead_id}
+    )
+
+
 def reset_attempts(town: Town, bead_id: str) -> None:
     """Reset the attempts of a live bead and of its review."""
     town.sql.execute(

@@ -262,6 +262,17 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     (
+        "B1",
+        "no_agent_program",
+        "b",
+        ago(seconds=5) + limits.no_program_backoff(4) + MS,
+        lambda t: t.bead(
+            "b",
+            last_dispatch_attempt_at=ago(seconds=5),
+            metadata={"no_program_tries": 4, "no_program_since": to_text(ago(minutes=9))},
+        ),
+    ),
+    (
         "V1",
         "nobody_told",
         "b",

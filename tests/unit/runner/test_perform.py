@@ -138,7 +138,10 @@ NO_FORGE = {"kind": "no_token", "message": "no source forge is configured for th
 @pytest.mark.parametrize(
     ("kind", "answer"),
     [
-        ("dispatch_agent", {"generation": 1, "outcome": "rejected", "reason": NO_RUNTIME}),
+        (
+            "dispatch_agent",
+            {"generation": 1, "outcome": "rejected", "reason": NO_RUNTIME, "kind": "no_agent_program"},
+        ),
         ("stop_agent", {"generation": 1, "ok": False, "error": NO_RUNTIME}),
         ("poll_pr", {"ok": False, "error": NO_FORGE}),
         ("merge_pr", {"merged": False, "error": NO_FORGE}),
