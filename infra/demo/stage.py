@@ -157,6 +157,7 @@ def set_up(
         program = AgentProgram(program.command, {**environment, **way})
         forges.secret_files(data).put(secret_name(github.host, town_id=TOWN), Secret(TOKEN))
         forge = forges.forge_of(data, clock, hosts=[ForgeHost.of("github", github.host, github.api_url)])
+        github.site.now = clock.now
         people = People(github.site, clock)
     runtime = agent_programs.local_runtime(data, program, clock, bucket=bucket)
     if bucket is not None:

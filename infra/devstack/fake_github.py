@@ -198,6 +198,7 @@ class FakeGitHub(FakeForgeServer):
         ahead, behind = len(history.past(other) - history.past(one)), len(history.past(one) - history.past(other))
         status = {(True, True): "diverged", (True, False): "ahead", (False, True): "behind"}
         shown = contract.smallest(f"GET {_COMPARE}", 200)
+        shown["merge_base_commit"] |= {"sha": start}
         shown |= {"ahead_by": ahead, "behind_by": behind, "total_commits": ahead}
         shown |= {"status": status.get((ahead > 0, behind > 0), "identical"), "files": self._files(start, other)}
         return Reply(200, shown)

@@ -149,9 +149,8 @@ class Forges:
         try:
             found = token_for(asker, host, self._secrets)
         except (SecretsUnavailable, AccessDenied) as error:
-            return replace(
-                about, kind="transient", message=f"the token for {host} could not be read: {type(error).__name__}"
-            )
+            unread = f"the token for {host} could not be read: {type(error).__name__}"
+            return replace(about, kind="transient", message=unread, secret=names_for(asker, host)[0])
         if found is None:
             return replace(about, secret=names_for(asker, host)[0])
         about = replace(about, secret=found.name, is_platform=found.is_platform)

@@ -119,6 +119,7 @@ class PrStatusChanged(Event):
         elif self.pr_state == "closed":
             reviews.complete(town, review.id, "failed", message="closed without merge")
             reviews.note_pull_request_over(town, review.id)
+            beads.note(town, review.id, ReviewNotes.pr_closed.to(True))
         return EventResult(Applied())
 
     def _of_ended_review(self, town: Town, review: Bead | None) -> EventResult | None:
@@ -127,7 +128,11 @@ class PrStatusChanged(Event):
             return None
         if self.pr_state == "merged" and merging.record_late_merge(town, review, self.sha):
             return EventResult(Applied())
-        return EventResult(Applied()) if reviews.note_pull_request_over(town, review.id) else None
+        if not reviews.note_pull_request_over(town, review.id):
+            return None
+        if self.pr_state == "closed":
+            beads.note(town, review.id, ReviewNotes.pr_closed.to(True))
+        return EventResult(Applied())
 
 
 class PrFeedbackDetected(Event):

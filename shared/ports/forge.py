@@ -48,9 +48,9 @@ class Feedback:
     """The obstacles to the merge of a pull request (spec/actions.md section 5).
 
     Only the newest run of each check counts. `has_checks` says that the head has a check or status at all. The `required_` fields
-    are about the checks that the base branch requires; `required_known` says whether they could be read. With
-    `checks_unreadable` the token may not read checks: then no field about checks means anything. `all_runs_counted` says that old
-    runs could not be told from new ones, so that every run counts.
+    are about the checks that the base branch requires; `required_known` says whether they could be read, `required_pass` that there
+    is one and all passed. With `checks_unreadable` the token may not read checks: then no field about checks means anything.
+    `all_runs_counted` says that old runs could not be told from new ones, so that every run counts.
     """
 
     has_unresolved_comments: bool = False

@@ -35,7 +35,7 @@ QUERIES: Final[dict[str, str]] = {
         FROM open_blockers v
         ORDER BY v.blocker_id, v.dependent_id""",
     "held_by_convoys": """
-        SELECT b.bead_id, c.bead_id, m.staged, c.status IN ('closed', 'failed')
+        SELECT b.bead_id, c.bead_id, m.staged, c.status IN ('closed', 'failed'), c.updated_at
         FROM beads b
         CROSS JOIN bead_dependencies d ON d.bead_id = b.bead_id AND d.dependency_type = 'tracks'
         CROSS JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy'

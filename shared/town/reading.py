@@ -129,9 +129,10 @@ class TownReader:
         return {dependent: tuple(blockers) for dependent, blockers in found.items()}
 
     @cached_property
-    def _held_by_convoys(self) -> tuple[tuple[str, str, bool, bool], ...]:
-        """(issue, convoy, staged, over) for each live issue whose convoy holds it back."""
-        return tuple((row[0], row[1], bool(row[2]), bool(row[3])) for row in self._rows("held_by_convoys"))
+    def _held_by_convoys(self) -> tuple[tuple[str, str, bool, str | None], ...]:
+        """(issue, convoy, staged, ended at) for each live issue whose convoy holds it back."""
+        rows = self._rows("held_by_convoys")
+        return tuple((row[0], row[1], bool(row[2]), row[4] if row[3] else None) for row in rows)
 
     @cached_property
     def staged_beads(self) -> frozenset[str]:
@@ -141,7 +142,12 @@ class TownReader:
     @cached_property
     def beads_of_ended_convoys(self) -> Mapping[str, str]:
         """The closed or failed convoy of each live issue that is in one, by issue."""
-        return {issue: convoy for issue, convoy, _, over in self._held_by_convoys if over}
+        return {issue: convoy for issue, convoy, _, ended_at in self._held_by_convoys if ended_at is not None}
+
+    @cached_property
+    def convoys_ended_at(self) -> Mapping[str, datetime]:
+        """When the convoys of `beads_of_ended_convoys` ended, by convoy."""
+        return {convoy: from_text(ended_at) for _, convoy, _, ended_at in self._held_by_convoys if ended_at is not None}
 
     @cached_property
     def in_review(self) -> Mapping[str, live.ReviewCounts]:

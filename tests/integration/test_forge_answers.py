@@ -21,7 +21,7 @@ from shared.adapters.github import queries
 from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.ports.forge import Asker, Feedback, ForgeError, MergeClaim, Merged, NotMerged, PullRequest
+from shared.ports.forge import Asker, Feedback, ForgeError, MergeClaim, Merged, NotMerged, Proof, PullRequest
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
@@ -552,15 +552,15 @@ def test_what_a_forge_says_can_be_stored(either: Served, said: Any) -> None:
     assert "\0" not in message
 
 
-def test_a_commit_that_is_none_stays_one_part_of_its_path(github: Served) -> None:
-    """An agent names the head and the base of its work."""
-    pull = github.pull(github.opens())
-    github.site.merge(pull)
-    claim = MergeClaim("https://github.com/acme/app.git", "main", "work-0", head=pull.sha, base="../x?y=\u00e9 z")
-    answer = github.forge.proof(ASKER, claim)
-    assert isinstance(answer, ForgeError)
-    assert answer.http_status == 404
-    assert github.server.requests[-1].path.endswith(f"/compare/..%2Fx%3Fy%3D%C3%A9%20z...{pull.sha}")
+@pytest.mark.parametrize("named", ["../x?y=\u00e9 z", "main", "HEAD", "abc1234", "refs/heads/main", ""])
+def test_only_a_whole_hash_is_a_commit_that_an_agent_names(github: Served, named: str) -> None:
+    """Every branch contains itself, so `main` would have been merged into `main`."""
+    github.opens()
+    for claim in ({"head": named}, {"head": named, "merge_commit": named}, {"merge_commit": named}):
+        answer = github.forge.proof(ASKER, MergeClaim("https://github.com/acme/app.git", "main", "work-0", **claim))
+        assert isinstance(answer, Proof)
+        assert answer.contained is False
+    assert all(named not in request.path for request in github.server.requests if named)
 
 
 def test_a_token_that_a_forge_says_aloud_is_not_repeated(either: Served) -> None:

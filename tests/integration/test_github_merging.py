@@ -414,9 +414,24 @@ def test_a_commit_of_somebody_else_that_is_in_the_target_proves_nothing(github: 
         assert (answer.contained, bool(answer.says)) == (False, True)
 
 
+def test_a_branch_that_is_still_there_counts_and_not_the_head_that_an_agent_names(github: Served) -> None:
+    pull = a_pull(github)
+    answer = proved(github, pull, head=github.site.history.branches[pull.home, "main"])
+    assert isinstance(answer, Proof)
+    assert answer.contained is False
+
+
+def test_a_branch_that_was_deleted_after_the_merge_is_proven_by_its_head(github: Served) -> None:
+    github.site.deletes_branches = True
+    pull = a_pull(github)
+    github.site.merge(pull)
+    assert proved(github, pull, head=pull.sha) == Proof(True, sha=pull.sha)
+
+
 def test_work_that_was_in_the_target_before_it_began_is_no_merge(github: Served) -> None:
     pull = a_pull(github)
     start = github.site.history.branches[pull.home, "main"]
+    github.site.history.branches[pull.home, pull.head] = start
     for base in (start, github.site.moves_base("acme/app")):
         answer = proved(github, pull, head=start, base=base)
         assert isinstance(answer, Proof)
@@ -426,21 +441,50 @@ def test_work_that_was_in_the_target_before_it_began_is_no_merge(github: Served)
 def test_a_history_without_a_common_commit_is_a_definite_no(github: Served) -> None:
     pull = a_pull(github)
     foreign = github.site.history.commit((), {"other": "root"})
-    answer = proved(github, pull, head=foreign)
+    github.site.history.branches[pull.home, pull.head] = foreign
+    answer = proved(github, pull)
     assert isinstance(answer, Proof)
     assert answer.contained is False
+
+
+def test_a_squash_over_other_work_on_the_same_file_is_left_to_git(github: Served) -> None:
+    """Its file is neither as the work left it nor as it was: it has both."""
+    pull = a_pull(github)
+    history, name = github.site.history, f"of-{pull.head}"
+    tip = history.branches[pull.home, "main"]
+    both = history.commit((tip,), {**history.commits[tip].files, name: "the work and other work"})
+    history.branches[pull.home, "main"] = both
+    answer = proved(github, pull, head=pull.sha, merge_commit=both)
+    assert isinstance(answer, Proof)
+    assert (answer.contained, "cannot tell" in answer.says) == (None, True)
+
+
+def test_a_branch_that_is_gone_and_no_commit_named_is_inconclusive(github: Served) -> None:
+    pull = a_pull(github)
+    del github.site.history.branches[pull.home, pull.head]
+    answer = proved(github, pull)
+    assert isinstance(answer, Proof)
+    assert answer.contained is None
+
+
+def test_a_base_that_the_repository_does_not_have_is_not_compared(github: Served) -> None:
+    pull = a_pull(github)
+    github.site.merge(pull)
+    assert proved(github, pull, head=pull.sha, base="d" * 40) == Proof(True, sha=pull.sha)
 
 
 def test_a_commit_that_the_repository_does_not_have_is_not_in_its_branch(github: Served) -> None:
-    answer = proved(github, a_pull(github), head="e" * 40)
+    pull = a_pull(github)
+    del github.site.history.branches[pull.home, pull.head]
+    answer = proved(github, pull, head="e" * 40)
     assert isinstance(answer, Proof)
     assert answer.contained is False
 
 
-def test_without_the_target_branch_nobody_can_tell(github: Served) -> None:
+def test_a_target_branch_that_does_not_exist_contains_nothing(github: Served) -> None:
     answer = proved(github, pull := a_pull(github), head=pull.sha, target_branch="gone")
     assert isinstance(answer, Proof)
-    assert (answer.contained, answer.says) == (None, "there is no branch gone")
+    assert (answer.contained, answer.says) == (False, "the repository has no branch gone")
 
 
 def test_a_repository_that_cannot_be_seen_is_no_verdict(github: Served) -> None:

@@ -198,6 +198,27 @@ def test_a_damaged_follow_up_does_not_keep_its_review_alive() -> None:
     assert [town.status(bead) for bead in ("m", "w", "c", "x", "f")] == ["failed"] * 5
 
 
+@scenario(321)
+@pytest.mark.parametrize("state", ["merged", "closed"])
+def test_an_abandoned_pull_request_leaves_the_list_when_somebody_says_how_it_ended(state: str) -> None:
+    town = reviewed()
+    town.tick(event("bead_cancelled", bead="m"))
+    assert abandoned(town) == [("m", PR, "the bead was cancelled")]
+    said = {"pr_url": PR, "pr_state": state}
+    reports = [
+        town.tick(
+            event("pr_status_changed", said, bead="m", event_id=f"said-000{n}", at=T + n * SECOND), at=T + n * SECOND
+        )
+        for n in (1, 2)
+    ]
+    assert [outcomes(report) for report in reports] == [
+        [("pr_status_changed", "applied")],
+        [("pr_status_changed", "skipped: terminal")],
+    ]
+    assert (abandoned(town), town.status("m")) == ([], "failed")
+    assert ("pr_closed" in town.metadata("m")) == (state == "closed")
+
+
 # --- cancelled: nothing starts, agents stop, nothing merges -----------------------------------------
 
 
@@ -313,7 +334,7 @@ def test_a_bead_of_an_ended_convoy_waits_until_the_convoy_is_reopened_or_it_leav
     town.bead("h", status="open").agent("p", hook="h").edge("h", "c", "tracks")
     assert [deeds(report, of="beads") for report in town.ticks(5)] == [[]] * 5
     waiting = town.waits(T + timedelta(minutes=1))["t"]
-    assert (waiting.reason, waiting.due_at, waiting.actor) == ("convoy_over", None, "c")
+    assert (waiting.reason, waiting.rule, waiting.actor) == ("convoy_over", "V1", "c")
     needs = [(need.event_type, need.bead_id) for need in waiting.needs]
     assert needs == [("bead_reopened", "c")] * (status == "failed") + [("convoy_changed", "c")]
     at = T + timedelta(minutes=2)
@@ -328,6 +349,21 @@ def test_staged_holds_in_a_convoy_that_has_ended_and_comes_first() -> None:
     assert town.waiting_of("t").reason == "staged"
     town.tick(event("bead_reopened", bead="c"))
     assert (town.status("t"), town.waits(T + SECOND)["t"].reason) == ("open", "staged")
+
+
+@scenario(325)
+@pytest.mark.parametrize("beside", [{}, {"labels": ["gt:held"]}, {"staged": 1}])
+def test_a_person_is_told_once_about_a_bead_whose_convoy_has_ended_until_it_leaves(beside: dict[str, Any]) -> None:
+    town = a_town().bead("t", labels=beside.get("labels", []), metadata={"awaits": ["ghost"]})
+    town.convoy("c", "failed", tracked=["t"], staged=beside.get("staged", 0), updated_at=ago(hours=1))
+    asked = "SELECT b.status FROM beads b JOIN escalation_metadata e ON e.bead_id = b.bead_id WHERE e.category = 'convoy_over'"
+    town.ticks(3, start=T + timedelta(hours=23))
+    assert town.rows(asked) == []
+    town.ticks(30, start=T + timedelta(hours=24), every=timedelta(seconds=60))
+    assert town.rows(asked) == [("open",)] * (not beside)
+    later = T + timedelta(hours=25)
+    town.tick(event("convoy_changed", {"convoy_id": "c", "remove": ["t"]}, at=later), at=later)
+    assert town.rows(asked) == [("closed",)] * (not beside)
 
 
 @scenario(326)
@@ -346,6 +382,7 @@ def test_a_cancelled_bead_holds_its_dependents_unless_it_counts_as_done(as_statu
 def ended_review(why: str = "cancelled", *, pr_url: str | None = PR, **source: Any) -> TownBuilder:
     town = a_town().bead("b", **{"status": "open", "labels": ["mine", "gt:held"], **source})
     notes = {"failureReason": why, "failureMessage": "x", "abandoned": 1, "obstacle": "forge_denied", "polls_failed": 9}
+    notes["polls_failed_since"] = to_text(ago(days=8))
     return town.review("m", "failed", of="b", pr_url=pr_url, metadata=notes)
 
 

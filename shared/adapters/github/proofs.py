@@ -5,11 +5,13 @@ squash or a rebase makes other commits. Then the merge commit must be in the bra
 every file of the work exactly as the work left it.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, Literal
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
+from pydantic import Field, TypeAdapter
 
 from shared.adapters.github import queries
 from shared.adapters.github.call import GitHubCall
@@ -20,6 +22,7 @@ _MOST_FILES: Final = 299
 """GitHub lists at most 300 files of a comparison, so a list of 300 may not be all."""
 
 _AT_ONCE: Final = 100
+_HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _NO_COMMON_ANCESTOR: Final = "no common ancestor"
 
 
@@ -30,9 +33,14 @@ class _File(Answer):
     previous_filename: str | None = None
 
 
+class _Sha(Answer):
+    sha: str
+
+
 class _Comparison(Answer):
     status: Literal["diverged", "ahead", "behind", "identical"]
     files: list[_File] | None = None
+    merge_base: _Sha | None = Field(alias="merge_base_commit", default=None)
 
     @property
     def contained(self) -> bool:
@@ -53,25 +61,61 @@ _OBJECTS: Final = TypeAdapter(_Objects)
 _UNRELATED: Final = _Comparison(status="diverged")
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """The commits of a claim as the repository has them; None for one that is not named or not there."""
+
+    tip: str | None
+    head: str | None
+    merge: str | None
+    base: str | None
+
+
 def proof(call: GitHubCall, claim: MergeClaim) -> Proof | ForgeError:
     """Look once whether the target branch contains what the claim says."""
-    target, head = f"refs/heads/{claim.target_branch}", claim.head or f"refs/heads/{claim.branch}"
-    known = _objects(call, [target, head, claim.merge_commit or head])
+    known = _known(call, claim)
     if isinstance(known, ForgeError):
         return known
-    tip, head_sha, merge_sha = known
+    tip, head, merge = known.tip, known.head, known.merge
     if tip is None:
-        return Proof(None, says=f"there is no branch {claim.target_branch}")
-    if head_sha is None and (claim.merge_commit is None or merge_sha is None):
-        return Proof(False, says=f"the repository has no commit {head}")
-    work = None if head_sha is None else _compared(call, tip, head_sha)
+        return Proof(False, says=f"the repository has no branch {claim.target_branch}")
+    work = None if head is None else _compared(call, tip, head)
     if isinstance(work, ForgeError):
         return work
-    if work is not None and work.contained and head_sha is not None:
-        return _brought_something(call, claim.base, head_sha)
-    if claim.merge_commit is None or merge_sha is None:
-        return Proof(False, says=f"{claim.target_branch} does not contain {head_sha}")
-    return _by_merge_commit(call, claim, (tip, head_sha, merge_sha), work)
+    if work is not None and head is not None and work.contained:
+        return _brought_something(call, known.base, head)
+    if merge is not None:
+        return _by_merge_commit(call, claim.target_branch, (tip, head, merge), work)
+    if head is not None:
+        return Proof(False, says=f"{claim.target_branch} does not contain {head}")
+    if claim.head is None and claim.merge_commit is None:
+        return Proof(None, says=f"there is no branch {claim.branch}, and no commit is named")
+    return Proof(False, says="the repository does not have the commit that is named")
+
+
+def _known(call: GitHubCall, claim: MergeClaim) -> _Known | ForgeError:
+    """The commits of the claim. The head is the tip of the branch and, once that is gone, the head that was named.
+
+    Agents name commits, so only a whole hash counts: `main` would be in `main`.
+    """
+    named = {
+        "tip": f"refs/heads/{claim.target_branch}",
+        "branch": f"refs/heads/{claim.branch}",
+        "head": _hash(claim.head),
+        "merge": _hash(claim.merge_commit),
+        "base": _hash(claim.base),
+    }
+    asked = {name: expression for name, expression in named.items() if expression is not None}
+    found = _objects(call, list(asked.values()))
+    if isinstance(found, ForgeError):
+        return found
+    commits = dict(zip(asked, found, strict=True))
+    head = commits.get("branch") or commits.get("head")
+    return _Known(commits.get("tip"), head, commits.get("merge"), commits.get("base"))
+
+
+def _hash(named: str | None) -> str | None:
+    return named if named is not None and _HASH.fullmatch(named) else None
 
 
 def _brought_something(call: GitHubCall, base: str | None, head: str) -> Proof | ForgeError:
@@ -86,14 +130,14 @@ def _brought_something(call: GitHubCall, base: str | None, head: str) -> Proof |
 
 
 def _by_merge_commit(
-    call: GitHubCall, claim: MergeClaim, commits: tuple[str, str | None, str], work: _Comparison | None
+    call: GitHubCall, target: str, commits: tuple[str, str | None, str], work: _Comparison | None
 ) -> Proof | ForgeError:
     tip, head, merge = commits
     landed = _compared(call, tip, merge)
     if isinstance(landed, ForgeError):
         return landed
     if not landed.contained:
-        return Proof(False, says=f"{claim.target_branch} does not contain {merge}")
+        return Proof(False, says=f"{target} does not contain {merge}")
     if work is None or head is None:
         return Proof(None, says="the head of the work is not known, so its files cannot be compared")
     own = _compared(call, head, merge)
@@ -101,29 +145,35 @@ def _by_merge_commit(
         return own
     if own.contained:
         return Proof(False, says=f"{merge} is older than the work")
-    if work is _UNRELATED or work.files is None or len(work.files) > _MOST_FILES:
+    start = work.merge_base
+    if start is None or work.files is None or not 0 < len(work.files) <= _MOST_FILES:
         return Proof(None, says="the files of the work could not be listed")
-    return _same_files(call, work.files, tip, merge)
+    return _same_files(call, work.files, start.sha, (merge, tip))
 
 
-def _same_files(call: GitHubCall, files: Sequence[_File], tip: str, merge: str) -> Proof | ForgeError:
+def _same_files(call: GitHubCall, files: Sequence[_File], start: str, commits: tuple[str, str]) -> Proof | ForgeError:
     """Whether the merge commit or the tip has the files as the work left them.
 
-    If not, others may have changed the same files; only a commit that changes none of them is a definite no.
+    If both have a file as it was before the work, that is a definite no. A file that is neither may hold other work as well, which
+    only a merge could tell apart.
     """
     wanted = {file.filename: None if file.status == "removed" else file.sha for file in files}
     wanted |= {file.previous_filename: None for file in files if file.status == "renamed" and file.previous_filename}
-    states: list[list[str | None]] = []
-    for commit in (merge, tip, f"{merge}^"):
+    before = _objects(call, [f"{start}:{path}" for path in wanted])
+    if isinstance(before, ForgeError):
+        return before
+    lacks: list[bool] = []
+    for commit in commits:
         found = _objects(call, [f"{commit}:{path}" for path in wanted])
         if isinstance(found, ForgeError):
             return found
-        if len(states) < 2 and found == list(wanted.values()):
-            return Proof(True, sha=merge)
-        states.append(found)
-    if states[0] == states[2]:
-        return Proof(False, says=f"{merge} changes no file of the work")
-    return Proof(None, says=f"files of the work differ from {merge}, which others may have changed too")
+        if found == list(wanted.values()):
+            return Proof(True, sha=commits[0])
+        compared = zip(found, before, wanted.values(), strict=True)
+        lacks.append(any(now == old != new for now, old, new in compared))
+    if all(lacks):
+        return Proof(False, says=f"{commits[0]} does not have what the work changed")
+    return Proof(None, says="the files of the work were changed by others too, so the forge cannot tell")
 
 
 def _compared(call: GitHubCall, base: str, head: str) -> _Comparison | ForgeError:
