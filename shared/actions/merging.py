@@ -70,10 +70,14 @@ def expected_identity(town: Town, bead: Bead) -> ExpectedIdentity | None:
         head_branch, base_branch = pinned.get("head_branch"), pinned.get("base_branch")
     return ExpectedIdentity(
         head_repository=rig.forge_repository_id,
-        head_branch=head_branch if isinstance(head_branch, str) else None,
+        head_branch=_plain(head_branch),
         base_repository=rig.forge_repository_id,
-        base_branch=base_branch if isinstance(base_branch, str) else None,
+        base_branch=_plain(base_branch),
     )
+
+
+def _plain(branch: object) -> str | None:
+    return branch.removeprefix("refs/heads/") if isinstance(branch, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
