@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.reviews import host_of, in_progress
-from shared.domain import identities, limits
+from shared.domain import identities, limits, merge_state
 from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
@@ -36,7 +36,8 @@ class MergePr(Action):
         expected = expected_identity(town, bead)
         rig = town.rig(bead.rig_id)
         is_ours = rig is not None and same_repository(self.pr_url, rig.git_url)
-        if not (is_ours or identities.is_complete(expected)) or settings.upstream is not None:
+        is_agreed = is_ours or identities.is_complete(expected)
+        if not is_agreed or settings.upstream is not None or not merge_state.head_may_merge(bead.metadata, settings):
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
         checks = Checks(required_only=settings.required_checks_only, needed=settings.require_checks)

@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 
+from shared.actions import EscalateReviewCap
+from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.green import Checks, hindrance
-from shared.domain.merge_state import may_try
+from shared.domain.merge_state import head_may_merge, may_try
 from shared.domain.notes import BranchNotes, ReviewNotes
-from shared.domain.states import Label
+from shared.domain.states import BeadStatus, Label
 from shared.events.forge import FeedbackSeen, OpenSeen
 from shared.events.polled import Polled
 from shared.town import lookup
 from shared.town.town import Town
-from shared.town.writing import merging, reviews
+from shared.town.writing import beads, merging, reviews
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +172,46 @@ def judge_auto_merge(about: Polled, seen: OpenSeen, role: Role) -> bool:
 def green(about: Polled, seen: OpenSeen) -> bool:
     """Whether nothing prevents the merge. A branch that is only behind its base is green: the town can update it."""
     # The only place where a poll decides this: a further condition for merging belongs here.
+    return _lacks_at_most_a_review(about, seen) and _is_passed(about)
+
+
+def _is_passed(about: Polled) -> bool:
+    return head_may_merge(about.now_stored.metadata, about.settings)
+
+
+def _lacks_at_most_a_review(about: Polled, seen: OpenSeen) -> bool:
     found = hindrance(seen, checks_of(about))
     if found is not None and found.refusal != "behind":
         return False
     return _is_trusted(about, seen) and _head_has_settled(about)
+
+
+def ask_for_review(about: Polled, seen: OpenSeen, role: Role) -> tuple[Action, ...]:
+    """A pull request that lacks only a review of its head goes back for one. At its cap, people are asked to review it."""
+    town, bead = about.town, about.bead
+    if not lacks_a_review(about, seen, role) or lookup.agents_hooked_to(town, bead.id):
+        return ()
+    if _reviews_used_up(about):
+        return (EscalateReviewCap(bead_id=bead.id, attempts=bead.dispatch_attempts),)
+    if not lookup.unresolved_blockers(town, bead.id):
+        reason = "its head has not been reviewed"
+        beads.move(town, bead.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason=reason)
+    return ()
+
+
+def lacks_a_review(about: Polled, seen: OpenSeen, role: Role) -> bool:
+    """Whether nothing but a review of its head keeps a pull request from being merged by the town."""
+    wanted = role.merges and not role.is_queued and about.settings.wants_auto_merge
+    return wanted and not _is_passed(about) and _lacks_at_most_a_review(about, seen)
+
+
+def waits_for_people(about: Polled, seen: OpenSeen, role: Role) -> bool:
+    """Whether it lacks a review, and refineries have tried often enough: only a person merges it now."""
+    return lacks_a_review(about, seen, role) and _reviews_used_up(about)
+
+
+def _reviews_used_up(about: Polled) -> bool:
+    return about.bead.dispatch_attempts >= about.settings.max_dispatch_attempts
 
 
 def _head_has_settled(about: Polled) -> bool:

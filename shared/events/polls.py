@@ -150,7 +150,7 @@ class PrPolled(AttemptReport):
             findings.note_change_requests(about, self.feedback, self.head_sha)
         is_green = findings.judge_auto_merge(about, self, role)
         obstacles.note(about, self, role, is_green=is_green)
-        return told
+        return (*told, *findings.ask_for_review(about, self, role))
 
     def _queued(self, about: Polled) -> bool:
         """Whether the pull request counts as queued: then it is neither judged for merging nor merged."""

@@ -1,6 +1,6 @@
 """The branch of an order, reports that are held to it, and merges that are believed only when they are seen (T1, T2)."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -8,6 +8,8 @@ import pytest
 
 from shared.domain import limits
 from shared.domain.branches import is_branch_name
+from shared.domain.report import TickReport
+from shared.domain.times import to_text
 from shared.town.rows import Row
 from tests.scenarios.outside import PR, answer, outcomes_of
 from tests.scenarios.stories import deeds, outbox, outcomes
@@ -326,3 +328,72 @@ def test_a_look_at_an_older_claim_says_nothing_about_the_present_one() -> None:
     report = town.tick(late, at=T + 5 * SECOND)
     assert outcomes_of(report, "merge_verified") == ["skipped: moved_on"]
     assert town.status("m") == "in_progress"
+
+
+GREEN = {
+    "has_unresolved_comments": False,
+    "has_failing_checks": False,
+    "has_unchecked_runs": False,
+    "all_checks_pass": True,
+    "awaiting_approval": False,
+    "changes_requested": False,
+}
+CLEAN: dict[str, Any] = {"ok": True, "state": "open", "head_sha": "B", "mergeable_state": "clean", "feedback": GREEN}
+
+
+def green_at_b(*, rig: dict[str, Any] | None = None, attempts: int = 1, **notes: Any) -> TownBuilder:
+    """A pull request that lacks nothing but a review of its head B; A was passed."""
+    known = {"head_sha": "B", "head_seen_at": to_text(T - 10 * MINUTE), "review_passed_head": "A"}
+    town = (
+        a_town().config(refinery={"auto_merge_delay_minutes": 0}).bead("b", status="in_review").agent("f", "refinery")
+    )
+    if rig is not None:
+        town.update("rigs", "rig-1", config=rig)
+    return town.review("m", "in_progress", of="b", pr_url=PR, metadata={**known, **notes}, dispatch_attempts=attempts)
+
+
+def polled(town: TownBuilder, at: datetime = T) -> TickReport:
+    """One poll that finds everything in order."""
+    town.tick(at=at)
+    return town.tick(answer(town, "poll_pr", **CLEAN, at=at + 5 * SECOND), at=at + 5 * SECOND)
+
+
+@scenario(309)
+def test_a_head_that_nobody_reviewed_is_reviewed_before_it_is_merged() -> None:
+    town = green_at_b()
+    report = polled(town)
+    assert outcomes_of(report, "pr_auto_merge") == []
+    assert [deed for deed in deeds(report, of="reviews") if "dispatch" in deed] == [
+        "reviews.dispatch_refinery: transition_bead m in_progress",
+        "reviews.dispatch_refinery: hook_agent f m",
+        "reviews.dispatch_refinery: dispatch_agent f m",
+    ]
+    [(_, _, generation, _)] = outbox(town, "dispatch_agent")
+    done = event("agent_done", {"branch": "x", "head": "B", "generation": generation}, agent="f", at=T + MINUTE)
+    town.tick(done, at=T + MINUTE)
+    merges = polled(town, T + 2 * MINUTE)
+    assert outcomes_of(merges, "pr_auto_merge") == ["applied"]
+    assert "reviews.merge_pull_request: merge_pr m" in deeds(merges)
+
+
+@scenario(309)
+def test_a_blocked_pull_request_is_not_sent_back() -> None:
+    town = green_at_b().bead("r", status="in_progress", labels=["gt:rework"]).edge("m", "r")
+    report = polled(town)
+    assert (town.status("m"), outcomes_of(report, "pr_auto_merge")) == ("in_progress", [])
+
+
+@scenario(309)
+def test_at_its_cap_people_are_asked_once_to_review_it() -> None:
+    town = green_at_b(attempts=5)
+    for number in range(3):
+        polled(town, T + number * 2 * MINUTE)
+    assert (town.status("m"), town.metadata("m")["obstacle"]) == ("in_progress", "awaiting_merge")
+    assert town.rows("SELECT count(*) FROM escalation_metadata") == [(1,)]
+    assert outbox(town, "merge_pr") == []
+
+
+@scenario(309)
+def test_a_rig_without_reviews_merges_without_a_pass() -> None:
+    town = green_at_b(rig={"code_review": False, "merge_strategy": "pr"})
+    assert outcomes_of(polled(town), "pr_auto_merge") == ["applied"]

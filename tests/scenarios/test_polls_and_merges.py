@@ -41,7 +41,9 @@ def a_town_polling(refinery: dict[str, Any] | None = None, **metadata: Any) -> T
     town = a_town().config(refinery=refinery or {})
     town.bead("b", "issue", "in_review", assignee_agent_bead_id="p")
     known = {"head_sha": "sha-1", "head_seen_at": to_text(ago(hours=1)), "changed_at": to_text(ago(minutes=5))}
-    return town.review("m", "in_progress", of="b", pr_url=PR, metadata={**known, **metadata}, created_by="p")
+    known = {**known, **metadata}
+    known.setdefault("review_passed_head", known["head_sha"])
+    return town.review("m", "in_progress", of="b", pr_url=PR, metadata=known, created_by="p")
 
 
 def polls(refinery: dict[str, Any] | None = None, **metadata: Any) -> Polling:
@@ -465,7 +467,8 @@ def test_waiting_for_approval_is_told_when_it_begins_and_when_it_ends() -> None:
     ],
 )
 def test_only_a_pull_request_of_the_rigs_own_repository_is_merged(git_url: str, pr_url: str, same: bool) -> None:
-    town = a_town().review("m", "in_progress", pr_url=pr_url, metadata={"auto_merge_pending": 1})
+    passed = {"auto_merge_pending": 1, "head_sha": "a", "review_passed_head": "a"}
+    town = a_town().review("m", "in_progress", pr_url=pr_url, metadata=passed)
     town.update("rigs", "rig-1", git_url=git_url)
     first, second = town.ticks(2)
     assert types_of(first, rule="reviews.merge_pull_request") == ["merge_pr"]

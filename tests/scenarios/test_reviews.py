@@ -17,6 +17,10 @@ POLL = "reviews.poll_pull_request"
 MERGE = "reviews.merge_pull_request"
 
 
+PASSED = {"head_sha": "sha-1", "review_passed_head": "sha-1"}
+"""The notes of an MR at a head that a refinery has passed."""
+
+
 def a_town_in_review(
     status: str = "in_progress",
     *,
@@ -121,7 +125,7 @@ def test_several_pull_requests_of_a_rig_are_polled_side_by_side_and_break_no_inv
 
 @scenario(64)
 def test_what_is_to_be_merged_is_merged_by_one_attempt_at_a_time() -> None:
-    town = a_town_in_review(metadata={"auto_merge_pending": 1, "head_sha": "sha-1"})
+    town = a_town_in_review(metadata={"auto_merge_pending": 1, **PASSED})
     first, *others = town.ticks(21)
     assert actions(first, rule=MERGE) == [{"type": "merge_pr", "bead_id": "m", "pr_url": PR}]
     assert [types_of(report, rule=MERGE) for report in others] == [[]] * 20
@@ -656,7 +660,7 @@ def test_a_bead_that_another_agent_has_taken_is_not_taken_away_by_a_closed_pull_
 
 @scenario(85)
 def test_a_pull_request_that_waits_for_a_person_keeps_no_refinery_and_goes_on_when_the_person_came() -> None:
-    head = {"head_sha": "sha-1", "head_seen_at": to_text(ago(hours=2)), "changed_at": to_text(ago(hours=1))}
+    head = {**PASSED, "head_seen_at": to_text(ago(hours=2)), "changed_at": to_text(ago(hours=1))}
     waiting = {"awaiting_approval": 1, "last_poll_at": to_text(ago(minutes=45)), **head}
     town = with_refinery(a_town_in_review(metadata=waiting, updated=ago(minutes=45), dispatch_attempts=1))
     town.config(refinery={"auto_merge_delay_minutes": 0}).review("m2", pr_url=None)

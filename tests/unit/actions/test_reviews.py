@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from shared.actions import Action, CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
+from shared.domain import merge_state
+from shared.domain.config import RigConfig, TownConfig, effective
 from shared.domain.outcomes import Applied, Failed, Skipped
 from tests.towns import TownBuilder, a_town, ago, text
 from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
@@ -196,7 +198,7 @@ def test_an_issue_with_the_metadata_of_a_review_is_no_review() -> None:
 
 def pending(rows: TownBuilder, **columns: Any) -> Stage:
     """MR m, green and waiting for its merge."""
-    metadata = {"auto_merge_pending": 1, "head_sha": "abc", "last_poll_at": EARLIER}
+    metadata = {"auto_merge_pending": 1, "head_sha": "abc", "review_passed_head": "abc", "last_poll_at": EARLIER}
     return on(rows.review("m", "in_progress", pr_url=PR, metadata=metadata, **columns))
 
 
@@ -220,7 +222,23 @@ def test_a_pull_request_of_another_repository_is_never_merged(git_url: str) -> N
     stage = pending(a_town().rig("rig-2", name="two", git_url=git_url), rig_id="rig-2")
     assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
     assert stage.effects == []
-    assert stage.rows.metadata("m") == {"head_sha": "abc", "last_poll_at": EARLIER}
+    assert stage.rows.metadata("m") == {"head_sha": "abc", "review_passed_head": "abc", "last_poll_at": EARLIER}
+
+
+@pytest.mark.parametrize("passed", [{}, {"review_passed_head": "older"}])
+def test_a_head_that_no_refinery_has_passed_is_never_merged(passed: dict[str, str]) -> None:
+    notes = {"auto_merge_pending": 1, "head_sha": "abc", **passed}
+    stage = on(a_town().review("m", "in_progress", pr_url=PR, metadata=notes))
+    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
+    assert (stage.effects, "auto_merge_pending" in stage.rows.metadata("m")) == ([], False)
+
+
+@pytest.mark.parametrize("exempt", [{"babysit": 1}, {}])
+def test_an_adopted_pull_request_and_a_rig_without_reviews_need_no_pass(exempt: dict[str, int]) -> None:
+    notes = {"auto_merge_pending": 1, "head_sha": "abc", **exempt}
+    config = RigConfig(code_review=None if exempt else False)
+    assert merge_state.head_may_merge(notes, effective(TownConfig(), config))
+    assert not merge_state.head_may_merge({"head_sha": "abc"}, effective(TownConfig(), None))
 
 
 def test_without_a_rig_nothing_is_merged() -> None:

@@ -56,8 +56,12 @@ def fails(stage: SmallTown, kind: str, **more: Any) -> EventResult:
     return poll(stage, ok=False, error={"kind": kind, "message": "it said no", **more})
 
 
-SETTLED: dict[str, Any] = {"head_sha": "h1", "head_seen_at": to_text(T - timedelta(hours=1))}
-"""The notes of an MR whose head the town has seen for long enough."""
+SETTLED: dict[str, Any] = {
+    "head_sha": "h1",
+    "review_passed_head": "h1",
+    "head_seen_at": to_text(T - timedelta(hours=1)),
+}
+"""The notes of an MR whose head a refinery has passed, and the town has seen for long enough."""
 
 
 def metadata(stage: SmallTown) -> Any:
