@@ -1,4 +1,4 @@
-"""Scenarios 321 to 325: what the town does when the forge refuses, queues or merges after all, seen from outside."""
+"""Scenarios 361 to 365: what the town does when the forge refuses, queues or merges after all, seen from outside."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -67,7 +67,7 @@ def waits_for(world: World) -> str | None:
 # refusals
 
 
-@scenario(321)
+@scenario(361)
 def test_a_merge_that_is_refused_is_tried_five_times_and_then_once_in_six_hours() -> None:
     world = a_green_world()
     world.forge.fails("merge", NotMerged("Merge commits are not allowed.", "method"), times=None)
@@ -79,7 +79,7 @@ def test_a_merge_that_is_refused_is_tried_five_times_and_then_once_in_six_hours(
     assert (causes(town), town.status("m")) == (["merge_refused:m"], "in_progress")
 
 
-@scenario(321)
+@scenario(361)
 def test_a_new_head_is_tried_again_and_its_merge_closes_the_escalation() -> None:
     world = a_green_world()
     world.forge.fails("merge", NotMerged("no", "other"), times=limits.MERGE_TRIES)
@@ -91,7 +91,7 @@ def test_a_new_head_is_tried_again_and_its_merge_closes_the_escalation() -> None
     assert world.town().rows("SELECT status FROM beads WHERE type = 'escalation'") == [("closed",)]
 
 
-@scenario(321)
+@scenario(361)
 def test_races_with_other_merges_do_not_count() -> None:
     world = a_green_world()
     world.forge.fails("merge", NotMerged("Base branch was modified.", "base_moved"), times=12)
@@ -99,7 +99,7 @@ def test_races_with_other_merges_do_not_count() -> None:
     assert (town.status("m"), causes(town)) == ("closed", [])
 
 
-@scenario(321)
+@scenario(361)
 def test_what_is_blocked_for_no_known_reason_is_tried_once() -> None:
     world = a_green_world(feedback=Feedback(merge_state_status="BLOCKED"))
     world.forge.fails("merge", NotMerged("Required workflow 'deploy' is missing.", "checks"), times=None)
@@ -108,7 +108,7 @@ def test_what_is_blocked_for_no_known_reason_is_tried_once() -> None:
     assert "deploy" in town.metadata("m")["obstacle_detail"]
 
 
-@scenario(321)
+@scenario(361)
 def test_what_is_blocked_is_not_merged_by_a_token_that_may_bypass_the_rules() -> None:
     world = a_green_world(feedback=Feedback(merge_state_status="BLOCKED"), may_bypass=True)
     lives(world, hours=1)
@@ -118,7 +118,7 @@ def test_what_is_blocked_is_not_merged_by_a_token_that_may_bypass_the_rules() ->
 # merge queue
 
 
-@scenario(322)
+@scenario(362)
 def test_a_pull_request_is_enqueued_once_and_closed_by_the_forges_word() -> None:
     world = a_green_world(has_queue=True)
     lives(world, hours=24, every=600)
@@ -131,7 +131,7 @@ def test_a_pull_request_is_enqueued_once_and_closed_by_the_forges_word() -> None
     assert town.value("queued_reviews") == {}
 
 
-@scenario(322)
+@scenario(362)
 def test_a_queue_that_lets_go_of_it_five_times_has_refused_it() -> None:
     world = a_green_world(has_queue=True)
     for _ in range(40):
@@ -163,7 +163,7 @@ def retargeted(world: World) -> None:
     world.forge.pull_requests[PR] = replace(found, identity=Identity(OURS, "gt/toast/1", OURS, "release"))
 
 
-@scenario(323)
+@scenario(363)
 @pytest.mark.parametrize("happens", [cancelled, cancelled_with_its_source, commented, retargeted])
 def test_an_enqueued_pull_request_is_taken_out_when_its_mr_ends_or_is_blocked(happens: Any) -> None:
     town = a_town()
@@ -177,7 +177,7 @@ def test_an_enqueued_pull_request_is_taken_out_when_its_mr_ends_or_is_blocked(ha
     assert (len(effects(town, "dequeue")), town.value("queued_reviews")) == (1, {})
 
 
-@scenario(323)
+@scenario(363)
 def test_a_refused_call_is_repeated_until_it_is_out() -> None:
     world = a_green_world(has_queue=True)
     lives(world, minutes=10)
@@ -190,7 +190,7 @@ def test_a_refused_call_is_repeated_until_it_is_out() -> None:
     assert not world.forge.pull_requests[PR].in_queue
 
 
-@scenario(323)
+@scenario(363)
 def test_a_merge_that_happens_all_the_same_is_recorded_and_changes_nothing_else() -> None:
     class TooLate(FakeForge):
         def dequeue(self, asker: Asker, pr_url: str) -> Accepted | ForgeError:
@@ -225,7 +225,7 @@ class ChangesBeforeTheMerge(FakeForge):
         return seen
 
 
-@scenario(324)
+@scenario(364)
 @pytest.mark.parametrize(
     "becomes",
     [
@@ -246,14 +246,14 @@ def test_what_changed_between_the_order_and_the_call_is_not_merged(becomes: Iden
     assert (merges(world), town.status("b") == "closed") == (0, False)
 
 
-@scenario(324)
+@scenario(364)
 def test_a_renamed_repository_is_the_same_one() -> None:
     renamed = RepositoryAt(OURS.id, "acme/renamed")
     world = a_green_world(identity=Identity(renamed, "gt/toast/1", renamed, "main"))
     assert lives(world, minutes=10).status("m") == "closed"
 
 
-@scenario(324)
+@scenario(364)
 def test_a_rig_whose_repository_was_never_seen_is_seen_before_anything_is_merged() -> None:
     """A town of an earlier release: the poll stores the id, and then the merge can be compared."""
     town = a_town()
@@ -267,7 +267,7 @@ def test_a_rig_whose_repository_was_never_seen_is_seen_before_anything_is_merged
 # reviewers
 
 
-@scenario(325)
+@scenario(365)
 def test_who_requested_changes_is_asked_again_after_each_push() -> None:
     asked = Feedback(changes_requested=True, change_requests=(ChangeRequest("r1", "ann"),))
     world = a_green_world(feedback=asked)

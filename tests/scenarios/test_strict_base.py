@@ -141,7 +141,7 @@ def lived(world: World, hours: float) -> StrictForge:
     return forge
 
 
-@scenario(320)
+@scenario(360)
 def test_twenty_pull_requests_behind_a_strict_base_cost_at_most_forty_runs_of_the_checks() -> None:
     world = a_strict_world(delay=0)
     forge = lived(world, hours=8)
@@ -151,14 +151,14 @@ def test_twenty_pull_requests_behind_a_strict_base_cost_at_most_forty_runs_of_th
     assert effects(world.town(), "update_branch") == [("done", f"m{n:02}", 1) for n in range(2, COUNT + 1)]
 
 
-@scenario(320)
+@scenario(360)
 def test_it_costs_no_more_if_their_own_checks_end_at_different_times() -> None:
     forge = lived(a_strict_world(delay=1, apart=timedelta(minutes=2)), hours=8)
     assert len(forge.merged) == COUNT
     assert forge.runs <= 2 * COUNT
 
 
-@scenario(320)
+@scenario(360)
 def test_no_branch_is_updated_more_than_five_times_for_one_head_of_its_own() -> None:
     """Somebody else merges into the base all the time."""
     world = a_strict_world(delay=0)
