@@ -36,6 +36,7 @@ IDLE: Final = TownStatus(
     waiting_summary={},
     unread_mail=(),
     mayor_said=(),
+    merges_unproven=0,
 )
 
 
