@@ -217,6 +217,22 @@ def test_a_single_check_that_is_refused_makes_them_unreadable(github: Served) ->
     assert feedback(github, pull).checks_unreadable
 
 
+def test_a_part_that_fails_inside_github_is_no_part_that_is_refused(github: Served) -> None:
+    """It would be escalated at once as a token that may not read checks."""
+
+    def fails(answer: Any) -> Any:
+        answer["data"]["repository"]["pullRequest"]["commits"]["nodes"][0]["commit"]["statusCheckRollup"] = None
+        problem = {"message": "Something went wrong while executing your query.", "path": list(ROLLUP)}
+        return {**answer, "errors": [problem]}
+
+    pull = a_pull(github)
+    github.site.runs(pull, "build", "success")
+    github.server.trouble.plan(Trouble(lie=fails))
+    answer = read(github, pull)
+    assert isinstance(answer, ForgeError)
+    assert answer.kind == "transient"
+
+
 def test_without_the_right_to_read_workflows_every_run_counts_and_that_is_said(github: Served) -> None:
     pull = a_pull(github)
     github.site.runs(pull, "build", "cancelled", suite=7)
