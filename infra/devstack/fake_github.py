@@ -13,6 +13,7 @@ from infra.devstack import fake_github_rules as rules
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
 from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
 from infra.devstack.fake_github_rules import no, not_found
+from infra.devstack.fake_github_walls import Walls
 from infra.devstack.fake_site import Home, Pull
 from infra.devstack.github_api import contract
 
@@ -37,7 +38,7 @@ class FakeGitHub(FakeForgeServer):
     """The server. `host` is the host in the web addresses of its pull requests.
 
     The token may not see the repositories of `hidden`, not read the parts of `refuses` (see `fake_github_graphql`), and with
-    `bypass` merge against the rules of a base. `strangers` are people who may not review.
+    `bypass` merge against the rules of a base. `strangers` are people who may not review. `walls` keep the token out altogether.
     """
 
     host = "github.com"
@@ -48,6 +49,7 @@ class FakeGitHub(FakeForgeServer):
         self.refuses: set[str] = set()
         self.strangers: set[str] = set()
         self.bypass = False
+        self.walls = Walls(self.site)
 
     @property
     def api_url(self) -> str:
@@ -63,7 +65,11 @@ class FakeGitHub(FakeForgeServer):
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() not in ("token", "bearer") or token not in self.tokens:
             return no(401, "Bad credentials")
-        if request.method == "POST" and request.path == "/api/graphql":
+        is_graphql = request.method == "POST" and request.path == "/api/graphql"
+        wall = self.walls.refusal(is_graphql=is_graphql)
+        if wall is not None:
+            return wall
+        if is_graphql:
             graphql = GitHubGraphQL(self.site, self.url_of, self.hidden, self.refuses)
             graphql.bypass = self.bypass
             return Reply(200, graphql.answer(request.body))

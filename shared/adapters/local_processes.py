@@ -194,6 +194,10 @@ class LocalProcessRuntime:
         """The files of the agent's newest generation."""
         return self._directory.agent(town_id, agent_id).newest()
 
+    def was_stopped(self, town_id: str, agent_id: str, generation: int) -> bool:
+        """Whether the stop of this generation was requested: it is never started again, whether or not it has ended."""
+        return self._directory.agent(town_id, agent_id).generation(generation).was_stopped
+
     def running(self, town_id: str | None = None) -> tuple[RunningAgent, ...]:
         """Every generation with a living process, of one town or of all."""
         return tuple(

@@ -110,10 +110,11 @@ class ContainerStatus(Event):
             return EventResult(Skipped("stale generation"))
         if fact.source != EventSource.OBSERVATION and not self._record(town, agent):
             return EventResult(Skipped("filtered"))
-        if self._says_gone(town, agent):
+        if self.status == "exited" and self.generation is not None:
+            # `not_found` is no proof: a runtime that lost its memory, or another container, says it of a process that runs
             leases.note_end(town, agent.id, self.generation)
-            if agent.status.busy:
-                self._release(town, agent)
+        if self._ended(town, agent):
+            self._release(town, agent)
         return EventResult(Applied())
 
     def _record(self, town: Town, agent: Agent) -> bool:
@@ -126,9 +127,12 @@ class ContainerStatus(Event):
         agents.observe(town, agent.id, self.status)
         return True
 
-    def _says_gone(self, town: Town, agent: Agent) -> bool:
-        gone = _MAYOR_GONE if agent.role is Role.MAYOR else _GONE
-        return self.status in gone and not _too_early_to_miss(town, agent, self.status)
+    def _ended(self, town: Town, agent: Agent) -> bool:
+        return (
+            self.status in (_MAYOR_GONE if agent.role is Role.MAYOR else _GONE)
+            and agent.status.busy
+            and not _too_early_to_miss(town, agent, self.status)
+        )
 
     def _release(self, town: Town, agent: Agent) -> None:
         agents.mark_lost(town, agent.id)

@@ -149,7 +149,7 @@ class ConvoyStarted(Event):
         if convoy is not None and not convoy.live:
             return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
-        freed = started == "already" and beads.note(town, self.convoy_id, BeadNotes.held.gone)
+        freed = started != "missing" and beads.note(town, self.convoy_id, BeadNotes.held.gone)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

@@ -32,7 +32,7 @@ class _Silence(NamedTuple):
 def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
     first: dict[str, _Silence] = {}  # of a bead that waits for two reasons, only the one that comes first is told
-    for silence in (*_of_reviews(town), *_of_issues(town), *_of_programs(town)):
+    for silence in (*_of_reviews(town), *_of_beads(town)):
         first.setdefault(silence.bead_id, silence)
     for silence in first.values():
         episode = f"{silence.reason}@{to_text(silence.since)}"
@@ -67,18 +67,30 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
             yield _Silence(review.id, obstacle, since, message, review.metadata)
 
 
-def _of_issues(town: TownReader) -> Iterator[_Silence]:
+def _of_beads(town: TownReader) -> Iterator[_Silence]:
+    """Issues, and merge requests that wait for their review; of two waits of a bead one is told."""
     for issue in town.issues:
         convoy = town.beads_of_ended_convoys.get(issue.id)
         if convoy is not None and _waits_for_its_convoy(town, issue):
             since = max(issue.updated_at, town.convoys_ended_at[convoy])
             message = f"its convoy {convoy} has ended: reopen it if it failed, or take the bead out of it"
             yield _Silence(issue.id, _CONVOY_OVER, since, message, issue.metadata)
-            continue
-        missing = BeadNotes.awaits.of(issue.metadata)
-        if missing:
-            message = f"it depends on {', '.join(missing)}, which does not exist"
-            yield _Silence(issue.id, "missing_blocker", issue.created_at, message, issue.metadata)
+        else:
+            yield from _of_lacks(issue)
+    for review in town.reviews:
+        if review.status is BeadStatus.OPEN:
+            yield from _of_lacks(review)
+
+
+def _of_lacks(bead: Issue | LiveReview) -> Iterator[_Silence]:
+    """A bead that waits for a bead that does not exist, or for a program that could run its agent."""
+    missing = BeadNotes.awaits.of(bead.metadata)
+    since = BeadNotes.no_program_since.of(bead.metadata)
+    if missing:
+        message = f"it depends on {', '.join(missing)}, which does not exist"
+        yield _Silence(bead.id, "missing_blocker", bead.created_at, message, bead.metadata)
+    elif since is not None:
+        yield _Silence(bead.id, _NO_PROGRAM, since, "no program for agents is configured", bead.metadata)
 
 
 def _waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
@@ -89,15 +101,6 @@ def _waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
         and Label.HELD not in issue.labels
         and issue.id not in town.staged_beads
     )
-
-
-def _of_programs(town: TownReader) -> Iterator[_Silence]:
-    waiting = [(issue.id, issue.metadata) for issue in town.issues]
-    waiting += [(review.id, review.metadata) for review in town.reviews]
-    for bead_id, metadata in waiting:
-        since = BeadNotes.no_program_since.of(metadata)
-        if since is not None:
-            yield _Silence(bead_id, _NO_PROGRAM, since, "no program for agents is configured", metadata)
 
 
 def _obstacle_of(review: LiveReview) -> str | None:
@@ -111,13 +114,13 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     if reason in OBSTACLES and review is not None:
         return _obstacle_of(review) == reason
     issue = town.live_issues.get(subject)
+    bead = review or issue
     if reason == _CONVOY_OVER:
         return subject in town.beads_of_ended_convoys
     if reason == _NO_PROGRAM:
-        bead = review or issue
         return bead is not None and BeadNotes.no_program_since.is_in(bead.metadata)
     if reason == "missing_blocker":
-        return issue is not None and bool(BeadNotes.awaits.of(issue.metadata))
+        return bead is not None and bool(BeadNotes.awaits.of(bead.metadata))
     if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):
         return True
     return subject in town.keys.forge_episodes and any(_belongs_to(each, subject) for each in town.reviews)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from infra.devstack.fake_forge import Trouble
@@ -24,18 +25,23 @@ from shared.ports.forge import (
     Queued,
 )
 from tests.forge_sites import Served, served
+from tests.forges.plain_git import proof_by_git
 
-ForgeName = Literal["GitHub", "GitLab", "GitLab Free"]
+ForgeName = Literal["GitHub", "GitLab", "GitLab Free", "plain git"]
 FORGES: Final[tuple[ForgeName, ...]] = ("GitHub", "GitLab", "GitLab Free")
 APP: Final = "acme/app"
 
 
 @dataclass
 class Ground:
-    """A forge with people. What the town does goes through the port; everything else is done to the site."""
+    """A forge with people. What the town does goes through the port; everything else is done to the site.
+
+    Plain git has no pull requests: there, people act as elsewhere, and only proofs are asked for. `place` holds its repository.
+    """
 
     name: ForgeName
     served: Served
+    place: Path | None = None
 
     @property
     def is_github(self) -> bool:
@@ -116,8 +122,10 @@ class Ground:
 
     def proof(self, **claim: str | None) -> Proof | ForgeError:
         """Whether main contains a merge of the branch `work`."""
-        given = {"target_branch": "main", "branch": "work", **claim}
-        whole = MergeClaim(git_url=f"https://{self.server.host}/{APP}.git", **given)  # type: ignore[arg-type]
+        bare = self.place / "app.git" if self.place is not None else f"https://{self.server.host}/{APP}.git"
+        whole = MergeClaim(**{"git_url": str(bare), "target_branch": "main", "branch": "work", **claim})  # type: ignore[arg-type]
+        if self.place is not None:
+            return proof_by_git(self.place / "app.git", self.site.history, self.app.id, self.asker(), whole)
         return self.served.forge.proof(self.asker(), whole)
 
     def refuses_checks(self) -> None:
@@ -139,11 +147,11 @@ class Ground:
 
 
 @contextmanager
-def ground(name: ForgeName) -> Iterator[Ground]:
-    """A forge, its adapter, and the repository of the rig."""
+def ground(name: ForgeName, place: Path | None = None) -> Iterator[Ground]:
+    """A forge, its adapter, and the repository of the rig; or a real repository at `place`, without a forge."""
     server: FakeGitHub | FakeGitLab = FakeGitHub() if name == "GitHub" else FakeGitLab()
     if isinstance(server, FakeGitLab):
         server.tier = "free" if name == "GitLab Free" else "premium"
     with served(server) as site:
         site.site.home(APP)
-        yield Ground(name, site)
+        yield Ground(name, site, place)

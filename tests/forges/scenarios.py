@@ -767,8 +767,10 @@ def proven_by_head(forge: Ground) -> None:
     pull = forge.opens()
     assert forge.proof(head=pull.sha) == Proof(False, says=_says(forge.proof(head=pull.sha)))
     forge.site.merge(pull)
-    assert _proof(forge, head=pull.sha) == (True, pull.sha)
-    assert _proof(forge) == (True, pull.sha)
+    for claim in ({"head": pull.sha}, {}):
+        contained, sha = _proof(forge, **claim)
+        assert contained
+        assert sha in (pull.sha, pull.merge_sha)
 
 
 @scenario(
@@ -815,13 +817,15 @@ def proven_by_rebase(forge: Ground) -> None:
     git="git merge-tree",
 )
 def squash_beside_others(forge: Ground) -> None:
-    pull = forge.opens()
-    history, tip = forge.site.history, forge.site.history.branches[forge.app.id, "main"]
-    theirs = {**history.commits[tip].files, "of-work": "0"}
-    moved = history.commit((tip,), theirs)
-    squashed = history.commit((moved,), {**theirs, "of-work": "both"})
-    forge.site.history.branches[forge.app.id, "main"] = squashed
-    assert _proof(forge, head=pull.sha, merge_commit=squashed)[0] is not False
+    history, home = forge.site.history, forge.app.id
+    lines = [f"line {number}" for number in range(20)]
+    old = history.commit((history.branches[home, "main"],), {"shared": "\n".join(lines)})
+    work = history.commit((old,), {"shared": "\n".join(["of the work", *lines[1:]])})
+    theirs = history.commit((old,), {"shared": "\n".join([*lines[:-1], "of others"])})
+    squashed = history.commit((theirs,), {"shared": "\n".join(["of the work", *lines[1:-1], "of others"])})
+    history.branches[home, "work"], history.branches[home, "main"] = work, squashed
+    contained, _ = _proof(forge, head=work, merge_commit=squashed)
+    assert contained is (True if forge.place is not None else None)
 
 
 @scenario(
@@ -861,6 +865,10 @@ def unknown_commit(forge: Ground) -> None:
 )
 def cannot_look(forge: Ground) -> None:
     pull = forge.opens()
+    if forge.place is not None:
+        gone = forge.proof(head=pull.sha, git_url=str(forge.place / "gone.git"))
+        assert isinstance(gone, ForgeError)
+        return
     for status, kind in ((503, "transient"), (403, "http")):
         forge.trouble(status)
         answer = forge.proof(head=pull.sha)

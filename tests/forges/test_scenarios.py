@@ -1,5 +1,7 @@
 """Every scenario on every forge."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.forges.grounds import FORGES, ForgeName, ground
@@ -10,6 +12,14 @@ from tests.forges.scenarios import AREAS, SCENARIOS, Scenario
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda each: each.play.__name__)
 def test_a_forge_does_as_the_port_promises(scenario: Scenario, forge: ForgeName) -> None:
     with ground(forge) as played:
+        scenario.play(played)
+
+
+@pytest.mark.parametrize(
+    "scenario", [each for each in SCENARIOS if each.area == AREAS[5]], ids=lambda each: each.play.__name__
+)
+def test_plain_git_proves_what_a_forge_proves(scenario: Scenario, tmp_path: Path) -> None:
+    with ground("plain git", tmp_path) as played:
         scenario.play(played)
 
 

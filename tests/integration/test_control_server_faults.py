@@ -282,6 +282,23 @@ def test_a_late_token_for_an_older_generation_does_not_replace_the_newer_one(ser
     assert Path(token_file).read_text() == "agent t1 a1 2"
 
 
+def test_the_token_of_a_generation_ends_with_it_and_a_late_one_does_not_bring_it_back(server: TestServer) -> None:
+    """In direct strategy the credential alone keeps a generation that lost its lease from pushing (docs/security.md)."""
+    runtime = adapter(server, mint=_minted)
+    runtime.start(order(), effect_id="e1")
+    token_file = server.settings.root / "tokens" / "a1.1"
+    assert token_file.exists()
+    assert runtime.stop("t1", "a1", generation=1, effect_id="s1") == Done()
+    assert not token_file.exists()
+    late = {"token": "c", "agentTokens": [{"agentId": "a1", "generation": 1, "token": "agent t1 a1 1"}]}
+    headers = {"Authorization": f"Bearer {server.settings.key}"}
+    answer = call("POST", f"{server.address}/refresh-token", body=late, headers=headers, seconds=PATIENCE_SECONDS)
+    assert isinstance(answer, Answered)
+    assert answer.ok
+    assert not token_file.exists()
+    assert (server.settings.root / "token").read_text() == "c"
+
+
 def test_no_start_is_sent_if_the_token_took_all_the_time(server: TestServer) -> None:
     """The time for the token was added to that for the start, so the answer came too late and the start counted as unknown."""
     server.faults.add("/refresh-token", Slow())

@@ -375,14 +375,16 @@ def test_each_conclusion_of_a_check_has_its_meaning(
     assert (found.has_failing_checks, found.all_checks_pass) == (fails, passes)
 
 
-def test_checks_of_another_head_than_the_judged_one_do_not_pass(github: Served) -> None:
+def test_checks_of_another_head_than_the_judged_one_neither_pass_nor_fail(github: Served) -> None:
     def moved(answer: Any) -> Any:
         answer["data"]["repository"]["pullRequest"]["headRefOid"] = "f" * 40
         return answer
 
     url = github.opens()
+    github.pull(url).checks = {"build": "failure"}
     github.server.trouble.plan(Trouble(lie=moved, path="/graphql"))
-    assert not feedback(github, url).all_checks_pass
+    found = feedback(github, url)
+    assert (found.all_checks_pass, found.has_failing_checks) == (False, False)
 
 
 @pytest.mark.parametrize("says", [{"state": "OPEN", "merged": True}, {"state": "MERGED", "merged": False}])

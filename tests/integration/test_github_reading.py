@@ -217,6 +217,22 @@ def test_a_single_check_that_is_refused_makes_them_unreadable(github: Served) ->
     assert feedback(github, pull).checks_unreadable
 
 
+def test_a_part_that_fails_inside_github_is_no_part_that_is_refused(github: Served) -> None:
+    """It would be escalated at once as a token that may not read checks."""
+
+    def fails(answer: Any) -> Any:
+        answer["data"]["repository"]["pullRequest"]["commits"]["nodes"][0]["commit"]["statusCheckRollup"] = None
+        problem = {"message": "Something went wrong while executing your query.", "path": list(ROLLUP)}
+        return {**answer, "errors": [problem]}
+
+    pull = a_pull(github)
+    github.site.runs(pull, "build", "success")
+    github.server.trouble.plan(Trouble(lie=fails))
+    answer = read(github, pull)
+    assert isinstance(answer, ForgeError)
+    assert answer.kind == "transient"
+
+
 def test_without_the_right_to_read_workflows_every_run_counts_and_that_is_said(github: Served) -> None:
     pull = a_pull(github)
     github.site.runs(pull, "build", "cancelled", suite=7)
@@ -435,3 +451,49 @@ def test_no_token_in_a_message_is_repeated_whichever_it_is(github: Served, token
     answer = read(github, a_pull(github))
     assert isinstance(answer, ForgeError)
     assert answer.message == "the token *** may not"
+
+
+def test_a_sign_on_wall_refuses_reads_and_merges_until_the_token_is_authorized(github: Served) -> None:
+    pull = a_pull(github)
+    server_of(github).walls.sign_on = True
+    url = github.server.url_of(pull)
+    merge = github.forge.merge(ASKER, url, head_sha=pull.sha, effect_id="e")
+    update = github.forge.update_branch(ASKER, url, head_sha=pull.sha)
+    for answer in (read(github, pull), merge, update):
+        assert isinstance(answer, ForgeError)
+        assert (answer.kind, answer.http_status) == ("http", 403)
+        assert "single sign-on" in answer.message
+        assert "A1B2" not in answer.message
+    server_of(github).walls.sign_on = False
+    assert isinstance(read(github, pull), PullRequest)
+    assert pull.merges == 0
+
+
+def test_a_limit_that_is_used_up_ends_when_github_says_and_no_request_is_made_before(github: Served) -> None:
+    pull = a_pull(github)
+    until = T + timedelta(minutes=40)
+    server_of(github).walls.spent_until = until
+    answers = [read(github, pull) for _ in range(3)]
+    assert [answer.retry_at for answer in answers if isinstance(answer, ForgeError)] == [until] * 3
+    assert len(github.server.requests) == 1
+    github.clock.at = until
+    assert isinstance(read(github, pull), PullRequest)
+
+
+@pytest.mark.parametrize(("says", "waits"), [(90, 90), (0, 60)])
+def test_a_secondary_limit_ends_when_it_says_or_after_a_minute(github: Served, says: int, waits: int) -> None:
+    pull = a_pull(github)
+    server_of(github).walls.slow_down_seconds = says
+    answer = read(github, pull)
+    assert isinstance(answer, ForgeError)
+    assert (answer.kind, answer.retry_at) == ("rate_limited", T + timedelta(seconds=waits))
+
+
+def test_an_expired_token_is_refused_until_another_one_is_stored(github: Served) -> None:
+    pull = a_pull(github)
+    server_of(github).tokens = ("another",)
+    answer = read(github, pull)
+    assert isinstance(answer, ForgeError)
+    assert (answer.http_status, answer.secret) == (401, "platform/forges/github.com")
+    github.secrets.stored = {"platform/forges/github.com": "another"}
+    assert isinstance(read(github, pull), PullRequest)

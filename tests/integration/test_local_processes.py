@@ -411,6 +411,15 @@ def test_a_message_is_delivered_once(bench: Bench) -> None:
     assert not (bench.directory(generation=2) / "messages").exists()
 
 
+def test_a_message_with_which_an_agent_was_started_has_been_delivered(bench: Bench) -> None:
+    runtime = bench.runtime()
+    assert runtime.message("t1", "a1", message_id="mail-m", text="hi", mode="queue") != Done()
+    runtime.start(replace(order(1), message="hi", message_id="mail-m"), effect_id="e1")
+    assert runtime.message("t1", "a1", message_id="mail-m", text="hi", mode="queue") == Done()
+    assert not (bench.directory() / "messages").exists()
+    assert runtime.message("t1", "a1", message_id="mail-n", text="ho", mode="queue") == Done()
+
+
 def test_a_message_to_an_agent_that_does_not_run_may_be_tried_again(bench: Bench) -> None:
     """Not delivered, passing: the agent may run later."""
     runtime = bench.runtime()

@@ -199,6 +199,18 @@ def test_a_mayor_that_waits_is_waiting_and_every_role_leaves_a_note_for_the_runt
     assert json.loads((place.root / "agent" / "waiting.json").read_text())["since"].startswith("2026-01-10T12:00")
 
 
+def test_a_mayor_answers_a_message_once_and_says_what_people_must_know(place: Place) -> None:
+    town = a_town().bead("m", "message", "closed", assignee_agent_bead_id="mayor")
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None)
+    assert [place.says("say", "--reply-to", "m", "All", "is well.") for _ in range(2)] == [OK, OK]
+    assert place.says("say", "The forge is slow.") == OK
+    assert place.ticks().rows(
+        "SELECT body, status, created_by, json_extract(metadata, '$.in_reply_to') FROM beads "
+        "WHERE type = 'message' AND bead_id <> 'm' ORDER BY body"
+    ) == [("All is well.", "closed", "mayor", "m"), ("The forge is slow.", "closed", "mayor", None)]
+    assert place.says("say", " ") == REFUSED
+
+
 def test_messages_are_shown_once_and_a_nudge_is_acknowledged(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     nudge = "00000000-0000-8000-8000-000000000001"
     town = a_working_town().insert(

@@ -20,7 +20,7 @@ from tests.properties.starts import STARTS, begin
 from tests.properties.steps import Live, Step
 from tests.towns import TOWN
 
-WAITS_FOR_SOMEBODY = {"held", "staged", "no_rig", "failed_dependency", "awaiting_approval"}
+WAITS_FOR_SOMEBODY = {"held", "staged", "no_rig", "failed_dependency", "missing_blocker", "awaiting_approval"}
 """Reasons that end only by a decision of a person.
 
 `agent_working` is one too for a triage request, which nobody answers here, and for a convoy, whose tasks have reasons.

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from shared.domain.limits import STOP_REARM_AFTER, just_after
-from shared.domain.processes import ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.report import TickReport
 from shared.domain.times import to_text
 from shared.images import restoring
@@ -166,6 +166,21 @@ def test_a_process_that_has_ended_is_not_stopped(status: str) -> None:
     town = at_work()
     town.tick(event("agent_completed", {"status": status, "generation": 1}, agent="p"))
     assert (town.doing("p"), stops(town)) == (("idle", None), [])
+
+
+@scenario(243)
+@pytest.mark.parametrize(
+    ("status", "named", "stopped"),
+    [("exited", 1, []), ("exited", None, [("p", 1)]), ("not_found", 1, [("p", 1)])],
+)
+def test_only_an_exit_of_that_generation_proves_that_it_has_ended(
+    status: ProcessState, named: int | None, stopped: list[tuple[str, int]]
+) -> None:
+    town = at_work(last_activity_at=ago(minutes=4), last_dispatch_outcome="alive")
+    town.update("beads", "b", last_dispatch_attempt_at=to_text(T))
+    town.tick(seen={"p": ProcessStatus(status, generation=named)})
+    town.tick(event("bead_cancelled", bead="b", at=T + SECOND), at=T + 5 * SECOND)
+    assert [(subject, generation) for subject, generation, _ in stops(town)] == stopped
 
 
 @scenario(244)

@@ -482,6 +482,7 @@ def a_world_about_to_merge(*, head_sha: str = "head-1") -> World:
     """M was judged green at a head and is to be merged; the forge shows the same pull request."""
     town = a_town_polling(AUTO_MERGE, auto_merge_pending=1, head_sha=head_sha, last_poll_at=to_text(T))
     town.update("review_metadata", "m", auto_merge_ready_since=ago(minutes=6))
+    town.update("rigs", "rig-1", forge_repository_id="acme/main-rig")
     world = a_world(town)
     world.forge.opens(PR, head_sha="head-1")
     return world

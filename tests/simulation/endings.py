@@ -44,9 +44,22 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
         for (town, agent), lives in runtime.lives.items():
             if town == town_id and any(life.alive and not life.mayor for life in lives):
                 yield f"{town_id}: agent {agent} is still running"
+        yield from _crowded(town_id, runtime)
         pending = _acknowledged(ledger) - ledger.outcomes.keys()
         if pending:
             yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
+
+
+def _crowded(town_id: str, runtime: SimulatedRuntime) -> Iterator[str]:
+    """Beads on which more than one process works."""
+    working: dict[str, list[str]] = {}
+    for (town, agent), lives in runtime.lives.items():
+        for life in lives:
+            if town == town_id and life.alive and not life.mayor:
+                working.setdefault(life.bead.id, []).append(f"{agent} {life.generation}")
+    for bead_id, processes in working.items():
+        if len(processes) > 1:
+            yield f"{town_id}: several processes work on {bead_id}: {', '.join(processes)}"
 
 
 def _for_a_person(bead_id: str, waits: Mapping[str, Waiting], tracked_by: Sequence[str]) -> bool:

@@ -4,6 +4,7 @@ what was acknowledged and what became of it, which attempts of which effects the
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Protocol
@@ -59,6 +60,7 @@ class Ledger:
         self.allowed: dict[tuple[str, int], str] = {}
         self.started: dict[str, list[tuple[int, int, int]]] = {}
         self.generations: dict[str, int] = {}
+        self.over: set[tuple[str, int]] = set()
         self.rules: Counter[str] = Counter()
         self._sql: database.Database | None = None
 
@@ -134,6 +136,7 @@ class Ledger:
         self.tracks = _tracks(sql)
         self._outbox(sql)
         self._agents(sql)
+        self._leases(sql, row)
         self._reviews(sql)
         for violation in report.violations:
             self._fail("invariant", violation.message)
@@ -210,10 +213,24 @@ class Ledger:
                 self._fail("generation", f"{agent_id} went back to generation {generation}")
             self.generations[agent_id] = generation
 
+    def _leases(self, sql: database.Database, row: dict[str, Any]) -> None:
+        """At most one generation may work on a bead: every other one is known to be over, or its stop was requested."""
+        self.over.update(_ends(row))
+        self.over.update(sql.execute(_REVOKED_OR_OVER))
+        working: dict[str, list[str]] = {}
+        query = "SELECT subject, generation, payload FROM outbox WHERE kind = 'dispatch_agent' AND attempts > 0 ORDER BY seq"
+        for agent_id, generation, payload in sql.execute(query):
+            if (agent_id, generation) not in self.over:
+                working.setdefault(json.loads(payload)["bead"]["id"], []).append(f"{agent_id} {generation}")
+        for bead_id, generations in working.items():
+            if len(generations) > 1:
+                self._fail("lease", f"several generations may work on {bead_id}: {', '.join(generations)}")
+
     def _reviews(self, sql: database.Database) -> None:
         query = (
             "SELECT b.rig_id, COUNT(*) FROM beads b JOIN review_metadata r ON r.bead_id = b.bead_id "
-            "WHERE b.status = 'in_progress' AND r.pr_url IS NULL GROUP BY b.rig_id ORDER BY b.rig_id"
+            "WHERE b.status = 'in_progress' AND r.pr_url IS NULL "
+            "AND json_extract(b.metadata, '$.merge_claim') IS NULL GROUP BY b.rig_id ORDER BY b.rig_id"
         )
         for rig_id, reviews in sql.execute(query):
             if reviews > 1:
@@ -235,6 +252,28 @@ class Ledger:
         if alone and any(began <= end and start <= ended for _, began, ended in made):
             self._fail("in flight", f"{name} is made while an earlier attempt is on its way: {made} and {start}, {end}")
         made.append((effect.attempt, start, end))
+
+
+_REVOKED_OR_OVER: Final = (
+    "SELECT subject, generation FROM outbox WHERE kind = 'stop_agent' UNION "
+    "SELECT bead_id, generation FROM agent_metadata WHERE ended_generation = generation "
+    "OR last_dispatch_outcome = 'rejected' ORDER BY 1, 2"
+)
+_ENDS: Final = ("agent_done", "agent_completed", "container_status", "dispatch_result", "stop_result")
+
+
+def _ends(row: dict[str, Any]) -> Iterator[tuple[str, int]]:
+    """The generations whose end a tick was told, by reports, results and observations."""
+    for event in row["inputs"]["new_events"]:
+        said = json.loads(event["payload"]) if event["event_type"] in _ENDS else {}
+        ended = said.get("outcome", "rejected") == "rejected" and said.get("ok", True)
+        ended = ended and said.get("status", "exited") in ("exited", "completed", "failed")
+        if ended and event["agent_id"] is not None and isinstance(said.get("generation"), int):
+            yield event["agent_id"], said["generation"]
+    seen = row["inputs"]["observations"]
+    for agent_id, status in (seen["agents"] if seen != "none" else {}).items():
+        if status["status"] == "exited" and status["generation"] is not None:
+            yield agent_id, status["generation"]
 
 
 def _newest_row(image: bytes) -> dict[str, Any]:

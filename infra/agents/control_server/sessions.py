@@ -137,6 +137,7 @@ class Sessions:
         number = generation if generation is not None or newest is None else newest.number
         if number is None:
             return 404, {"error": "no such agent"}
+        self._token_file(agent_id, number).unlink(missing_ok=True)  # even if its processes cannot be ended
         done = self.runtime.stop(
             self._settings.town_id,
             agent_id,
@@ -183,10 +184,14 @@ class Sessions:
         return 200, {"agentId": agent_id, "model": body.model}
 
     def refresh_token(self, body: RefreshToken) -> SessionAnswer:
-        """Store the tokens in the files from which the server and its agents read them; only this user can read the files."""
+        """Store the tokens in the files from which the server and its agents read them; only this user can read the files.
+
+        A generation whose stop was requested gets no more token.
+        """
         write_secret(self._root / "token", body.token)
         for each in body.agent_tokens:
-            write_secret(self._token_file(each.agent_id, each.generation), each.token)
+            if not self.runtime.was_stopped(self._settings.town_id, each.agent_id, each.generation):
+                write_secret(self._token_file(each.agent_id, each.generation), each.token)
         return 200, {"status": "refreshed"}
 
     def sync_config(self, body: SyncConfig) -> SessionAnswer:

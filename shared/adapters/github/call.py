@@ -75,6 +75,11 @@ class Partial(Generic[_T]):
         """The first problem at or below a path; None if that part is as GitHub knows it."""
         return next((each for each in self.problems if each.path[: len(path)] == path), None)
 
+    def failed(self, *path: str) -> Problem | None:
+        """The first problem at or below a path that is no refusal but a failure inside GitHub, which may pass."""
+        below = (each for each in self.problems if each.path[: len(path)] == path)
+        return next((each for each in below if each.error.kind != "http"), None)
+
 
 class GitHubCall:
     """The requests about one repository, by their paths in GitHub's API."""

@@ -47,11 +47,13 @@ class GitHubPullRequests:
 
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Bring the branch up to date with its base."""
+        self._looks.taken(target, token)  # it shows the state before this change
         with self._client(target, token) as client:
             return changes.update_branch(GitHubCall(client, target), target.number, head_sha)
 
     def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
         """Take the pull request out of its merge queue and cancel an automatic merge."""
+        self._looks.taken(target, token)  # it shows the state before this change
         with self._client(target, token) as client:
             return changes.dequeue(GitHubCall(client, target), target.number)
 

@@ -36,10 +36,12 @@ def read(
         return look, None
     home = look.value.repository
     pull = None if home is None else home.pull
-    refusal = look.refused(*_PULL) or look.refused("repository")
+    refusal = look.failed("repository") or look.refused(*_PULL) or look.refused("repository")
     if home is None or pull is None:
         gone = ForgeError("http", "there is no such pull request", http_status=404)
         return (refusal.error if refusal else gone), None
+    if refusal is not None and refusal.error.kind != "http":
+        return refusal.error, None  # a part that fails for the moment is no part that is refused
     feedback = _feedback(call, number, look, pull) if want_feedback and pull.state == "OPEN" else None
     if isinstance(feedback, ForgeError):
         return feedback, None
@@ -76,6 +78,9 @@ def _feedback(call: GitHubCall, number: int, look: Partial[Look], pull: PullSeen
         more = call.partly(_MORE, queries.MORE, {"number": number, "feedback": True, **after})
         if isinstance(more, ForgeError):
             return more
+        failure = more.failed("repository")
+        if failure is not None:
+            return failure.error
         answers.append(Partial(more.value.repository.pull, more.problems))
     feedback = _of_people(pull, [each.value for each in answers])
     return _of_checks(feedback, look, pull, answers)
@@ -118,11 +123,13 @@ def _of_checks(
     runs = [run_of(each) for each in known] if workflows else counting(known)
     is_required_known = pull.base_ref is not None and look.refused(*_PULL, "baseRef") is None
     required = pull.base_ref.required if is_required_known and pull.base_ref is not None else None
-    found = with_checks(feedback, runs, required=required, unread=feedback.has_unchecked_runs)
     heads = {answer.value.head_sha for answer in answers}
     heads |= {"" if answer.value.commit is None else answer.value.commit.oid for answer in answers}
-    same_head = heads == {pull.head_sha}
-    return replace(found, all_runs_counted=bool(workflows), all_checks_pass=found.all_checks_pass and same_head)
+    if heads != {pull.head_sha}:
+        # A read that lags, or a push between two pages: checks of another head say nothing about this one.
+        return replace(feedback, all_checks_pass=False, all_runs_counted=bool(workflows))
+    found = with_checks(feedback, runs, required=required, unread=feedback.has_unchecked_runs)
+    return replace(found, all_runs_counted=bool(workflows))
 
 
 def _address(kind: str, repository: str | None) -> dict[str, object]:

@@ -73,11 +73,13 @@ class GitLabMergeRequests:
 
     def update_branch(self, target: Target, token: Secret, *, head_sha: str) -> BranchUpdate | ForgeError:
         """Rebase the branch of a merge request."""
+        self._looks.taken(target, token)  # it shows the state before this change
         with self._client(target, token) as client:
             return merging.update_branch(self._call(client, target), head_sha=head_sha)
 
     def dequeue(self, target: Target, token: Secret) -> Accepted | ForgeError:
         """Leave the train and cancel an automatic merge."""
+        self._looks.taken(target, token)  # it shows the state before this change
         with self._client(target, token) as client:
             return merging.dequeue(self._call(client, target))
 

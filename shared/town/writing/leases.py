@@ -21,7 +21,6 @@ GIVEN_BACK: Final = "its bead was taken from it"
 SUCCEEDED: Final = "a newer generation of the agent starts"
 DELETED: Final = "the agent was deleted"
 STILL_REPORTS: Final = "it reports although its lease is over"
-_GONE: Final = ("exited", "not_found")
 _REVOKED: Final = (GIVEN_BACK, SUCCEEDED, DELETED)
 
 
@@ -41,14 +40,13 @@ class _Stop:
 def revoke(town: Town, agent_id: str, *, reason: str) -> None:
     """Stop the agent's newest generation, unless it is known to have ended or is being stopped."""
     row = town.sql.execute(
-        "SELECT generation, ended_generation, last_dispatch_outcome, observed_status FROM agent_metadata "
-        "WHERE bead_id = :id",
+        "SELECT generation, ended_generation, last_dispatch_outcome FROM agent_metadata WHERE bead_id = :id",
         {"id": agent_id},
     ).fetchone()
     if row is None:
         return
-    generation, ended, outcome, observed = row
-    if generation in (0, ended) or outcome == DispatchOutcome.REJECTED or observed in _GONE:
+    generation, ended, outcome = row
+    if generation in (0, ended) or outcome == DispatchOutcome.REJECTED:
         return
     newest = _newest_stop(town, agent_id, generation)
     if newest is None or not newest.unfinished:

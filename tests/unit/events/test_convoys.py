@@ -184,7 +184,17 @@ def test_a_started_convoy_is_no_longer_staged() -> None:
     assert town.outcome("convoy_started", {"convoy_id": "c1"}) == "skipped: already"
 
 
-@pytest.mark.parametrize("event_type", ["convoy_started", "convoy_closed"])
+@pytest.mark.parametrize("staged", [0, 1])
+def test_starting_a_convoy_lets_it_land_again_whether_it_was_staged_or_not(staged: int) -> None:
+    town = a_town().with_convoy("c1", staged=staged, metadata={"held": 1})
+
+    assert town.outcome("convoy_started", {"convoy_id": "c1"}) == "applied"
+
+    assert "held" not in town.bead("c1")["metadata"]
+    assert town.outcome("convoy_started", {"convoy_id": "c1"}) == "skipped: already"
+
+
+@pytest.mark.parametrize("event_type", ["convoy_started", "convoy_changed", "convoy_closed"])
 def test_a_convoy_that_never_was_is_missing(event_type: str) -> None:
     town = a_town().with_bead("b1")
 

@@ -113,10 +113,8 @@ def test_deleting_its_bead_stops_the_agent() -> None:
         {"generation": 0},
         {"last_dispatch_outcome": "rejected"},
         {"ended_generation": 3},
-        {"observed_status": "exited"},
-        {"observed_status": "not_found"},
     ],
-    ids=["never dispatched", "rejected", "ended", "exited", "not found"],
+    ids=["never dispatched", "rejected", "ended"],
 )
 def test_what_is_known_to_have_ended_is_not_stopped(known: dict[str, Any]) -> None:
     stage = on(working(**known))
@@ -126,7 +124,7 @@ def test_what_is_known_to_have_ended_is_not_stopped(known: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("outcome", [None, "pending", "started", "unknown", "alive", "lost"])
-@pytest.mark.parametrize("seen", [None, "unknown", "stopping", "error"])
+@pytest.mark.parametrize("seen", [None, "unknown", "not_found", "error"])
 def test_every_other_outcome_of_a_dispatch_leaves_it_open(outcome: str | None, seen: str | None) -> None:
     stage = on(working(last_dispatch_outcome=outcome, observed_status=seen, ended_generation=2))
     hooks.unhook(stage.town, "p")

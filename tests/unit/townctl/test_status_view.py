@@ -3,9 +3,11 @@
 from dataclasses import replace
 from typing import Any, Final
 
+from rich.console import Console
 from rich.text import Text
 
 from infra.townctl.status_view import status_view, waits_for
+from shared.questions.mailbox import Saying, UnreadMail
 from shared.questions.status import BeadSummary, BreakerState, Commit, EventCounts, TownStatus
 from tests.towns import T, a_town
 
@@ -82,3 +84,14 @@ def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -
         "b2": "blocked_by (b1), root b0: held",
         "next": "awaiting_review (f), number 1 of 1",
     }
+
+
+def test_unread_mail_and_what_the_mayor_said_are_tables() -> None:
+    unread = [UnreadMail("m", "mayor", "ann", "Hello", T, told, T if told else None) for told in (0, 2)]
+    said = Saying("s", T, "All is well.", "m")
+    tables = list(status_view(replace(IDLE, unread_mail=tuple(unread), mayor_said=(said,))))[1:]
+    console = Console(width=200)
+    with console.capture() as shown:
+        console.print(*tables)
+    assert "mayor" in shown.get()
+    assert [word in shown.get() for word in ("not yet", "2 times, last", "All is well.")] == [True, True, True]
