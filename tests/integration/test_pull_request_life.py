@@ -298,7 +298,7 @@ def test_while_a_forge_is_down_a_person_sees_what_it_said_last_and_no_longer() -
         life.github.trouble.plan(Trouble(503, body={"message": "Unicorn!"}), times=3)
         life.until(lambda: life.refused() == {"poll_pr": "transient: Unicorn!"}, minutes=2)
         assert life.status(review) == "in_progress"
-        life.passes(4 * MINUTE)
+        life.passes(8 * MINUTE)
         assert life.refused() == {}
 
 
