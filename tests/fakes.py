@@ -25,12 +25,14 @@ from shared.ports.forge import (
     BranchUpdate,
     Feedback,
     ForgeError,
+    Identity,
     MergeClaim,
     Merged,
     NotMerged,
     Proof,
     PullRequest,
     Queued,
+    RepositoryAt,
 )
 from shared.ports.metrics import RunFigures
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
@@ -240,6 +242,10 @@ class FakeRuntime:
 GREEN = Feedback()
 """Nothing stands between a pull request and its merge."""
 
+REPOSITORY = RepositoryAt("4711", "acme/main-rig")
+OURS = Identity(REPOSITORY, "gt/toast/1", REPOSITORY, "main", author="toast")
+"""A pull request of the branch that `TownBuilder.review` has, inside the rig's repository."""
+
 
 _NOT_MERGEABLE = ("dirty", "blocked", "draft")
 ForgeVerb = Literal["pull_request", "merge", "update_branch", "dequeue", "request_review", "proof"]
@@ -261,11 +267,21 @@ class FakeForge:
     _lock: Lock = field(default_factory=Lock)
 
     def opens(
-        self, pr_url: str, *, head_sha: str = "head-1", mergeable_state: str = "clean", feedback: Feedback = GREEN
+        self,
+        pr_url: str,
+        *,
+        head_sha: str = "head-1",
+        mergeable_state: str = "clean",
+        feedback: Feedback = GREEN,
+        branch: str = OURS.head_branch,
     ) -> None:
         """Somebody opens a pull request, or pushes to it, or reviews it."""
         self.pull_requests[pr_url] = PullRequest(
-            "open", head_sha=head_sha, mergeable_state=mergeable_state, feedback=feedback
+            "open",
+            head_sha=head_sha,
+            mergeable_state=mergeable_state,
+            feedback=feedback,
+            identity=replace(OURS, head_branch=branch),
         )
 
     def closes(self, pr_url: str) -> None:

@@ -36,7 +36,7 @@ class MergePr(Action):
         expected = expected_identity(town, bead)
         rig = town.rig(bead.rig_id)
         is_ours = rig is not None and same_repository(self.pr_url, rig.git_url)
-        is_agreed = is_ours or identities.is_complete(expected)
+        is_agreed = expected is not None and (is_ours or identities.is_complete(expected))
         if not is_agreed or settings.upstream is not None or not merge_state.head_may_merge(bead.metadata, settings):
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
@@ -68,7 +68,8 @@ def expected_identity(town: Town, bead: Bead) -> ExpectedIdentity | None:
     base_branch: object = review.target_branch
     if ReviewNotes.babysit.of(bead.metadata):
         pinned = ReviewNotes.pinned.of(bead.metadata) or {}
-        if pinned.get("head_repository") != rig.forge_repository_id:
+        # Until the rig's repository is known, a pull request is at least from the repository into which it is merged.
+        if pinned.get("head_repository") != (rig.forge_repository_id or pinned.get("base_repository")):
             return None
         head_branch, base_branch = pinned.get("head_branch"), pinned.get("base_branch")
     return ExpectedIdentity(

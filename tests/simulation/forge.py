@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
+from typing import Literal
 
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.ports.forge import (
@@ -11,14 +12,23 @@ from shared.ports.forge import (
     BranchUpdate,
     Feedback,
     ForgeError,
+    Identity,
     MergeClaim,
     Merged,
     NotMerged,
     Proof,
     PullRequest,
+    RepositoryAt,
 )
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
+
+
+def _identity(order: StartOrder, git_url: str) -> Identity:
+    """A branch of the rig's own repository, into the branch of the order."""
+    repository = RepositoryAt(git_url)
+    rig = order.rig or OrderedRig()
+    return Identity(repository, order.branch or "", repository, order.target_branch or rig.default_branch)
 
 
 @dataclass(eq=False)
@@ -35,6 +45,7 @@ class Pull:
     state: str = "open"
     merges: int = 0
     closed_at: int | None = None
+    identity: Identity | None = None
 
 
 @dataclass
@@ -66,6 +77,7 @@ class SimulatedForge:
             dirty=lazy and self._random.random() < 0.3,
             unresolved=lazy and self._random.random() < 0.4,
             closed_at=now + draw(0, 10 * MINUTE) if lazy and self._random.random() < 0.1 else None,
+            identity=_identity(order, git_url),
         )
         return url
 
@@ -97,14 +109,15 @@ class SimulatedForge:
         self._live(pull)
         if pull.state != "open":
             if self.ground.plan.happens("forge_lies"):
-                return PullRequest("open", head_sha=f"head-{pull.head}", mergeable_state="unknown")
+                return PullRequest("open", f"head-{pull.head}", mergeable_state="unknown", identity=pull.identity)
             sha = "merge" if pull.state == "merged" else None
-            return PullRequest("merged" if pull.state == "merged" else "closed", merge_sha=sha)
-        state = "unknown" if self._now < pull.known_from else "dirty" if pull.dirty else "clean"
+            state: Literal["merged", "closed"] = "merged" if pull.state == "merged" else "closed"
+            return PullRequest(state, merge_sha=sha, identity=pull.identity)
+        mergeable = "unknown" if self._now < pull.known_from else "dirty" if pull.dirty else "clean"
         if self.ground.plan.happens("forge_lies"):
-            state = self._random.choice(("unknown", "behind", "blocked", "unstable", "dirty"))
+            mergeable = self._random.choice(("unknown", "behind", "blocked", "unstable", "dirty"))
         feedback = self._feedback(pull) if want_feedback else None
-        return PullRequest("open", head_sha=f"head-{pull.head}", mergeable_state=state, feedback=feedback)
+        return PullRequest("open", f"head-{pull.head}", None, mergeable, feedback, pull.identity)
 
     def merge(
         self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
