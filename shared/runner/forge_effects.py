@@ -44,7 +44,7 @@ def merge(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
     asker = asker_of(order)
     seen = forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return failure(merged=False, error=shown_error(seen))
+        return failure(merged=False, error=shown_error(seen), refusal="judged_anew")
     if seen.state == "merged":
         return _merged(seen.merge_sha)
     refused = _not_mergeable(seen, order)

@@ -293,7 +293,11 @@ def test_an_error_of_the_forge_is_told_with_what_it_knows(error: ForgeError, sho
     forge = FakeForge()
     forge.fails("pull_request", error, times=2)
     assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {"ok": False, "error": shown}
-    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": False, "error": shown}
+    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {
+        "merged": False,
+        "error": shown,
+        "refusal": "judged_anew",
+    }
     assert forge.seen("merge") == []
 
 
