@@ -44,7 +44,7 @@ def merge(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
     asker = asker_of(order)
     seen = forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return failure(merged=False, error=shown_error(seen))
+        return failure(merged=False, error=shown_error(seen), refusal="judged_anew")
     if seen.state == "merged":
         return _merged(seen.merge_sha)
     refused = _not_mergeable(seen, order)
@@ -145,8 +145,10 @@ def _not_mergeable(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] 
 
 
 def _other_one(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] | None:
-    if seen.identity is None or order.expected is None:
-        return None
+    if order.expected is None or not identities.is_complete(order.expected):
+        return "other", "the order does not say which pull request was agreed"
+    if seen.identity is None:
+        return "other", "the forge does not say which pull request it is"
     differences = identities.differences(order.expected, seen.identity)
     return ("identity", differences[0].says) if differences else None
 

@@ -28,7 +28,11 @@ GREEN: dict[str, Any] = {
     "awaiting_approval": False,
     "changes_requested": False,
 }
-SETTLED: dict[str, Any] = {"head_sha": "h1", "head_seen_at": to_text(T - timedelta(hours=1))}
+SETTLED: dict[str, Any] = {
+    "head_sha": "h1",
+    "head_seen_at": to_text(T - timedelta(hours=1)),
+    "review_passed_head": "h1",
+}
 AT_ONCE: dict[str, Any] = {"refinery": {"auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True}}
 
 
@@ -369,7 +373,7 @@ def test_checks_that_may_not_be_read_are_neither_green_nor_failing_and_a_person_
 
 
 def test_a_new_head_is_not_green_before_it_was_seen_for_two_minutes() -> None:
-    stage = polling()
+    stage = polling(review_passed_head="h2")
     poll(stage, head_sha="h2")
     stage.later(timedelta(seconds=118))
     poll(stage, head_sha="h2")

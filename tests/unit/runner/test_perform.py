@@ -120,11 +120,17 @@ def _nowhere(results: tuple[dict[str, Any], ...]) -> Steps[None]:
 
 RIG = {"id": "rig-1"}
 PR = "https://github.com/acme/main-rig/pull/1"
+AGREED = {
+    "head_repository": "acme/main-rig",
+    "head_branch": "gt/toast/1",
+    "base_repository": "acme/main-rig",
+    "base_branch": "main",
+}
 EFFECTS = {
     "dispatch_agent": an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=RIG, generation=1),
     "stop_agent": an_effect("stop_agent", "p", 2, town_id="t1", agent_id="p"),
     "poll_pr": an_effect("poll_pr", "m", 3, town_id="t1", pr_url=PR),
-    "merge_pr": an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, head_sha="head-1"),
+    "merge_pr": an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, head_sha="head-1", expected=AGREED),
     "send_nudge": an_effect("send_nudge", "n", 5, town_id="t1", agent_id="p", nudge_id="n", message="x"),
     "notify_mayor": an_effect("notify_mayor", "x", 6, town_id="t1", agent_id="mayor", message="x"),
     "refresh_token": an_effect("refresh_token", "container", 7, town_id="t1"),
@@ -287,13 +293,18 @@ def test_an_error_of_the_forge_is_told_with_what_it_knows(error: ForgeError, sho
     forge = FakeForge()
     forge.fails("pull_request", error, times=2)
     assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {"ok": False, "error": shown}
-    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": False, "error": shown}
+    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {
+        "merged": False,
+        "error": shown,
+        "refusal": "judged_anew",
+    }
     assert forge.seen("merge") == []
 
 
 def test_a_poll_leaves_out_what_the_forge_did_not_say() -> None:
     forge = FakeForge()
     forge.opens(PR)
+    forge.pull_requests[PR] = replace(forge.pull_requests[PR], identity=None)
     assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {
         "ok": True,
         "state": "open",
@@ -355,7 +366,7 @@ def test_a_merge_always_names_the_head_whose_feedback_was_read() -> None:
 
     forge = PushedTo()
     forge.opens(PR, head_sha="head-7")
-    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, expected=AGREED)
     assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": "the head moved", "refusal": "head_moved"}
 
 
@@ -370,5 +381,5 @@ def test_what_could_not_be_read_is_not_merged(unread: dict[str, Any], reason: st
     forge = FakeForge()
     forge.opens(PR)
     forge.pull_requests[PR] = replace(forge.pull_requests[PR], **unread)
-    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR)
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, expected=AGREED)
     assert told(effect, Outside(forge=forge)) == {"merged": False, "reason": reason, "refusal": refusal}
