@@ -19,6 +19,7 @@ from typing import Any, Literal
 from shared.domain.alert import Alert
 from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessState, ProcessStatus
+from shared.domain.repositories import repository_of_pull_request
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -242,10 +243,6 @@ class FakeRuntime:
 GREEN = Feedback()
 """Nothing stands between a pull request and its merge."""
 
-REPOSITORY = RepositoryAt("4711", "acme/main-rig")
-OURS = Identity(REPOSITORY, "gt/toast/1", REPOSITORY, "main", author="toast")
-"""A pull request of the branch that `TownBuilder.review` has, inside the rig's repository."""
-
 
 _NOT_MERGEABLE = ("dirty", "blocked", "draft")
 ForgeVerb = Literal["pull_request", "merge", "update_branch", "dequeue", "request_review", "proof"]
@@ -256,7 +253,7 @@ class FakeForge:
     """Pull requests by URL. A pull request that was never opened here is answered with 404.
 
     One with `has_queue` is not merged but put into the queue. `contains` are the commits of each branch; a branch that is not
-    listed cannot be looked at. `asked_for_review` are the people who were asked, by URL.
+    listed cannot be looked at. The id of a repository is its name. `asked_for_review` are the people who were asked, by URL.
     """
 
     pull_requests: dict[str, PullRequest] = field(default_factory=dict)
@@ -273,15 +270,15 @@ class FakeForge:
         head_sha: str = "head-1",
         mergeable_state: str = "clean",
         feedback: Feedback = GREEN,
-        branch: str = OURS.head_branch,
+        head: str = "gt/toast/1",
+        base: str = "main",
     ) -> None:
-        """Somebody opens a pull request, or pushes to it, or reviews it."""
+        """Somebody opens a pull request from a branch of its repository into another, or pushes to it, or reviews it."""
+        repository = repository_of_pull_request(pr_url)
+        own = None if repository is None else RepositoryAt(f"{repository.owner}/{repository.name}")
+        identity = None if own is None else Identity(own, head, own, base, author="Toast")
         self.pull_requests[pr_url] = PullRequest(
-            "open",
-            head_sha=head_sha,
-            mergeable_state=mergeable_state,
-            feedback=feedback,
-            identity=replace(OURS, head_branch=branch),
+            "open", head_sha=head_sha, mergeable_state=mergeable_state, feedback=feedback, identity=identity
         )
 
     def closes(self, pr_url: str) -> None:
@@ -307,7 +304,9 @@ class FakeForge:
             found = self.pull_requests.get(pr_url)
             if found is None:
                 return ForgeError("http", f"there is no pull request {pr_url}", http_status=404)
-            return found if want_feedback else replace(found, feedback=None)
+            rig = None if asker.repository is None else RepositoryAt(asker.repository)
+            seen = replace(found, rig_repository=rig)
+            return seen if want_feedback else replace(seen, feedback=None)
 
         return self._answer("pull_request", pr_url, "", read)
 

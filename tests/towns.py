@@ -63,7 +63,9 @@ class TownBuilder:
         return self
 
     def update(self, table: str, key: str, **columns: Any) -> "TownBuilder":
-        """Change columns of one row, whatever the state functions would say."""
+        """Change columns of one row, whatever the state functions would say. A rig at another address has not been seen there."""
+        if table == "rigs" and "git_url" in columns:
+            columns.setdefault("forge_repository_id", None)
         values = {
             name: canonical.dumps(value) if isinstance(value, dict | list) else text(value)
             for name, value in columns.items()
@@ -94,11 +96,12 @@ class TownBuilder:
     def rig(
         self, rig_id: str = "rig-1", *, name: str = "main-rig", config: Mapping[str, Any] | None = None, **columns: Any
     ) -> "TownBuilder":
-        """A registered repository."""
+        """A registered repository whose id at the forge the town has seen."""
         row = {
             "git_url": f"https://github.com/acme/{name}.git",
             "created_at": ago(days=1),
             "config": dict(config or {}),
+            "forge_repository_id": None if "git_url" in columns else f"acme/{name}",
             **columns,
         }
         return self.insert("rigs", id=rig_id, name=name, **row)

@@ -1,5 +1,6 @@
 """The summary of the demo: the merged work, the ticks, the recovery from the crash, and commands to try next."""
 
+import json
 import shlex
 import shutil
 import subprocess
@@ -86,12 +87,27 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRun) -> Iterat
     yield Text(git_log(stage))
     if stage.github is not None:
         yield from tell_pulls(stage)
+    else:
+        yield Text(proof_of(reports))
     yield _ticks(reports)
     yield from _recovery(reports)
     yield Text("\nThe next tick of the now quiet town (dry run):\n", style="bold")
     yield from dry_run_view(dry_run)
     yield Text("\nWhat to try next:\n", style="bold")
     yield Text(what_to_try(stage, first_tick=reports[0].input.now))
+
+
+def proof_of(reports: Sequence[TickReport]) -> str:
+    """How many of the merges that refineries reported were seen in their target before the review closed."""
+    answers = [
+        json.loads(event.payload)
+        for report in reports
+        for event in report.input.new_events
+        if event.event_type == "merge_verified"
+    ]
+    closed = [answer for answer in answers if answer.get("contained") or "contained" not in answer]
+    proven = [answer for answer in closed if answer.get("contained")]
+    return f"\nOf {len(closed)} merges that refineries reported, git has found {len(proven)} in their target branch."
 
 
 def actions_by_type(reports: Sequence[TickReport]) -> dict[str, int]:

@@ -6,7 +6,8 @@ A call passes through these modules, in this order:
   prints its answer. `commands` is the table of the commands; `usage` words the errors of the parser.
 - `place` is what most commands ask: `stored_towns` answers for a directory or bucket, `api_towns` through `api` and `api_client`
   for a deployment. `context` is for commands that work on the files themselves. `wiring` makes the store and the
-  clock, `agent_programs` the agents, `forges` the hosts and tokens of the forges. `arguments` reads files, JSON and times.
+  clock, `agent_programs` the agents, `forges` the hosts and tokens of the forges, `provers` the ways to
+  prove a merge. `arguments` reads files, JSON and times.
 - One module for each command, or for a few that belong together:
   `towns` (town), `beads` (bead, agent, convoy), `events` (event), `one_tick` (tick), `ticks` (dry-run, ticks), `loop` (run),
   `explain`, `replays` (replay), `recordings` (record, and replay of a file), `points`, `restore_points` (restore, flush,

@@ -40,6 +40,12 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
         yield table("unread mail", "to", "since", "title", "delivery requested", rows=_mail_rows(town))
     if town.mayor_said:
         yield table("the mayor said at", "in reply to", "text", rows=_said_rows(town))
+    yield from _warnings(town)
+
+
+def _warnings(town: TownStatus) -> Iterator[RenderableType]:
+    if town.merges_unproven:
+        yield Text(f"merges accepted on a refinery's word, because nobody could look: {town.merges_unproven}")
     for broken in town.violations:
         yield Text(plain(f"violation {broken.invariant} since {time_text(broken.opened_at)}: {broken.message}"))
     for row in town.unreadable:

@@ -10,7 +10,6 @@ from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
 from shared.domain.outcomes import ALREADY, MOVED_ON, ActionOutcome, Applied, Skipped
-from shared.domain.repositories import same_repository
 from shared.domain.states import BeadStatus
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -34,10 +33,8 @@ class MergePr(Action):
             return bead
         settings = town.settings(bead.rig_id)
         expected = expected_identity(town, bead)
-        rig = town.rig(bead.rig_id)
-        is_ours = rig is not None and same_repository(self.pr_url, rig.git_url)
-        is_agreed = expected is not None and (is_ours or identities.is_complete(expected))
-        if not is_agreed or settings.upstream is not None or not merge_state.head_may_merge(bead.metadata, settings):
+        can_be_compared = identities.is_complete(expected) and settings.upstream is None
+        if not can_be_compared or not merge_state.head_may_merge(bead.metadata, settings):
             beads.note(town, bead.id, ReviewNotes.auto_merge_pending.gone)
             return Applied()
         checks = Checks(required_only=settings.required_checks_only, needed=settings.require_checks)
@@ -68,16 +65,19 @@ def expected_identity(town: Town, bead: Bead) -> ExpectedIdentity | None:
     base_branch: object = review.target_branch
     if ReviewNotes.babysit.of(bead.metadata):
         pinned = ReviewNotes.pinned.of(bead.metadata) or {}
-        # Until the rig's repository is known, a pull request is at least from the repository into which it is merged.
-        if pinned.get("head_repository") != (rig.forge_repository_id or pinned.get("base_repository")):
+        if any(pinned.get(name) != rig.forge_repository_id for name in ("head_repository", "base_repository")):
             return None
         head_branch, base_branch = pinned.get("head_branch"), pinned.get("base_branch")
     return ExpectedIdentity(
         head_repository=rig.forge_repository_id,
-        head_branch=head_branch if isinstance(head_branch, str) else None,
+        head_branch=_plain(head_branch),
         base_repository=rig.forge_repository_id,
-        base_branch=base_branch if isinstance(base_branch, str) else None,
+        base_branch=_plain(base_branch),
     )
+
+
+def _plain(branch: object) -> str | None:
+    return branch.removeprefix("refs/heads/") if isinstance(branch, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,6 +79,11 @@ class TownConfig(_Strict):
     alarm_interval_active: Annotated[StrictInt, Field(ge=5, le=60)] = 5
     alarm_interval_idle: Annotated[StrictInt, Field(ge=30, le=3600)] | None = None
 
+    @property
+    def is_local(self) -> bool:
+        """Whether agents run on the town's own machine, as they do where no other runtime is named."""
+        return self.agent_runtime is None or self.agent_runtime.kind == "local"
+
 
 class RigConfig(_Strict):
     """The overrides of one rig. None means that the town's value applies."""

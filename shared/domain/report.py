@@ -135,6 +135,7 @@ class TickMetrics:
     invariant_violations: int = 0
     pending_event_count: int = 0
     events_poisoned: int = 0
+    merges_unproven: int = 0
     actions_skipped: int = 0
     circuit_breaker_open: int = 0
     tick_lag_ms: int = 0

@@ -42,6 +42,7 @@ _PULL_REQUEST: Final = re.compile(
     rf"https://(?P<authority>{_USER}{_HOST}{_PORT})/(?P<path>[^?#]+?)"
     r"/(?P<style>pull|-/merge_requests|merge_requests)/(?P<number>[1-9][0-9]{0,9})(?:[/?#].*)?"
 )
+_LOCAL: Final = re.compile(r"(?:file://)?/[^\x00-\x1f\x7f]*[^\x00-\x20\x7f/]/?")
 _SEGMENT: Final = re.compile(r"[a-z0-9_.+~-]+", re.ASCII)
 
 
@@ -77,6 +78,11 @@ def same_repository(pr_url: str, git_url: str) -> bool:
     """Whether a pull request belongs to the repository at a git address."""
     of_pull_request = repository_of_pull_request(pr_url)
     return of_pull_request is not None and of_pull_request == repository_at(git_url)
+
+
+def is_local(git_url: str) -> bool:
+    """Whether a git address is an absolute path or file:// address: a repository on the machine on which git runs."""
+    return _LOCAL.fullmatch(git_url) is not None
 
 
 def same_pull_request(one: str, other: str) -> bool:

@@ -26,7 +26,7 @@ from shared.town import database, inbox, journal, migrations
 from shared.town.database import Database
 from shared.town.reading import TownReader
 from shared.town.town import Town
-from shared.town.writing import agents
+from shared.town.writing import agents, merge_claims
 
 
 @dataclass(slots=True)
@@ -265,6 +265,7 @@ def _metrics(state: _Pass, pending_after: int) -> TickMetrics:
         invariant_violations=len(state.checked.open),
         pending_event_count=pending_after,
         events_poisoned=state.drained.poisoned,
+        merges_unproven=sum(event.name == merge_claims.UNPROVEN for event in state.town.business_events),
         actions_skipped=state.applied.skipped,
         circuit_breaker_open=int(state.town.tick.breaker.open),
         tick_lag_ms=_lag(state),

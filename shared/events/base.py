@@ -4,6 +4,7 @@ The class is the payload model; the envelope's `agent_id` and `bead_id` are in t
 lists the envelope fields that the type requires, `senders` the scopes of town tokens that may send it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -52,6 +53,11 @@ class Event(BaseModel):
             raise TypeError(
                 f"{cls.__module__}.{cls.__name__} needs `senders = frozenset({{...}})`: the scopes that may send it"
             )
+
+    @classmethod
+    def forbidden(cls, payload: Mapping[str, Any], scope: Scope) -> str | None:  # noqa: ARG003 - most events forbid nothing
+        """The part of a payload that a town token of this scope may not send; None if it may send all of it."""
+        return None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Change the town. If this raises, the savepoint is rolled back and later ticks retry the event."""

@@ -1,12 +1,12 @@
 """Events about beads: created and updated (spec/events.md 4.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shared.domain import notes
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
-from shared.domain.states import BeadType, Label, Role
+from shared.domain.states import BeadType, Label, Role, Scope
 from shared.events.base import Event, EventResult
 from shared.events.fields import (
     BodyText,
@@ -63,13 +63,26 @@ class BeadCreated(Event):
 
     bead: GivenBead
 
+    @classmethod
+    def forbidden(cls, payload: Mapping[str, Any], scope: Scope) -> str | None:
+        """Only people create merge requests: a program could have the town merge any pull request through one."""
+        bead = payload.get("bead")
+        is_review = isinstance(bead, dict) and bead.get("type") == BeadType.MERGE_REQUEST
+        return "bead.type" if is_review and scope != "operator" else None
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the bead with its edges and, for a merge request, its review; or skip or reject all of it."""
-        refusal = self._refusal(town)
+        refusal = self._refused_sender(fact, town) or self._refusal(town)
         if refusal is not None:
             return EventResult(refusal)
         self._create(fact, town)
         return EventResult(Applied())
+
+    def _refused_sender(self, fact: Fact, town: Town) -> EventOutcome | None:
+        """An agent on this machine needs no token; it creates no merge request all the same."""
+        if self.bead.type != BeadType.MERGE_REQUEST or lookup.agent(town, fact.agent_id) is None:
+            return None
+        return Rejected("only operators create merge requests")
 
     def _refusal(self, town: Town) -> EventOutcome | None:
         given = self.bead

@@ -14,7 +14,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.notes import BeadNotes, EscalationNotes, ReviewNotes
 from shared.domain.obstacles import Obstacle, obstacle_or_none
-from shared.domain.repositories import pull_request_at
+from shared.domain.repositories import pull_request_at, repository_at
 from shared.domain.states import BeadStatus
 from shared.domain.times import readable_time, to_text
 from shared.events.forge import ForgeProblem
@@ -279,10 +279,13 @@ def _members(town: Town, key: str) -> list[str]:
 
 
 def _place(pr_url: str) -> tuple[str, str, int]:
-    """Host, repository and number of a pull request; nothing and 0 for an address that is no pull request's."""
+    """Host, repository and number of a pull request, or of a repository with 0; nothing and 0 for any other address."""
     address = pull_request_at(pr_url)
     if address is None:
-        return "", "", 0
+        repository = repository_at(
+            pr_url
+        )  # a claim that a branch was merged is about a repository, not about a pull request
+        return ("", "", 0) if repository is None else (repository.host, f"{repository.owner}/{repository.name}", 0)
     return address.repository.host, f"{address.repository.owner}/{address.repository.name}", address.number
 
 
@@ -301,7 +304,8 @@ def _reason(problem: ForgeProblem) -> str:
 
 
 def _message(pr_url: str, problem: ForgeProblem) -> str:
-    return f"Reading the pull request {pr_url} {_advice(problem)}."
+    what = "repository" if pull_request_at(pr_url) is None and repository_at(pr_url) is not None else "pull request"
+    return f"Reading the {what} {pr_url} {_advice(problem)}."
 
 
 def _advice(problem: ForgeProblem) -> str:

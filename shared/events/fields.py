@@ -14,6 +14,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, 
 from pydantic_core import PydanticCustomError
 
 from shared.domain import limits
+from shared.domain.repositories import is_local
 from shared.domain.times import parse_iso, whole_milliseconds
 
 TOO_LARGE: Final = "too_large"
@@ -106,9 +107,14 @@ _SCP_REPOSITORY: Final = re.compile(r"[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:(?!//)\S+")
 
 
 def _git_url(url: str) -> str:
-    """Accept https and ssh, also in the short form git@host:path; refuse an address that contains a password or token."""
+    """Accept https, ssh (also in the short form git@host:path) and local addresses; refuse one with a password or token."""
+    if is_local(url):
+        return url
     if not any(form.fullmatch(url) for form in (_HTTPS_REPOSITORY, _SSH_REPOSITORY, _SCP_REPOSITORY)):
-        raise PydanticCustomError("git_url", "an https or ssh address of a repository without credentials is required")
+        raise PydanticCustomError(
+            "git_url",
+            "an https or ssh address of a repository without credentials is required; a path only where agents are local",
+        )
     return url
 
 
@@ -139,6 +145,6 @@ JsonObject = Annotated[dict[str, object], AfterValidator(_plain_json)]
 HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]
 """An address that starts with https://."""
 GitUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_git_url)]
-"""The https or ssh address of a repository, without credentials."""
+"""The https or ssh address of a repository without credentials, or an absolute path or file:// address."""
 PriorityName = Literal["low", "medium", "high", "critical"]
 """Priority of a bead, severity of an escalation."""

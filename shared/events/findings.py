@@ -158,6 +158,11 @@ def judge_auto_merge(about: Polled, seen: OpenSeen, role: Role) -> bool:
         reviews.set_ready_since(town, bead.id, None)
         about.note(ReviewNotes.auto_merge_pending.gone)
         return False
+    if seen.is_behind and not seen.has_queue:
+        # A strict base would refuse it. The rule R1u brings it up to date, and the checks of the new head decide.
+        reviews.set_ready_since(town, bead.id, None)
+        about.note(ReviewNotes.auto_merge_pending.gone)
+        return True
     since = about.review.auto_merge_ready_since
     if since is None:
         since = town.tick.now

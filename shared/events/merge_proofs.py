@@ -2,23 +2,24 @@
 
 from typing import ClassVar
 
+from shared.actions.base import Action
 from shared.domain import limits
+from shared.domain.errors import RowUnreadable
 from shared.domain.notes import ReviewNotes
-from shared.domain.obstacles import Obstacle
 from shared.domain.orders import VerifyOrder
 from shared.domain.outcomes import MISSING, MOVED_ON, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
+from shared.events import episodes
 from shared.events.attempts import AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText
 from shared.events.forge import ForgeProblem
+from shared.events.polled import Polled
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import beads, merge_claims, reviews
-
-_OBSTACLE: dict[str, Obstacle] = {"transient": "forge_down", "invalid_response": "forge_unreadable"}
 
 
 class MergeVerified(AttemptReport):
@@ -47,8 +48,9 @@ class MergeVerified(AttemptReport):
         if claim is None or order is None or order.merge_commit != claim.commit:
             return EventResult(MOVED_ON)
         if self.error is not None:
-            self._could_not_look(town, bead, self.error)
-        elif self.contained:
+            return EventResult(Applied(), _could_not_look(_about(town, bead), self.error))
+        episodes.looked(_about(town, bead), secret=None)
+        if self.contained:
             sha = self.sha or claim.commit or order.head
             merge_claims.accept(town, bead, message="the target contains the merge", sha=sha)
         elif self.contained is None:
@@ -86,11 +88,20 @@ class MergeVerified(AttemptReport):
             f"{looks} looks at the repository did not find it there: {said}. Merge it and push the result, or request changes.",
         )
 
-    def _could_not_look(self, town: Town, bead: Bead, error: ForgeProblem) -> None:
-        kind = error.effective_kind
-        if error.wait_until is not None:
-            wait_until = min(error.wait_until, town.tick.now + limits.RATE_LIMIT_AT_MOST)
-            beads.note(town, bead.id, ReviewNotes.merge_look_not_before.to(wait_until))
-            return
-        reviews.set_obstacle(town, bead, _OBSTACLE.get(kind, "forge_denied"), error.message or None)
-        merge_claims.look_later(town, bead, at_once=error.http_status == 401)
+
+def _could_not_look(about: Polled, error: ForgeProblem) -> tuple[Action, ...]:
+    """Not being able to look is no verdict: the MR joins the episode of its forge, which backs off and tells a person (T4)."""
+    if error.wait_until is not None:
+        wait_until = min(error.wait_until, about.town.tick.now + limits.RATE_LIMIT_AT_MOST)
+        about.note(ReviewNotes.merge_look_not_before.to(wait_until))
+        return ()
+    return episodes.could_not_look(about, error)
+
+
+def _about(town: Town, bead: Bead) -> Polled:
+    """The MR as episodes know it: by its pull request, else by the repository into which it is merged."""
+    rig, review = town.rig(bead.rig_id), lookup.review(town, bead.id)
+    if review is None:
+        raise RowUnreadable("review_metadata", bead.id, "the row is missing")
+    place = review.pr_url or ("" if rig is None else rig.git_url)
+    return Polled(town, bead, review, town.settings(bead.rig_id), place)

@@ -87,13 +87,17 @@ class PrMergeResult(_ForgeReport):
         return EventResult(TERMINAL)
 
     def _refused(self) -> tuple[Refusal, str]:
-        """The class and the text of the refusal. Errors count too, except a rate limit, so that no call is repeated for ever."""
+        """The class and the text of the refusal.
+
+        Not being able to look, and a token that has expired, are no verdict: polls meet the same error and say so. Any other
+        error of the merge itself counts, so that no call is repeated for ever.
+        """
         if self.error is None:
             return self.refusal or "judged_anew", self.reason or ""
-        if self.error.effective_kind == "rate_limited":
-            return "judged_anew", self.error.message
-        denied = self.error.effective_kind == "no_token" or self.error.http_status in (401, 403, 404)
-        return "rights" if denied else "other", self.error.message
+        kind, says = self.error.effective_kind, self.error.message
+        if self.refusal is not None or kind in ("rate_limited", "no_token") or self.error.http_status == 401:
+            return "judged_anew", says
+        return "rights" if self.error.http_status in (403, 404) else "other", says
 
 
 def _append_merged(town: Town, bead_id: str, order: PullRequestOrder | None, sha: str | None) -> None:

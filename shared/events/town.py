@@ -9,7 +9,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
-from shared.domain.repositories import name_of
+from shared.domain.repositories import is_local, name_of
 from shared.domain.states import SYSTEM, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
@@ -36,12 +36,9 @@ class RigRegistered(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Insert or update the rig. Another rig with its name is removed; if that rig has live beads, this event is rejected."""
-        if self.config is not None:
-            problem = first_problem(RigConfig, self.config)
-            if problem is not None:
-                return EventResult(_invalid(problem))
-            if _never_lands(_stored_config(town), RigConfig.model_validate(self.config)):
-                return EventResult(_invalid("merge_strategy"))
+        refusal = self._refusal(town)
+        if refusal is not None:
+            return EventResult(refusal)
         holder = rigs.named(town, self.name)
         if holder not in (None, self.rig_id):
             if rigs.has_live_beads(town, holder):
@@ -49,6 +46,35 @@ class RigRegistered(Event):
             rigs.remove(town, holder)
         self._store(town)
         return EventResult(Applied())
+
+    def _refusal(self, town: Town) -> Rejected | None:
+        if self.config is not None:
+            problem = first_problem(RigConfig, self.config)
+            if problem is not None:
+                return _invalid(problem)
+        stored = _stored_config(town)
+        if is_local(self.git_url):
+            if not stored.is_local:
+                return Rejected("a local git_url needs agents on this machine (agent_runtime local)")
+            if (self._config(town) or {}).get("merge_strategy") == "pr":
+                return Rejected("a local git_url has no pull requests: leave merge_strategy out or set it to direct")
+        config = self._stored(town)
+        if config is not None and _never_lands(stored, RigConfig.model_validate(config)):
+            return _invalid("merge_strategy")
+        return None
+
+    def _config(self, town: Town) -> dict[str, object] | None:
+        """The overrides that the rig will have; None if it is new and has none."""
+        if self.config is not None:
+            return self.config
+        rig = town.rig(self.rig_id)
+        return None if rig is None else rig.config.model_dump(mode="json", exclude_none=True)
+
+    def _stored(self, town: Town) -> dict[str, object] | None:
+        """The overrides to store; None leaves them as they are. Work in a local repository lands directly: it has no forge."""
+        if not is_local(self.git_url):
+            return self.config
+        return {**(self._config(town) or {}), "merge_strategy": "direct"}
 
     def _store(self, town: Town) -> None:
         if rigs.exists(town, self.rig_id):
@@ -59,7 +85,7 @@ class RigRegistered(Event):
                 name=self.name,
                 git_url=self.git_url,
                 default_branch=self.default_branch,
-                config=self.config,
+                config=self._stored(town),
             )
             return
         rigs.create(
@@ -68,7 +94,7 @@ class RigRegistered(Event):
             name=self.name,
             git_url=self.git_url,
             default_branch=self.default_branch or "main",
-            config=self.config or {},
+            config=self._stored(town) or {},
         )
 
     def _forget_repository(self, town: Town) -> None:
@@ -97,6 +123,8 @@ class TownConfigured(Event):
         old, new = TownConfig.model_validate(stored), TownConfig.model_validate(wanted)
         if _never_lands(new, None) or any(_never_lands(new, rig.config) for rig in rigs.readable(town)):
             return EventResult(_invalid("merge_strategy"))
+        if not new.is_local and any(is_local(rig.git_url) for rig in rigs.readable(town)):
+            return EventResult(_invalid("agent_runtime"))
         if wanted != stored:
             town.keys.config = wanted
             town.config_changed = True

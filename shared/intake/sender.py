@@ -45,6 +45,11 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
     if envelope.event_type not in ALLOWED[sender.scope]:
         hint = f"a token of scope {sender.scope} may send: {', '.join(sorted(ALLOWED[sender.scope]))}"
         raise Refused("this token may not send such events", status=403, path=f"{path}.event_type", hint=hint)
+    forbidden = BY_TYPE[envelope.event_type].forbidden(event.payload, sender.scope)
+    if forbidden is not None:
+        hint = "let an operator send it, with an operator's token"
+        problem = f"a token of scope {sender.scope} may not send this value"
+        raise Refused(problem, status=403, path=f"{path}.payload.{forbidden}", hint=hint)
     if sender.scope not in _OWN_EVENTS_ONLY:
         return
     if envelope.agent_id != sender.agent:

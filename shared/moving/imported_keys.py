@@ -65,6 +65,7 @@ _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.mayor_working_since.name: _is_time,
     TownKeys.mayor_waiting_since.name: _is_time,
     TownKeys.counters.name: _object(poisoned=_is_count, conflicts=_is_count),
+    TownKeys.merges_unproven.name: _is_count,
     TownKeys.triage.name: _object(last_batch_at=_is_time, fruitless=_is_count),
     TownKeys.forge_episodes.name: lambda value: isinstance(value, dict) and all(map(_object(), value.values())),
     TownKeys.paused.name: _is_flag,

@@ -144,6 +144,7 @@ class TownStatus:
     waiting_summary: dict[str, int]
     unread_mail: tuple[UnreadMail, ...]
     mayor_said: tuple[Saying, ...]
+    merges_unproven: int
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
@@ -211,6 +212,7 @@ def _status(
         waiting_summary=waits.counts(),
         unread_mail=mailbox.unread_mail(sql, waits.town),
         mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
+        merges_unproven=waits.town.keys.merges_unproven,
     )
 
 

@@ -119,7 +119,7 @@ class TickJudge:
         return Judgement(equal=False, proof="image", differences=found, divergence=broken)
 
     def _after_migration(
-        self, row: JournalRow, own: PastImage | None, outputs: Mapping[str, Any], migrated: tuple[str, ...]
+        self, row: JournalRow, own: PastImage | None, outputs: Mapping[str, object], migrated: tuple[str, ...]
     ) -> Judgement:
         """Judge a tick from before a change of the schema, without what the migration has added."""
         found = () if own is None else of_images(own.image, self._running.image)

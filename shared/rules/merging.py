@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from shared.actions import Dequeue, RequestReview, UpdateBranch
 from shared.domain import limits
@@ -103,10 +104,13 @@ def _reviews_with_work(town: TownReader) -> frozenset[str]:
 
 
 def leave_queue(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R1q: a pull request whose MR has ended or is blocked is taken out of its merge queue, again and again until it is out."""
+    """R1q: a pull request leaves its merge queue if its MR has ended or is blocked, or if it is another one than agreed.
+
+    A call that fails is repeated until the pull request is out.
+    """
     for review_id, not_before in sorted(town.keys.queued_reviews.items()):
         review = town.reviews_by_id.get(review_id)
-        if review is not None and review.status is BeadStatus.IN_PROGRESS and review_id not in town.blockers:
+        if review is not None and _may_stay(town, review):
             continue
         if (EffectKind.DEQUEUE, review_id) in town.unfinished_effects:
             continue
@@ -115,6 +119,16 @@ def leave_queue(town: TownReader, tick: Tick) -> Iterator[Decision]:
             yield Due(not_before, (review_id,), "dequeue_again", since)
         else:
             yield Dequeue(bead_id=review_id)
+
+
+def _may_stay(town: TownReader, review: LiveReview) -> bool:
+    """Whether a pull request may stay in its queue: its MR goes on, and it is still the one that the town would merge."""
+    if review.status is not BeadStatus.IN_PROGRESS or review.id in town.blockers:
+        return False
+    return ReviewNotes.obstacle.of(review.metadata) not in _NOT_OURS
+
+
+_NOT_OURS: Final = ("wrong_repository", "pr_mismatch", "untrusted_author")
 
 
 def ask_reviewers(town: TownReader, tick: Tick) -> Iterator[Decision]:

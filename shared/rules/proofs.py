@@ -20,9 +20,8 @@ def verify_merge(town: TownReader, tick: Tick) -> Iterator[Decision]:
             continue
         last = ReviewNotes.merge_looked_at.of(review.metadata)
         due = tick.now if last is None else last + limits.MERGE_LOOK_INTERVAL
-        not_before = ReviewNotes.merge_look_not_before.of(review.metadata)
-        if not_before is not None:
-            due = max(due, not_before)
+        for wait in (ReviewNotes.merge_look_not_before, ReviewNotes.poll_not_before):
+            due = max(due, wait.of(review.metadata) or due)
         if due > tick.now:
             yield Due(due, (review.id,), "merge_look", last)
         else:

@@ -21,7 +21,6 @@ from shared.ports.forge import (
     Asker,
     BranchUpdate,
     ForgeError,
-    Identity,
     Merged,
     NotMerged,
     PullRequest,
@@ -54,7 +53,7 @@ def merge(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
     asker = asker_of(order)
     seen = forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return failure(merged=False, error=shown_error(seen))
+        return failure(merged=False, error=shown_error(seen), refusal="judged_anew")
     if seen.state == "merged":
         return _merged_already(seen, order)
     refused = _not_mergeable(seen, order)
@@ -74,7 +73,7 @@ def _merged_already(seen: PullRequest, order: MergeOrder) -> Result:
     other = _other_one(seen, order)
     if other is None:
         return _merged(seen.merge_sha)
-    if seen.identity is None or order.expected is None:
+    if seen.identity is None or not identities.is_complete(order.expected):
         return _merged(seen.merge_sha, unconfirmed=True)
     reason = f"what was merged is not the agreed pull request: {other[1]}"
     return failure(merged=False, reason=short(reason), refusal="judged_anew")
@@ -179,20 +178,12 @@ def _not_mergeable(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] 
 
 def _other_one(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] | None:
     """Why this is not known to be the agreed pull request. What cannot be compared is not merged."""
-    expected, found = order.expected, seen.identity
-    if expected is None or expected.head_branch is None or expected.base_branch is None:
-        # An order of an earlier release. The next one says everything.
-        return "judged_anew", "the order does not say which pull request was agreed"
-    if found is None:
+    if order.expected is None or not identities.is_complete(order.expected):
+        return "other", "the order does not say which pull request was agreed"
+    if seen.identity is None:
         return "other", "the forge does not say which pull request it is"
-    if None in (expected.head_repository, expected.base_repository) and _is_of_a_fork(found):
-        return "identity", "its head is in another repository than its base, and the rig's repository is not known yet"
-    differences = identities.differences(expected, found)
+    differences = identities.differences(order.expected, seen.identity)
     return ("identity", differences[0].says) if differences else None
-
-
-def _is_of_a_fork(found: Identity) -> bool:
-    return found.head_repository is None or found.head_repository.id != found.base_repository.id
 
 
 def shown_error(error: ForgeError) -> dict[str, object]:

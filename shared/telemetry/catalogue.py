@@ -145,6 +145,12 @@ METRICS: Final[tuple[Metric, ...]] = (
         "Events that were poisoned: they failed permanently and were set aside.",
         alarms=(Alarm("event-poisoned", Statistic.SUM, THRESHOLDS["event-poisoned"], "an event failed permanently"),),
     ),
+    Metric(
+        "mergesUnproven",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Merges that were accepted on a refinery's word, because nothing is configured that could look.",
+    ),
     Metric("actionsSkipped", Unit.COUNT, Statistic.SUM, "Actions whose precondition no longer held."),
     Metric(
         "saveConflicts",

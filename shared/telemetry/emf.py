@@ -101,6 +101,7 @@ def values_of(report: RunFigures) -> dict[str, float]:
         "pendingEventCount": tick.metrics.pending_event_count,
         "oldestPendingEventMs": max(age, 0.0),
         "eventsPoisoned": tick.metrics.events_poisoned,
+        "mergesUnproven": tick.metrics.merges_unproven,
         "actionsSkipped": tick.metrics.actions_skipped,
         "saveConflicts": report.save_conflicts,
         "tickLagMs": tick.metrics.tick_lag_ms,

@@ -261,24 +261,18 @@ def test_171_a_row_that_cannot_be_read_is_named_and_the_others_are_not() -> None
     assert explained(world, "b")["now"]["rule"] == "A2"
 
 
-def test_198_a_pull_request_that_cannot_be_polled_is_given_up_and_frees_its_refinery() -> None:
-    touched = ago(minutes=29, seconds=50)
-    poll = {"last_poll_at": to_text(ago(seconds=5))}
+def test_198_a_pull_request_that_cannot_be_read_says_so_and_when_it_is_polled_again() -> None:
     town = a_place().bead("b", status="in_review").key("next_audit_seq", 2)
-    town.review("m", "in_progress", of="b", pr_url=PR, updated_at=touched, metadata=poll)
-    town.update("beads", "m", dispatch_attempts=4, last_dispatch_attempt_at=ago(seconds=5))
-    changed = {"bead_id": "m", "event_type": "fields_updated", "created_at": touched}
-    town.insert("bead_events", bead_event_id="audit-1", seq=1, **changed)
-    world = a_world(town.agent("f", "refinery", hook="m", last_dispatch_outcome="rejected"))
+    seen = {"last_poll_at": to_text(ago(seconds=5)), "poll_error_kind": "transient", "polls_failed": 3}
+    unread = {"obstacle": "forge_down", "obstacle_since": to_text(ago(minutes=7))}
+    notes = {**seen, **unread, "poll_not_before": to_text(at(240)), "changed_at": to_text(ago(minutes=1))}
+    town.review("m", "in_progress", of="b", pr_url=PR, updated_at=ago(minutes=8), metadata=notes)
+    world = a_world(town)
     world.run()
-    due = at(10) + MS
-    told = assert_stuck(world, "m", Stuck("R4", "review_orphaned", due, "audit-1", None))
-    assert [each["rule"] for each in told["now"]["comes"]] == ["R4"]
-    world.clock.at = due
-    world.run()
-    number = world.town().tick_no
-    assert_stuck(world, "m", Stuck(None, "terminal", None, "R4", number))
-    assert_stuck(world, "f", Stuck("A7", "next_tick", due + limits.ACTIVE_INTERVAL, "R4", number), agent=True)
+    now = explained(world, "m")["now"]
+    assert (now["reason"], now["rule"], now["dueAt"]) == ("forge_down", "R1", to_text(at(240)))
+    assert [guard["guard"] for guard in now["guards"]] == ["forge_down", "forge_backoff"]
+    assert "pr_polled" in [need["eventType"] for need in now["needs"]]
 
 
 def test_208_a_full_rig_lets_a_ready_bead_wait_for_whoever_takes_its_places() -> None:

@@ -124,13 +124,6 @@ def rig_moved(life: Life) -> None:
     ("trouble", "reason", "sentence"),
     [
         (closed_by_a_person, "review_failed", "closed without merge"),
-        (not_found, "pr_poll_failed", "was answered with HTTP 404"),
-        (unauthorized, "pr_poll_failed", "store a token that may read this repository"),
-        (forbidden, "pr_poll_failed", "was answered with HTTP 403 (Resource not accessible)"),
-        (down, "pr_poll_failed", "failed 10 times in a row"),
-        (a_login_page, "pr_poll_failed", "gave 3 unreadable answers in a row"),
-        (redirected, "pr_poll_failed", "a redirect, which is not followed"),
-        (no_token, "pr_poll_failed", "store a token for this repository's host"),
         (unknown_host, "pr_poll_failed", "set the pull request's web address"),
         (rig_moved, "pr_poll_failed", "it is on another host than the rig's repository"),
     ],
@@ -149,6 +142,33 @@ def test_a_review_that_fails_says_why_and_its_work_begins_anew(
         life.until(lambda: life.dispatched("work") == 2, minutes=10)
         assert life.status(task) == "in_progress"
         assert life.failed().keys() == {review}
+        assert all(pull.merges == 0 for pull in life.github.site.pulls)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "obstacle", "sentence"),
+    [
+        (not_found, "forge_denied", "was answered with HTTP 404"),
+        (unauthorized, "forge_denied", "store a valid token"),
+        (forbidden, "forge_denied", "was answered with HTTP 403 (Resource not accessible)"),
+        (down, "forge_down", "see that its host can be reached"),
+        (a_login_page, "forge_unreadable", "gives unreadable answers"),
+        (redirected, "forge_unreadable", "a redirect"),
+        (no_token, "forge_denied", "store a token for this repository's host"),
+    ],
+)
+def test_a_forge_that_cannot_be_read_is_no_verdict_and_a_person_is_told_after_half_an_hour(
+    trouble: Callable[[Life], None], obstacle: str, sentence: str
+) -> None:
+    with a_life() as life:
+        task, review = in_progress(life)
+        trouble(life)
+        life.until(lambda: life.waits().get(review) == obstacle, minutes=15)
+        life.passes(40 * MINUTE)
+        metadata = life.world.town().metadata(review)
+        assert (life.status(review), life.status(task)) == ("in_progress", "in_review")
+        assert sentence in metadata["failureMessage"]
+        assert life.dispatched("work") == 1
         assert all(pull.merges == 0 for pull in life.github.site.pulls)
 
 
@@ -278,7 +298,7 @@ def test_while_a_forge_is_down_a_person_sees_what_it_said_last_and_no_longer() -
         life.github.trouble.plan(Trouble(503, body={"message": "Unicorn!"}), times=3)
         life.until(lambda: life.refused() == {"poll_pr": "transient: Unicorn!"}, minutes=2)
         assert life.status(review) == "in_progress"
-        life.passes(4 * MINUTE)
+        life.passes(8 * MINUTE)
         assert life.refused() == {}
 
 

@@ -265,6 +265,7 @@ def test_where_nobody_can_tell_the_report_is_accepted_and_counted() -> None:
     town = claimed()
     town.tick(answer(town, "verify_merge", says="no git", at=T + 5 * SECOND), at=T + 5 * SECOND)
     assert (town.status("m"), town.status("b"), town.metadata("m")["unproven"]) == ("closed", "closed", 1)
+    assert (town.reports[-1].metrics.merges_unproven, town.value("merges_unproven")) == (1, 1)
 
 
 @scenario(307)
@@ -397,3 +398,13 @@ def test_at_its_cap_people_are_asked_once_to_review_it() -> None:
 def test_a_rig_without_reviews_merges_without_a_pass() -> None:
     town = green_at_b(rig={"code_review": False, "merge_strategy": "pr"})
     assert outcomes_of(polled(town), "pr_auto_merge") == ["applied"]
+
+
+@scenario(301)
+def test_an_agent_without_a_token_creates_no_merge_request_either() -> None:
+    bead = {"bead_id": "mine", "type": "merge_request", "title": "x", "rig_id": "rig-1", "branch": "x", "pr_url": PR}
+    town = at_work()
+    report = town.tick(event("bead_created", {"bead": bead}, agent="p"))
+    assert outcomes_of(report, "bead_created") == ["rejected: only operators create merge requests"]
+    report = town.tick(event("bead_created", {"bead": bead}, event_id="by-ann-1", at=T + 5 * SECOND), at=T + 5 * SECOND)
+    assert outcomes_of(report, "bead_created") == ["applied"]

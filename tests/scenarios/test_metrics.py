@@ -77,6 +77,7 @@ def test_the_figures_of_a_busy_tick() -> None:
         "invariantViolations": 0,
         "pendingEventCount": 0,
         "eventsPoisoned": 1,
+        "mergesUnproven": 0,
         "actionsSkipped": 0,
         "circuitBreakerOpen": 0,
     }

@@ -1,11 +1,11 @@
 """Pull requests and the people around them: checks turn green, reviewers approve, somebody merges. And the forge's lies."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
-from typing import Literal
 
 from shared.domain.orders import OrderedRig, StartOrder
+from shared.domain.repositories import repository_of_pull_request
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -24,13 +24,6 @@ from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
 
 
-def _identity(order: StartOrder, git_url: str) -> Identity:
-    """A branch of the rig's own repository, into the branch of the order."""
-    repository = RepositoryAt(git_url)
-    rig = order.rig or OrderedRig()
-    return Identity(repository, order.branch or "", repository, order.target_branch or rig.default_branch)
-
-
 @dataclass(eq=False)
 class Pull:
     """One pull request; times are in simulated milliseconds."""
@@ -41,11 +34,12 @@ class Pull:
     merged_by_hand_at: int | None
     dirty: bool = False
     unresolved: bool = False
+    branch: str = ""
+    base: str = "main"
     head: int = 1
     state: str = "open"
     merges: int = 0
     closed_at: int | None = None
-    identity: Identity | None = None
 
 
 @dataclass
@@ -77,7 +71,8 @@ class SimulatedForge:
             dirty=lazy and self._random.random() < 0.3,
             unresolved=lazy and self._random.random() < 0.4,
             closed_at=now + draw(0, 10 * MINUTE) if lazy and self._random.random() < 0.1 else None,
-            identity=_identity(order, git_url),
+            branch=order.branch or "",
+            base=order.target_branch or "main",
         )
         return url
 
@@ -107,17 +102,21 @@ class SimulatedForge:
             return refused
         pull = self.pulls[pr_url]
         self._live(pull)
+        own = _repository_of(pr_url)
+        rig = None if asker.repository is None else RepositoryAt(asker.repository)
+        seen = PullRequest(
+            "open", f"head-{pull.head}", identity=Identity(own, pull.branch, own, pull.base), rig_repository=rig
+        )
         if pull.state != "open":
             if self.ground.plan.happens("forge_lies"):
-                return PullRequest("open", f"head-{pull.head}", mergeable_state="unknown", identity=pull.identity)
+                return replace(seen, mergeable_state="unknown")
             sha = "merge" if pull.state == "merged" else None
-            state: Literal["merged", "closed"] = "merged" if pull.state == "merged" else "closed"
-            return PullRequest(state, merge_sha=sha, identity=pull.identity)
-        mergeable = "unknown" if self._now < pull.known_from else "dirty" if pull.dirty else "clean"
+            return replace(seen, state="merged" if pull.state == "merged" else "closed", merge_sha=sha)
+        state = "unknown" if self._now < pull.known_from else "dirty" if pull.dirty else "clean"
         if self.ground.plan.happens("forge_lies"):
-            mergeable = self._random.choice(("unknown", "behind", "blocked", "unstable", "dirty"))
+            state = self._random.choice(("unknown", "behind", "blocked", "unstable", "dirty"))
         feedback = self._feedback(pull) if want_feedback else None
-        return PullRequest("open", f"head-{pull.head}", None, mergeable, feedback, pull.identity)
+        return replace(seen, mergeable_state=state, feedback=feedback)
 
     def merge(
         self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str
@@ -188,3 +187,9 @@ class SimulatedForge:
             retry_at = self.ground.scheduler.time() + timedelta(minutes=self._random.randrange(1, 90))
             return ForgeError("rate_limited", "slow down", http_status=429, retry_at=retry_at)
         return None
+
+
+def _repository_of(pr_url: str) -> RepositoryAt:
+    """The repository of a pull request. Its id is its name."""
+    found = repository_of_pull_request(pr_url)
+    return RepositoryAt("none" if found is None else f"{found.owner}/{found.name}")

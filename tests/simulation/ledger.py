@@ -229,7 +229,8 @@ class Ledger:
     def _reviews(self, sql: database.Database) -> None:
         query = (
             "SELECT b.rig_id, COUNT(*) FROM beads b JOIN review_metadata r ON r.bead_id = b.bead_id "
-            "WHERE b.status = 'in_progress' AND r.pr_url IS NULL GROUP BY b.rig_id ORDER BY b.rig_id"
+            "WHERE b.status = 'in_progress' AND r.pr_url IS NULL "
+            "AND json_extract(b.metadata, '$.merge_claim') IS NULL GROUP BY b.rig_id ORDER BY b.rig_id"
         )
         for rig_id, reviews in sql.execute(query):
             if reviews > 1:

@@ -82,6 +82,7 @@ FLEET: Final = (
         "timeseries",
         (
             ("eventsPoisoned", _SUM),
+            ("mergesUnproven", _SUM),
             ("saveConflicts", _SUM),
             ("circuitBreakerOpen", _MAX),
             ("sideEffectsNotStarted", _SUM),

@@ -13,6 +13,8 @@ from shared.town.town import Town
 from shared.town.writing import beads, escalations, reviews
 from shared.town.writing.beads import Failure
 
+UNPROVEN: Final = "merge.unproven"
+"""The business event about a merge that was accepted although nobody could look. The metric mergesUnproven counts them."""
 _FORGOTTEN: Final = (
     ReviewNotes.merge_claim.gone,
     ReviewNotes.merge_looks.gone,
@@ -81,6 +83,8 @@ def accept(town: Town, review: Bead, *, message: str, sha: str | None, unproven:
     reviews.set_obstacle(town, review, None)
     if unproven:
         beads.note(town, review.id, ReviewNotes.unproven.to(True))
+        town.keys.merges_unproven += 1
+        town.business_event(UNPROVEN, {"bead_id": review.id, "message": message})
     reviews.complete(town, review.id, "merged", message=message, sha=sha)
 
 

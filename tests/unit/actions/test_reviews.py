@@ -5,10 +5,8 @@ from typing import Any
 import pytest
 
 from shared.actions import Action, CloseSiblingMrs, CreateMrBead, MergePr, PollPr, SetReviewPrUrl
-from shared.domain import merge_state
-from shared.domain.config import RigConfig, TownConfig, effective
 from shared.domain.outcomes import Applied, Failed, Skipped
-from tests.towns import TownBuilder, a_town, ago, text
+from tests.towns import a_town, ago, text
 from tests.unit.actions.builders import NOW, TICK_NO, Stage, on
 
 PR = "https://github.com/acme/main-rig/pull/7"
@@ -191,65 +189,3 @@ def test_a_review_without_its_metadata_is_missing() -> None:
 def test_an_issue_with_the_metadata_of_a_review_is_no_review() -> None:
     stage = on(a_town().bead("m", status="in_progress").insert("review_metadata", bead_id="m", branch="x", pr_url=PR))
     assert stage.refused(PollPr(bead_id="m", pr_url=PR)) == Skipped("missing")
-
-
-# merge_pr
-
-
-def pending(rows: TownBuilder, **columns: Any) -> Stage:
-    """MR m, green and waiting for its merge."""
-    metadata = {"auto_merge_pending": 1, "head_sha": "abc", "review_passed_head": "abc", "last_poll_at": EARLIER}
-    return on(rows.review("m", "in_progress", pr_url=PR, metadata=metadata, **columns))
-
-
-def test_a_merge_names_the_head_that_was_judged() -> None:
-    stage = pending(a_town(), updated_at=EARLIER)
-    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
-    rig = {"rig_id": "rig-1", "rig_host": "github.com"}
-    identity = {"head_branch": "gt/toast/1", "base_branch": "main", "head_repository": None, "base_repository": None}
-    checks = {"require_checks": False, "required_checks_only": False}
-    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "head_sha": "abc", "expected": identity, **checks}
-    assert stage.effects == [("merge_pr", "m", TICK_NO, payload)]
-    assert stage.rows.metadata("m")["auto_merge_pending"] == 1
-    assert stage.bead("m", "status", "updated_at") == ("in_progress", EARLIER)
-    assert stage.refused(MergePr(bead_id="m", pr_url=PR)) == Skipped("duplicate effect")
-
-
-@pytest.mark.parametrize(
-    "git_url", ["https://github.com/acme/other.git", "git@gitlab.com:acme/main-rig.git", "", "/srv/git/main-rig"]
-)
-def test_a_pull_request_of_another_repository_is_never_merged(git_url: str) -> None:
-    stage = pending(a_town().rig("rig-2", name="two", git_url=git_url), rig_id="rig-2")
-    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
-    assert stage.effects == []
-    assert stage.rows.metadata("m") == {"head_sha": "abc", "review_passed_head": "abc", "last_poll_at": EARLIER}
-
-
-@pytest.mark.parametrize("passed", [{}, {"review_passed_head": "older"}])
-def test_a_head_that_no_refinery_has_passed_is_never_merged(passed: dict[str, str]) -> None:
-    notes = {"auto_merge_pending": 1, "head_sha": "abc", **passed}
-    stage = on(a_town().review("m", "in_progress", pr_url=PR, metadata=notes))
-    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
-    assert (stage.effects, "auto_merge_pending" in stage.rows.metadata("m")) == ([], False)
-
-
-@pytest.mark.parametrize("exempt", [{"babysit": 1}, {}])
-def test_an_adopted_pull_request_and_a_rig_without_reviews_need_no_pass(exempt: dict[str, int]) -> None:
-    notes = {"auto_merge_pending": 1, "head_sha": "abc", **exempt}
-    config = RigConfig(code_review=None if exempt else False)
-    assert merge_state.head_may_merge(notes, effective(TownConfig(), config))
-    assert not merge_state.head_may_merge({"head_sha": "abc"}, effective(TownConfig(), None))
-
-
-def test_without_a_rig_nothing_is_merged() -> None:
-    stage = pending(a_town(), rig_id=None)
-    assert stage.apply(MergePr(bead_id="m", pr_url=PR)) == Applied()
-    assert stage.effects == []
-    assert "auto_merge_pending" not in stage.rows.metadata("m")
-
-
-@pytest.mark.parametrize("git_url", ["git@GitHub.com:Acme/Main-Rig.git", "ssh://git@github.com/acme/main-rig"])
-def test_the_same_repository_may_be_spelled_in_many_ways(git_url: str) -> None:
-    stage = pending(a_town().rig("rig-2", name="two", git_url=git_url), rig_id="rig-2")
-    stage.apply(MergePr(bead_id="m", pr_url=PR))
-    assert [effect[0] for effect in stage.effects] == ["merge_pr"]

@@ -38,8 +38,11 @@ REFUSED: dict[str, list[Any]] = {
     "GitUrl": [
         "http://github.com/acme/app.git",
         "git://github.com/acme/app.git",
-        "file:///etc/passwd",
-        "/srv/app.git",
+        "file://host/srv/app.git",
+        "srv/app.git",
+        "./app.git",
+        "/srv/a\nb",
+        "/",
         "https://github.com",
         "https://token@github.com/acme/app.git",
         "https://user:secret@github.com/acme/app.git",
@@ -67,6 +70,8 @@ TAKEN: dict[str, list[Any]] = {
         "https://git.example.com:8443/acme/app",
         "ssh://git@git.example.com:22/acme/app.git",
         "git@github.com:acme/app.git",
+        "/srv/app.git",
+        "file:///srv/app.git",
     ],
     "PriorityName": ["low", "medium", "high", "critical"],
 }

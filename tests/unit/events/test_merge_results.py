@@ -108,7 +108,7 @@ def test_a_moved_base_is_tried_again_at_once() -> None:
     ("error", "counted_as"),
     [
         ({"kind": "http", "http_status": 403, "message": "no"}, "rights"),
-        ({"kind": "no_token", "message": "no"}, "rights"),
+        ({"kind": "http", "http_status": 404, "message": "no"}, "rights"),
         ({"kind": "http", "http_status": 422, "message": "no"}, "other"),
         ({"kind": "transient", "message": "no"}, "other"),
         ({"kind": "invalid_response", "message": "no"}, "other"),
@@ -120,11 +120,22 @@ def test_an_error_counts_too_so_no_call_is_repeated_for_ever(error: dict[str, An
     assert notes(stage)["refusals"] == {counted_as: 1}
 
 
-def test_a_rate_limit_is_no_refusal() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"kind": "rate_limited", "message": "slow", "retry_at": "2026-01-10T12:20:00Z"}},
+        {"error": {"kind": "no_token", "message": "no token is stored"}},
+        {"error": {"kind": "http", "http_status": 401, "message": "Bad credentials"}},
+        {"error": {"kind": "http", "http_status": 404, "message": "Not Found"}, "refusal": "judged_anew"},
+        {"error": {"kind": "transient", "message": "503"}, "refusal": "judged_anew"},
+    ],
+    ids=["limit", "no token", "expired token", "read refused", "read failed"],
+)
+def test_not_being_able_to_look_before_a_merge_is_no_refusal(answer: dict[str, Any]) -> None:
     stage = in_review()
-    error = {"kind": "rate_limited", "message": "slow", "retry_at": "2026-01-10T12:20:00Z"}
-    answered(stage, EffectKind.MERGE_PR, "pr_merge_result", claims=3, merged=False, error=error)
+    answered(stage, EffectKind.MERGE_PR, "pr_merge_result", claims=3, merged=False, **answer)
     assert "refusals" not in notes(stage)
+    assert "auto_merge_pending" not in notes(stage)
 
 
 def test_what_the_base_blocks_for_no_known_reason_is_tried_once_and_the_answer_is_the_reason() -> None:

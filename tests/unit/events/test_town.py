@@ -97,12 +97,58 @@ def test_no_review_is_fine_where_pull_requests_land() -> None:
 
 @pytest.mark.parametrize(
     ("name", "git_url"),
-    [("", GIT), ("n" * 101, GIT), ("app", "http://git.example/a"), ("app", "file:///etc"), ("app", "")],
-    ids=["no name", "long name", "http", "file", "no address"],
+    [
+        ("", GIT),
+        ("n" * 101, GIT),
+        ("app", "http://git.example/a"),
+        ("app", "file://host/etc"),
+        ("app", "relative/path"),
+        ("app", ""),
+    ],
+    ids=["no name", "long name", "http", "file at a host", "relative", "no address"],
 )
 def test_a_rig_without_a_proper_name_or_address_is_no_event(name: str, git_url: str) -> None:
     with pytest.raises(ValidationError):
         RigRegistered.model_validate({"rig_id": "r", "name": name, "git_url": git_url})
+
+
+LOCAL = ["/srv/git/app.git", "file:///srv/git/app.git", "/srv/my repo"]
+
+
+@pytest.mark.parametrize("git_url", LOCAL)
+@pytest.mark.parametrize("runtime", [None, {"kind": "local"}])
+def test_a_local_repository_is_a_rig_whose_work_lands_directly(git_url: str, runtime: dict[str, str] | None) -> None:
+    stage = SmallTown({"merge_strategy": "pr"} | ({} if runtime is None else {"agent_runtime": runtime}))
+    given = {"rig_id": "rig-2", "name": "app", "git_url": git_url}
+    assert stage.apply("rig_registered", **given, config={"code_review": True}) == APPLIED
+    rig = stage.town.rig("rig-2")
+    assert rig is not None
+    assert (rig.git_url, rig.config.merge_strategy, rig.config.code_review) == (git_url, "direct", True)
+    assert stage.apply("rig_registered", **{**given, "name": "other"}) == APPLIED
+
+
+@pytest.mark.parametrize("git_url", LOCAL)
+@pytest.mark.parametrize("kind", ["ecs", "control_server"])
+def test_a_local_repository_is_rejected_where_agents_are_elsewhere(git_url: str, kind: str) -> None:
+    stage = SmallTown({"agent_runtime": {"kind": kind}})
+    told = stage.apply("rig_registered", rig_id="rig-2", name="app", git_url=git_url).outcome
+    assert told == Rejected("a local git_url needs agents on this machine (agent_runtime local)")
+
+
+def test_a_local_repository_has_no_pull_requests() -> None:
+    stage = SmallTown({})
+    given = {"rig_id": "rig-2", "name": "app", "git_url": LOCAL[0]}
+    told = stage.apply("rig_registered", **given, config={"merge_strategy": "pr"}).outcome
+    assert told == Rejected("a local git_url has no pull requests: leave merge_strategy out or set it to direct")
+    told = stage.apply("rig_registered", **given, config={"code_review": False}).outcome
+    assert told == Rejected("invalid config merge_strategy")
+
+
+def test_a_town_with_a_local_repository_keeps_its_agents_there() -> None:
+    stage = SmallTown({})
+    stage.apply("rig_registered", rig_id="rig-2", name="app", git_url=LOCAL[0])
+    told = stage.apply("town_configured", config={"agent_runtime": {"kind": "ecs"}}).outcome
+    assert told == Rejected("invalid config agent_runtime")
 
 
 @pytest.mark.parametrize("git_url", [GIT, "ssh://git@git.example/a/b.git", "git@git.example:a/b.git"])

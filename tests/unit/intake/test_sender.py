@@ -1,5 +1,9 @@
 """Who may send which event (spec/events.md 1.6), as the event classes say it."""
 
+import pytest
+
+from shared.domain.states import SCOPES, Scope
+from shared.events.beads import BeadCreated
 from shared.intake.sender import ALLOWED
 from tests.unit.events.catalogue import CATALOGUE
 
@@ -13,3 +17,11 @@ def test_each_scope_may_send_exactly_the_events_of_its_classes() -> None:
 
 def test_each_scope_may_send_all_that_the_narrower_ones_may() -> None:
     assert ALLOWED["agent"] < ALLOWED["coordinator"] < ALLOWED["container"] < ALLOWED["operator"]
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("bead_type", ["issue", "merge_request"])
+def test_only_operators_create_merge_requests(scope: Scope, bead_type: str) -> None:
+    payload = {"bead": {"bead_id": "new", "type": bead_type, "title": "x", "branch": "b"}}
+    forbidden = BeadCreated.forbidden(payload, scope)
+    assert forbidden == ("bead.type" if bead_type == "merge_request" and scope != "operator" else None)

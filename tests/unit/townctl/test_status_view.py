@@ -38,6 +38,7 @@ IDLE: Final = TownStatus(
     waiting_summary={},
     unread_mail=(),
     mayor_said=(),
+    merges_unproven=0,
 )
 
 
