@@ -130,14 +130,14 @@ def _events(world: World, step: int) -> Iterator[Envelope]:
 def _verdict(world: World, agent: str, generation: int, hook: str, step: int) -> Envelope:
     """Every other review asks for changes; the others open a pull request."""
     if step % 2 == 0:
-        payload = {"generation": generation, "feedback": "more tests", "files": ["a.py"]}
-        return event("changes_requested", payload, agent=agent, event_id=f"changes-{step}")
+        asked = {"generation": generation, "feedback": "more tests", "files": ["a.py"]}
+        return event("changes_requested", asked, agent=agent, event_id=f"changes-{step}")
     town = world.town()
     branch, target = branches_of(town, hook)
     payload: dict[str, Any] = {"generation": generation, "branch": branch}
     if town.one("review_metadata", hook, "pr_url") is None:
         world.forge.opens(f"{PR}{step}", head=branch, base=target)
-        payload["pr_url"] = f"{PR}{step}"
+        payload |= {"pr_url": f"{PR}{step}", "head": "head-1"}
     return event("agent_done", payload, agent=agent, event_id=f"reviewed-{step}")
 
 

@@ -108,9 +108,12 @@ def _reviewed(world: World, first: int, **forge: Any) -> int:
     number = first
     for agent, _, generation, hook in _at_work(world, "refinery"):
         said: dict[str, Any] = {"generation": generation, "branch": histories.branches_of(world.town(), hook)[0]}
-        if world.town().one("review_metadata", hook, "pr_url") is None:
+        pr_url = world.town().one("review_metadata", hook, "pr_url")
+        if pr_url is None:
             number += 1
             said |= _opened(world, number, hook, **forge)
+        seen = world.forge.pull_requests[pr_url or said["pr_url"]]
+        said["head"] = seen.head_sha
         _say(world, "agent_done", said, agent=agent)
     return number
 
@@ -198,7 +201,9 @@ def landing_convoy(world: World) -> None:
         _done(world, "polecat")
         number = _reviewed(world, number)
         _live(world, 0.5)
-    _live(world, 20)
+    for _ in range(10):
+        _live(world, 2)
+        number = _reviewed(world, number)
 
 
 def cancelled(world: World) -> None:
@@ -232,7 +237,6 @@ def merge_conflicts(world: World) -> None:
         number = _reviewed(world, number, mergeable_state="dirty")
         _live(world, 2)
     _done(world)
-    _live(world, 2)
     first = world.forge.pull_requests[f"{_PULL}21"]
     world.forge.pull_requests[f"{_PULL}21"] = replace(first, head_sha="head-2", mergeable_state="clean")
     _live(world, 4)
