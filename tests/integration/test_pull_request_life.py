@@ -62,7 +62,9 @@ def test_a_pull_request_lives_through_everything_and_its_convoy_lands(server: Ca
         assert (life.status(review), life.status(task), life.pull.merges) == ("closed", "closed", 1)
         assert life.town.one("review_metadata", review, "merge_commit") == life.pull.merge_sha
         assert life.failed() == {}
-        assert (life.dispatched("work"), life.dispatched("review")) == (1, 2), "what feedback changed was reviewed again"
+        assert (life.dispatched("work"), life.dispatched("review")) == (1, 2), (
+            "what feedback changed was reviewed again"
+        )
         assert life.dispatched("pr_feedback") == life.dispatched("pr_conflict") == 1
 
 
