@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from shared.domain.forge_errors import Refusal
 from shared.domain.notes import ReviewNotes
-from shared.domain.orders import DequeueOrder, MergeOrder, PullRequestOrder
+from shared.domain.orders import MergeOrder, PullRequestOrder
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
@@ -37,7 +37,10 @@ def _review_of(town: Town, fact: Fact) -> Bead | None:
 
 
 class PrMergeResult(_ForgeReport):
-    """Whether the forge merged or enqueued the pull request. `refusal` is the class of a refusal, `reason` its text."""
+    """Whether the forge merged or enqueued the pull request. `refusal` is the class of a refusal, `reason` its text.
+
+    `unconfirmed` says that something was merged, and that nobody has seen yet whether it was the agreed pull request.
+    """
 
     event_type: ClassVar[str] = "pr_merge_result"
 
@@ -50,6 +53,7 @@ class PrMergeResult(_ForgeReport):
     position: Integer | None = None
     refusal: Refusal | None = None
     rig_repository: RepositorySeen | None = None
+    unconfirmed: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """A merge completes the MR in the same drain; a refusal is counted and restarts the all-green period."""
@@ -63,7 +67,9 @@ class PrMergeResult(_ForgeReport):
             return EventResult(MISSING)
         if not bead.live:
             return self._after_the_end(town, bead, recorded)
-        if recorded.ended == "done" and self.merged:
+        if recorded.ended == "done" and self.merged and self.unconfirmed:
+            merging.refuse(town, bead, "judged_anew", "")
+        elif recorded.ended == "done" and self.merged:
             _append_merged(town, bead.id, recorded.effect.order(MergeOrder), self.sha)
         elif recorded.ended == "done":
             merging.enter_queue(town, bead, self.position)
@@ -148,7 +154,10 @@ class PrDequeued(_ForgeReport):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Forget the queue. A failure changes nothing: a rule asks again later."""
+        """Forget the queue. A failure changes nothing: a rule asks again later.
+
+        The merge of a live MR is not taken from here: the next poll also sees which pull request was merged, and into what.
+        """
         recorded = settle_attempt(town, self, EffectKind.DEQUEUE, success=self.ok, passing=self.may_pass)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -158,9 +167,7 @@ class PrDequeued(_ForgeReport):
         if recorded.ended != "done":
             return EventResult(Applied())
         merging.leave_queue(town, bead)
-        if self.merged and bead.live:
-            _append_merged(town, bead.id, recorded.effect.order(DequeueOrder), self.sha)
-        elif self.merged:
+        if self.merged and not bead.live:
             merging.record_late_merge(town, bead, self.sha)
         return EventResult(Applied())
 

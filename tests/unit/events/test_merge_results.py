@@ -236,11 +236,25 @@ def test_leaving_the_queue_is_noted_and_a_failure_is_not() -> None:
     assert stage.appended() == []
 
 
-def test_a_merge_before_it_could_leave_the_queue_is_the_merge_of_a_live_mr() -> None:
+def test_a_merge_before_it_could_leave_the_queue_is_judged_by_the_next_poll() -> None:
+    """The answer does not say which pull request the queue has merged, nor into what. The poll does."""
     stage = in_review()
     enqueue(stage)
     answered(stage, EffectKind.DEQUEUE, "pr_dequeued", ok=True, merged=True, sha="c0ffee")
-    assert stage.appended() == [("pr_status_changed", "m", {"pr_url": PR, "pr_state": "merged", "sha": "c0ffee"})]
+    assert (queued(stage), stage.appended(), stage.the_bead("m").status) == ([], [], BeadStatus.IN_PROGRESS)
+
+
+def test_an_unconfirmed_merge_ends_no_live_mr_and_is_recorded_for_one_that_has_ended() -> None:
+    stage = in_review()
+    said: dict[str, Any] = {"merged": True, "sha": "c0ffee", "unconfirmed": True}
+    assert answered(stage, EffectKind.MERGE_PR, "pr_merge_result", **said) == Applied()
+    assert (stage.appended(), stage.the_bead("m").status) == ([], BeadStatus.IN_PROGRESS)
+    assert ("auto_merge_pending" in notes(stage), stage.the_review().auto_merge_ready_since) == (False, None)
+    assert "refusals" not in notes(stage)
+    ended = SmallTown()
+    ended.merge_request(status="failed")
+    answered(ended, EffectKind.MERGE_PR, "pr_merge_result", **said)
+    assert ended.the_review().merge_commit == "c0ffee"
 
 
 # a merge after the end
