@@ -10,6 +10,7 @@ producer may send is in it, and every kind of effect; agents die, hang, are refu
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from tests.worlds import World
 STEPS = 120
 PACE = timedelta(seconds=7)
 PR = "https://github.com/acme/app/pull/"
+ADOPTED = f"{PR}1005"
 
 
 def told(world: World, *, dry_runs: bool) -> Iterator[str]:
@@ -39,7 +41,7 @@ def told(world: World, *, dry_runs: bool) -> Iterator[str]:
     for step in range(STEPS):
         world.clock.at = T + PACE * step + (timedelta(minutes=20) if step > 90 else timedelta())
         _trouble(world, step)
-        events = list(_events(world.town(), step))
+        events = list(_events(world, step))
         if events:
             world.post(*events)
         if dry_runs:
@@ -67,10 +69,12 @@ def _trouble(world: World, step: int) -> None:
         for town_id, agent_id in sorted(runtime.processes)[:2]:
             runtime.exits(agent_id, reason="killed", town_id=town_id)
     feedback = Feedback(has_unresolved_comments=25 < step < 45, awaiting_approval=50 < step < 55)
-    for number in range(1, 6):
-        known = forge.pull_requests.get(f"{PR}{number}")
-        if known is None or known.state == "open":
-            forge.opens(f"{PR}{number}", feedback=feedback, mergeable_state="dirty" if step == 28 else "clean")
+    if step == 0:
+        forge.opens(ADOPTED, head="fix")
+    for pr_url, known in list(forge.pull_requests.items()):
+        if known.state == "open":
+            state = "dirty" if step == 28 else "clean"
+            forge.pull_requests[pr_url] = replace(known, feedback=feedback, mergeable_state=state)
 
 
 _FAILING_CALLS: dict[int, tuple[RuntimeVerb, Any, int]] = {
@@ -81,8 +85,17 @@ _FAILING_CALLS: dict[int, tuple[RuntimeVerb, Any, int]] = {
 }
 
 
-def _events(town: TownBuilder, step: int) -> Iterator[Envelope]:
+def branches_of(town: TownBuilder, bead_id: str) -> tuple[str, str]:
+    """The branch that the order of a bead names, and the branch into which its work goes."""
+    review = town.rows("SELECT branch, target_branch FROM review_metadata WHERE bead_id = ?", bead_id)
+    if review:
+        return review[0][0], review[0][1]
+    return str(town.metadata(bead_id).get("branch", "none")), "main"
+
+
+def _events(world: World, step: int) -> Iterator[Envelope]:
     """What producers say at this step; ids are made of step and subject."""
+    town = world.town()
     yield from _plan(step)
     now = T + PACE * step
     working = town.rows(
@@ -100,10 +113,13 @@ def _events(town: TownBuilder, step: int) -> Iterator[Envelope]:
             beat = {**own, "last_event_at": to_text(now), "active_tools": ["bash"]}
             yield event("agent_heartbeat", beat, agent=agent, event_id=f"beat-{step}-{number}")
         if (step + number) % 9 == 8 and role == "polecat":
-            done = {**own, "branch": f"gt/{number}/{step}", "summary": "done"}
+            branch = (
+                f"gt/{number}/{step}" if step == 8 else branches_of(town, hook)[0]
+            )  # the first report names another
+            done = {**own, "branch": branch, "summary": "done"}
             yield event("agent_done", done, agent=agent, event_id=f"done-{step}-{number}")
         if (step + number) % 9 == 8 and role == "refinery":
-            yield _verdict(agent, generation, step)
+            yield _verdict(world, agent, generation, hook, step)
         if step % 31 == 30:
             status = {**own, "status": "failed" if number % 2 else "completed", "reason": "it ended"}
             yield event("agent_completed", status, agent=agent, event_id=f"ended-{step}-{number}")
@@ -111,12 +127,17 @@ def _events(town: TownBuilder, step: int) -> Iterator[Envelope]:
             yield event("agent_status", {"message": f"at {hook}"}, agent=agent, event_id=f"status-{step}-{number}")
 
 
-def _verdict(agent: str, generation: int, step: int) -> Envelope:
+def _verdict(world: World, agent: str, generation: int, hook: str, step: int) -> Envelope:
     """Every other review asks for changes; the others open a pull request."""
     if step % 2 == 0:
-        payload = {"generation": generation, "feedback": "more tests", "files": ["a.py"]}
-        return event("changes_requested", payload, agent=agent, event_id=f"changes-{step}")
-    payload = {"generation": generation, "branch": "gt/x", "pr_url": f"{PR}{step % 5 + 1}"}
+        asked = {"generation": generation, "feedback": "more tests", "files": ["a.py"]}
+        return event("changes_requested", asked, agent=agent, event_id=f"changes-{step}")
+    town = world.town()
+    branch, target = branches_of(town, hook)
+    payload: dict[str, Any] = {"generation": generation, "branch": branch}
+    if town.one("review_metadata", hook, "pr_url") is None:
+        world.forge.opens(f"{PR}{step}", head=branch, base=target)
+        payload |= {"pr_url": f"{PR}{step}", "head": "head-1"}
     return event("agent_done", payload, agent=agent, event_id=f"reviewed-{step}")
 
 
@@ -132,7 +153,7 @@ def _an_issue(bead_id: str, **fields: Any) -> dict[str, Any]:
 
 _CONVOY = {"title": "Ünïcode work", "rig_id": "rig-1"}
 _TASKS = [{"title": "One"}, {"title": "Two", "depends_on": [0]}, {"title": "Three", "depends_on": [0]}]
-_PULL = {"type": "merge_request", "branch": "fix", "pr_url": f"{PR}5", "metadata": {"babysit": True}}
+_PULL = {"type": "merge_request", "branch": "fix", "pr_url": ADOPTED, "metadata": {"babysit": True}}
 
 _PLAN: dict[int, list[tuple[str, dict[str, Any], str | None]]] = {
     1: [("rig_registered", {"rig_id": "rig-1", "name": "app", "git_url": "https://github.com/acme/app.git"}, None)],

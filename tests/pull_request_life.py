@@ -123,9 +123,9 @@ class Life:
             head = done["branch"]
             base = order.target_branch or order.feature_branch or "main"
             pull = self.github.site.opens(PROJECT, head=head, base=base, title=bead_of(order).title)
-            done["pr_url"] = self.github.url_of(pull)
+            done["pr_url"], done["head"] = self.github.url_of(pull), pull.sha
         elif kind == "review":
-            done["pr_url"] = order.pr_url or ""
+            done["pr_url"], done["head"] = order.pr_url or "", self._pull_of(order).sha
         elif kind == "pr_feedback":
             pull = self._pull_of(order)
             self.github.site.resolves(pull)

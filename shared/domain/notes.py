@@ -177,6 +177,8 @@ class ReviewNotes:
     obstacle_since = _time()
     obstacle_detail = _text()
     """The same for people, in one clause: which field differs, which check is missing, what the forge answered."""
+    passes_first_head = _flag()
+    """A refinery has opened the pull request without naming its head: it has passed the first one that the forge shows."""
     review_passed_head = _text()
     """The head that a refinery has passed. Only this head, or one that the town itself updated from it, may be merged."""
     own_update_of = _text()

@@ -74,8 +74,10 @@ def judged(about: Polled, answered: Answered) -> Verdict:
         found = Difference("base_repository", stored, seen.base_repository.id)
         return _verdict(about, found, is_over=answered.is_over)
     wanted = _pinned(about, seen) if about.babysat else _agreed(about, stored, seen.base_repository.id)
-    if answered.is_over and seen.head_repository is None:
-        wanted = replace(wanted, head_repository=None)  # its fork or branch was deleted after the merge
+    is_from_fork = about.babysat or seen.base_repository.id != stored
+    if answered.is_over and seen.head_repository is None and is_from_fork:
+        # The fork was deleted afterwards. A branch of the rig's own repository cannot lose its repository.
+        wanted = replace(wanted, head_repository=None)
     found_all = differences(wanted, _plain(seen))
     return _verdict(about, found_all[0], is_over=answered.is_over) if found_all else OURS
 

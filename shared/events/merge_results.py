@@ -4,7 +4,7 @@ from typing import ClassVar, Literal
 
 from shared.domain.forge_errors import Refusal
 from shared.domain.notes import ReviewNotes
-from shared.domain.orders import DequeueOrder, MergeOrder, PullRequestOrder
+from shared.domain.orders import MergeOrder, PullRequestOrder
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.states import BeadType, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
@@ -37,7 +37,10 @@ def _review_of(town: Town, fact: Fact) -> Bead | None:
 
 
 class PrMergeResult(_ForgeReport):
-    """Whether the forge merged or enqueued the pull request. `refusal` is the class of a refusal, `reason` its text."""
+    """Whether the forge merged or enqueued the pull request. `refusal` is the class of a refusal, `reason` its text.
+
+    `unconfirmed` says that something was merged, and that nobody has seen yet whether it was the agreed pull request.
+    """
 
     event_type: ClassVar[str] = "pr_merge_result"
 
@@ -50,6 +53,7 @@ class PrMergeResult(_ForgeReport):
     position: Integer | None = None
     refusal: Refusal | None = None
     rig_repository: RepositorySeen | None = None
+    unconfirmed: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """A merge completes the MR in the same drain; a refusal is counted and restarts the all-green period."""
@@ -63,7 +67,9 @@ class PrMergeResult(_ForgeReport):
             return EventResult(MISSING)
         if not bead.live:
             return self._after_the_end(town, bead, recorded)
-        if recorded.ended == "done" and self.merged:
+        if recorded.ended == "done" and self.merged and self.unconfirmed:
+            merging.refuse(town, bead, "judged_anew", "")
+        elif recorded.ended == "done" and self.merged:
             _append_merged(town, bead.id, recorded.effect.order(MergeOrder), self.sha)
         elif recorded.ended == "done":
             merging.enter_queue(town, bead, self.position)
@@ -81,13 +87,17 @@ class PrMergeResult(_ForgeReport):
         return EventResult(TERMINAL)
 
     def _refused(self) -> tuple[Refusal, str]:
-        """The class and the text of the refusal. Errors count too, except a rate limit, so that no call is repeated for ever."""
+        """The class and the text of the refusal.
+
+        Not being able to look, and a token that has expired, are no verdict: polls meet the same error and say so. Any other
+        error of the merge itself counts, so that no call is repeated for ever.
+        """
         if self.error is None:
             return self.refusal or "judged_anew", self.reason or ""
-        if self.error.effective_kind == "rate_limited":
-            return "judged_anew", self.error.message
-        denied = self.error.effective_kind == "no_token" or self.error.http_status in (401, 403, 404)
-        return "rights" if denied else "other", self.error.message
+        kind, says = self.error.effective_kind, self.error.message
+        if self.refusal is not None or kind in ("rate_limited", "no_token") or self.error.http_status == 401:
+            return "judged_anew", says
+        return "rights" if self.error.http_status in (403, 404) else "other", says
 
 
 def _append_merged(town: Town, bead_id: str, order: PullRequestOrder | None, sha: str | None) -> None:
@@ -144,7 +154,10 @@ class PrDequeued(_ForgeReport):
     sha: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Forget the queue. A failure changes nothing: a rule asks again later."""
+        """Forget the queue. A failure changes nothing: a rule asks again later.
+
+        The merge of a live MR is not taken from here: the next poll also sees which pull request was merged, and into what.
+        """
         recorded = settle_attempt(town, self, EffectKind.DEQUEUE, success=self.ok, passing=self.may_pass)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
@@ -154,9 +167,7 @@ class PrDequeued(_ForgeReport):
         if recorded.ended != "done":
             return EventResult(Applied())
         merging.leave_queue(town, bead)
-        if self.merged and bead.live:
-            _append_merged(town, bead.id, recorded.effect.order(DequeueOrder), self.sha)
-        elif self.merged:
+        if self.merged and not bead.live:
             merging.record_late_merge(town, bead, self.sha)
         return EventResult(Applied())
 

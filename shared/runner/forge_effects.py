@@ -1,7 +1,7 @@
 """The effects that call a forge: read, merge, update and dequeue a pull request, ask for reviews (spec/actions.md 5 and 6)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
 from shared.domain import green, identities
@@ -17,7 +17,16 @@ from shared.domain.orders import (
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.domain.times import to_text
-from shared.ports.forge import Asker, BranchUpdate, ForgeError, Merged, NotMerged, PullRequest, Queued, SourceForge
+from shared.ports.forge import (
+    Asker,
+    BranchUpdate,
+    ForgeError,
+    Merged,
+    NotMerged,
+    PullRequest,
+    Queued,
+    SourceForge,
+)
 from shared.runner.result_events import Result, failure, short, success
 
 ForgeEffect = Callable[[ClaimedEffect, SourceForge | None], Result]
@@ -44,21 +53,43 @@ def merge(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
     asker = asker_of(order)
     seen = forge.pull_request(asker, order.pr_url, want_feedback=True)
     if isinstance(seen, ForgeError):
-        return failure(merged=False, error=shown_error(seen))
+        return failure(merged=False, error=shown_error(seen), refusal="judged_anew")
     if seen.state == "merged":
-        return _merged(seen.merge_sha)
+        return _merged_already(seen, order)
     refused = _not_mergeable(seen, order)
     if refused is not None:
         refusal, reason = refused
         return failure(merged=False, reason=short(reason), refusal=refusal)
     if seen.in_queue:
         return _queued(seen.queue_position)
-    return _said(forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id))
-
-
-def _said(answer: Merged | Queued | NotMerged | ForgeError) -> Result:
+    answer = forge.merge(asker, order.pr_url, head_sha=seen.head_sha, effect_id=effect.effect_id)
     if isinstance(answer, Merged):
-        return _merged(answer.sha)
+        return _looked_at_again(forge.pull_request(asker, order.pr_url, want_feedback=False), order, answer)
+    return _said(answer)
+
+
+def _merged_already(seen: PullRequest, order: MergeOrder) -> Result:
+    """Somebody merged it. Only what can be compared with the agreed pull request is the merge of this work."""
+    other = _other_one(seen, order)
+    if other is None:
+        return _merged(seen.merge_sha)
+    if seen.identity is None or not identities.is_complete(order.expected):
+        return _merged(seen.merge_sha, unconfirmed=True)
+    reason = f"what was merged is not the agreed pull request: {other[1]}"
+    return failure(merged=False, reason=short(reason), refusal="judged_anew")
+
+
+def _looked_at_again(after: PullRequest | ForgeError, order: MergeOrder, answer: Merged) -> Result:
+    """What this call has merged: a call names the head, but neither base nor branch, and both may have changed since the look.
+
+    A forge whose reads lag behind its writes still shows it as open. Then the next poll says what was merged.
+    """
+    if isinstance(after, ForgeError) or after.state != "merged":
+        return _merged(answer.sha, unconfirmed=True)
+    return _merged_already(replace(after, merge_sha=after.merge_sha or answer.sha), order)
+
+
+def _said(answer: Queued | NotMerged | ForgeError) -> Result:
     if isinstance(answer, Queued):
         return _queued(answer.position)
     if isinstance(answer, NotMerged):
@@ -109,8 +140,9 @@ FORGE_EFFECTS: Final[Mapping[EffectKind, ForgeEffect]] = {
 }
 
 
-def _merged(sha: str | None) -> Result:
-    return success(merged=True) if sha is None else success(merged=True, sha=sha)
+def _merged(sha: str | None, *, unconfirmed: bool = False) -> Result:
+    doubt = {"unconfirmed": True} if unconfirmed else {}
+    return success(merged=True, **({} if sha is None else {"sha": sha}), **doubt)
 
 
 def _queued(position: int | None) -> Result:
@@ -145,6 +177,7 @@ def _not_mergeable(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] 
 
 
 def _other_one(seen: PullRequest, order: MergeOrder) -> tuple[Refusal, str] | None:
+    """Why this is not known to be the agreed pull request. What cannot be compared is not merged."""
     if order.expected is None or not identities.is_complete(order.expected):
         return "other", "the order does not say which pull request was agreed"
     if seen.identity is None:

@@ -33,8 +33,9 @@ from shared.domain import wire
 from shared.domain.orders import StartOrder
 from shared.domain.processes import ProcessStatus
 from shared.events.containers import drain_nonce
+from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 from shared.ports.runtime import Done, Started, StartRejected
-from tests.control_servers import PATIENT, Listener, TestServer, a_control_server, started
+from tests.control_servers import PATIENT, Fail, Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.patience import PATIENCE_SECONDS
 from tests.towns import T, a_town
@@ -643,6 +644,27 @@ def test_a_caller_that_knows_no_generations_gets_them_numbered(server: TestServe
     found = json.loads((server.runtime.newest("t1", "a1").directory / "context.json").read_text())
     assert found["prompt"] == body["prompt"]
     assert found["rig"]["git_url"] == URL
+
+
+def test_a_merge_is_looked_for_in_a_clone_of_the_servers_own(server: TestServer, repository: Path) -> None:
+    git(repository, "branch", "gt/toast/b1", "main")
+    head = git(repository, "rev-parse", "main").strip()
+    claim = MergeClaim(URL, "main", "gt/toast/b1", head=head)
+    found = adapter(server).proof(Asker("t1"), claim)
+    assert found == Proof(True, sha=head, says="the target contains the branch")
+    assert adapter(server).proof(Asker("t1"), replace(claim, target_branch="none")) == Proof(
+        False, says="the repository has no branch none"
+    )
+
+
+def test_an_older_server_that_cannot_look_says_nothing_about_a_merge(server: TestServer) -> None:
+    claim = MergeClaim(URL, "main", "gt/toast/b1")
+    server.faults.add("/merge-proof", Fail(404))
+    found = adapter(server).proof(Asker("t1"), claim)
+    assert isinstance(found, Proof)
+    assert found.contained is None
+    server.faults.add("/merge-proof", Fail(503))
+    assert isinstance(adapter(server).proof(Asker("t1"), claim), ForgeError)
 
 
 def test_health_lists_the_running_agents(server: TestServer) -> None:

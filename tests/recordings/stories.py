@@ -1,6 +1,7 @@
 """The stories of the golden recordings: each lives in a world of tests/worlds.py and is told the same way each time."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -74,7 +75,8 @@ def _beat(world: World, progress: bool = True) -> None:
 def _done(world: World, role: str = "polecat", **said: Any) -> None:
     """Everybody of a role is done."""
     for agent, _, generation, hook in _at_work(world, role):
-        given = {"generation": generation, "branch": f"work/{hook}"[:60], "summary": "as asked", **said}
+        branch, _ = histories.branches_of(world.town(), hook)
+        given = {"generation": generation, "branch": branch, "summary": "as asked", **said}
         _say(world, "agent_done", given, agent=agent)
 
 
@@ -94,9 +96,26 @@ def _until(at: datetime, world: World) -> None:
     world.look()
 
 
-def _opened(world: World, number: int, **forge: Any) -> dict[str, str]:
-    world.forge.opens(f"{_PULL}{number}", **forge)
-    return {"pr_url": f"{_PULL}{number}"}
+def _opened(world: World, number: int, hook: str, **forge: Any) -> dict[str, str]:
+    """The refinery's report that it has opened a pull request from the branch of its review into the target."""
+    branch, target = histories.branches_of(world.town(), hook)
+    world.forge.opens(f"{_PULL}{number}", head=branch, base=target, **forge)
+    return {"branch": branch, "pr_url": f"{_PULL}{number}"}
+
+
+def _reviewed(world: World, first: int, **forge: Any) -> int:
+    """Every refinery opens a pull request or, if its review has one, passes it; returns the number of the last one."""
+    number = first
+    for agent, _, generation, hook in _at_work(world, "refinery"):
+        said: dict[str, Any] = {"generation": generation, "branch": histories.branches_of(world.town(), hook)[0]}
+        pr_url = world.town().one("review_metadata", hook, "pr_url")
+        if pr_url is None:
+            number += 1
+            said |= _opened(world, number, hook, **forge)
+        seen = world.forge.pull_requests[pr_url or said["pr_url"]]
+        said["head"] = seen.head_sha
+        _say(world, "agent_done", said, agent=agent)
+    return number
 
 
 # the stories -------------------------------------------------------------------------------------------
@@ -180,12 +199,11 @@ def landing_convoy(world: World) -> None:
     for _ in range(12):
         _live(world, 1)
         _done(world, "polecat")
-        for agent, _, generation, hook in _at_work(world, "refinery"):
-            number += 1
-            said = {"generation": generation, "branch": f"work/{hook}"[:60], **_opened(world, number)}
-            _say(world, "agent_done", said, agent=agent)
+        number = _reviewed(world, number)
         _live(world, 0.5)
-    _live(world, 20)
+    for _ in range(10):
+        _live(world, 2)
+        number = _reviewed(world, number)
 
 
 def cancelled(world: World) -> None:
@@ -216,15 +234,13 @@ def merge_conflicts(world: World) -> None:
     _live(world, 1)
     number = 20
     for _ in range(3):
-        for agent, _, generation, hook in _at_work(world, "refinery"):
-            number += 1
-            said = {"generation": generation, "branch": f"work/{hook}"[:60]}
-            _say(world, "agent_done", {**said, **_opened(world, number, mergeable_state="dirty")}, agent=agent)
+        number = _reviewed(world, number, mergeable_state="dirty")
         _live(world, 2)
     _done(world)
-    _live(world, 2)
-    world.forge.opens(f"{_PULL}21", head_sha="head-2")
+    first = world.forge.pull_requests[f"{_PULL}21"]
+    world.forge.pull_requests[f"{_PULL}21"] = replace(first, head_sha="head-2", mergeable_state="clean")
     _live(world, 4)
+    _reviewed(world, number)
     world.forge.fails("pull_request", ForgeError("transient", "503", http_status=503), times=3)
     _live(world, 6)
 
@@ -236,9 +252,10 @@ def approval_waiting(world: World) -> None:
     _done(world)
     _live(world, 1)
     waiting = Feedback(awaiting_approval=True, review_decision="REVIEW_REQUIRED")
-    _done(world, "refinery", **_opened(world, 31, mergeable_state="blocked", feedback=waiting))
+    _reviewed(world, 30, mergeable_state="blocked", feedback=waiting)
     _live(world, 12)
-    world.forge.opens(f"{_PULL}31")
+    approved = world.forge.pull_requests[f"{_PULL}31"]
+    world.forge.pull_requests[f"{_PULL}31"] = replace(approved, mergeable_state="clean", feedback=Feedback())
     _live(world, 10)
 
 
@@ -253,7 +270,7 @@ def thousand_beads(world: World) -> None:
             now = {"generation": 1, "last_event_at": to_text(world.clock.now())}
             _say(world, "agent_heartbeat", now, agent=f"agent-{agent:04d}")
         if step % 4 == 3:
-            given = {"generation": 1, "branch": f"work/{step}", "summary": "as asked"}
+            given = {"generation": 1, "branch": f"work/{step}", "summary": "as asked"}  # its order named no branch
             _say(world, "agent_done", given, agent=f"agent-{step:04d}")
         if step % 6 == 5:
             _create(world, f"new-{step}")

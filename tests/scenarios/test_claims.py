@@ -194,6 +194,27 @@ def test_a_refinery_passes_a_head_and_the_forge_says_when_it_is_merged(head: dic
     assert deeds(report, of="reviews") == ["reviews.poll_pull_request: poll_pr m"]
 
 
+@scenario(303)
+def test_a_refinery_that_opens_a_pull_request_without_naming_its_head_passes_the_first_one_that_is_seen() -> None:
+    town = in_review()
+    town.tick(event("agent_done", {"branch": "x", "pr_url": PR}, agent="f"))
+    seen: dict[str, Any] = {"ok": True, "state": "open", "mergeable_state": "clean"}
+    town.tick(answer(town, "poll_pr", **seen, head_sha="sha-1"), at=T + MINUTE)
+    assert town.metadata("m")["review_passed_head"] == "sha-1"
+
+    town.tick(at=T + 3 * MINUTE)
+    town.tick(answer(town, "poll_pr", at=T + 3 * MINUTE, **seen, head_sha="sha-2"), at=T + 4 * MINUTE)
+    assert town.metadata("m")["review_passed_head"] == "sha-1"
+
+
+@scenario(303)
+@pytest.mark.parametrize(("head", "attempts"), [({}, 0), ({"head": "seen"}, 0), ({"head": "another"}, 3)])
+def test_a_review_that_passes_what_the_forge_shows_has_used_up_no_attempt(head: dict[str, str], attempts: int) -> None:
+    town = in_review(PR, metadata={"head_sha": "seen"}).update("beads", "m", dispatch_attempts=3)
+    town.tick(event("agent_done", {"branch": "x", **head}, agent="f"))
+    assert town.one("beads", "m", "dispatch_attempts") == attempts
+
+
 @scenario(304)
 def test_a_refinery_that_asked_for_changes_passes_nothing() -> None:
     town = in_review(PR, metadata={"head_sha": "seen"}).bead("r", labels=["gt:rework"]).edge("m", "r")

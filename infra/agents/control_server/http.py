@@ -46,13 +46,11 @@ class ControlServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
 
-    def __init__(
-        self, at: tuple[str, int], sessions: Sessions, *, key: str | None, prover: MergeProver | None = None
-    ) -> None:
+    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
         super().__init__(at, _Handler)
         self.sessions = sessions
+        self.prover: MergeProver | None = None
         self._key = key
-        self._prover = prover
 
     @property
     def address(self) -> str:
@@ -111,10 +109,10 @@ class ControlServer(ThreadingHTTPServer):
 
     def _look(self, asked: LookForMerge) -> SessionAnswer:
         """Look whether a merge has happened, with this container's git."""
-        if self._prover is None:
+        if self.prover is None:
             return 200, {"says": "this control server has no git to look with"}
         claim = MergeClaim(**asked.model_dump())
-        return 200, proof_answer(self._prover.proof(Asker(self.sessions.town_id), claim))
+        return 200, proof_answer(self.prover.proof(Asker(self.sessions.town_id), claim))
 
 
 class _Handler(BaseHTTPRequestHandler):

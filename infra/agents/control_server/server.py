@@ -10,7 +10,7 @@ from infra.agents.control_server.sessions import Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import Watch
 from infra.agents.posting import Poster
-from shared.adapters.git_prover import GitProver, git_variables
+from shared.adapters.git_prover import REMOTE_PROTOCOLS, GitProver, git_variables
 
 _LAST_REPORTS_SECONDS: Final = 10.0
 
@@ -26,8 +26,10 @@ class Running:
         self.reporter = Reporter(poster, settings.clock)
         self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)
         self.watch = Watch(settings, self.sessions.runtime, self.reporter)
-        prover = GitProver(settings.root / "proofs", environment=git_variables(settings.environment))
-        self.door = door((settings.host, settings.port), self.sessions, key=settings.key, prover=prover)
+        self.door = door((settings.host, settings.port), self.sessions, key=settings.key)
+        git = git_variables(settings.environment)
+        allowed = git.get("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
+        self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git)
         self._thread = threading.Thread(
             target=self.door.serve_forever, kwargs={"poll_interval": 0.05}, name="door", daemon=True
         )

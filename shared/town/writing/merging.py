@@ -48,6 +48,8 @@ def follow_head(town: Town, review: Bead, head: str, parents: Sequence[str] = ()
         ReviewNotes.own_update_of.gone,
         *_NO_REFUSALS,
     ]
+    if known is None and ReviewNotes.passes_first_head.of(review.metadata):
+        changes += [ReviewNotes.review_passed_head.to(head), ReviewNotes.passes_first_head.gone]
     if is_own or is_update:
         changes += _moved_on(review, known, head)
     else:

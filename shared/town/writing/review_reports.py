@@ -90,13 +90,22 @@ def _go_on(town: Town, agent: Agent, target: Bead) -> None:
 
 
 def _note_passed(town: Town, agent: Agent, target: Bead, report: Done, *, seen: str | None) -> None:
-    """Note the head that a refinery has passed, unless it asked for changes."""
-    head = report.head or seen
-    if head is None or agent.role is not Role.REFINERY or not _proven(agent, target, report):
+    """Note the head that a refinery has passed, unless it asked for changes.
+
+    One that has just opened the pull request passes the first head that the forge shows, if it names none. A review that passed
+    what the forge shows has done its work: its attempts begin anew, so a pull request with many rounds of feedback never runs out
+    of reviews, while a refinery that passes other heads does.
+    """
+    if agent.role is not Role.REFINERY or not _proven(agent, target, report) or _changes_requested(town, target):
         return
-    if not _changes_requested(town, target):
-        beads.note(town, target.id, ReviewNotes.review_passed_head.to(head))
-        _audited(town, agent, target, "review_passed", new=head)
+    head = report.head or seen
+    if head is None:
+        beads.note(town, target.id, ReviewNotes.passes_first_head.to(True))
+        return
+    beads.note(town, target.id, ReviewNotes.review_passed_head.to(head), ReviewNotes.passes_first_head.gone)
+    if head == seen:
+        beads.reset_attempts(town, target.id)
+    _audited(town, agent, target, "review_passed", new=head)
 
 
 def _merge_reported(town: Town, agent: Agent, target: Bead, report: Done) -> Told:

@@ -289,6 +289,7 @@ _OF_ONE_PULL_REQUEST: Final = (
     ReviewNotes.obstacle,
     ReviewNotes.obstacle_since,
     ReviewNotes.obstacle_detail,
+    ReviewNotes.passes_first_head,
     ReviewNotes.review_passed_head,
     ReviewNotes.own_update_of,
     ReviewNotes.own_updates,

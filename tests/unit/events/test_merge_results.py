@@ -108,7 +108,7 @@ def test_a_moved_base_is_tried_again_at_once() -> None:
     ("error", "counted_as"),
     [
         ({"kind": "http", "http_status": 403, "message": "no"}, "rights"),
-        ({"kind": "no_token", "message": "no"}, "rights"),
+        ({"kind": "http", "http_status": 404, "message": "no"}, "rights"),
         ({"kind": "http", "http_status": 422, "message": "no"}, "other"),
         ({"kind": "transient", "message": "no"}, "other"),
         ({"kind": "invalid_response", "message": "no"}, "other"),
@@ -120,11 +120,22 @@ def test_an_error_counts_too_so_no_call_is_repeated_for_ever(error: dict[str, An
     assert notes(stage)["refusals"] == {counted_as: 1}
 
 
-def test_a_rate_limit_is_no_refusal() -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"error": {"kind": "rate_limited", "message": "slow", "retry_at": "2026-01-10T12:20:00Z"}},
+        {"error": {"kind": "no_token", "message": "no token is stored"}},
+        {"error": {"kind": "http", "http_status": 401, "message": "Bad credentials"}},
+        {"error": {"kind": "http", "http_status": 404, "message": "Not Found"}, "refusal": "judged_anew"},
+        {"error": {"kind": "transient", "message": "503"}, "refusal": "judged_anew"},
+    ],
+    ids=["limit", "no token", "expired token", "read refused", "read failed"],
+)
+def test_not_being_able_to_look_before_a_merge_is_no_refusal(answer: dict[str, Any]) -> None:
     stage = in_review()
-    error = {"kind": "rate_limited", "message": "slow", "retry_at": "2026-01-10T12:20:00Z"}
-    answered(stage, EffectKind.MERGE_PR, "pr_merge_result", claims=3, merged=False, error=error)
+    answered(stage, EffectKind.MERGE_PR, "pr_merge_result", claims=3, merged=False, **answer)
     assert "refusals" not in notes(stage)
+    assert "auto_merge_pending" not in notes(stage)
 
 
 def test_what_the_base_blocks_for_no_known_reason_is_tried_once_and_the_answer_is_the_reason() -> None:
@@ -225,11 +236,25 @@ def test_leaving_the_queue_is_noted_and_a_failure_is_not() -> None:
     assert stage.appended() == []
 
 
-def test_a_merge_before_it_could_leave_the_queue_is_the_merge_of_a_live_mr() -> None:
+def test_a_merge_before_it_could_leave_the_queue_is_judged_by_the_next_poll() -> None:
+    """The answer does not say which pull request the queue has merged, nor into what. The poll does."""
     stage = in_review()
     enqueue(stage)
     answered(stage, EffectKind.DEQUEUE, "pr_dequeued", ok=True, merged=True, sha="c0ffee")
-    assert stage.appended() == [("pr_status_changed", "m", {"pr_url": PR, "pr_state": "merged", "sha": "c0ffee"})]
+    assert (queued(stage), stage.appended(), stage.the_bead("m").status) == ([], [], BeadStatus.IN_PROGRESS)
+
+
+def test_an_unconfirmed_merge_ends_no_live_mr_and_is_recorded_for_one_that_has_ended() -> None:
+    stage = in_review()
+    said: dict[str, Any] = {"merged": True, "sha": "c0ffee", "unconfirmed": True}
+    assert answered(stage, EffectKind.MERGE_PR, "pr_merge_result", **said) == Applied()
+    assert (stage.appended(), stage.the_bead("m").status) == ([], BeadStatus.IN_PROGRESS)
+    assert ("auto_merge_pending" in notes(stage), stage.the_review().auto_merge_ready_since) == (False, None)
+    assert "refusals" not in notes(stage)
+    ended = SmallTown()
+    ended.merge_request(status="failed")
+    answered(ended, EffectKind.MERGE_PR, "pr_merge_result", **said)
+    assert ended.the_review().merge_commit == "c0ffee"
 
 
 # a merge after the end

@@ -10,7 +10,7 @@ from shared.domain import wire
 from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.ports.forge import Asker, Feedback, ForgeError
+from shared.ports.forge import Asker, Feedback, ForgeError, Identity, RepositoryAt
 from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
 from shared.runner.life import ENDING, WORKER_TURN, Life
@@ -126,6 +126,7 @@ AGREED = {
     "base_repository": "acme/main-rig",
     "base_branch": "main",
 }
+"""What must be true of a pull request before it is merged."""
 EFFECTS = {
     "dispatch_agent": an_effect("dispatch_agent", "p", 1, town_id="t1", agent_id="p", rig=RIG, generation=1),
     "stop_agent": an_effect("stop_agent", "p", 2, town_id="t1", agent_id="p"),
@@ -293,7 +294,11 @@ def test_an_error_of_the_forge_is_told_with_what_it_knows(error: ForgeError, sho
     forge = FakeForge()
     forge.fails("pull_request", error, times=2)
     assert told(EFFECTS["poll_pr"], Outside(forge=forge)) == {"ok": False, "error": shown}
-    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": False, "error": shown}
+    assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {
+        "merged": False,
+        "error": shown,
+        "refusal": "judged_anew",
+    }
     assert forge.seen("merge") == []
 
 
@@ -315,6 +320,107 @@ def test_a_green_pull_request_is_merged_and_a_merged_one_is_not_merged_again() -
     for _ in range(2):
         assert told(EFFECTS["merge_pr"], Outside(forge=forge)) == {"merged": True, "sha": "merge-of-head-1"}
     assert len(forge.seen("merge")) == 1
+
+
+def merged_with(forge: FakeForge, expected: dict[str, Any] | None = AGREED) -> Any:
+    """What is told of a merge for which that pull request was agreed."""
+    effect = an_effect("merge_pr", "m", 4, town_id="t1", pr_url=PR, head_sha="head-1", expected=expected)
+    return told(effect, Outside(forge=forge))
+
+
+def shows(forge: FakeForge, **changed: Any) -> None:
+    """The forge shows the pull request with another identity or state."""
+    forge.pull_requests[PR] = replace(forge.pull_requests[PR], **changed)
+
+
+OWN = RepositoryAt("acme/main-rig")
+OURS = Identity(OWN, "gt/toast/1", OWN, "main", author="Toast")
+STRANGER = RepositoryAt("666", "stranger/main-rig")
+ANOTHER: dict[str, Identity] = {
+    "head repository": replace(OURS, head_repository=STRANGER),
+    "head branch": replace(OURS, head_branch="gt/Toast/1"),
+    "base repository": replace(OURS, base_repository=STRANGER),
+    "base branch": replace(OURS, base_branch="release"),
+}
+
+
+@pytest.mark.parametrize("field", ANOTHER)
+def test_another_pull_request_than_the_agreed_one_is_not_merged(field: str) -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    shows(forge, identity=ANOTHER[field])
+    answer = merged_with(forge)
+    assert (answer["merged"], answer["refusal"], forge.seen("merge")) == (False, "identity", [])
+    assert answer["reason"].startswith(f"{field}: expected ")
+
+
+@pytest.mark.parametrize("field", ANOTHER)
+def test_the_merge_of_another_pull_request_is_not_the_merge_of_this_work(field: str) -> None:
+    """A worker named a stranger's pull request, and its owner merged it just before the town would have."""
+    forge = FakeForge()
+    forge.opens(PR)
+    shows(forge, identity=ANOTHER[field], state="merged", merge_sha="c0ffee")
+    answer = merged_with(forge)
+    assert (answer["merged"], answer["refusal"]) == (False, "judged_anew")
+    assert field in answer["reason"]
+
+
+@pytest.mark.parametrize("expected", [None, {}, {"head_branch": "gt/toast/1", "base_branch": "main"}])
+def test_an_order_that_does_not_say_what_was_agreed_merges_nothing(expected: dict[str, Any] | None) -> None:
+    """Orders of an earlier release are in flight during an upgrade."""
+    forge = FakeForge()
+    forge.opens(PR)
+    answer = merged_with(forge, expected)
+    assert (answer["merged"], answer["refusal"], forge.seen("merge")) == (False, "other", [])
+
+
+def test_a_forge_that_does_not_say_which_pull_request_it_is_merges_nothing() -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    shows(forge, identity=None)
+    answer = merged_with(forge)
+    assert (answer["merged"], answer["refusal"], forge.seen("merge")) == (False, "other", [])
+
+
+@pytest.mark.parametrize("unknown", ["order", "answer"])
+def test_a_merge_that_cannot_be_compared_waits_for_the_next_poll(unknown: str) -> None:
+    forge = FakeForge()
+    forge.opens(PR)
+    shows(forge, state="merged", merge_sha="c0ffee", **({"identity": None} if unknown == "answer" else {}))
+    answer = merged_with(forge, None if unknown == "order" else AGREED)
+    assert answer == {"merged": True, "sha": "c0ffee", "unconfirmed": True}
+
+
+class MovedMeanwhile(FakeForge):
+    """Somebody retargets the pull request between the look and the merge: the merge names its head, and not its base."""
+
+    def merge(self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str) -> Any:
+        self.pull_requests[pr_url] = replace(self.pull_requests[pr_url], identity=replace(OURS, base_branch="release"))
+        return super().merge(asker, pr_url, head_sha=head_sha, effect_id=effect_id)
+
+
+def test_a_pull_request_that_was_retargeted_at_the_last_moment_is_not_taken_for_merged() -> None:
+    forge = MovedMeanwhile()
+    forge.opens(PR)
+    answer = merged_with(forge)
+    assert (answer["merged"], answer["refusal"]) == (False, "judged_anew")
+    assert "base branch: expected main, found release" in answer["reason"]
+
+
+class Lagging(FakeForge):
+    """Its reads lag behind its writes."""
+
+    def merge(self, asker: Asker, pr_url: str, *, head_sha: str | None, effect_id: str) -> Any:
+        before = self.pull_requests[pr_url]
+        answer = super().merge(asker, pr_url, head_sha=head_sha, effect_id=effect_id)
+        self.pull_requests[pr_url] = before
+        return answer
+
+
+def test_a_merge_that_is_not_shown_yet_waits_for_the_next_poll() -> None:
+    forge = Lagging()
+    forge.opens(PR)
+    assert merged_with(forge) == {"merged": True, "sha": "merge-of-head-1", "unconfirmed": True}
 
 
 def test_a_closed_pull_request_is_not_merged() -> None:
