@@ -39,9 +39,9 @@ def a_review(updated_at: datetime, **columns: Any) -> TownBuilder:
     return a_town().review("m", "in_progress", updated_at=updated_at, **columns)
 
 
-def a_worker(last_event_at: datetime) -> TownBuilder:
+def a_worker(last_event_at: datetime, **columns: Any) -> TownBuilder:
     town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p")
-    return town.agent("p", status="working", hook="b", last_event_at=last_event_at)
+    return town.agent("p", status="working", hook="b", last_event_at=last_event_at, **columns)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,9 @@ def test_a_rule_looks_again_a_millisecond_after_its_boundary(
     assert dues(town(), judge) == [due]
 
 
-def test_a_worker_whose_progress_lies_ahead_of_us_is_not_judged() -> None:
-    assert dues(a_worker(T + timedelta(milliseconds=1)), liveness.warn) == []
+def test_a_worker_whose_progress_lies_ahead_of_us_is_judged_by_its_last_heartbeat() -> None:
+    ahead = a_worker(T + timedelta(days=365), last_activity_at=ago(seconds=5))
+    assert dues(ahead, liveness.warn) == [T - timedelta(seconds=5) + limits.GUPP_WARN_AFTER + MS]
 
 
 def test_pull_requests_that_are_too_many_for_one_tick_are_looked_at_in_the_next() -> None:
