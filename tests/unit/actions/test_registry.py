@@ -48,7 +48,6 @@ FIELDS = {
     "emit_event": "event_name data",
     "bump_escalation": "bead_id severity",
     "raise_escalation": "bead_id reason episode message",
-    "escalate_review_cap": "bead_id attempts",
     "close_escalation": "bead_id reason",
     "expire_nudge": "nudge_id",
     "dispatch_agent": "agent_id bead_id rig_id",
