@@ -57,7 +57,7 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
         custom_instructions=settings.custom_instructions,
         model=settings.model_for(agent.role),
         checkpoint=_decoded(agent.checkpoint),
-        previous_attempt=_note_for_next(bead),
+        previous_attempt=_note_for_next(bead) or _note_of_convoy(source),
     )
 
 
@@ -88,6 +88,11 @@ def _note_for_next(bead: Bead) -> str | None:
     note = BeadNotes.note_for_next.of(bead.metadata)
     text = None if note is None else note.get("text")
     return text if isinstance(text, str) and text else None
+
+
+def _note_of_convoy(source: Bead | None) -> str | None:
+    """What the agent of a landing must know of the landing before, which was another merge request of the convoy."""
+    return _note_for_next(source) if source is not None and source.type is BeadType.CONVOY else None
 
 
 def _prompt_kind(bead: Bead, source: Bead | None) -> str:

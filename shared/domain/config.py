@@ -8,14 +8,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, ValidationError
 
 from shared.domain import field_errors
 from shared.domain.field_errors import FieldError, first_error
 from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
+from shared.domain.repositories import names_repository
 from shared.domain.states import Role
 
+
+def _named(text: str) -> str:
+    if not names_repository(text):
+        raise ValueError("the address of a repository, or owner/name, is required")
+    return text
+
+
 Text = Annotated[StrictStr, Field(max_length=FIELD_SIZE)]
+RepositoryText = Annotated[Text, AfterValidator(_named)]
 MergeStrategy = Literal["direct", "pr"]
 ReviewMode = Literal["rework", "comments"]
 MergeProof = Literal["when_possible", "required"]
@@ -103,7 +112,7 @@ class RigConfig(_Strict):
     required_checks_only: StrictBool | None = None
     merge_proof: MergeProof | None = None
     trusted_authors: tuple[Text, ...] | None = None
-    upstream: Text | None = None
+    upstream: RepositoryText | None = None
     max_concurrent_polecats: Annotated[StrictInt, Field(ge=1)] | None = None
     max_dispatch_attempts: Attempts | None = None
 

@@ -58,6 +58,11 @@ def name_of(git_url: str) -> str | None:
     return None if repository is None else f"{repository.owner}/{repository.name}"
 
 
+def names_repository(text: str) -> bool:
+    """Whether a text names one repository of a forge: by its git address, or as `owner/name`."""
+    return name_of(text) is not None or name_of(f"https://a/{text}") == text.lower()
+
+
 def pull_request_at(pr_url: str) -> PullRequestAddress | None:
     """The pull request of a web address at GitHub or GitLab; None if the address is ambiguous."""
     found = _PULL_REQUEST.fullmatch(_plain(pr_url))

@@ -55,7 +55,7 @@ class Event(BaseModel):
             )
 
     @classmethod
-    def forbidden(cls, payload: Mapping[str, Any], scope: Scope) -> str | None:  # noqa: ARG003 - most events forbid nothing
+    def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:  # noqa: ARG003 - most events forbid nothing
         """The part of a payload that a town token of this scope may not send; None if it may send all of it."""
         return None
 

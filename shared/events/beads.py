@@ -64,7 +64,7 @@ class BeadCreated(Event):
     bead: GivenBead
 
     @classmethod
-    def forbidden(cls, payload: Mapping[str, Any], scope: Scope) -> str | None:
+    def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:
         """Only people create merge requests: a program could have the town merge any pull request through one."""
         bead = payload.get("bead")
         is_review = isinstance(bead, dict) and bead.get("type") == BeadType.MERGE_REQUEST

@@ -1,6 +1,7 @@
 """The event bead_cancelled: it ends a bead and everything that belongs to it (spec/events.md 4.3b)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 from shared.actions import StopAgent
@@ -62,10 +63,9 @@ class _Cancelled:
         moved = beads.move(self._town, bead_id, self._to, actor=self._actor, reason="cancelled", failure=_FAILURE)
         self.something |= moved == "moved"
         self.stops += release(self._town, bead_id, reason="bead cancelled")
-        for review in lookup.live_reviews_of(self._town, bead_id):
-            beads.move(self._town, review, BeadStatus.FAILED, actor=self._actor, reason="cancelled", failure=_FAILURE)
-            self.something = True
-            self.stops += release(self._town, review, reason="bead cancelled")
+        ended = end_reviews(self._town, bead_id, _FAILURE, actor=self._actor, reason="cancelled")
+        self.something |= ended.any
+        self.stops += ended.stops
 
     def _inside(self, bead_id: str, bead_type: str) -> Iterator[tuple[str, str]]:
         if bead_type == BeadType.CONVOY:
@@ -80,6 +80,24 @@ class _Cancelled:
         )
         self.something |= ended
         self.stops += release(self._town, review_id, reason="bead cancelled")
+
+
+@dataclass(frozen=True, slots=True)
+class EndedReviews:
+    """Whether a bead had live merge requests, and the actions that stop the agents which worked on them."""
+
+    any: bool
+    stops: tuple[StopAgent, ...]
+
+
+def end_reviews(town: Town, bead_id: str, failure: Failure, *, actor: str, reason: str) -> EndedReviews:
+    """Fail each live merge request of a bead that somebody has ended, by id, so that nothing of it is merged any more."""
+    reviews_of_it = lookup.live_reviews_of(town, bead_id)
+    stops: list[StopAgent] = []
+    for review in reviews_of_it:
+        beads.move(town, review, BeadStatus.FAILED, actor=actor, reason=reason, failure=failure)
+        stops += release(town, review, reason="bead cancelled")
+    return EndedReviews(bool(reviews_of_it), tuple(stops))
 
 
 def release(town: Town, bead_id: str, *, reason: str) -> tuple[StopAgent, ...]:

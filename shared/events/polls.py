@@ -102,7 +102,7 @@ class PrPolled(AttemptReport):
             return self._note_end(about, verdict)
         if verdict.kind in ("wrong_repository", "wrong_base", "other"):
             return _note_mismatch(about, verdict)
-        about.note(ReviewNotes.retarget_asked.gone)
+        about.note(ReviewNotes.retarget_asked.gone, ReviewNotes.pr_closed.gone)
         return self._note_open(about)
 
     def _note_head(self, about: Polled) -> None:
@@ -122,6 +122,8 @@ class PrPolled(AttemptReport):
         if self.state == "merged" and verdict.kind == "wrong_base":
             identity.claim_merge_elsewhere(about, verdict, sha=self.sha, head_sha=self.head_sha)
             reviews.set_obstacle(about.town, about.now_stored, "merge_unproven", verdict.says)
+            return ()
+        if self.state == "closed" and _is_being_replaced(about):
             return ()
         about.append("pr_status_changed", pr_state=self.state, sha=self.sha)
         return ()
@@ -161,6 +163,11 @@ class PrPolled(AttemptReport):
             return episodes.checks_refused(about, secret=self.secret, is_platform=self.is_platform)
         episodes.checks_read(about)
         return ()
+
+
+def _is_being_replaced(about: Polled) -> bool:
+    """Whether the review was reopened after its pull request had been closed, and an agent works on it: it may open another one."""
+    return bool(ReviewNotes.pr_closed.of(about.bead.metadata) and lookup.hooked_agent_ids(about.town, about.bead.id))
 
 
 def _trace(town: Town, bead_id: str) -> tuple[object, ...]:

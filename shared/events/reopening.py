@@ -107,11 +107,18 @@ class BeadReopened(Event):
     def _reopen_review(self, town: Town, review: Bead, sender: str | None) -> None:
         """The rework that ended with a review is done after all. A pull request is polled on, and its source is in review again."""
         reviews.set_ready_since(town, review.id, None)
+        known = lookup.review(town, review.id)
+        if known is not None and known.pr_url is not None and ReviewNotes.pr_closed.of(review.metadata):
+            beads.leave_note(
+                town,
+                review.id,
+                f"The pull request {known.pr_url} was closed without a merge. Reopen it, or open another one from "
+                f"{known.branch} into {known.target_branch} and report that one.",
+            )
         for rework in belonging.ended_reworks_of(town, review.id):
             self._reopen(town, rework, sender)
         if BeadNotes.failure_reason.of(review.metadata) not in RESUMED:
             return
-        known = lookup.review(town, review.id)
         if known is not None and known.pr_url is not None:
             beads.move(town, review.id, BeadStatus.IN_PROGRESS, reason="its pull request is polled again")
         source = lookup.source_of(town, review.id)

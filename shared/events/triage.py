@@ -9,6 +9,7 @@ from shared.domain.notes import EscalationNotes, TriageNotes
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
+from shared.events.cancelling import end_reviews
 from shared.events.fields import FreeText, NonEmptyText
 from shared.town import lookup
 from shared.town.inbox import Fact
@@ -70,17 +71,22 @@ class TriageResolved(Event):
                 beads.note_attempt_time(town, question.bead.id)
             return returns
         if self.action == "CLOSE_BEAD":
-            returns = _take_off(town, question)
-            if question.bead is not None:
-                message = self.notes or "closed by triage"
-                failure = Failure("triage_close", message, "triage")
-                beads.move(town, question.bead.id, BeadStatus.FAILED, reason=message, failure=failure)
-            return returns
+            return (*_take_off(town, question), *self._close_bead(town, question.bead))
         if self.action in _ESCALATES:
             return (self._escalate(town, question),)
         if self.action == "NUDGE" and question.agent is not None and question.agent.status.busy:
             return (self._nudge(question.agent, question.request),)
         return ()
+
+    def _close_bead(self, town: Town, bead: Bead | None) -> tuple[Action, ...]:
+        """Fail the bead. It may have gone to review since the question was asked: then its review ends with it."""
+        if bead is None:
+            return ()
+        message = self.notes or "closed by triage"
+        failure = Failure("triage_close", message, "triage")
+        if beads.move(town, bead.id, BeadStatus.FAILED, reason=message, failure=failure) != "moved":
+            return ()
+        return end_reviews(town, bead.id, failure, actor=SYSTEM, reason=message).stops
 
     def _escalate(self, town: Town, question: _Question) -> Action:
         bead_id = escalations.escalate(

@@ -110,7 +110,7 @@ def _name_is_taken(forge: Ground) -> str:
 WAITING: Final = (
     Waiting("awaiting_ci", "checks run", _checks_run),
     Waiting("awaiting_approval", "an approval is missing", _approval_is_missing),
-    Waiting("awaiting_feedback", "threads are open", _threads_are_open),
+    Waiting("blocked_by", "an agent resolves its open threads", _threads_are_open),
     Waiting("changes_requested", "a person requests changes", _changes_are_requested),
     Waiting("draft", "it is a draft", _draft),
     Waiting("checks_unreadable", "the token may not read checks", _checks_are_refused),

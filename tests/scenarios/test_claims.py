@@ -146,6 +146,16 @@ def test_what_became_of_earlier_attempts_is_told_until_the_bead_closes() -> None
     assert "note_for_next" not in town.metadata("b")
 
 
+@scenario(302)
+def test_the_refinery_of_the_next_landing_is_told_why_the_last_one_failed() -> None:
+    note = {"text": "It was another pull request.", "at": "2026-01-01T00:00:00.000Z", "by": "system"}
+    town = a_town().bead("t", status="closed").convoy("c", tracked=["t"], closed=1, metadata={"note_for_next": note})
+    town.review("m", of="c", created_by="system").agent("f", "refinery", "idle")
+    town.tick()
+    [(payload,)] = town.rows("SELECT payload FROM outbox WHERE kind = 'dispatch_agent'")
+    assert '"previous_attempt":"It was another pull request."' in payload
+
+
 @scenario(303)
 @pytest.mark.parametrize(
     ("given", "outcome"), [("8", "rejected: other pull request"), ("7/files", "applied"), ("7", "applied")]

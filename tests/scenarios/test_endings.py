@@ -1,7 +1,7 @@
 """Scenarios 320 to 331: the end of a bead ends what belongs to it, and work that joins a convoy late lands (T3, T7)."""
 
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -16,6 +16,7 @@ from shared.engine import reconcile
 from shared.questions import overview
 from shared.rules.base import Decision, Rule
 from shared.town.reading import TownReader
+from tests.scenarios.outside import answer
 from tests.scenarios.stories import deeds, outbox, outcomes
 from tests.scenarios.table import scenario
 from tests.towns import T, TownBuilder, a_town, ago, event
@@ -396,6 +397,57 @@ def test_a_review_that_ended_without_a_verdict_goes_on_when_it_is_reopened(why: 
     assert (town.status("m"), town.status("b"), labels(town, "b")) == ("in_progress", "in_review", '["mine"]')
     assert not {"failureReason", "abandoned", "obstacle", "polls_failed"} & town.metadata("m").keys()
     assert abandoned(town) == []
+
+
+def closed_and_reopened() -> TownBuilder:
+    """M's pull request was closed on the forge; then M was reopened, and the refinery r was started on it."""
+    town = a_town().bead("b", status="open", labels=["gt:held"]).agent("r", "refinery", "idle", last_activity_at=None)
+    notes = {"failureReason": "review_failed", "pr_closed": 1}
+    town.review("m", "failed", of="b", pr_url=PR, branch="gt/p/b", metadata=notes)
+    report = town.tick(event("bead_reopened", bead="m"))
+    assert deeds(report)[-2:] == [
+        "reviews.dispatch_refinery: hook_agent r m",
+        "reviews.dispatch_refinery: dispatch_agent r m",
+    ]
+    return town
+
+
+def says_closed(town: TownBuilder, at: datetime) -> None:
+    town.tick(at=at)
+    town.tick(answer(town, "poll_pr", ok=True, state="closed", at=at + SECOND), at=at + SECOND)
+
+
+@scenario(380)
+def test_a_review_whose_pull_request_was_closed_gets_another_one_when_it_is_reopened() -> None:
+    town = closed_and_reopened()
+    [(payload,)] = town.rows("SELECT payload FROM outbox WHERE kind = 'dispatch_agent'")
+    assert "was closed without a merge. Reopen it, or open another one from gt/p/b into main" in payload
+    says_closed(town, T + timedelta(minutes=1))
+    assert (town.status("m"), town.doing("r")) == ("in_progress", ("working", "m"))
+    at = T + timedelta(minutes=2)
+    town.tick(event("agent_done", {"branch": "gt/p/b", "pr_url": PR + "2", "head": "h"}, agent="r", at=at), at=at)
+    assert (town.one("review_metadata", "m", "pr_url"), town.status("m")) == (PR + "2", "in_progress")
+    assert town.metadata("m").keys().isdisjoint({"pr_closed", "note_for_next"})
+
+
+@scenario(380)
+def test_without_another_pull_request_it_fails_again_when_the_refinery_is_done() -> None:
+    town = closed_and_reopened()
+    at = T + timedelta(minutes=1)
+    town.tick(event("agent_done", {"branch": "gt/p/b"}, agent="r", at=at), at=at)
+    says_closed(town, at + timedelta(minutes=1))
+    assert town.status("m") == "failed"
+
+
+@scenario(380)
+def test_a_pull_request_that_was_reopened_is_not_replaced() -> None:
+    town = closed_and_reopened()
+    at = T + timedelta(minutes=1)
+    town.tick(at=at)
+    town.tick(answer(town, "poll_pr", ok=True, state="open", at=at + SECOND), at=at + SECOND)
+    assert "pr_closed" not in town.metadata("m")
+    done = event("agent_done", {"branch": "gt/p/b", "pr_url": PR + "2"}, agent="r", at=at + 2 * SECOND)
+    assert ("agent_done", "rejected: other pull request") in outcomes(town.tick(done, at=at + 2 * SECOND))
 
 
 @scenario(327)

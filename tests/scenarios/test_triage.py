@@ -350,6 +350,19 @@ def test_closing_the_bead_fails_it_as_triage_said() -> None:
 
 
 @scenario(161)
+def test_closing_a_bead_that_went_to_review_meanwhile_ends_its_review() -> None:
+    town = a_town_in_triage(hook="other").update("beads", "b", status="in_review")
+    town.review(
+        "m", "in_progress", of="b", pr_url="https://github.com/acme/main-rig/pull/7", metadata={"auto_merge_pending": 1}
+    )
+    town.review("m2", "in_progress", of="b").agent("r", "refinery", "working", hook="m2")
+    assert resolve(town, "CLOSE_BEAD", notes="not worth it") == ["event:triage_resolved: stop_agent r"]
+    assert [town.status(bead) for bead in ("b", "m", "m2")] == ["failed"] * 3
+    assert town.metadata("m")["failureReason"] == "triage_close"
+    assert (outbox(town, "merge_pr"), town.doing("r")) == ([], ("idle", None))
+
+
+@scenario(161)
 @pytest.mark.parametrize("action", ["ESCALATE", "ESCALATE_TO_MAYOR"])
 def test_an_escalation_by_triage_asks_a_person(action: str) -> None:
     town = a_town_in_triage()

@@ -1,4 +1,4 @@
-"""Which beads a convoy tracks, and what it means for its landing that one joins or leaves (spec/data-model.md 3.18)."""
+"""Which beads a convoy tracks, and what it means for its landing that one joins or leaves (spec/data-model.md 3.17)."""
 
 from typing import Final
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from shared.domain import repositories
-from shared.domain.notes import EscalationNotes, ReviewNotes
+from shared.domain.notes import BeadNotes, EscalationNotes, ReviewNotes
 from shared.domain.outcomes import Applied, EventOutcome, Rejected, Skipped
 from shared.domain.states import BeadStatus, Label, Role
 from shared.town import lookup
@@ -63,6 +63,7 @@ def _pull_request_opened(
         return Told(Applied())
     if replaced is not None and not repositories.same_pull_request(pr_url, replaced):
         reviews.forget_pull_request(town, target.id)
+        beads.note(town, target.id, BeadNotes.note_for_next.gone)
         _audited(town, agent, target, "pr_replaced", old=replaced, new=pr_url)
     beads.note(town, target.id, ReviewNotes.pr_closed.gone)
     reviews.set_pr_url(town, target.id, pr_url)

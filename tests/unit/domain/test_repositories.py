@@ -5,6 +5,7 @@ import pytest
 from shared.domain.repositories import (
     PullRequestAddress,
     Repository,
+    names_repository,
     pull_request_at,
     repository_at,
     repository_of_pull_request,
@@ -135,3 +136,10 @@ def test_a_letter_that_only_looks_like_one_names_no_repository() -> None:
     assert repository_of_pull_request(f"https://github.com/acme/{kelvin}it/pull/1") is None
     assert not same_repository(f"https://github.com/acme/{kelvin}it/pull/1", "https://github.com/acme/kit.git")
     assert repository_at(f"https://github.com/acme/{kelvin}it.git") is None
+
+
+def test_a_repository_is_named_by_its_address_or_as_owner_and_name() -> None:
+    named = ["acme/app", "Acme/App", "group/sub/app", "https://github.com/acme/app.git", "git@github.com:acme/app"]
+    assert [text for text in named if not names_repository(text)] == []
+    unnamed = ["", "app", "/acme/app", "acme/..", "not a repository", "https://github.com/"]
+    assert [text for text in unnamed if names_repository(text)] == []

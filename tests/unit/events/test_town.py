@@ -79,8 +79,16 @@ def test_a_rig_keeps_its_own_name() -> None:
         ({"colour": "red"}, "colour"),
         ({"c" * 500: 1}, "c" * 100),
         ({"code_review": False}, "merge_strategy"),
+        ({"upstream": "not a repository"}, "upstream"),
+        ({"upstream": ""}, "upstream"),
+        ({"trusted_authors": "me"}, "trusted_authors"),
+        ({"merge_proof": "always"}, "merge_proof"),
+        ({"required_checks_only": "yes"}, "required_checks_only"),
     ],
-    ids=["attempts", "delay", "text for a boolean", "unknown", "endless", "never lands"],
+    ids=[
+        *("attempts", "delay", "text for a boolean", "unknown", "endless", "never lands", "no repository", "empty"),
+        *("no list", "no such word", "no boolean"),
+    ],
 )
 def test_overrides_that_do_not_hold_are_refused_and_nothing_is_stored(config: dict[str, Any], path: str) -> None:
     stage = SmallTown()
