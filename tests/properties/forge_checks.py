@@ -218,7 +218,7 @@ def _looked(life: ForgeLife, ticked: Ticked) -> set[str]:
 
 
 def _is_over(reason: str, subject: str, found: dict[str, Review]) -> bool:
-    """Whether nothing waits for that reason. What a source has caused, as the report of another pull request, ends with the source."""
+    """Whether nothing waits for that reason. What is about a source ends with the source."""
     if subject in found:
         return found[subject].obstacle != reason
     if any(review.source == subject for review in found.values()):
