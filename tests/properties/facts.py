@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 
 from shared.domain.times import to_text
-from tests.properties.views import AgentRow, View
+from tests.properties.views import NOTHING, AgentRow, View
 
 RIGS: Final = ("rig-1", "rig-2")
 SEVERITIES: Final = ("low", "medium", "high", "critical")
@@ -54,11 +54,11 @@ def _generation(agent: AgentRow, variant: int) -> int | None:
 
 def _agent_done(town: View, pick: int, variant: int) -> Fact:
     agent = town.an_agent(pick)
-    url = {1: town.pr_url(agent.rig), 2: "http://insecure.example/pull/1"}.get(variant)
+    url = {1: town.pr_url_of(agent), 2: "http://insecure.example/pull/1"}.get(variant)
     bead = {3: agent.hook, 4: town.an_issue(pick)}.get(variant)
-    payload = _without_none(
-        branch=f"gt/{agent.id[:8]}/{town.count}", pr_url=url, generation=_generation(agent, variant)
-    )
+    branch = f"gt/{agent.id[:8]}/{town.count}" if variant == 4 else town.branch_of(agent)
+    found = {"head": "h1", "base": "b0", "merge_commit": "m1"} if variant in (0, 3) else {}
+    payload = _without_none(branch=branch, pr_url=url, generation=_generation(agent, variant), **found)
     return Fact(payload, agent.id, bead)
 
 
@@ -138,7 +138,10 @@ def _bead_created(town: View, pick: int, variant: int) -> Fact:
     if variant == 1:
         bead["labels"] = ["gt:held"]
     elif variant == 2:
-        bead["depends_on"] = [town.an_issue(pick), town.an_issue(pick + 1)]
+        named = [town.an_issue(pick), town.an_issue(pick + 1)]
+        bead["depends_on"] = [
+            issue for issue in named if issue != NOTHING or pick > 5
+        ]  # a missing blocker, now and then
     elif variant == 3:
         bead["convoy_id"] = town.a_convoy(pick)
     elif variant == 4:

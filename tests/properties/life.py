@@ -90,7 +90,7 @@ class Life:
 
     def _answer(self, step: Answer) -> None:
         effect = self.view().an_effect(step.pick)
-        answer = None if effect is None else step.answers.to(effect, self.now)
+        answer = None if effect is None else step.answers.to(effect, self.view())
         if answer is not None:
             _, event_type, fact = answer
             self.post(event_type, fact, source="effect")
@@ -114,7 +114,7 @@ class Life:
             self.post(event_type, fact)
 
     def _perform(self, effect: ClaimedEffect, answers: Answers) -> None:
-        answer = answers.to(effect, self.now)
+        answer = answers.to(effect, self.view())
         if answer is not None:
             delay, event_type, fact = answer
             arrives = self.now + delay

@@ -3,15 +3,16 @@
 `Answers` says one word for each kind of effect; `BEHAVIOURS` has one word for all agents that are at work.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.report import ClaimedEffect
 from shared.domain.times import to_text
 from tests.properties.facts import Fact
-from tests.properties.views import AgentRow, EffectRow, View
+from tests.properties.views import AgentRow, Agreed, EffectRow, View
 
 GREEN: Final = {
     "has_unresolved_comments": False,
@@ -22,8 +23,10 @@ GREEN: Final = {
     "changes_requested": False,
 }
 
+_GREEN_HEAD: Final = {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "clean", "feedback": GREEN}
+
 POLLS: Final[dict[str, dict[str, Any] | None]] = {
-    "green": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "clean", "feedback": GREEN},
+    "green": _GREEN_HEAD,
     "comments": {
         "ok": True,
         "state": "open",
@@ -40,13 +43,38 @@ POLLS: Final[dict[str, dict[str, Any] | None]] = {
     "dirty": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "dirty"},
     "unknown": {"ok": True, "state": "open", "head_sha": "h1", "mergeable_state": "unknown"},
     "merged": {"ok": True, "state": "merged", "sha": "m1"},
+    "stranger": _GREEN_HEAD,
+    "fork": _GREEN_HEAD,
+    "wrong_base": _GREEN_HEAD,
+    "draft": _GREEN_HEAD,
+    "behind": {**_GREEN_HEAD, "is_behind": True, "mergeable_state": "behind"},
+    "in_queue": {**_GREEN_HEAD, "has_queue": True, "in_queue": True, "queue_position": 1},
+    "changes": {
+        **_GREEN_HEAD,
+        "mergeable_state": "blocked",
+        "feedback": {**GREEN, "changes_requested": True, "change_requests": [{"id": "r1", "author": "a person"}]},
+    },
     "closed": {"ok": True, "state": "closed"},
     "limited": {"ok": False, "error": {"kind": "rate_limited", "http_status": 429, "message": "slow down"}},
     "transient": {"ok": False, "error": {"kind": "transient", "http_status": 503, "message": "try later"}},
     "invalid": {"ok": False, "error": {"kind": "invalid_response", "message": "no JSON"}},
+    "changes again": {
+        **_GREEN_HEAD,
+        "head_sha": "h2",
+        "mergeable_state": "blocked",
+        "feedback": {**GREEN, "changes_requested": True, "change_requests": [{"id": "r1", "author": "a person"}]},
+    },
+    "denied": {"ok": False, "error": {"kind": "http", "http_status": 403, "message": "no"}},
     "no_token": {"ok": False, "error": {"kind": "no_token", "message": "no token"}},
     "never": None,
 }
+STRANGE: Final[dict[str, dict[str, Any]]] = {
+    "stranger": {"head_branch": "a-stranger-s"},
+    "fork": {"head_repository": {"id": "a-fork"}},
+    "wrong_base": {"base_branch": "release"},
+    "draft": {"draft": True},
+}
+"""What is not as agreed about the pull request that a poll sees."""
 STARTS: Final = ("started", "rejected", "unknown", "never", "late")
 MERGES: Final = ("merged", "queued", "refused", "transient", "never")
 CALLS: Final = ("ok", "passing", "failed", "never")
@@ -62,12 +90,12 @@ class Answers:
     merge: str = "merged"
     call: str = "ok"
 
-    def to(self, effect: ClaimedEffect | EffectRow, now: datetime) -> tuple[timedelta, str, Fact] | None:
+    def to(self, effect: ClaimedEffect | EffectRow, town: View) -> tuple[timedelta, str, Fact] | None:
         """Delay, event type and fact; None if no answer ever comes."""
         if effect.kind == "dispatch_agent":
             return self._start(effect)
         if effect.kind == "poll_pr":
-            return self._poll(effect, now)
+            return self._poll(effect, town)
         if effect.kind == "merge_pr":
             return self._merge(effect)
         if effect.kind == "verify_merge":
@@ -84,13 +112,16 @@ class Answers:
         payload = {"generation": effect.generation, "outcome": outcome, "reason": "no capacity"}
         return delay, "dispatch_result", Fact({**_attempt(effect), **payload}, effect.subject)
 
-    def _poll(self, effect: ClaimedEffect | EffectRow, now: datetime) -> tuple[timedelta, str, Fact] | None:
+    def _poll(self, effect: ClaimedEffect | EffectRow, town: View) -> tuple[timedelta, str, Fact] | None:
         answer = POLLS[self.poll]
         if answer is None:
             return None
         if self.poll == "limited":
-            retry_at = to_text(now + timedelta(minutes=3))
+            retry_at = to_text(town.now + timedelta(minutes=3))
             answer = {**answer, "error": {**answer["error"], "retry_at": retry_at}}
+        agreed = town.agreed(effect.subject) if answer["ok"] else None
+        if agreed is not None:
+            answer = {**answer, **_identity(agreed, strange=STRANGE.get(self.poll, {}))}
         return timedelta(seconds=1), "pr_polled", Fact({**_attempt(effect), **answer}, bead=effect.subject)
 
     def _merge(self, effect: ClaimedEffect | EffectRow) -> tuple[timedelta, str, Fact] | None:
@@ -141,6 +172,19 @@ class Answers:
         }.get(effect.kind, ("effect_result", Fact({"ok": ok, "kind": effect.kind})))
         event_type, (payload, agent, bead) = fact
         return timedelta(seconds=1), event_type, Fact({**_attempt(effect), **done, **payload}, agent, bead)
+
+
+def _identity(agreed: Agreed, *, strange: Mapping[str, Any]) -> dict[str, Any]:
+    """Whose the pull request is: the agreed one, but for what is strange about it."""
+    own = {"id": agreed.repository}
+    identity = {
+        "head_repository": own,
+        "head_branch": agreed.head,
+        "base_repository": own,
+        "base_branch": agreed.base,
+        "author": "toast",
+    }
+    return {"identity": {**identity, **strange}, "rig_repository": own}
 
 
 def _attempt(effect: ClaimedEffect | EffectRow) -> dict[str, Any]:
@@ -215,9 +259,9 @@ def _reports(behaviour: str, agent: AgentRow, town: View) -> list[tuple[str, Fac
         status = "failed" if behaviour == "failed" else "completed"
         reason = "container eviction" if behaviour == "evicted" else "over"
         return [("agent_completed", Fact({**generation, "status": status, "reason": reason}, agent.id))]
-    done = {**generation, "branch": f"gt/{agent.id[:8]}/{town.count}"}
+    done = {**generation, "branch": town.branch_of(agent), "head": "h1"}
     if behaviour == "pull_request":
-        return [("agent_done", Fact({**done, "pr_url": town.pr_url(agent.rig)}, agent.id))]
+        return [("agent_done", Fact({**done, "pr_url": town.pr_url_of(agent)}, agent.id))]
     if behaviour == "changes" and agent.role == "refinery":
         asked = ("changes_requested", Fact({**generation, "feedback": "tests are missing"}, agent.id))
         return [asked, ("agent_done", Fact(done, agent.id))]

@@ -57,10 +57,17 @@ _FAILED_LANDING: Final[tuple[Step, ...]] = (
     Post("pr_status_changed", 0, 1),
     Gap(490_000, "beat"),
 )
-_MERGING: Final[tuple[Step, ...]] = (
-    *_BUSY,
-    *(Live(2, "due", "pull_request", Answers(merge="never")) for _ in range(3)),
-)
+_MERGES: Final = {**_PULLS, "refinery": {"auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True}}
+
+
+def _passed(*answers: Answers) -> tuple[Step, ...]:
+    """Pull requests that refineries have passed, and what the forge then says for three minutes each."""
+    reviewed = (*_BUSY, *(Live(2, "due", "pull_request", _SLOW) for _ in range(3)))
+    return (*reviewed, *(Live(4, "30s", "beat", each) for answer in answers for each in (answer, answer)))
+
+
+_MERGING: Final[tuple[Step, ...]] = _passed(Answers(merge="never"))
+_QUEUED: Final[tuple[Step, ...]] = _passed(Answers(merge="queued"), Answers(poll="in_queue"))
 _STALLED: Final[tuple[Step, ...]] = (*_BUSY, *_silence(46), *_silence(61), Live(2, "due", "beat"), *_silence(30))
 
 
@@ -104,10 +111,38 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
         ),
     ),
     "unreviewable": (_PULLS, (*_BUSY, Post("rig_registered", 0, 1), Live(2, "due", "done", _SLOW))),
-    "merging": (_PULLS, _MERGING),
-    "merged": (
+    "merging": (_MERGES, _MERGING),
+    "merged": (_MERGES, _passed(Answers())),
+    "merged by word": (
         _PULLS,
-        (*_MERGING, *(Live(1, "5min", "beat", Answers(merge="never")) for _ in range(2)), Live(2, "due", "beat")),
+        (*_passed(Answers(poll="changes")), Post("pr_auto_merge", 0, 0), Live(2, "due", "beat")),
+    ),
+    "refused merges": (_MERGES, _passed(*([Answers(merge="refused")] * 3))),
+    "queued": (_MERGES, _QUEUED),
+    "left the queue": (_MERGES, (*_QUEUED, Post("bead_cancelled", 0, 1), Live(2, "due", "beat"))),
+    "behind": (_MERGES, _passed(*([Answers(poll="behind")] * 2))),
+    "changes requested": (
+        _MERGES,
+        (
+            *_passed(Answers(poll="changes")),
+            Live(3, "30s", "done", Answers(poll="changes")),
+            Live(4, "30s", "beat", Answers(poll="changes again")),
+        ),
+    ),
+    "strangers": (_MERGES, (*_passed(Answers(poll="stranger")), Live(3, "due", "beat"))),
+    "forks": (_MERGES, _passed(Answers(poll="fork"))),
+    "wrong base": (_MERGES, (*_passed(Answers(poll="wrong_base")), Live(3, "30s", "done", Answers(poll="wrong_base")))),
+    "drafts": (_MERGES, _passed(Answers(poll="draft"))),
+    "denied": (_MERGES, (*_passed(*([Answers(poll="denied")] * 3)), Gap(1_900_000, "beat"), Live(3, "5min", "beat"))),
+    "unproven": (_DIRECT, (*_REVIEWED, *(Live(2, "30s", "done", Answers(merge="refused")) for _ in range(5)))),
+    "unproved": (_DIRECT, (*_REVIEWED, Live(1, "due", "done", Answers(merge="never")), Live(2, "30s", "beat"))),
+    "missing blocker": (
+        _DIRECT,
+        (*_RIGS, Post("bead_created", 7, 2), Live(1), Gap(90_000_000), Post("bead_cancelled", 0, 0), Live(2)),
+    ),
+    "blocked": (
+        _DIRECT,
+        (*_RIGS, *_THREE_BEADS, Live(1), Post("bead_created", 0, 2), Live(1), Post("bead_cancelled", 0, 0), Live(2)),
     ),
     "landing": (_DIRECT, (*_RIGS, Post("convoy_created", 1, 0), Post("convoy_created", 0, 2), *_READY_TO_LAND[3:])),
     "landing cancelled": (_DIRECT, (*_READY_TO_LAND, Live(2, "due", "beat"), Post("bead_cancelled", 0, 1), Live(1))),
@@ -190,6 +225,8 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
             Post("pr_conflict_detected", 1, 0),
             Post("escalation_acknowledged", 0, 0),
             Post("mayor_waiting", 0, 0),
+            Post("mayor_said", 0, 0),
+            Post("pr_adopted", 0, 0),
             Post("nudge_timeout", 0, 0),
             Live(1, "due", "beat", _SLOW),
             Post("agent_reset", 0, 0),

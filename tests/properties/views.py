@@ -29,6 +29,14 @@ class EffectRow(NamedTuple):
     state: str
 
 
+class Agreed(NamedTuple):
+    """The rig's repository, and the branches of a pull request."""
+
+    repository: str
+    head: str
+    base: str
+
+
 NOBODY = AgentRow("nobody", "polecat", "idle", None, 1, "rig-1")
 NOTHING = "nothing"
 
@@ -122,6 +130,29 @@ class View:
     def pr_url(self, rig: str | None) -> str:
         """The address of a new pull request in a rig's repository."""
         return f"https://github.com/acme/{rig or 'rig-1'}/pull/{self.count}"
+
+    def branch_of(self, agent: AgentRow) -> str:
+        """The branch of the agent's order; one of its own if its order names none."""
+        found = self.town.rows(
+            "SELECT COALESCE(r.branch, json_extract(b.metadata, '$.branch')) FROM beads b "
+            "LEFT JOIN review_metadata r ON r.bead_id = b.bead_id WHERE b.bead_id = ?",
+            agent.hook,
+        )
+        return found[0][0] if found and found[0][0] else f"gt/{agent.id[:8]}/{self.count}"
+
+    def pr_url_of(self, agent: AgentRow) -> str:
+        """The pull request of the agent's work; a new one if there is none."""
+        found = self.town.rows("SELECT pr_url FROM review_metadata WHERE bead_id = ?", agent.hook)
+        return found[0][0] if found and found[0][0] else self.pr_url(agent.rig)
+
+    def agreed(self, review: str) -> Agreed | None:
+        """Which pull request was agreed for a merge request; None if there is no such review."""
+        found = self.town.rows(
+            "SELECT g.git_url, r.branch, r.target_branch FROM review_metadata r JOIN beads b ON b.bead_id = r.bead_id "
+            "JOIN rigs g ON g.id = b.rig_id WHERE r.bead_id = ?",
+            review,
+        )
+        return Agreed(*found[0]) if found else None
 
     def _bead(self, pick: int, condition: str) -> str:
         rows = self.town.rows(

@@ -16,7 +16,7 @@ from tests.simulation.ledger import Ledger, transient
 
 _OVER: Final = ("closed", "failed")
 _KINDS: Final = ("issue", "merge_request", "convoy")
-_UNTIL_A_PERSON_ACTS: Final = ("failed_dependency", "held", "staged", "no_rig", "awaiting_approval")
+_UNTIL_A_PERSON_ACTS: Final = ("failed_dependency", "missing_blocker", "held", "staged", "no_rig", "awaiting_approval")
 
 
 def unsettled(ground: Ground, runtime: SimulatedRuntime) -> bool:

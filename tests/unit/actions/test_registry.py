@@ -44,6 +44,7 @@ FIELDS = {
     "fail_convoy": "convoy_id reason",
     "create_triage_request": "agent_id triage_type reason",
     "escalate_triage": "requests batches",
+    "escalate_review_cap": "bead_id attempts",
     "emit_event": "event_name data",
     "bump_escalation": "bead_id severity",
     "raise_escalation": "bead_id reason episode message",

@@ -128,32 +128,26 @@ def test_an_address_in_one_place_only_is_stored_in_the_other_too() -> None:
 def test_a_poll_is_asked_for_and_starts_the_next_minute() -> None:
     stage = polled(metadata={"poll_not_before": EARLIER, "head_sha": "abc"}, updated_at=EARLIER)
     assert stage.apply(PollPr(bead_id="m", pr_url=PR)) == Applied()
-    rig = {"rig_id": "rig-1", "rig_host": "github.com"}
-    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "want_feedback": False}
+    rig = {"rig_id": "rig-1", "rig_host": "github.com", "rig_repository": "acme/main-rig", "upstream": None}
+    payload = {"town_id": "t1", "bead_id": "m", "pr_url": PR, **rig, "want_feedback": True}
     assert stage.effects == [("poll_pr", "m", TICK_NO, payload)]
     assert stage.rows.metadata("m") == {"last_poll_at": NOW, "head_sha": "abc"}
     assert stage.bead("m", "updated_at", "status") == (NOW, "in_progress")
 
 
 @pytest.mark.parametrize(
-    ("refinery", "wanted"),
+    "refinery",
     [
-        ({"auto_resolve_pr_feedback": True}, True),
-        ({"auto_merge": True, "auto_merge_delay_minutes": 0}, True),
-        ({"auto_merge": False, "auto_merge_delay_minutes": 5}, False),
-        ({"auto_merge": True, "auto_merge_delay_minutes": None}, False),
+        {"auto_resolve_pr_feedback": True},
+        {"auto_merge": True, "auto_merge_delay_minutes": 0},
+        {"auto_merge": False, "auto_merge_delay_minutes": 5},
+        {"auto_merge": True, "auto_merge_delay_minutes": None},
     ],
 )
-def test_feedback_is_read_where_somebody_acts_on_it(refinery: dict[str, Any], wanted: bool) -> None:
+def test_every_poll_reads_what_people_and_checks_say(refinery: dict[str, Any]) -> None:
+    """Whoever merges: what a pull request waits for can be told only if it is read (T6)."""
     rows = a_town().config(refinery=refinery).review("m", "in_progress", pr_url=PR)
     stage = on(rows)
-    stage.apply(PollPr(bead_id="m", pr_url=PR))
-    assert stage.effects[0][3]["want_feedback"] is wanted
-
-
-def test_a_rig_may_want_feedback_that_its_town_does_not() -> None:
-    rows = a_town().rig("rig-2", name="two", config={"auto_merge_delay_minutes": 5})
-    stage = on(rows.review("m", "in_progress", pr_url=PR, rig_id="rig-2"))
     stage.apply(PollPr(bead_id="m", pr_url=PR))
     assert stage.effects[0][3]["want_feedback"] is True
 

@@ -77,8 +77,11 @@ def test_a_rule_looks_again_a_millisecond_after_its_boundary(
     assert dues(town(), judge) == [due]
 
 
-def test_a_worker_whose_progress_lies_ahead_of_us_is_not_judged() -> None:
-    assert dues(a_worker(T + timedelta(milliseconds=1)), liveness.warn) == []
+def test_a_worker_whose_progress_lies_ahead_of_us_is_judged_by_its_last_heartbeat() -> None:
+    """A watermark in the future, as a wrong clock dates it, says nothing (T11)."""
+    beat = ago(seconds=5)
+    town = a_worker(T + timedelta(milliseconds=1)).update("agent_metadata", "p", last_activity_at=beat)
+    assert dues(town, liveness.warn) == [beat + limits.GUPP_WARN_AFTER + MS]
 
 
 def test_pull_requests_that_are_too_many_for_one_tick_are_looked_at_in_the_next() -> None:
