@@ -15,6 +15,7 @@ from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
 from shared.domain import limits
 from shared.domain.orders import OrderedBead, StartOrder
+from shared.domain.repositories import pull_request_at
 from shared.ports.forge import SourceForge
 from shared.ports.steps import drive
 from shared.questions import status as reports
@@ -143,8 +144,9 @@ class Life:
         self.world.runtime.exits(agent)
 
     def _pull_of(self, order: StartOrder) -> Pull:
-        assert order.pr_url is not None
-        found = self.github.site.find(PROJECT, int(order.pr_url.rsplit("/", 1)[1]))
+        address = pull_request_at(order.pr_url or "")
+        assert address is not None
+        found = self.github.site.find(PROJECT, address.number)
         assert found is not None
         return found
 

@@ -33,19 +33,15 @@ class RaiseEscalation(Action):
         if BeadNotes.voiced.of(bead.metadata) == self.episode:
             return ALREADY
         beads.note(town, bead.id, BeadNotes.voiced.to(self.episode))
-        cause = f"{self.reason}:{bead.id}"
-        if lookup.live_escalation_with_cause(town, cause) is None:
-            about = [EscalationNotes.cause.to(cause)]
-            if bead.type is BeadType.MERGE_REQUEST:
-                about.append(EscalationNotes.mr_bead_id.to(bead.id))
-            escalations.escalate(
-                town,
-                f"{bead.title} has waited for a day: {self.message}",
-                severity="high",
-                category=self.reason,
-                rig_id=bead.rig_id,
-                about=about,
-            )
+        is_review = bead.type is BeadType.MERGE_REQUEST
+        escalations.escalate_once(
+            town,
+            f"{self.reason}:{bead.id}",
+            f"{bead.title} has waited for a day: {self.message}",
+            category=self.reason,
+            rig_id=bead.rig_id,
+            about=(EscalationNotes.mr_bead_id.to(bead.id),) if is_review else (),
+        )
         return Applied()
 
 
@@ -83,18 +79,15 @@ class EscalateReviewCap(Action):
         bead = lookup.bead(town, self.bead_id)
         if bead is None:
             return MISSING
-        cause = f"review_cap:{bead.id}"
         if not bead.live:
             return TERMINAL
-        if lookup.live_escalation_with_cause(town, cause) is not None:
-            return ALREADY
-        escalations.escalate(
+        made = escalations.escalate_once(
             town,
+            f"review_cap:{bead.id}",
             f"No refinery could review: {bead.title}",
-            severity="high",
             category="review_cap",
             body=f"{self.attempts} dispatches ended without a review. Its pull request is polled: review and merge it there.",
             rig_id=bead.rig_id,
-            about=(EscalationNotes.cause.to(cause), EscalationNotes.mr_bead_id.to(bead.id)),
+            about=(EscalationNotes.mr_bead_id.to(bead.id),),
         )
-        return Applied()
+        return ALREADY if made is None else Applied()

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
 from shared.actions.reviews import host_of, in_progress
-from shared.domain import identities, limits, merge_state
+from shared.domain import branches, identities, limits, merge_state
 from shared.domain.green import Checks
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import DequeueOrder, ExpectedIdentity, MergeOrder, RequestReviewOrder, UpdateBranchOrder
@@ -55,29 +55,22 @@ class MergePr(Action):
 def expected_identity(town: Town, bead: Bead) -> ExpectedIdentity | None:
     """The pull request that may be merged for an MR; parts that the town does not know yet are None.
 
-    Repositories are the rig's. The branches of an MR are those that were agreed, the branches of an adopted pull request those
+    Repositories are the rig's. The branches of an MR are those that were agreed, the branches of a babysat pull request those
     that were pinned at its first poll.
     """
     rig, review = town.rig(bead.rig_id), lookup.review(town, bead.id)
     if rig is None or review is None:
         return None
-    head_branch: object = review.branch
-    base_branch: object = review.target_branch
+    repository = rig.forge_repository_id
     if ReviewNotes.babysit.of(bead.metadata):
-        pinned = ReviewNotes.pinned.of(bead.metadata) or {}
-        if any(pinned.get(name) != rig.forge_repository_id for name in ("head_repository", "base_repository")):
-            return None
-        head_branch, base_branch = pinned.get("head_branch"), pinned.get("base_branch")
+        pin = identities.of_pin(ReviewNotes.pinned.of(bead.metadata) or {})
+        return pin if (pin.head_repository, pin.base_repository) == (repository, repository) else None
     return ExpectedIdentity(
-        head_repository=rig.forge_repository_id,
-        head_branch=_plain(head_branch),
-        base_repository=rig.forge_repository_id,
-        base_branch=_plain(base_branch),
+        head_repository=repository,
+        head_branch=branches.without_ref(review.branch),
+        base_repository=repository,
+        base_branch=branches.without_ref(review.target_branch),
     )
-
-
-def _plain(branch: object) -> str | None:
-    return branch.removeprefix("refs/heads/") if isinstance(branch, str) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of_request
+from shared.actions.reviews import host_of
 from shared.domain.notes import ReviewNotes
 from shared.domain.orders import VerifyOrder
 from shared.domain.outcomes import MISSING, MOVED_ON, ActionOutcome, Applied, Skipped
-from shared.domain.repositories import repository_at
 from shared.domain.states import BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead, Review
@@ -51,7 +51,6 @@ def _order(town: Town, bead: Bead, review: Review) -> VerifyOrder | None:
     if claim is None:
         return None
     rig = town.rig(bead.rig_id)
-    repository = None if rig is None else repository_at(rig.git_url)
     return VerifyOrder(
         town_id=town.tick.town_id,
         bead_id=bead.id,
@@ -59,7 +58,7 @@ def _order(town: Town, bead: Bead, review: Review) -> VerifyOrder | None:
         target_branch=review.target_branch,
         branch=review.branch,
         rig_id=bead.rig_id,
-        rig_host=None if repository is None else repository.host,
+        rig_host=host_of(rig),
         head=claim.head or ReviewNotes.submitted_head.of(bead.metadata),
         base=ReviewNotes.submitted_base.of(bead.metadata),
         merge_commit=claim.commit,

@@ -4,7 +4,7 @@ import hashlib
 import re
 from typing import Final
 
-_PREFIXES: Final = ("refs/heads/", "origin/")
+_REF: Final = "refs/heads/"
 _PLAIN: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 _FORBIDDEN: Final = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//")
 _LONGEST: Final = 200
@@ -50,9 +50,12 @@ def slug(text: str) -> str:
 
 def reported(branch: str) -> str:
     """A branch as an agent reported it, without a leading `refs/heads/` or `origin/`."""
-    for prefix in _PREFIXES:
-        branch = branch.removeprefix(prefix)
-    return branch
+    return without_ref(branch).removeprefix("origin/")
+
+
+def without_ref(branch: str) -> str:
+    """A branch as a forge or a producer named it, without a leading `refs/heads/`. Another remote's name stays."""
+    return branch.removeprefix(_REF)
 
 
 def is_branch_name(text: str) -> bool:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
+from shared.domain.notes import Metadata
 from shared.domain.orders import ExpectedIdentity
 
 
@@ -50,6 +51,17 @@ def differences(expected: ExpectedIdentity, seen: Seen) -> tuple[Difference, ...
     )
     return tuple(
         Difference(field, wanted, found) for field, wanted, found in pairs if wanted is not None and wanted != found
+    )
+
+
+def of_pin(pinned: Metadata) -> ExpectedIdentity:
+    """The identity that the note `pinned` of a babysat pull request keeps. A part that is not a text is not known."""
+    known = {name: value if isinstance(value, str) else None for name, value in pinned.items()}
+    return ExpectedIdentity(
+        head_repository=known.get("head_repository"),
+        head_branch=known.get("head_branch"),
+        base_repository=known.get("base_repository"),
+        base_branch=known.get("base_branch"),
     )
 
 

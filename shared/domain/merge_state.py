@@ -43,7 +43,7 @@ def is_passed(metadata: Metadata, head: object) -> bool:
 
 
 def head_may_merge(metadata: Metadata, settings: EffectiveSettings) -> bool:
-    """Whether a review stands for the head that was last seen. Adopted pull requests and rigs without reviews need none."""
+    """Whether a review stands for the head that was last seen. Babysat pull requests and rigs without reviews need none."""
     if ReviewNotes.babysit.of(metadata) or not settings.code_review:
         return True
     return is_passed(metadata, ReviewNotes.head_sha.of(metadata))

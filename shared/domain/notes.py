@@ -128,8 +128,6 @@ class BeadNotes:
     """Since when, and how often, its agent was not started because no agent program is configured."""
     voiced = _text()
     """`<reason>@<since>` of the wait about which a person was told."""
-    held = _flag()
-    """Of a convoy: nothing happens between C6 and C7 until convoy_started."""
 
 
 class MailNotes:
@@ -171,7 +169,7 @@ class ReviewNotes:
     changed_at = _time()
     """When a poll last brought something new: it decides how often the pull request is polled."""
     pinned = _object()
-    """The identity of an adopted pull request at its first poll: repositories and branches of head and base."""
+    """The identity of a babysat pull request at its first poll: repositories and branches of head and base."""
     obstacle: Note[Obstacle | None] = Note(obstacle_or_none)
     """Why the pull request cannot go on, as a waiting reason; absent if only checks, review or time are missing."""
     obstacle_since = _time()
@@ -244,6 +242,8 @@ class ConvoyNotes:
     last_landing_mr_attempt_at = _time()
     lands_after = _time()
     """Only landing MRs created later count: a task joined or was reopened at this time."""
+    held = _flag()
+    """It does not land until convoy_started: nothing happens between C6 and C7."""
     respawn_suppressed_attempt: Note[object] = Note(_as_is)
 
 

@@ -1,7 +1,8 @@
-"""Decides whether a pull request belongs to a repository, by comparing its web address with the repository's git address.
+"""Reads the addresses of repositories and pull requests. This is the only module that parses them.
 
 An address counts only if it can be read without ambiguity. One with unusual characters, dot segments or too few parts
-names no repository, so nothing is read or merged because of it. This is the only module that parses such addresses.
+names no repository, so nothing is read or merged because of it. Whether a pull request belongs to a repository is decided by the
+forge's ids, not by addresses: see `shared.domain.identities`.
 """
 
 import re
@@ -77,12 +78,6 @@ def repository_of_pull_request(pr_url: str) -> Repository | None:
     """The repository of a pull request's web address at GitHub or GitLab; None if the address is ambiguous."""
     address = pull_request_at(pr_url)
     return None if address is None else address.repository
-
-
-def same_repository(pr_url: str, git_url: str) -> bool:
-    """Whether a pull request belongs to the repository at a git address."""
-    of_pull_request = repository_of_pull_request(pr_url)
-    return of_pull_request is not None and of_pull_request == repository_at(git_url)
 
 
 def is_local(git_url: str) -> bool:

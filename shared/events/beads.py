@@ -51,7 +51,7 @@ class GivenBead(Part):
 
     @property
     def babysat(self) -> bool:
-        """Whether this is a merge request that is adopted from an existing pull request."""
+        """Whether this is a merge request for an existing pull request, which is babysat."""
         return self.type == BeadType.MERGE_REQUEST and ReviewNotes.babysit.of(self.metadata or {})
 
 

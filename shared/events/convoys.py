@@ -8,7 +8,7 @@ from pydantic import Field
 
 from shared.actions import StopAgent
 from shared.domain import ids
-from shared.domain.notes import BeadNotes, ConvoyNotes, known
+from shared.domain.notes import ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
@@ -149,7 +149,7 @@ class ConvoyStarted(Event):
         if convoy is not None and not convoy.live:
             return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
-        freed = started != "missing" and beads.note(town, self.convoy_id, BeadNotes.held.gone)
+        freed = started != "missing" and beads.note(town, self.convoy_id, ConvoyNotes.held.gone)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

@@ -215,6 +215,12 @@ def waits_for_people(about: Polled, seen: OpenSeen, role: Role) -> bool:
     return lacks_a_review(about, seen, role) and _reviews_used_up(about)
 
 
+def is_left_to_people(about: Polled, seen: OpenSeen, role: Role) -> bool:
+    """Whether a person merges it and could do so now. A person needs no refinery's word for that."""
+    merges_itself = role.merges and about.settings.wants_auto_merge
+    return not merges_itself and not role.is_queued and _lacks_at_most_a_review(about, seen)
+
+
 def _reviews_used_up(about: Polled) -> bool:
     return about.bead.dispatch_attempts >= about.settings.max_dispatch_attempts
 

@@ -9,7 +9,8 @@ from typing import Final, Literal
 from shared.actions import NotifyMayor
 from shared.actions.base import Action
 from shared.domain import limits
-from shared.domain.identities import Difference, differences
+from shared.domain.branches import without_ref
+from shared.domain.identities import Difference, differences, of_pin
 from shared.domain.notes import BeadNotes, EscalationNotes, Metadata, ReviewNotes
 from shared.domain.orders import ExpectedIdentity
 from shared.domain.repositories import name_of
@@ -52,13 +53,13 @@ class Answered:
 
 
 def is_forked(metadata: Metadata) -> bool:
-    """Whether an adopted pull request comes from a fork: the town polls it, does no work on it, and never merges it."""
+    """Whether a babysat pull request comes from a fork: the town polls it, does no work on it, and never merges it."""
     pinned = ReviewNotes.pinned.of(metadata)
     return pinned is not None and pinned.get("head_repository") != pinned.get("base_repository")
 
 
 def judged(about: Polled, answered: Answered) -> Verdict:
-    """Compare the pull request with what was agreed: with the rig's repository and branches, or with the pin of an adopted one."""
+    """Compare the pull request with what was agreed: with the rig's repository and branches, or with the pin of a babysat one."""
     seen, rig = answered.identity, about.town.rig(about.bead.rig_id)
     if seen is None or rig is None:
         return NOT_KNOWN
@@ -114,38 +115,30 @@ def _repository_of_rig(about: Polled, rig: Rig, answered: Answered) -> tuple[str
 def _agreed(about: Polled, repository: str, base: str) -> ExpectedIdentity:
     return ExpectedIdentity(
         head_repository=repository,
-        head_branch=_branch(about.review.branch),
+        head_branch=without_ref(about.review.branch),
         base_repository=base,
-        base_branch=_branch(about.review.target_branch),
+        base_branch=without_ref(about.review.target_branch),
     )
 
 
 def _pinned(about: Polled, seen: IdentitySeen) -> ExpectedIdentity:
-    """The pin of an adopted pull request. The first poll makes it."""
+    """The pin of a babysat pull request. Its first poll makes it."""
     pinned = ReviewNotes.pinned.of(about.bead.metadata)
     if pinned is None:
         pinned = {
             "head_repository": None if seen.head_repository is None else seen.head_repository.id,
-            "head_branch": _branch(seen.head_branch),
+            "head_branch": without_ref(seen.head_branch),
             "base_repository": seen.base_repository.id,
-            "base_branch": _branch(seen.base_branch),
+            "base_branch": without_ref(seen.base_branch),
         }
         about.note(ReviewNotes.pinned.to(pinned))
-    kept = {name: value if isinstance(value, str) else None for name, value in pinned.items()}
-    return ExpectedIdentity(
-        head_repository=kept.get("head_repository"),
-        head_branch=kept.get("head_branch"),
-        base_repository=kept.get("base_repository"),
-        base_branch=kept.get("base_branch"),
-    )
+    return of_pin(pinned)
 
 
 def _plain(seen: IdentitySeen) -> IdentitySeen:
-    return seen.model_copy(update={"head_branch": _branch(seen.head_branch), "base_branch": _branch(seen.base_branch)})
-
-
-def _branch(name: str) -> str:
-    return name.removeprefix("refs/heads/")
+    return seen.model_copy(
+        update={"head_branch": without_ref(seen.head_branch), "base_branch": without_ref(seen.base_branch)}
+    )
 
 
 # What follows
@@ -166,7 +159,7 @@ def ask_to_retarget(about: Polled) -> bool:
         has_unresolved_comments=False,
         has_failing_checks=False,
         has_unchecked_runs=False,
-        retarget_to=_branch(about.review.target_branch),
+        retarget_to=without_ref(about.review.target_branch),
     )
     return True
 
@@ -191,7 +184,7 @@ def fail(about: Polled, verdict: Verdict) -> tuple[Action, ...]:
     about.announce("pr.mismatch", message=says)
     if source is None or not source.live:
         return ()
-    branch, target = _branch(about.review.branch), _branch(about.review.target_branch)
+    branch, target = without_ref(about.review.branch), without_ref(about.review.target_branch)
     beads.leave_note(
         about.town, source.id, f"{says} Push {branch}, open a pull request from it into {target}, and report that one."
     )

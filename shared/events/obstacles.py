@@ -10,7 +10,7 @@ from typing import Final
 from shared.domain.merge_state import is_refused
 from shared.domain.notes import ReviewNotes
 from shared.domain.obstacles import OBSTACLES, Obstacle
-from shared.events.findings import Role, untrusted, waits_for_people
+from shared.events.findings import Role, is_left_to_people, untrusted, waits_for_people
 from shared.events.forge import OpenSeen
 from shared.events.polled import Polled
 from shared.town.writing import reviews
@@ -47,7 +47,7 @@ def _found(about: Polled, seen: OpenSeen, role: Role, *, is_green: bool | None) 
         yield "merge_unproven", None
     if waits_for_people(about, seen, role):
         yield "awaiting_merge", "no refinery has reviewed its head, and its attempts are used up"
-    if is_green:
+    if is_green or is_left_to_people(about, seen, role):
         yield from _of_a_green_one(about, seen, role)
 
 

@@ -23,7 +23,7 @@ class Polled:
 
     @property
     def babysat(self) -> bool:
-        """Whether it was adopted from an existing pull request."""
+        """Whether its pull request existed before: it is babysat."""
         return ReviewNotes.babysit.of(self.bead.metadata)
 
     @property

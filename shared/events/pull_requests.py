@@ -35,7 +35,7 @@ def _live_review(fact: Fact, town: Town) -> Bead | EventResult:
 
 
 def _workable_review(fact: Fact, town: Town) -> Bead | EventResult:
-    """The same, if the town may work on its pull request: an adopted one of a fork is only polled."""
+    """The same, if the town may work on its pull request: a babysat one of a fork is only polled."""
     review = _live_review(fact, town)
     if isinstance(review, Bead) and is_forked(review.metadata):
         return FOREIGN

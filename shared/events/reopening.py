@@ -57,7 +57,7 @@ _FORGOTTEN_BY_A_REVIEW: Final = (
     ReviewNotes.refused_head.gone,
 )
 _FORGOTTEN_BY_A_CONVOY: Final = (
-    BeadNotes.held.gone,
+    ConvoyNotes.held.gone,
     ConvoyNotes.landing_mr_attempts.gone,
     ConvoyNotes.last_landing_mr_attempt_at.gone,
     ConvoyNotes.respawn_suppressed_attempt.gone,

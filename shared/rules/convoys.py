@@ -16,7 +16,7 @@ from shared.actions import (
     UpdateConvoyProgress,
 )
 from shared.domain import limits
-from shared.domain.notes import BeadNotes, ConvoyNotes
+from shared.domain.notes import ConvoyNotes
 from shared.domain.states import BeadStatus
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
@@ -136,7 +136,7 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
         return "C5"
     if BeadStatus.OPEN in statuses or BeadStatus.IN_PROGRESS in statuses:
         return "C6"
-    if BeadNotes.held.of(convoy.metadata):
+    if ConvoyNotes.held.of(convoy.metadata):
         return "C6h"
     if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
         return "C7"

@@ -181,7 +181,7 @@ def reject_unreviewable(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 
 def start_babysitting(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """R-bs: an adopted pull request is polled; no refinery reviews it."""
+    """R-bs: a babysat pull request is polled; no refinery reviews it."""
     for review in town.reviews:
         if review.status is BeadStatus.OPEN and review.pr_url is not None and review.babysat:
             yield TransitionBead(

@@ -56,7 +56,7 @@ class LiveReview:
 
     @property
     def babysat(self) -> bool:
-        """Whether it was adopted from an existing pull request."""
+        """Whether its pull request existed before: it is babysat."""
         return ReviewNotes.babysit.of(self.metadata)
 
     @property

@@ -187,7 +187,7 @@ def _hold(town: Town, source: Bead, message: str) -> None:
     if not source.live:
         return
     if source.type is BeadType.CONVOY:
-        beads.note(town, source.id, BeadNotes.held.to(True))
+        beads.note(town, source.id, ConvoyNotes.held.to(True))
         return
     if source.status is not BeadStatus.IN_REVIEW and lookup.hooked_agent_ids(town, source.id):
         return
@@ -203,7 +203,7 @@ def _hold(town: Town, source: Bead, message: str) -> None:
 def resume_source(town: Town, source: Bead) -> None:
     """Let the source of a reopened MR go on: an issue is in review again, a convoy may be landed again."""
     if source.type is BeadType.CONVOY:
-        beads.note(town, source.id, BeadNotes.held.gone)
+        beads.note(town, source.id, ConvoyNotes.held.gone)
         return
     if source.type is not BeadType.ISSUE:
         return

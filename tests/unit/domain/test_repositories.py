@@ -9,10 +9,15 @@ from shared.domain.repositories import (
     pull_request_at,
     repository_at,
     repository_of_pull_request,
-    same_repository,
 )
 
 APP = Repository("github.com", "acme", "app")
+
+
+def same_repository(pr_url: str, git_url: str) -> bool:
+    """Whether both addresses name one repository."""
+    of_pull_request = repository_of_pull_request(pr_url)
+    return of_pull_request is not None and of_pull_request == repository_at(git_url)
 
 
 @pytest.mark.parametrize(
