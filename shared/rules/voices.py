@@ -53,7 +53,8 @@ def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V2: an escalation that a rule raised is closed when its cause has ended."""
     for escalation in town.caused_escalations:
-        if not _holds(town, escalation.reason, escalation.subject):
+        subject = escalation.subject
+        if not _holds(town, escalation.reason, subject) and not _is_unreadable(town, subject):
             yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
 
 
@@ -124,6 +125,16 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):
         return True
     return subject in town.keys.forge_episodes and any(_belongs_to(each, subject) for each in town.reviews)
+
+
+def _is_unreadable(town: TownReader, subject: str) -> bool:
+    """Whether the bead that a cause is about cannot be read; for an episode, whether that is so of any review.
+
+    Such a row stands in no list of live beads, which says nothing about its cause.
+    """
+    if subject in town.keys.forge_episodes:
+        return town.has_unreadable_reviews
+    return town.is_unreadable(subject)
 
 
 def _belongs_to(review: LiveReview, episode: str) -> bool:
