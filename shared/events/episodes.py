@@ -321,7 +321,9 @@ def _advice(problem: ForgeProblem) -> str:
     if kind in ("transient", "rate_limited"):
         return f"the forge does not answer{said}. Check that its host can be reached"
     if kind == "invalid_response":
-        return f"the answers are not those of a forge{said}. Check that the address leads to its API, not to a login page"
+        return (
+            f"the answers are not those of a forge{said}. Check that the address leads to its API, not to a login page"
+        )
     status = "an error" if problem.http_status is None else f"HTTP {problem.http_status}"
     if problem.http_status == 401:
         return f"the forge answered with HTTP 401{said}. The token is not accepted: store a valid one{named}"
