@@ -217,6 +217,7 @@ BEHAVIOURS: Final = (
     "stopped",
     "done",
     "pull_request",
+    "other branch",
     "failed",
     "completed",
     "evicted",
