@@ -217,7 +217,6 @@ BEHAVIOURS: Final = (
     "stopped",
     "done",
     "pull_request",
-    "other branch",
     "failed",
     "completed",
     "evicted",

@@ -69,15 +69,6 @@ class View:
         """Agents that work or stall: those whose processes the tick asks for."""
         return [agent for agent in self.agents() if agent.status in ("working", "stalled")]
 
-    def branch_of(self, agent: AgentRow) -> str:
-        """The branch that an agent's order names: that of its bead or review. An agent without a hook makes one up."""
-        rows = self.town.rows(
-            "SELECT COALESCE(r.branch, json_extract(b.metadata, '$.branch')) FROM beads b "
-            "LEFT JOIN review_metadata r ON r.bead_id = b.bead_id WHERE b.bead_id = ?",
-            agent.hook,
-        )
-        return rows[0][0] if rows and rows[0][0] else f"gt/{agent.id[:8]}/{self.count}"
-
     def an_issue(self, pick: int) -> str:
         """The nth issue, live ones first."""
         return self._bead(pick, "type = 'issue'")
