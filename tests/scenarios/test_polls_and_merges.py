@@ -72,7 +72,7 @@ def test_without_a_token_the_review_waits_and_says_after_half_an_hour_what_to_se
     metadata = poll.town.metadata("m")
     assert (metadata["failureReason"], metadata["failureKind"]) == ("pr_poll_failed", "no_token")
     assert PR in metadata["failureMessage"]
-    assert "store a token" in metadata["failureMessage"]
+    assert "Store one" in metadata["failureMessage"]
     assert escalations(poll.town) == [("high", "forge_denied")]
     assert (poll.town.status("m"), poll.town.status("b")) == ("in_progress", "in_review")
 
