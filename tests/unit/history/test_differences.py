@@ -12,7 +12,17 @@ from tests.towns import T
 
 
 def recorded(outputs: dict[str, Any]) -> JournalRow:
-    return {"tick_no": 7, "now": to_text(T - timedelta(minutes=1)), "outputs": outputs}
+    return {
+        "tick_no": 7,
+        "tick_id": "7-a",
+        "now": to_text(T - timedelta(minutes=1)),
+        "code_version": "old",
+        "sqlite_version": "3",
+        "config_digest": "c",
+        "prev_image_digest": "p",
+        "inputs": {},
+        "outputs": outputs,
+    }
 
 
 def test_a_figure_that_an_earlier_release_did_not_count_is_no_difference() -> None:
