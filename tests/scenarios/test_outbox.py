@@ -159,7 +159,7 @@ def test_after_a_crash_every_effect_with_a_long_deadline_runs_once_under_its_key
     late = world.run()
 
     assert early.tick is not None
-    begun = {(effect.kind, effect.subject): effect for effect in early.tick.effects}
+    begun = {(effect.kind.value, effect.subject): effect for effect in early.tick.effects}
     assert begun.keys() == {
         ("poll_pr", "m1"),
         ("stop_agent", "q"),

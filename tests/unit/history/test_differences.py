@@ -8,18 +8,19 @@ import pytest
 from shared.domain.times import to_text
 from shared.history.differences import Difference, of_outputs
 from shared.ports.town_past import JournalRow
+from shared.town import database
 from tests.towns import T
 
 
 def recorded(outputs: dict[str, Any]) -> JournalRow:
     return {
         "tick_no": 7,
-        "tick_id": "7-a",
+        "tick_id": "7-test",
         "now": to_text(T - timedelta(minutes=1)),
-        "code_version": "old",
-        "sqlite_version": "3",
-        "config_digest": "c",
-        "prev_image_digest": "p",
+        "code_version": "earlier",
+        "sqlite_version": database.SQLITE_VERSION,
+        "config_digest": "",
+        "prev_image_digest": "",
         "inputs": {},
         "outputs": outputs,
     }
