@@ -18,13 +18,13 @@ def branch_of_bead(agent_name: str, bead_id: str) -> str:
     An id of lower-case letters, digits and inner hyphens is used as it is. Any other id is shortened and has a digest behind an
     underscore, which no id of the first form contains.
     """
-    return f"gt/{slug(agent_name)}/{_of_bead(bead_id)}"
+    return f"gt/{slug(agent_name)}/{part_of_bead(bead_id)}"
 
 
 def is_branch_of(bead_id: str, branch: str) -> bool:
     """Whether `branch_of_bead` gives this branch to the bead, for whatever agent."""
     parts = branch.split("/")
-    return len(parts) == 3 and parts[0] == "gt" and parts[2] == _of_bead(bead_id)
+    return len(parts) == 3 and parts[0] == "gt" and parts[2] == part_of_bead(bead_id)
 
 
 def digest_of(bead_id: str) -> str:
@@ -32,7 +32,8 @@ def digest_of(bead_id: str) -> str:
     return hashlib.sha256(bead_id.encode()).hexdigest()[:_DIGEST_LENGTH]
 
 
-def _of_bead(bead_id: str) -> str:
+def part_of_bead(bead_id: str) -> str:
+    """The last part of the branch of a bead."""
     if _PLAIN.fullmatch(bead_id):
         return bead_id
     return f"{slug(bead_id)[:_SLUG_LENGTH].rstrip('-')}_{digest_of(bead_id)}"

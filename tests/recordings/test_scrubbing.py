@@ -248,6 +248,23 @@ def test_an_id_stays_unless_it_gives_itself_away() -> None:
     assert masks.identity("alice@example.com").startswith("identity-")
 
 
+def test_a_branch_that_the_town_names_itself_is_named_as_a_tick_with_masked_texts_names_it() -> None:
+    masks = Masks(frozenset({"bead-1", "Odd Bead"}))
+    assert masks.free("gt/toast/bead-1") == "gt/toast/bead-1"
+    assert masks.free("refs/heads/gt/polecat-21/bead-1") == "refs/heads/gt/polecat-21/bead-1"
+    title = masks.text("Ship the Contract of Acme", "title")
+    assert masks.free("convoy/ship-the-contract-of-acme/0123abcd/head") == f"convoy/{title}/0123abcd/head"
+    for of_people in ("gt/alice/bead-1", "gt/toast/secret-plan", "convoy/another-plan/0123abcd/head", "fix/login"):
+        assert masks.free(of_people).startswith("masked-")
+
+
+def test_a_passed_head_and_the_head_of_a_report_stay_equal() -> None:
+    masks = Masks()
+    assert {masks.text("c0ffee", key) for key in ("head", "head_sha", "review_passed_head", "refused_head")} == {
+        "c0ffee"
+    }
+
+
 @pytest.mark.parametrize("secret", SECRETS)
 def test_the_last_look_knows_a_secret_when_it_sees_one(secret: str) -> None:
     assert SECRET.search(secret) is not None

@@ -10,7 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.domain import canonical
+from shared.domain import branches, canonical
+from shared.events.convoys import slug_of
 from shared.replay.recordings.vocabulary import known_keys, known_words
 
 SECRET: Final = re.compile(
@@ -39,10 +40,23 @@ _HASH: Final = re.compile(r"[0-9a-f]{64}")
 _URL: Final = re.compile(r"(https|http|ssh|git)://(?:[^/@]*@)?([^/?#]*)([^?#]*)(.*)", re.DOTALL)
 _SCP: Final = re.compile(r"[A-Za-z0-9._-]+@([A-Za-z0-9.-]+):(.+)", re.DOTALL)
 _PARTS_OF_A_FORGE: Final = frozenset(("", "pull", "-", "merge_requests"))
+_OF_BEAD: Final = re.compile(r"((?:refs/heads/|origin/)?gt)/([a-z0-9-]+)/(.+)")
+_OF_CONVOY: Final = re.compile(r"((?:refs/heads/|origin/)?convoy)/([a-z0-9-]+)/([0-9a-f]{8}/head)")
 _FORGES: Final = frozenset(("github.com", "gitlab.com"))
 _NUMBER_KEPT: Final = 1_000_000
 _LENGTH_KEPT: Final = 200
-_IDS: Final = frozenset(("id", "claim", "nonce", "generation", "head_sha", "sha", "merge_commit", "resolved_by"))
+_IDS: Final = frozenset(("id", "claim", "nonce", "generation", "resolved_by"))
+_COMMITS: Final = frozenset(
+    """
+    base commit head head_parents head_sha merge_commit own_update_of refused_head review_passed_head sha submitted_base
+    submitted_head
+    """.split()  # noqa: SIM905 - a table
+)
+_BY_ID: Final = frozenset(("queued_reviews", "reviewers_asked"))
+"""Objects with ids as keys: of beads and of reviews. Their values are times and heads."""
+_BY_TEXT: Final = frozenset(("forge_episodes",))
+"""Objects with keys that are also values elsewhere."""
+_REPOSITORIES: Final = frozenset(("rig_repository", "repository", "upstream"))
 _URLS: Final = frozenset(("pr_url", "git_url", "url"))
 _FILLERS: Final = ("", ".", "·", "…", "𝄞")
 """One character for each width in UTF-8, so that a long text keeps its length in characters and bytes: limits count both."""
@@ -61,6 +75,8 @@ class Masks:
         """`ids` are the ids of rows of the town; they are kept wherever they occur."""
         self._ids = ids
         self._made: dict[tuple[str, str], str] = {}
+        self._of_beads = frozenset(branches.part_of_bead(each) for each in ids)
+        self._slugs: dict[str, str] = {}
         self.effects: dict[str, str] = {}
 
     @property
@@ -85,7 +101,10 @@ class Masks:
         if isinstance(given, list):
             return [self.value(each, key) for each in given]
         if isinstance(given, Mapping):
-            return {self.key(name): self.value(inner, name) for name, inner in given.items()}
+            if key in _BY_ID:
+                return {self.identifier(name): self.value(inner, "head") for name, inner in given.items()}
+            named = self.free if key in _BY_TEXT else self.key
+            return {named(name): self.value(inner, name) for name, inner in given.items()}
         if key in known_keys() or isinstance(given, bool) or given is None or abs(given) < _NUMBER_KEPT:
             return given
         return self._number(given)
@@ -96,9 +115,14 @@ class Masks:
             return self.identity(given)
         if key in _URLS:
             return self.url(given)
-        if key in _IDS or key.endswith(("_id", "_ids")):
+        if key in _IDS or key in _COMMITS or key.endswith(("_id", "_ids")):
             return self.identifier(given)
-        return self.free(given)
+        if key in _REPOSITORIES and "/" in given and "://" not in given:
+            return "/".join(self._part(part) for part in given.split("/"))
+        made = self.free(given)
+        if key == "title":
+            self._slugs.setdefault(slug_of(given), slug_of(made))
+        return made
 
     def key(self, given: str) -> str:
         """The name of a field, which is kept if it is known or an id, and masked otherwise."""
@@ -110,7 +134,7 @@ class Masks:
             return given
         if self._is_id(given):
             return given
-        made = self._placeholder("masked", given)
+        made = self._own_branch(given) or self._placeholder("masked", given)
         return made if len(given) <= _LENGTH_KEPT else made + _filling(given, len(made))
 
     def identifier(self, given: str) -> str:
@@ -136,6 +160,23 @@ class Masks:
         if (short := _SCP.fullmatch(given)) is not None:
             return f"git@{self._host(short[1])}:" + "/".join(self._part(part) for part in short[2].split("/"))
         return self.free(given)
+
+    def _own_branch(self, given: str) -> str | None:
+        """A branch that the town names itself, as a tick with masked texts names it; None for any other text.
+
+        Such a name is made of an agent's name and the id of a bead, which stay, or of the title of a convoy, which is masked.
+        """
+        known = self._made.get(("masked", given))
+        if known is not None:
+            return known
+        if (found := _OF_BEAD.fullmatch(given)) is not None:
+            name, bead = found[2], found[3]
+            plain = bead if bead in self._of_beads else bead.rpartition("_")[0]
+            ours = name.capitalize() in known_words() or _NUMBERED_NAME.fullmatch(name.capitalize())
+            return given if ours and plain in self._of_beads and SECRET.search(given) is None else None
+        if (found := _OF_CONVOY.fullmatch(given)) is not None and found[2] in self._slugs:
+            return f"{found[1]}/{self._slugs[found[2]]}/{found[3]}"
+        return None
 
     def _is_id(self, given: str) -> bool:
         return given in self._ids and _ID.fullmatch(given) is not None and SECRET.search(given) is None

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel
 
 from shared.domain import states
 from shared.domain.config import RigConfig, TownConfig
+from shared.domain.forge_errors import ForgeErrorKind, Refusal
 from shared.domain.notes import RESERVED
+from shared.domain.obstacles import OBSTACLES
 from shared.events import BY_TYPE
 from shared.images import dump
 from shared.intake.unreadable import UNREADABLE
@@ -44,7 +46,7 @@ def known_keys() -> frozenset[str]:
 @cache
 def known_words() -> frozenset[str]:
     """All texts that the code itself writes or compares with."""
-    words = {*_WORDS, *POLECAT_NAMES, *BY_TYPE, UNREADABLE}
+    words = {*_WORDS, *POLECAT_NAMES, *BY_TYPE, UNREADABLE, *OBSTACLES, *get_args(Refusal), *get_args(ForgeErrorKind)}
     words.update(value for name, value in vars(states.Label).items() if name.isupper())
     for found in vars(states).values():
         if isinstance(found, type) and issubclass(found, StrEnum):
