@@ -150,6 +150,9 @@ class ConvoyStarted(Event):
             return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
         freed = started != "missing" and beads.note(town, self.convoy_id, ConvoyNotes.held.gone)
+        if freed:
+            # The landing that ended may have waited for an approval, or used up the attempts: it no longer counts.
+            convoys.land_anew(town, self.convoy_id)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

@@ -50,7 +50,7 @@ def reasons(scene: Scene, reviews: list[str]) -> set[str | None]:
 
 
 @on_both_forges
-@pytest.mark.parametrize("for_minutes", [31, 40, 180])
+@pytest.mark.parametrize("for_minutes", [33, 40, 120])
 def test_an_expired_token_costs_no_work_and_one_person_is_told(server: Callable[[], Server], for_minutes: int) -> None:
     with a_scene(server) as scene:
         reviews = four_wait_for_approval(scene)
@@ -77,7 +77,7 @@ def _told_once(scene: Scene) -> None:
 
 
 @on_both_forges
-@pytest.mark.parametrize("away", [timedelta(days=6, hours=23), timedelta(days=7, minutes=31)])
+@pytest.mark.parametrize("away", [timedelta(days=6, hours=23), timedelta(days=7, hours=1)])
 def test_after_a_week_without_a_look_the_work_is_held_and_a_person_lets_it_go_on(
     server: Callable[[], Server], away: timedelta
 ) -> None:
@@ -104,7 +104,7 @@ def test_one_pull_request_of_four_that_is_not_found_fails_nothing(server: Callab
     with a_scene(server) as scene:
         reviews = four_wait_for_approval(scene)
         hidden = scene.site.pulls.pop(1)
-        scene.passes(3 * HOUR, step=MINUTE)
+        scene.passes(HOUR, step=MINUTE)
         lost = next(
             review
             for review in reviews
@@ -188,7 +188,7 @@ def test_a_renamed_repository_is_the_same_and_another_at_its_old_name_is_not(ser
         scene.passes(20 * MINUTE)
         assert reasons(scene, reviews) == {"awaiting_approval"}
         scene.site.home(PROJECT)
-        scene.passes(26 * HOUR, step=10 * MINUTE)
+        scene.passes(26 * HOUR, step=30 * MINUTE)
         assert {status for _, status in scene.reviews()} == {"in_progress"}
         assert scene.merged() == []
         scene.world.post(
