@@ -160,7 +160,7 @@ def outside(settings: WorkerSettings) -> Outside:
 
 
 def _prover(runtime: AgentRuntime | None, forge: SourceForge | None) -> MergeProver | None:
-    """Who looks whether a merge has happened: the forge, else the git of the town's control server."""
+    """What checks whether a merge has happened: the forge, else the git of the town's control server."""
     from shared.adapters.control_server import ControlServerRuntime  # noqa: PLC0415 - only a worker performs effects
     from shared.adapters.provers import Provers  # noqa: PLC0415 - as above
 

@@ -1,4 +1,4 @@
-"""Who looks whether a merge has happened, in a deployment on one machine: the API of the forge, git, the control server.
+"""What checks whether a merge has happened, in a deployment on one machine: the API of the forge, git, the control server.
 
 <data>/.proofs      private clones of the repositories that git was asked about
 """

@@ -45,7 +45,7 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
 
 def _warnings(town: TownStatus) -> Iterator[RenderableType]:
     if town.merges_unproven:
-        yield Text(f"merges accepted on a refinery's word, because nobody could look: {town.merges_unproven}")
+        yield Text(f"merges accepted on a refinery's word, because nothing could check them: {town.merges_unproven}")
     for broken in town.violations:
         yield Text(plain(f"violation {broken.invariant} since {time_text(broken.opened_at)}: {broken.message}"))
     for row in town.unreadable:

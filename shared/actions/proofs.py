@@ -1,4 +1,4 @@
-"""The action that looks whether a merge request that was reported as merged is in its target (decision T2)."""
+"""The action that checks whether a merge request that was reported as merged is in its target (decision T2)."""
 
 from dataclasses import dataclass
 from typing import ClassVar

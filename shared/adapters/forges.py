@@ -61,7 +61,7 @@ class PullRequestApi(Protocol):
         ...
 
     def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
-        """Look whether the target branch contains the merge."""
+        """Check whether the target branch contains the merge."""
         ...
 
 
@@ -120,7 +120,7 @@ class Forges:
         )
 
     def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
-        """Look whether the branch contains the merge. Without a forge or a token there is nothing to look with."""
+        """Check whether the branch contains the merge. Without a forge or a token nothing can be checked."""
         place = self._hosts.place(claim.git_url)
         if place is None:
             return Proof(None, says="the repository is not at a configured forge")

@@ -1,4 +1,4 @@
-"""Several ways to look whether a merge has happened, one after another until one is certain (decision T2)."""
+"""Several ways to check whether a merge has happened, one after another until one is certain (decision T2)."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -32,4 +32,4 @@ class Provers:
                 reasons.append(answer.says)
         if errors:
             return errors[0]
-        return Proof(None, says="; ".join(dict.fromkeys(reasons)) or "there is nothing to look with")
+        return Proof(None, says="; ".join(dict.fromkeys(reasons)) or "nothing is configured that could check it")

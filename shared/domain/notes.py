@@ -200,7 +200,7 @@ class ReviewNotes:
     """Negative answers to the question whether the target contains the claimed merge, in a row."""
     merge_first_look_at = _time()
     unproven = _flag()
-    """The MR was closed as merged although nobody could look."""
+    """The MR was closed as merged although nothing could check it."""
     refused_head = _text()
     refused_as = _text()
     """The class of the forge's last refusal to merge, at `refused_head`."""

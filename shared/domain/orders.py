@@ -184,7 +184,7 @@ class MergeOrder(PullRequestOrder):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyOrder(Order):
-    """Look whether the target branch contains what an MR claims to have merged (decision T2).
+    """Check whether the target branch contains what an MR claims to have merged (decision T2).
 
     `git_url` is the rig's repository, at a forge, by ssh or a path. `head` is the head of the branch, `base` the merge base that
     the worker named, `merge_commit` the commit that the refinery named; each may be unknown.

@@ -315,27 +315,27 @@ def _reason(problem: ForgeProblem) -> str:
 
 def _message(pr_url: str, problem: ForgeProblem) -> str:
     what = "repository" if pull_request_at(pr_url) is None and repository_at(pr_url) is not None else "pull request"
-    return f"Reading the {what} {pr_url} {_advice(problem)}."
+    return f"The {what} {pr_url} could not be read: {_advice(problem)}."
 
 
 def _advice(problem: ForgeProblem) -> str:
-    """What went wrong and what to do, as the rest of a sentence."""
+    """What went wrong, and what to do."""
     kind, said = problem.effective_kind, f" ({problem.message})" if problem.message else ""
     named = f" as {problem.secret}" if problem.secret else ""
     if kind == "no_token":
-        return f"failed because no access token is stored for its host: store a token for this repository's host{named}"
+        return f"no access token is stored for its host. Store one{named}"
     if kind == "unrecognized_url":
-        return "failed because its address is no pull request of a known forge: set the pull request's web address"
+        return "its address is not that of a pull request at a known forge. Set the pull request's web address"
     if kind == "host_mismatch":
-        return "failed because it is on another host than the rig's repository: set the rig's git_url to that host"
+        return "it is on another host than the rig's repository. Set the rig's git_url to that host"
     if kind in ("transient", "rate_limited"):
-        return f"fails{said}: see that its host can be reached"
+        return f"the forge does not answer{said}. Check that its host can be reached"
     if kind == "invalid_response":
-        return f"gives unreadable answers{said}: see that the address leads to the forge's API and not to a login page or proxy"
+        return (
+            f"the answers are not those of a forge{said}. Check that the address leads to its API, not to a login page"
+        )
     status = "an error" if problem.http_status is None else f"HTTP {problem.http_status}"
     if problem.http_status == 401:
-        return f"was answered with HTTP 401{said}: the token is not accepted; store a valid token{named}"
+        return f"the forge answered with HTTP 401{said}. The token is not accepted: store a valid one{named}"
     which = f" ({problem.secret})" if problem.secret else ""
-    return (
-        f"was answered with {status}{said}: store a token{which} that may read this repository, or correct the address"
-    )
+    return f"the forge answered with {status}{said}. Store a token{which} that may read this repository, or correct the address"

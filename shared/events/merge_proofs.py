@@ -61,7 +61,7 @@ class MergeVerified(AttemptReport):
 
     def _nobody_can_tell(self, town: Town, bead: Bead, claim: merge_claims.Claim) -> None:
         """Accept the refinery's word, unless the town requires a proof."""
-        said = self.says or "there is nothing to look with"
+        said = self.says or "nothing is configured that could check it"
         if town.settings(bead.rig_id).merge_proof == "required" or claim.into is not None:
             reviews.set_obstacle(town, bead, "merge_unproven", said)
             merge_claims.look_later(town, bead)

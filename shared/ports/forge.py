@@ -198,10 +198,10 @@ class MergeClaim:
 
 
 class MergeProver(Protocol):
-    """Looks whether a merge that was reported has happened."""
+    """Checks whether a merge that was reported has happened."""
 
     def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:
-        """Look once; changes nothing. `Proof(contained=None)` means that there is nothing to look with, or that git cannot tell."""
+        """Look once; changes nothing. `Proof(contained=None)` means that nothing can check it here, or that git cannot tell."""
         ...
 
 

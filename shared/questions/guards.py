@@ -26,7 +26,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "landing_cooldown": "the next landing attempt waits for its cooldown",
     "mail_again": "its delivery was not confirmed; it is requested again after {MAIL_AGAIN_AFTER}, then every {MAIL_AGAIN_LATER}",
     "mayor_idle": "the mayor was active, or the container was stopped, too recently",
-    "merge_look": "the target branch is looked at again after {MERGE_LOOK_INTERVAL}, and later if nobody can look",
+    "merge_look": "the target branch is checked again after {MERGE_LOOK_INTERVAL}, and later if it cannot be checked",
     "no_agent_program": "no program for agents is configured; it is tried again, at the latest after {NO_PROGRAM_AT_MOST}",
     "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",
     "nudge_life": "the nudge has not expired",
@@ -43,7 +43,7 @@ WAITS: Final[Mapping[Wait, str]] = {
     "stalled": "the agent has stalled; it is unhooked after {STALLED_IDLE_AFTER}",
     "token_fresh": "the token is less than {TOKEN_REFRESH} old",
     "triage_backoff": "the next triage batch waits for its backoff",
-    "update_turn": "another pull request into its base is first; its checks have {BRANCH_UPDATE_CHECKS_FOR}",
+    "update_turn": "another pull request of its base goes first; its checks may take {BRANCH_UPDATE_CHECKS_FOR}",
 }
 """What each wait means. A name in braces stands for the limit of that name, so that no text repeats its value."""
 
@@ -92,7 +92,7 @@ OBSTACLES: Final[Mapping[Obstacle, str]] = {
     "forge_unreadable": "the answers of the forge cannot be understood",
     "wrong_repository": "its pull request or its rig is at another repository than before",
     "pr_mismatch": "its pull request is not the one that was agreed",
-    "untrusted_author": "its author is not one of the trusted authors: an operator must adopt it",
+    "untrusted_author": "its author is not one of the trusted authors: an operator must vouch for it with the event pr_adopted",
     "draft": "its pull request is a draft: a person must mark it as ready",
     "changes_requested": "a reviewer requested changes and has not approved since",
     "checks_unreadable": "the token may not read its checks",

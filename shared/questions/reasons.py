@@ -133,7 +133,7 @@ OBSTACLE_ENDED_BY: Final[Mapping[Obstacle, tuple[str, ...]]] = {
     "in_merge_queue": ("pr_polled",),
     "behind_base": ("pr_polled",),
     "merge_refused": ("pr_polled",),
-    "merge_unproven": ("pr_polled",),
+    "merge_unproven": ("merge_verified",),
     "awaiting_merge": ("pr_polled", "town_configured"),
 }
 """The events that end each obstacle. Most end outside of the town: then it is the poll that finds it gone."""

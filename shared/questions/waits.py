@@ -28,6 +28,7 @@ from shared.questions.since import Beginnings
 from shared.questions.states import Standing, standing_of
 from shared.questions.waiting import Guard, Waiting, WaitingReason
 from shared.rules import convoys
+from shared.rules.voices import waits_for_its_convoy
 from shared.town.database import Database
 from shared.town.live import OpenConvoy
 
@@ -200,6 +201,9 @@ class Waits:
             holds |= {
                 "blocked_by" if blocker.exists else "missing_blocker" for blocker in self.town.blockers.get(row.id, ())
             }
+        issue = self.town.live_issues.get(row.id)
+        if issue is not None and row.id in self.town.beads_of_ended_convoys and waits_for_its_convoy(self.town, issue):
+            holds.add("convoy_over")  # also while the next tick tells a person about it
         if any(convoy.id == row.id and convoy.staged and not self._is_done(convoy) for convoy in self.town.convoys):
             holds.add("staged")
         endless = [hold for hold in ENDLESS if hold in holds]

@@ -1,4 +1,4 @@
-"""Merge requests that were reported as merged: look whether their target contains them (spec/rules.md section 4)."""
+"""Merge requests that were reported as merged: check whether their target contains them (spec/rules.md section 4)."""
 
 from collections.abc import Iterator
 

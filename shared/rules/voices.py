@@ -53,8 +53,14 @@ def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V2: an escalation that a rule raised is closed when its cause has ended."""
     for escalation in town.caused_escalations:
-        if not _holds(town, escalation.reason, escalation.subject):
+        # Of a damaged row nobody knows whether the cause has ended: violation 1 names it, and the escalation stays.
+        if not _holds(town, escalation.reason, escalation.subject) and not _is_damaged(town, escalation.subject):
             yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
+
+
+def _is_damaged(town: TownReader, bead_id: str) -> bool:
+    """Whether a row of that bead could not be read."""
+    return any(key == bead_id for _, key in town.unreadable)
 
 
 def _of_reviews(town: TownReader) -> Iterator[_Silence]:
@@ -71,7 +77,7 @@ def _of_beads(town: TownReader) -> Iterator[_Silence]:
     """Issues, and merge requests that wait for their review; of two waits of a bead one is told."""
     for issue in town.issues:
         convoy = town.beads_of_ended_convoys.get(issue.id)
-        if convoy is not None and _waits_for_its_convoy(town, issue):
+        if convoy is not None and waits_for_its_convoy(town, issue):
             since = max(issue.updated_at, town.convoys_ended_at[convoy])
             message = f"its convoy {convoy} has ended: reopen it if it failed, or take the bead out of it"
             yield _Silence(issue.id, _CONVOY_OVER, since, message, issue.metadata)
@@ -93,7 +99,7 @@ def _of_lacks(bead: Issue | LiveReview) -> Iterator[_Silence]:
         yield _Silence(bead.id, _NO_PROGRAM, since, "no program for agents is configured", bead.metadata)
 
 
-def _waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
+def waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
     """Whether an open issue in a closed or failed convoy is held back by nothing else that a person has decided."""
     return (
         issue.status is BeadStatus.OPEN

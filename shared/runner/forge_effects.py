@@ -109,7 +109,7 @@ def update_branch(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
 
 
 def dequeue(effect: ClaimedEffect, forge: SourceForge | None) -> Result:
-    """Take the pull request out of its queue, then look whether it was merged before that."""
+    """Take the pull request out of its queue, then check whether it was merged before that."""
     if forge is None:
         return failure(ok=False, error=no_forge())
     order = effect.order(DequeueOrder)

@@ -45,7 +45,7 @@ class Outside:
     runtime: AgentRuntime | None = None
     forge: SourceForge | None = None
     prover: MergeProver | None = None
-    """Who looks whether a merge has happened; None: the forge."""
+    """What checks whether a merge has happened; None: the forge."""
 
 
 @dataclass(slots=True)

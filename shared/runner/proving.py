@@ -1,4 +1,4 @@
-"""Performs the effect verify_merge: one look whether the target branch contains a merge (decision T2)."""
+"""Performs the effect verify_merge: one check whether the target branch contains a merge (decision T2)."""
 
 from shared.domain.orders import VerifyOrder
 from shared.domain.report import ClaimedEffect

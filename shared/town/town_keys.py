@@ -172,7 +172,7 @@ class TownKeys:
         write=lambda counters: {"poisoned": counters.poisoned, "conflicts": counters.conflicts},
     )
     merges_unproven: Key[int] = Key(0, read=lambda stored: stored or 0)
-    """How many merges were accepted on a refinery's word since the town was created, because nobody could look."""
+    """How many merges were accepted on a refinery's word since the town was created, because nothing could check them."""
     triage: Key[TriageState] = Key(
         {"last_batch_at": None, "last_batch_id": None, "fruitless": 0, "escalated": False},
         read=_triage,

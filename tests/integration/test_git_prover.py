@@ -228,7 +228,7 @@ class Says:
         ([ForgeError("http", "x", 403), Proof(True)], Proof(True)),
         ([ForgeError("http", "x", 403), Proof(None)], ForgeError("http", "x", 403)),
         ([ForgeError("no_token", "no token"), Proof(None, says="no git")], Proof(None, says="no token; no git")),
-        ([], Proof(None, says="there is nothing to look with")),
+        ([], Proof(None, says="nothing is configured that could check it")),
     ],
 )
 def test_the_first_certain_answer_counts(answers: list[Proof | ForgeError], expected: Proof | ForgeError) -> None:

@@ -126,7 +126,7 @@ def rig_moved(life: Life) -> None:
     ("trouble", "reason", "sentence"),
     [
         (closed_by_a_person, "review_failed", "closed without merge"),
-        (unknown_host, "pr_poll_failed", "set the pull request's web address"),
+        (unknown_host, "pr_poll_failed", "Set the pull request's web address"),
         (rig_moved, "pr_poll_failed", "it is on another host than the rig's repository"),
     ],
 )
@@ -150,13 +150,13 @@ def test_a_review_that_fails_says_why_and_its_work_begins_anew(
 @pytest.mark.parametrize(
     ("trouble", "obstacle", "sentence"),
     [
-        (not_found, "forge_denied", "was answered with HTTP 404"),
-        (unauthorized, "forge_denied", "store a valid token"),
-        (forbidden, "forge_denied", "was answered with HTTP 403 (Resource not accessible)"),
-        (down, "forge_down", "see that its host can be reached"),
-        (a_login_page, "forge_unreadable", "gives unreadable answers"),
+        (not_found, "forge_denied", "answered with HTTP 404"),
+        (unauthorized, "forge_denied", "store a valid one"),
+        (forbidden, "forge_denied", "answered with HTTP 403 (Resource not accessible)"),
+        (down, "forge_down", "Check that its host can be reached"),
+        (a_login_page, "forge_unreadable", "the answers are not those of a forge"),
         (redirected, "forge_unreadable", "a redirect"),
-        (no_token, "forge_denied", "store a token for this repository's host"),
+        (no_token, "forge_denied", "no access token is stored for its host"),
     ],
 )
 def test_a_forge_that_cannot_be_read_is_no_verdict_and_a_person_is_told_after_half_an_hour(

@@ -240,6 +240,7 @@ def test_a_reported_merge_is_looked_for_and_then_closes_everything() -> None:
     assert '"head":"h1"' in payload
     assert '"merge_commit":"c1"' in payload
     assert town.waiting()["merge_unproven"] == 1
+    assert [need.event_type for need in town.waits()["m"].needs] == ["merge_verified"]
     closed = town.tick(answer(town, "verify_merge", contained=True, sha="c2", at=T + 5 * SECOND), at=T + 5 * SECOND)
     assert outcomes(closed) == [("merge_verified", "applied")]
     assert (town.status("m"), town.status("b")) == ("closed", "closed")

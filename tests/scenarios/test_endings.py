@@ -338,6 +338,7 @@ def test_a_bead_of_an_ended_convoy_waits_until_the_convoy_is_reopened_or_it_leav
     assert (waiting.reason, waiting.rule, waiting.actor) == ("convoy_over", "V1", "c")
     needs = [(need.event_type, need.bead_id) for need in waiting.needs]
     assert needs == [("bead_reopened", "c")] * (status == "failed") + [("convoy_changed", "c")]
+    assert town.waits(T + timedelta(hours=30))["t"].reason == "convoy_over"
     at = T + timedelta(minutes=2)
     town.tick(event("convoy_changed", {"convoy_id": "c", "remove": ["t"]}, at=at), at=at)
     assert town.status("t") == "in_progress"

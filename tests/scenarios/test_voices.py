@@ -111,6 +111,19 @@ def test_the_escalation_is_closed_when_the_obstacle_is_gone_or_another(change: d
     assert town.status("asked") == "closed"
 
 
+@pytest.mark.parametrize(("table", "column"), [("beads", "labels"), ("beads", "metadata")])
+def test_the_escalation_stays_while_the_row_of_its_review_cannot_be_read(table: str, column: str) -> None:
+    """A damaged row says nothing about its cause. Before, the escalation was closed as if the wait had ended."""
+    town = a_town_with_an_obstacle(ms=1)
+    town.tick()
+    town.update(table, "m", **{column: "no value"})
+
+    report = town.tick(at=T + timedelta(seconds=5))
+
+    assert types_of(report, rule=CLOSE) == []
+    assert escalations_of(town) == [("draft", "open")]
+
+
 @scenario(218)
 def test_the_escalation_is_closed_when_its_review_ends() -> None:
     town = a_town_with_an_obstacle(ms=1)

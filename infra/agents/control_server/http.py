@@ -108,7 +108,7 @@ class ControlServer(ThreadingHTTPServer):
         return answer()
 
     def _look(self, asked: LookForMerge) -> SessionAnswer:
-        """Look whether a merge has happened, with this container's git."""
+        """Check whether a merge has happened, with this container's git."""
         if self.prover is None:
             return 200, {"says": "this control server has no git to look with"}
         claim = MergeClaim(**asked.model_dump())

@@ -63,7 +63,7 @@ class GitHubPullRequests:
             return changes.request_review(GitHubCall(client, target), target.number, reviewers)
 
     def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
-        """Look whether the target branch contains the merge."""
+        """Check whether the target branch contains the merge."""
         with self._client(place, token) as client:
             return proofs.proof(GitHubCall(client, place), claim)
 

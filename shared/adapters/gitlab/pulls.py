@@ -93,7 +93,7 @@ class GitLabMergeRequests:
             return _asked_again(call, look, reviewers)
 
     def proof(self, place: Place, token: Secret, *, claim: MergeClaim) -> Proof | ForgeError:
-        """Look whether the target branch contains a merge."""
+        """Check whether the target branch contains a merge."""
         with self._client(place, token) as client:
             return proofs.proof(GitLabCall(client, place, self._memory), claim)
 

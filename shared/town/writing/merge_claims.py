@@ -14,7 +14,7 @@ from shared.town.writing import beads, escalations, reviews
 from shared.town.writing.beads import Failure
 
 UNPROVEN: Final = "merge.unproven"
-"""The business event about a merge that was accepted although nobody could look. The metric mergesUnproven counts them."""
+"""The business event about a merge that was accepted although nothing could check it. The metric mergesUnproven counts them."""
 _FORGOTTEN: Final = (
     ReviewNotes.merge_claim.gone,
     ReviewNotes.merge_looks.gone,

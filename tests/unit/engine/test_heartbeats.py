@@ -25,8 +25,8 @@ def said(town: TownBuilder) -> str:
 def test_the_newest_of_two_is_applied_though_it_came_first() -> None:
     town = a_worker()
     report = town.tick(
-        beat("p", ago(seconds=2), last_event_type="newer", last_event_at=to_text(T - SECOND)),
-        beat("p", ago(seconds=1), last_event_type="older", last_event_at=to_text(T - 2 * SECOND)),
+        beat("p", ago(seconds=2), last_event_type="newer", last_event_at=to_text(T - 3 * SECOND)),
+        beat("p", ago(seconds=1), last_event_type="older", last_event_at=to_text(T - 4 * SECOND)),
     )
     assert said(town) == "newer"
     assert outcomes(report) == [("agent_heartbeat", "applied")] * 2

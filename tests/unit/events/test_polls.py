@@ -73,7 +73,7 @@ def metadata(stage: SmallTown) -> Any:
 
 @pytest.mark.parametrize(
     ("kind", "words"),
-    [("unrecognized_url", "set the pull request's web address"), ("host_mismatch", "git_url")],
+    [("unrecognized_url", "Set the pull request's web address"), ("host_mismatch", "git_url")],
 )
 def test_an_address_that_can_never_be_read_fails_the_mr_at_once(kind: str, words: str) -> None:
     stage = polling()
