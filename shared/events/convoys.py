@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from shared.actions import StopAgent
-from shared.domain import ids
+from shared.domain import ids, limits
 from shared.domain.notes import ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
@@ -151,8 +151,9 @@ class ConvoyStarted(Event):
         started = convoys.start(town, self.convoy_id)
         freed = started != "missing" and beads.note(town, self.convoy_id, ConvoyNotes.held.gone)
         if freed:
-            # The landing that ended may have waited for an approval, or used up the attempts: it no longer counts.
-            convoys.land_anew(town, self.convoy_id)
+            # The landing that ended may have waited for an approval, or used up the attempts: it no longer counts. A rule of
+            # this tick may create the next one.
+            convoys.land_anew(town, self.convoy_id, after=town.tick.now - limits.MILLISECOND)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

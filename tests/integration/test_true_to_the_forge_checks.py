@@ -8,7 +8,8 @@ import pytest
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
 from infra.devstack.fake_site import Pull
-from tests.integration.true_to_the_forge import HOUR, MINUTE, PROJECT, Scene, Server, a_scene, on_both_forges
+from tests.integration.true_to_the_forge import HOUR, MINUTE, Scene, Server, a_scene, on_both_forges
+from tests.pull_request_life import PROJECT
 
 Runs = list[tuple[str, str, dict[str, Any]]]
 

@@ -1,5 +1,7 @@
 """Convoys: progress, landing, the staged flag."""
 
+from datetime import datetime
+
 from shared.domain.notes import ConvoyNotes
 from shared.domain.states import MergeMode
 from shared.town.town import Town
@@ -50,17 +52,13 @@ def set_landed(town: Town, convoy_id: str) -> None:
     )
 
 
-def land_anew(town: Town, convoy_id: str) -> None:
-    """Let only landing MRs count that are created from now on, and forget the attempts before.
-
-    The convoy is marked as ready anew, so that its next landing MR is created in a later tick than this one.
-    """
+def land_anew(town: Town, convoy_id: str, *, after: datetime) -> None:
+    """Let only landing MRs count that are created after a time, and forget the attempts before."""
     beads.note(
         town,
         convoy_id,
-        ConvoyNotes.lands_after.to(town.tick.now),
+        ConvoyNotes.lands_after.to(after),
         ConvoyNotes.landing_mr_attempts.gone,
         ConvoyNotes.last_landing_mr_attempt_at.gone,
         ConvoyNotes.respawn_suppressed_attempt.gone,
-        ConvoyNotes.ready_to_land.gone,
     )

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from shared.domain.notes import ConvoyNotes
 from shared.domain.states import BeadStatus, BeadType
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -54,7 +55,8 @@ def _land_again(town: Town, convoy: Bead) -> None:
     # A landing that is under way is replaced, not continued: its refinery would merge a branch to which the new work is still
     # being added. Example: m is reviewed when t joins. m fails as superseded and its refinery is stopped. When t has been merged
     # into the feature branch, the convoy gets a new landing MR, which takes over the pull request of m.
-    convoys.land_anew(town, convoy.id)
+    convoys.land_anew(town, convoy.id, after=town.tick.now)
+    beads.note(town, convoy.id, ConvoyNotes.ready_to_land.gone)
     failure = Failure(SUPERSEDED, "work joined the convoy, which lands again when it is done", "scheduler")
     for landing in lookup.live_reviews_of(town, convoy.id):
         if beads.move(town, landing, BeadStatus.FAILED, reason=SUPERSEDED, failure=failure) == "moved":
