@@ -17,7 +17,7 @@ from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyTe
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
-from shared.town.writing import beads, convoys, rigs
+from shared.town.writing import beads, convoys, membership, rigs
 from shared.town.writing.beads import Failure
 
 TASKS_AT_MOST: Final = 100
@@ -153,7 +153,7 @@ class ConvoyStarted(Event):
         if freed:
             # The landing that ended may have waited for an approval, or used up the attempts: it no longer counts. A rule of
             # this tick may create the next one.
-            convoys.land_anew(town, self.convoy_id, after=town.tick.now - limits.MILLISECOND)
+            membership.land_anew(town, self.convoy_id, after=town.tick.now - limits.MILLISECOND)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

@@ -126,8 +126,7 @@ class Foresight:
         found = free - back
         for at in sorted({act.at for subject, act in asked.items() if subject not in free}):
             there = {subject: act for subject, act in asked.items() if act.at == at and subject not in free}
-            # Rows whose turn comes later, because they share a token or a tick's polls with others, do not act then in any case.
-            acting = self._acted(_EVERYTHING, taken, there, subjects, at)
+            acting = self._acted(_EVERYTHING, taken, there, subjects, at)  # without rows whose turn to be polled comes later
             found |= acting - self._acted(_EVERYTHING - {hold}, taken, there, subjects, at)
         return frozenset(found)
 

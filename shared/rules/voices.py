@@ -58,9 +58,11 @@ def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
             yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
 
 
-def _is_damaged(town: TownReader, bead_id: str) -> bool:
-    """Whether a row of that bead could not be read."""
-    return any(key == bead_id for _, key in town.unreadable)
+def _is_damaged(town: TownReader, subject: str) -> bool:
+    """Whether a row of that bead could not be read; for an episode, whether one of any MR could not, which may belong to it."""
+    if subject in town.keys.forge_episodes:
+        return town.has_unreadable_reviews
+    return town.is_unreadable(subject)
 
 
 def _of_reviews(town: TownReader) -> Iterator[_Silence]:

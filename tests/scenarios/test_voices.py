@@ -157,3 +157,40 @@ def test_an_escalation_about_endless_feedback_ends_with_its_review() -> None:
     town.tick(at=T + timedelta(seconds=5))
 
     assert town.status("e") == "closed"
+
+
+@scenario(219)
+@pytest.mark.parametrize("column", ["labels", "metadata"])
+def test_an_escalation_stays_while_the_row_that_it_is_about_cannot_be_read(column: str) -> None:
+    """A damaged row is in no list of the live beads. Found as an escalation that was closed because of the damage."""
+    town = a_town_with_an_obstacle(ms=1)
+    town.tick()
+    assert escalations_of(town) == [("draft", "open")]
+    whole = town.rows(f"SELECT {column} FROM beads WHERE bead_id = 'm'")[0][0]
+    town.update("beads", "m", **{column: "no json"})
+
+    town.tick(at=T + timedelta(seconds=5))
+    assert escalations_of(town) == [("draft", "open")]
+
+    town.update("beads", "m", **{column: whole})
+    note(town, obstacle=None)
+    town.tick(at=T + timedelta(seconds=10))
+    assert escalations_of(town) == [("draft", "closed")]
+
+
+@scenario(219)
+def test_the_escalation_of_an_episode_stays_while_a_review_cannot_be_read() -> None:
+    """Whether that review still waits for the forge, nobody can tell."""
+    episode = "forge_denied github.com a/b TOKEN"
+    town = a_town_with_an_obstacle("forge_denied", hours=1).key("forge_episodes", {episode: {"voiced": True}})
+    note(town, episode=episode)
+    town.bead("e", "escalation", metadata={"cause": f"forge_denied:{episode}"}).insert(
+        "escalation_metadata", bead_id="e", severity="high", category="forge_denied"
+    )
+    town.update("beads", "m", labels="no json")
+    town.tick()
+    assert town.status("e") == "open"
+
+    town.update("beads", "m", labels=[], status="closed")
+    town.tick(at=T + timedelta(seconds=5))
+    assert town.status("e") == "closed"

@@ -1,11 +1,7 @@
 """Convoys: progress, landing, the staged flag."""
 
-from datetime import datetime
-
-from shared.domain.notes import ConvoyNotes
 from shared.domain.states import MergeMode
 from shared.town.town import Town
-from shared.town.writing import beads
 
 
 def record_progress(town: Town, convoy_id: str) -> bool:
@@ -49,16 +45,4 @@ def set_landed(town: Town, convoy_id: str) -> None:
     """Note that the convoy has landed now."""
     town.sql.execute(
         "UPDATE convoy_metadata SET landed_at = :now WHERE bead_id = :id", {"id": convoy_id, "now": town.tick.now_text}
-    )
-
-
-def land_anew(town: Town, convoy_id: str, *, after: datetime) -> None:
-    """Let only landing MRs count that are created after a time, and forget the attempts before."""
-    beads.note(
-        town,
-        convoy_id,
-        ConvoyNotes.lands_after.to(after),
-        ConvoyNotes.landing_mr_attempts.gone,
-        ConvoyNotes.last_landing_mr_attempt_at.gone,
-        ConvoyNotes.respawn_suppressed_attempt.gone,
     )
