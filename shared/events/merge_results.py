@@ -10,7 +10,7 @@ from shared.domain.states import BeadType, EffectKind
 from shared.events.attempts import AttemptReport, SettledAttempt, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Integer
-from shared.events.forge import FeedbackSeen, ForgeProblem, RepositorySeen
+from shared.events.forge import FeedbackSeen, ForgeProblem
 from shared.town import inbox, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
@@ -52,7 +52,6 @@ class PrMergeResult(_ForgeReport):
     queued: bool = False
     position: Integer | None = None
     refusal: Refusal | None = None
-    rig_repository: RepositorySeen | None = None
     unconfirmed: bool = False
 
     def apply(self, fact: Fact, town: Town) -> EventResult:

@@ -57,9 +57,13 @@ def of_images(expected: bytes, got: bytes) -> tuple[Difference, ...]:
 def of_outputs(row: JournalRow, got: Mapping[str, Any]) -> tuple[Difference, ...]:
     """Where the outputs of a tick first differ from those in its journal row. The column is a path into `outputs`.
 
-    Outputs that only earlier releases stored are left out.
+    Outputs that only earlier releases stored are left out. A figure that an earlier release did not count is taken as 0, so
+    only a tick in which this release counts something there differs.
     """
     expected = {name: value for name, value in row["outputs"].items() if name not in _FORMER_OUTPUTS}
+    counted, now_counted = expected.get("metrics"), got.get("metrics")
+    if isinstance(counted, Mapping) and isinstance(now_counted, Mapping):
+        expected["metrics"] = {**{name: 0 for name in now_counted if name not in counted}, **counted}
     return shown(of_values("ticks", str(row["tick_no"]), "outputs", expected, got))
 
 

@@ -110,7 +110,7 @@ def leave_queue(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """
     for review_id, not_before in sorted(town.keys.queued_reviews.items()):
         review = town.reviews_by_id.get(review_id)
-        if review is not None and _may_stay(town, review):
+        if town.is_unreadable(review_id) if review is None else _may_stay(town, review):
             continue
         if (EffectKind.DEQUEUE, review_id) in town.unfinished_effects:
             continue

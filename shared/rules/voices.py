@@ -53,8 +53,16 @@ def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V2: an escalation that a rule raised is closed when its cause has ended."""
     for escalation in town.caused_escalations:
-        if not _holds(town, escalation.reason, escalation.subject):
+        # Of a damaged row nobody knows whether the cause has ended: violation 1 names it, and the escalation stays.
+        if not _holds(town, escalation.reason, escalation.subject) and not _is_damaged(town, escalation.subject):
             yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
+
+
+def _is_damaged(town: TownReader, subject: str) -> bool:
+    """Whether a row of that bead could not be read; for an episode, whether one of any MR could not, which may belong to it."""
+    if subject in town.keys.forge_episodes:
+        return town.has_unreadable_reviews
+    return town.is_unreadable(subject)
 
 
 def _of_reviews(town: TownReader) -> Iterator[_Silence]:

@@ -108,6 +108,15 @@ class TownReader:
         return {review.id: review for review in self.reviews}
 
     @cached_property
+    def has_unreadable_reviews(self) -> bool:
+        """Whether a live merge request is missing in `reviews` because it cannot be read."""
+        return len(self._rows("reviews")) > len(self.reviews)
+
+    def is_unreadable(self, bead_id: str) -> bool:
+        """Whether a row of this bead could not be read so far: then it is in none of the lists, live as it may be."""
+        return any(key == bead_id for _, key in self.unreadable)
+
+    @cached_property
     def rigs_in_review(self) -> frozenset[str | None]:
         """The rigs with a live merge request."""
         return frozenset(review.rig_id for review in self.reviews)

@@ -58,8 +58,6 @@ REASONS: Final = {
     "shared/domain/wire.py: _form_of": _ANY_SHAPE,
     "shared/domain/wire.py: _reader": _ANY_SHAPE,
     "shared/events/base.py: Event.__init_subclass__": "the signature of pydantic's base class",
-    "shared/events/base.py: Event.forbidden": _JSON,
-    "shared/events/beads.py: BeadCreated.forbidden": _JSON,
     "shared/events/beads.py: BeadUpdated._replacements": "columns of a bead by name, of several types",
     "shared/history/differences.py: Difference.expected": "a value of any column, or a part of its JSON",
     "shared/history/differences.py: Difference.got": "a value of any column, or a part of its JSON",

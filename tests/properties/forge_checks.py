@@ -22,7 +22,9 @@ CAUSES: Final[dict[str, Callable[[HostileForge, Pull | None], bool]]] = {
     "checks_unreadable": lambda forge, pull: forge.checks != "readable",
     "in_merge_queue": lambda forge, pull: pull is not None and pull.queued,
     "behind_base": lambda forge, pull: pull is not None and forge.behind(pull),
-    "pr_mismatch": lambda forge, pull: pull is not None and pull.base_branch == "release",
+    "pr_mismatch": lambda forge, pull: (
+        forge.identity == "headless" or (pull is not None and pull.base_branch == "release")
+    ),
     **{name: lambda forge, pull: forge.error is not None or pull is None for name in BLIND},
 }
 """Of each obstacle: whether it is true at the forge."""
@@ -43,6 +45,13 @@ class Review:
     source: str | None
 
     @property
+    def agreed(self) -> tuple[str | None, str, str, str]:
+        """The pull request that may be merged: head repository and branch, base repository and branch."""
+        pinned = self.metadata.get("pinned")
+        branches = (self.branch, self.target) if pinned is None else (pinned["head_branch"], pinned["base_branch"])
+        return self.repository, branches[0], self.repository, branches[1]
+
+    @property
     def obstacle(self) -> str | None:
         """Why its pull request cannot go on."""
         return self.metadata.get("obstacle") if self.status == "in_progress" else None
@@ -57,6 +66,11 @@ class ForgeChecks:
     stale: dict[str, int] = field(default_factory=dict)
     before: dict[str, Review] = field(default_factory=dict)
     hooked: set[str] = field(default_factory=set)
+
+    @classmethod
+    def watching(cls, life: ForgeLife) -> None:
+        """From now on every tick of a life is judged."""
+        life.checks = (cls().after,)  # type: ignore[assignment] # the checks of a life with a forge
 
     def after(self, life: ForgeLife, ticked: Ticked) -> None:
         """Everything that is judged after a tick."""
@@ -163,7 +177,7 @@ def _is_agreed(done: MergeDone, review: Review) -> bool:
         shown.identity.base_repository.name,
         shown.identity.base_branch,
     )
-    agreed = (review.repository, review.branch, review.repository, review.target)
+    agreed = review.agreed
     really = (pull.head_repository, pull.head_branch, pull.base_repository, pull.base_branch)
     return seen == agreed and (really == agreed or really != seen)
 
@@ -179,7 +193,7 @@ def closed_as_merged_is_merged(life: ForgeLife, found: dict[str, Review]) -> Non
     for review in found.values():
         if review.id in merged and review.status == "closed" and not review.metadata.get("unproven"):
             sha = review.merge_commit
-            contained = life.forge.contains(review.repository, review.target, sha)
+            contained = life.forge.contains(review.repository, review.agreed[3], sha)
             assert contained, f"{review} is closed as merged, and {review.target} does not contain {sha}"
 
 

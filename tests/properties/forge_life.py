@@ -48,7 +48,15 @@ class Wait:
     hours: int = 25
 
 
-ForgeStep = Happen | Days | Wait | Post
+@dataclass(frozen=True)
+class Adopt:
+    """An operator has the town watch over a pull request: the nth one, or a new one of a stranger or of a fork."""
+
+    whose: str = "any"
+    pick: int = 0
+
+
+ForgeStep = Happen | Days | Wait | Adopt | Post
 
 
 @dataclass
@@ -112,8 +120,26 @@ class ForgeLife(Life):
             case Wait():
                 self.now += timedelta(hours=step.hours)
                 self._day(Days(1, "ms", "beats", "beats"))
+            case Adopt():
+                self._adopt(step)
             case Post():
                 self._play(step)
+
+    def _adopt(self, step: Adopt) -> None:
+        base = ("acme/rig-1", "main")
+        if step.whose != "any":
+            head = (FORK if step.whose == "fork" else base[0], "their-work")
+            self.forge.push(*head)
+            pull = self.forge.opens(head, base, "stranger")
+        elif self.forge.pulls:
+            pull = list(self.forge.pulls.values())[step.pick % len(self.forge.pulls)]
+        else:
+            return
+        rig = pull.base_repository.removeprefix("acme/")
+        bead = {"bead_id": f"adopted-{self.count}", "type": "merge_request", "title": "Theirs", "rig_id": rig}
+        metadata = {"babysit": True, "pr_url": pull.url}
+        given = {**bead, "branch": pull.head_branch, "pr_url": pull.url, "metadata": metadata}
+        self.post("bead_created", Fact({"bead": given}))
 
     def _happen(self, step: Happen) -> None:
         if step.what in MOODS:

@@ -126,12 +126,15 @@ def test_a_store_that_stays_silent_ends_the_run_before_anybody_is_called() -> No
 
 def a_town_that_has_much_to_say() -> TownBuilder:
     """The next tick stops p (its bead is cancelled), merges m1, delivers mail to q and tells the mayor."""
+    passed = {"head_sha": "head-1", "review_passed_head": "head-1"}
     return (
         a_town_with_a_worker()
         .bead("b2", status="in_progress", assignee_agent_bead_id="q")
         .agent("q", status="working", hook="b2")
         .bead("mail", "message", assignee_agent_bead_id="q", body="Hello")
-        .review("m1", "in_progress", pr_url=PR, metadata={"auto_merge_pending": 1, "last_poll_at": to_text(T)})
+        .review(
+            "m1", "in_progress", pr_url=PR, metadata={"auto_merge_pending": 1, "last_poll_at": to_text(T), **passed}
+        )
     )
 
 
@@ -154,10 +157,17 @@ def test_after_a_crash_every_effect_with_a_long_deadline_runs_once_under_its_key
     world.clock.move(ms=1)
     late = world.run()
 
-    assert early.effects.attempted == 1  # the review is polled; nothing that is claimed
+    assert early.tick is not None
+    begun = {(effect.kind, effect.subject): effect for effect in early.tick.effects}
+    assert begun.keys() == {
+        ("poll_pr", "m1"),
+        ("stop_agent", "q"),
+    }  # q's bead was taken from it; nothing that is claimed
+    assert early.effects.attempted == 2
     assert late.tick is not None
     assert {(effect.effect_id, effect.attempt) for effect in late.tick.effects} == {(key, 2) for key in keys.values()}
-    assert [call.effect_id for call in world.runtime.seen("stop")] == [keys["stop_agent"]]
+    stop_of_q = begun["stop_agent", "q"].effect_id
+    assert [call.effect_id for call in world.runtime.seen("stop")] == [stop_of_q, keys["stop_agent"]]
     assert [call.effect_id for call in world.forge.seen("merge")] == [keys["merge_pr"]]
     told = [call.effect_id for call in world.runtime.seen("message")]
     assert len(told) == 2

@@ -72,7 +72,7 @@ def test_without_a_token_the_review_waits_and_says_after_half_an_hour_what_to_se
     metadata = poll.town.metadata("m")
     assert (metadata["failureReason"], metadata["failureKind"]) == ("pr_poll_failed", "no_token")
     assert PR in metadata["failureMessage"]
-    assert "store a token" in metadata["failureMessage"]
+    assert "Store one" in metadata["failureMessage"]
     assert escalations(poll.town) == [("high", "forge_denied")]
     assert (poll.town.status("m"), poll.town.status("b")) == ("in_progress", "in_review")
 
@@ -224,7 +224,7 @@ def test_five_failed_attempts_at_a_conflict_end_in_one_escalation_and_no_more() 
     poll = polls()
     poll.every = 5 * MINUTE
     made, told = 0, []
-    for _ in range(5 + 100):
+    for _ in range(5 + 40):
         report = poll.sees(**DIRTY)
         told += outcomes_of(report, "pr_conflict_detected")
         live = [
@@ -233,7 +233,8 @@ def test_five_failed_attempts_at_a_conflict_end_in_one_escalation_and_no_more() 
         made += len(live)
         if live:
             poll.town.tick(
-                event("bead_cancelled", bead=live[0], event_id=f"gave-up-{live[0]}"), at=poll.at - 30 * SECOND
+                event("bead_cancelled", bead=live[0], event_id=f"gave-up-{live[0]}"),
+                at=poll.at - poll.every + 10 * SECOND,
             )
     assert made == 5
     assert [status for _, status in beads_labelled(poll.town, "gt:pr-conflict")] == ["failed"] * 5
@@ -274,13 +275,13 @@ def test_comments_that_do_not_end_are_answered_five_times_and_then_a_person_is_a
     poll = polls({"auto_resolve_pr_feedback": True})
     poll.every = 5 * MINUTE
     told = []
-    for _ in range(5 + 100):
+    for _ in range(5 + 40):
         report = poll.sees(feedback=COMMENTS, **CLEAN)
         told += outcomes_of(report, "pr_feedback_detected")
         for bead, status in beads_labelled(poll.town, "gt:pr-feedback"):
             if status not in ("closed", "failed"):
                 done = event("bead_cancelled", {"cancel_status": "closed"}, bead=bead, event_id=f"answered-{bead}")
-                poll.town.tick(done, at=poll.at - 30 * SECOND)
+                poll.town.tick(done, at=poll.at - poll.every + 10 * SECOND)
     assert [status for _, status in beads_labelled(poll.town, "gt:pr-feedback")] == ["closed"] * 5
     assert told == ["applied"] * 6
     assert escalations(poll.town) == [("high", "feedback_cap")]

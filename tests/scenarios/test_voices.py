@@ -111,6 +111,19 @@ def test_the_escalation_is_closed_when_the_obstacle_is_gone_or_another(change: d
     assert town.status("asked") == "closed"
 
 
+@pytest.mark.parametrize(("table", "column"), [("beads", "labels"), ("beads", "metadata")])
+def test_the_escalation_stays_while_the_row_of_its_review_cannot_be_read(table: str, column: str) -> None:
+    """A damaged row says nothing about its cause. Before, the escalation was closed as if the wait had ended."""
+    town = a_town_with_an_obstacle(ms=1)
+    town.tick()
+    town.update(table, "m", **{column: "no value"})
+
+    report = town.tick(at=T + timedelta(seconds=5))
+
+    assert types_of(report, rule=CLOSE) == []
+    assert escalations_of(town) == [("draft", "open")]
+
+
 @scenario(218)
 def test_the_escalation_is_closed_when_its_review_ends() -> None:
     town = a_town_with_an_obstacle(ms=1)
@@ -143,4 +156,41 @@ def test_an_escalation_about_endless_feedback_ends_with_its_review() -> None:
 
     town.tick(at=T + timedelta(seconds=5))
 
+    assert town.status("e") == "closed"
+
+
+@scenario(219)
+@pytest.mark.parametrize("column", ["labels", "metadata"])
+def test_an_escalation_stays_while_the_row_that_it_is_about_cannot_be_read(column: str) -> None:
+    """A damaged row is in no list of the live beads. Found as an escalation that was closed because of the damage."""
+    town = a_town_with_an_obstacle(ms=1)
+    town.tick()
+    assert escalations_of(town) == [("draft", "open")]
+    whole = town.rows(f"SELECT {column} FROM beads WHERE bead_id = 'm'")[0][0]
+    town.update("beads", "m", **{column: "no json"})
+
+    town.tick(at=T + timedelta(seconds=5))
+    assert escalations_of(town) == [("draft", "open")]
+
+    town.update("beads", "m", **{column: whole})
+    note(town, obstacle=None)
+    town.tick(at=T + timedelta(seconds=10))
+    assert escalations_of(town) == [("draft", "closed")]
+
+
+@scenario(219)
+def test_the_escalation_of_an_episode_stays_while_a_review_cannot_be_read() -> None:
+    """Whether that review still waits for the forge, nobody can tell."""
+    episode = "forge_denied github.com a/b TOKEN"
+    town = a_town_with_an_obstacle("forge_denied", hours=1).key("forge_episodes", {episode: {"voiced": True}})
+    note(town, episode=episode)
+    town.bead("e", "escalation", metadata={"cause": f"forge_denied:{episode}"}).insert(
+        "escalation_metadata", bead_id="e", severity="high", category="forge_denied"
+    )
+    town.update("beads", "m", labels="no json")
+    town.tick()
+    assert town.status("e") == "open"
+
+    town.update("beads", "m", labels=[], status="closed")
+    town.tick(at=T + timedelta(seconds=5))
     assert town.status("e") == "closed"

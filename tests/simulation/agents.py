@@ -19,7 +19,7 @@ from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
 from tests.simulation.scheduler import MINUTE, SECOND
 
-_Trouble = Literal["agent_crashes", "agent_vanishes", "agent_hangs", "agent_mute"]
+_Trouble = Literal["agent_crashes", "agent_vanishes", "agent_hangs", "agent_mute", "agent_cut_off"]
 _FATES: tuple[_Trouble, ...] = get_args(_Trouble)
 Fate = Literal["works"] | _Trouble
 _HEARTBEAT = 30 * SECOND
@@ -107,6 +107,8 @@ class SimulatedRuntime:
         if self.ground.plan.happens("stop_fails"):
             return NotDone("no answer", passing=self._random.random() < 0.8)
         for life in self.lives.get((town_id, agent_id), ()):
+            if life.generation == generation and life.alive and life.fate == "agent_cut_off":
+                return NotDone("no answer", passing=True)
             if life.generation == generation:
                 self._end(life, "exited", "stopped")
         return Done()
@@ -118,6 +120,8 @@ class SimulatedRuntime:
         if not lives:
             return ProcessStatus("not_found")
         life = lives[-1]
+        if life.alive and life.fate == "agent_cut_off":
+            return ProcessStatus("unknown")
         return ProcessStatus(life.status, life.reason, life.generation or None)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
@@ -126,6 +130,8 @@ class SimulatedRuntime:
         if message_id in self.messages:
             return Done()
         lives = [life for life in self.lives.get((town_id, agent_id), ()) if life.alive]
+        if any(life.fate == "agent_cut_off" for life in lives):
+            return NotDone("no answer", passing=True)
         if not lives and mode != "queue":
             return NotDone("it is not running", passing=False)
         self.messages.add(message_id)
@@ -171,6 +177,8 @@ class SimulatedRuntime:
             self._after(1, 120, partial(self._end, life, status, "crashed"))
         elif fate == "agent_mute":
             self._after(100, 900, partial(self._comes_back, life))
+        elif fate == "agent_cut_off":
+            self._after(2400, 2700, partial(self._is_back, life))
         elif fate == "works":
             self._after(10, 100, partial(self._finish, life))
         return life
@@ -180,7 +188,7 @@ class SimulatedRuntime:
         self.calm = True
         for lives in self.lives.values():
             for life in lives:
-                if life.alive and life.fate != "works":
+                if life.alive and life.fate not in ("works", "agent_cut_off"):
                     do = self._comes_back if life is lives[-1] else partial(self._end, status="exited", reason="old")
                     self._after(1, 300, partial(do, life))
 
@@ -208,6 +216,18 @@ class SimulatedRuntime:
             self._beat(life)
             self._after(1, 60, partial(self._finish, life))
 
+    def _is_back(self, life: Life) -> None:
+        """It works on as if nothing had happened. If its bead was given away, only a stop ends it, whatever it reports."""
+        if not life.alive:
+            return
+        if (life.agent_id, life.generation) not in self.ground.checks.ledgers[life.town_id].over:
+            self._comes_back(life)
+            return
+        life.fate = "works"
+        self._beat(life)
+        payload = {"branch": life.work.branch or "late", "generation": life.generation}
+        self._after(1, 60, lambda: _ignore(self._report(life, "agent_done", payload)))
+
     # reports
 
     def _after(self, least: int, most: int, do: Callable[[], None]) -> None:
@@ -217,7 +237,7 @@ class SimulatedRuntime:
         if not life.alive:
             return
         self.ground.scheduler.after(_HEARTBEAT, partial(self._beat, life))
-        if life.fate == "agent_mute":
+        if life.fate in ("agent_mute", "agent_cut_off"):
             return
         if life.fate != "agent_hangs":
             life.progress_at = self.ground.scheduler.now
@@ -241,6 +261,7 @@ class SimulatedRuntime:
         if life.alive:
             fired_at = to_text(self.ground.scheduler.time())
             self._report(life, "mayor_waiting", {"fired_at": fired_at})
+            self._report(life, "mayor_said", {"text": "as agreed"})
             self._after(30, 600, partial(self._end, life, "exited", "idle"))
 
     def _finish(self, life: Life) -> None:
@@ -254,7 +275,12 @@ class SimulatedRuntime:
                 self._report(life, "triage_resolved", {"action": action, "by": life.agent_id}, bead=request)
         if kind in ("review", "landing") and self._wants_changes(life):
             self._report(life, "changes_requested", {"feedback": "smaller, please", "generation": life.generation})
-            self._after(5, 20, partial(self._say_done, life))
+            self._after(5, 20, partial(self._say_done, life, passes=False))
+            return
+        if kind not in ("review", "landing") and self.ground.plan.happens("agent_other_branch"):
+            other = {"branch": f"gt/{life.agent_id[:8]}/other", "generation": life.generation}
+            self._report(life, "agent_done", other)
+            self._after(20, 90, partial(self._say_done, life))  # the town has told it the right one
             return
         self._say_done(life)
 
@@ -265,16 +291,21 @@ class SimulatedRuntime:
         self.reviewed.add(bead_id)
         return self._random.random() < 0.25
 
-    def _say_done(self, life: Life) -> None:
+    def _say_done(self, life: Life, *, passes: bool = True) -> None:
+        """Report the work as done. A refinery that `passes` it has merged it, or opened a pull request."""
         if not life.alive:
             return
+        happens = self.ground.plan.happens
         payload = {"branch": life.work.branch or f"gt/{life.agent_id[:8]}", "generation": life.generation}
         if life.work.prompt_kind in ("review", "landing") and life.work.merge_strategy == "pr":
-            payload["pr_url"] = self.forge.opened(life.work)
+            wrong = not life.work.pr_url and happens("agent_names_a_stranger")
+            payload["pr_url"] = self.forge.strangers(life.work) if wrong else self.forge.opened(life.work)
+        elif life.work.prompt_kind in ("review", "landing") and passes and not happens("agent_claims_falsely"):
+            self.forge.merged_directly(life.work)
         if life.work.prompt_kind in ("pr_feedback", "pr_conflict", "rework"):
             self.forge.improved(life.work.pr_url)
         event_id = self._report(life, "agent_done", payload, then=lambda _: self._leave(life))
-        if self.ground.plan.happens("agent_done_twice"):
+        if happens("agent_done_twice"):
             again = partial(self._report, life, "agent_done", payload)
             self._after(0, 60, lambda: _ignore(again(event_id=event_id)))
             self._after(0, 300, lambda: _ignore(again()))

@@ -11,12 +11,21 @@ from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.town import database, journal
 from tests.simulation.agents import SimulatedRuntime
+from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground
 from tests.simulation.ledger import Ledger, transient
 
 _OVER: Final = ("closed", "failed")
 _KINDS: Final = ("issue", "merge_request", "convoy")
-_UNTIL_A_PERSON_ACTS: Final = ("failed_dependency", "missing_blocker", "held", "staged", "no_rig", "awaiting_approval")
+_UNTIL_A_PERSON_ACTS: Final = (
+    "failed_dependency",
+    "missing_blocker",
+    "convoy_over",
+    "held",
+    "staged",
+    "no_rig",
+    "awaiting_approval",
+)
 
 
 def unsettled(ground: Ground, runtime: SimulatedRuntime) -> bool:
@@ -29,6 +38,7 @@ def unfinished(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
     yield from _still_going_on(ground, runtime)
     for ledger in ground.checks.ledgers.values():
         yield from _lost_events(ledger, frozenset(ground.objects.inbox(ledger.town_id)))
+        yield from _closed_without_a_merge(ledger, runtime.forge)
 
 
 def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
@@ -37,10 +47,15 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
         waits = _waits(ledger, ground.scheduler.time()) if live else {}
         for bead_id in live:
             wait = waits.get(bead_id)
-            if wait is None:
+            if wait is not None and not _is_true(wait, ledger):
+                yield f"{town_id}: {bead_id} is said to wait for what is not so: {wait}"
+            elif wait is None:
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and waits for nothing that has a name"
             elif not _for_a_person(bead_id, waits, ledger.tracks.get(bead_id, ())):
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait}"
+        unread = [bead for bead, (kind, status) in ledger.statuses.items() if kind == "message" and status not in _OVER]
+        if unread:
+            yield f"{town_id}: the mayor was not told: {unread[:5]}"
         for (town, agent), lives in runtime.lives.items():
             if town == town_id and any(life.alive and not life.mayor for life in lives):
                 yield f"{town_id}: agent {agent} is still running"
@@ -48,6 +63,32 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
         pending = _acknowledged(ledger) - ledger.outcomes.keys()
         if pending:
             yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
+
+
+def _closed_without_a_merge(ledger: Ledger, forge: SimulatedForge) -> Iterator[str]:
+    """Reviews that count as merged, and that nobody has merged."""
+    query = (
+        "SELECT b.bead_id, r.pr_url, g.git_url, r.target_branch, r.branch FROM beads b "
+        "JOIN review_metadata r ON r.bead_id = b.bead_id JOIN rigs g ON g.id = b.rig_id "
+        "WHERE b.status = 'closed' AND json_extract(b.metadata, '$.unproven') IS NULL ORDER BY b.bead_id"
+    )
+    with database.opened(ledger.image) as sql:
+        closed = sql.execute(query).fetchall()
+    for bead_id, pr_url, git_url, target, branch in closed:
+        if pr_url is None and not forge.contains(git_url, target, branch):
+            yield f"{ledger.town_id}: {bead_id} is closed, and {target} does not contain {branch}"
+        elif pr_url is not None and forge.pulls[pr_url].state != "merged":
+            yield f"{ledger.town_id}: {bead_id} is closed, and {pr_url} is {forge.pulls[pr_url].state}"
+
+
+def _is_true(wait: Waiting, ledger: Ledger) -> bool:
+    """Whether the world is as a wait says, where that can be told from the beads alone."""
+    if wait.reason == "missing_blocker":
+        return all(need.bead_id not in ledger.statuses for need in wait.needs)
+    if wait.reason == "convoy_over":
+        convoys = [convoy for convoy, tracked in ledger.tracks.items() if wait.bead_id in tracked]
+        return any(ledger.statuses[convoy][1] in _OVER for convoy in convoys)
+    return True
 
 
 def _crowded(town_id: str, runtime: SimulatedRuntime) -> Iterator[str]:

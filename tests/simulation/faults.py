@@ -44,6 +44,13 @@ WorldFault = Literal[
     "forge_limits",
     "forge_lies",
     "forge_forgets",  # 404 for a pull request that exists
+    "forge_expires",  # the token expires for 40 minutes
+    "proof_missing",  # nobody can tell whether a merge is there
+    "wrong_base",  # a pull request is opened on another branch than the agreed one
+    "agent_other_branch",  # reports another branch than that of its order first
+    "agent_names_a_stranger",  # reports somebody else's pull request
+    "agent_claims_falsely",  # reports a merge that it has not made
+    "agent_cut_off",  # has no network for 40 minutes and comes back
 ]
 
 CALL_FAULTS: Final[tuple[CallFault, ...]] = get_args(CallFault)

@@ -66,6 +66,9 @@ class People:
             (5, self.want_bead),
             (1, self.want_convoy),
             (1, self._cancel),
+            (0.5, self._cancel_something),
+            (1, self._change_convoy),
+            (1, self._write_to_the_mayor),
             (1, self._reopen),
             (1, self._evict),
             (2, self._configure),
@@ -95,6 +98,8 @@ class People:
         }
         if self._random.random() < 0.05:
             bead["labels"] = ["gt:held"]
+        if self._random.random() < 0.1:
+            bead["depends_on"] = [f"{self._town}-bead-{len(self._wanted) + 2}"]  # it comes later, or never
         self._wanted.append(bead_id)
         self._post.send(self._town, "bead_created", {"bead": bead})
 
@@ -126,6 +131,27 @@ class People:
         if self._wanted and self._random.random() < 0.5:
             status = self._random.choice(("closed", "failed"))
             self._send("bead_cancelled", {"cancel_status": status}, bead=self._random.choice(self._wanted))
+
+    def _cancel_something(self) -> None:
+        """A review, a landing or a whole convoy."""
+        statuses = self._ground.checks.ledgers[self._town].statuses
+        live = [
+            bead
+            for bead, (kind, status) in sorted(statuses.items())
+            if kind in ("merge_request", "convoy") and status not in ("closed", "failed")
+        ]
+        if live:
+            self._send("bead_cancelled", {}, bead=self._random.choice(live))
+
+    def _change_convoy(self) -> None:
+        if self._convoys and self._wanted:
+            verb = self._random.choice(("add", "remove"))
+            named = [self._random.choice(self._wanted)]
+            self._send("convoy_changed", {"convoy_id": self._random.choice(self._convoys), verb: named})
+
+    def _write_to_the_mayor(self) -> None:
+        mail = {"bead_id": self._post.new_id("mail"), "type": "message", "title": "what about it?"}
+        self._send("bead_created", {"bead": mail})
 
     def _reopen(self) -> None:
         statuses = self._ground.checks.ledgers[self._town].statuses

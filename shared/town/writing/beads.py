@@ -118,15 +118,11 @@ def move(
     if to is BeadStatus.CLOSED:
         note(town, bead_id, BeadNotes.note_for_next.gone)
     if to.terminal:
-        _after_the_end(town, bead_id, bead_type, to)
+        for convoy_id in lookup.convoys_concerned(town, bead_id):
+            convoys.record_progress(town, convoy_id)
+        if bead_type == BeadType.MERGE_REQUEST:
+            _end_with_review(town, bead_id, to)
     return "moved"
-
-
-def _after_the_end(town: Town, bead_id: str, bead_type: str, to: BeadStatus) -> None:
-    for convoy_id in lookup.convoys_concerned(town, bead_id):
-        convoys.record_progress(town, convoy_id)
-    if bead_type == BeadType.MERGE_REQUEST:
-        _end_with_review(town, bead_id, to)
 
 
 def _end_with_review(town: Town, review_id: str, to: BeadStatus) -> None:

@@ -135,10 +135,17 @@ def test_refs_heads_makes_no_difference() -> None:
     assert kinds(stage) == ["pr_auto_merge"]
 
 
-def test_a_head_repository_that_is_gone_is_no_mismatch_of_a_merged_pull_request() -> None:
-    stage = polling()
+def test_a_fork_that_is_gone_is_no_mismatch_of_a_merged_pull_request() -> None:
+    stage = adopted()
+    poll(stage, {**OURS, "head_repository": OTHER})
     poll(stage, {**OURS, "head_repository": None}, state="merged", sha="c0ffee", mergeable_state=None)
     assert kinds(stage) == ["pr_status_changed"]
+
+
+def test_the_repository_of_the_rig_cannot_be_gone_so_a_merge_from_none_is_not_ours() -> None:
+    stage = polling()
+    poll(stage, {**OURS, "head_repository": None}, state="merged", sha="c0ffee", mergeable_state=None)
+    assert (kinds(stage), stage.the_bead("m").status) == ([], BeadStatus.FAILED)
 
 
 @pytest.mark.parametrize("answer", [{"identity": None}, {"rig_repository": None}], ids=["an old result", "no id yet"])

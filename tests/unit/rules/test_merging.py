@@ -218,6 +218,13 @@ def test_after_a_week_an_ended_mr_is_not_watched_any_more() -> None:
     assert (effects(town, "dequeue"), town.value("queued_reviews")) == ([], {})
 
 
+def test_it_stays_in_the_queue_while_its_mr_cannot_be_read() -> None:
+    """A damaged row is in no list of the live reviews, and has not ended by that."""
+    town = queued_town().update("beads", "m", labels="no json")
+    assert left(town) == []
+    assert list(town.value("queued_reviews")) == ["m"]
+
+
 def test_an_mr_that_does_not_exist_any_more_is_forgotten() -> None:
     town = a_town().key("queued_reviews", {"gone": to_text(T)})
     assert left(town) == ["gone"]
