@@ -165,6 +165,9 @@ def fail(about: Polled, problem: ForgeProblem) -> None:
     if beads.move(about.town, about.bead.id, BeadStatus.FAILED, reason=message, failure=failure) == "moved":
         about.note(ReviewNotes.poll_error_kind.to(kind), BeadNotes.failure_kind.to(kind))
         about.announce("pr.poll_failed", kind=kind, message=message)
+        source = lookup.source_of(about.town, about.bead.id)
+        if source is not None and source.live:
+            beads.leave_note(about.town, source.id, message)
 
 
 def _episode(about: Polled, obstacle: Obstacle, problem: ForgeProblem, since: datetime) -> Episode:

@@ -193,9 +193,19 @@ def _note_problem(about: Polled, error: ForgeProblem) -> tuple[Action, ...]:
         about.note(ReviewNotes.poll_error_kind.to(kind), ReviewNotes.poll_not_before.to(wait_until))
         return ()
     if kind in _NEVER_READABLE:
+        return _at_another_place(about, error)
+    return episodes.could_not_look(about, error)
+
+
+def _at_another_place(about: Polled, error: ForgeProblem) -> tuple[Action, ...]:
+    """The address leads to no forge, or to another one than the rig's. If it could be read before, the rig has moved since."""
+    if ReviewNotes.head_sha.of(about.bead.metadata) is None:
         episodes.fail(about, error)
         return ()
-    return episodes.could_not_look(about, error)
+    reviews.set_ready_since(about.town, about.bead.id, None)
+    about.note(ReviewNotes.auto_merge_pending.gone)
+    reviews.set_obstacle(about.town, about.now_stored, "wrong_repository", error.message or error.effective_kind)
+    return ()
 
 
 def _note_mismatch(about: Polled, verdict: Verdict) -> tuple[Action, ...]:

@@ -40,7 +40,11 @@ def a_town_polling(refinery: dict[str, Any] | None = None, **metadata: Any) -> T
     """B is in review as M, whose pull request is polled; M carries the given metadata. Its head was seen before."""
     town = a_town().config(refinery=refinery or {})
     town.bead("b", "issue", "in_review", assignee_agent_bead_id="p")
-    known = {"head_sha": "sha-1", "head_seen_at": to_text(ago(hours=1)), "changed_at": to_text(ago(minutes=5))}
+    known: dict[str, Any] = {
+        "head_sha": "sha-1",
+        "head_seen_at": to_text(ago(hours=1)),
+        "changed_at": to_text(ago(minutes=5)),
+    }
     known = {**known, **metadata}
     known.setdefault("review_passed_head", known["head_sha"])
     return town.review("m", "in_progress", of="b", pr_url=PR, metadata=known, created_by="p")
@@ -92,9 +96,36 @@ def test_without_a_token_the_review_waits_and_says_after_half_an_hour_what_to_se
     ],
 )
 def test_only_an_address_that_can_never_be_read_fails_a_review(kind: str, more: dict[str, Any], ends: bool) -> None:
-    poll = polls()
+    poll = polls(head_sha=None)
     poll.fails(kind, **more)
     assert poll.town.status("m") == ("failed" if ends else "in_progress")
+    assert ("note_for_next" in poll.town.metadata("b")) == ends
+
+
+@scenario(86)
+@pytest.mark.parametrize("kind", ["unrecognized_url", "host_mismatch"])
+def test_a_rig_that_moved_to_another_forge_fails_no_review_that_was_read_before(kind: str) -> None:
+    poll = polls(auto_merge_pending=1)
+    poll.fails(kind)
+    metadata = poll.town.metadata("m")
+    assert (poll.town.status("m"), metadata["obstacle"]) == ("in_progress", "wrong_repository")
+    assert "auto_merge_pending" not in metadata
+    assert poll.town.waits(poll.at)["m"].reason == "wrong_repository"
+    poll.sees(**CLEAN, feedback=GREEN)
+    assert poll.town.metadata("m").get("obstacle") != "wrong_repository"
+
+
+@scenario(86)
+def test_a_token_of_the_deployment_alerts_those_who_run_it_and_no_town() -> None:
+    poll = polls()
+    alerts = []
+    for _ in range(4):
+        report = poll.fails("no_token", is_platform=True, secret="platform/forges/github.com")
+        alerts += [(alert.kind, alert.extra["secret"]) for alert in report.alerts]
+        poll.at = from_text(poll.town.metadata("m")["poll_not_before"])
+    assert alerts == [("forge_token", "platform/forges/github.com")]
+    assert (escalations(poll.town), effects(poll.town, "notify_mayor")) == ([], [])
+    assert (poll.town.status("m"), poll.town.waiting()["forge_denied"]) == ("in_progress", 1)
 
 
 @scenario(87, 88)

@@ -8,11 +8,22 @@ import pytest
 from shared.domain.times import to_text
 from shared.history.differences import Difference, of_outputs
 from shared.ports.town_past import JournalRow
+from shared.town import database
 from tests.towns import T
 
 
 def recorded(outputs: dict[str, Any]) -> JournalRow:
-    return {"tick_no": 7, "now": to_text(T - timedelta(minutes=1)), "outputs": outputs}
+    return {
+        "tick_no": 7,
+        "tick_id": "7-test",
+        "now": to_text(T - timedelta(minutes=1)),
+        "code_version": "earlier",
+        "sqlite_version": database.SQLITE_VERSION,
+        "config_digest": "",
+        "prev_image_digest": "",
+        "inputs": {},
+        "outputs": outputs,
+    }
 
 
 def test_a_figure_that_an_earlier_release_did_not_count_is_no_difference() -> None:
