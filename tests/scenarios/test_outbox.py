@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import StoreUnavailable
+from shared.domain.states import EffectKind
 from shared.domain.times import from_text, to_text
 from shared.ports.runtime import NotDone
 from shared.ports.steps import Call, NotBegun, drive
@@ -166,7 +167,7 @@ def test_after_a_crash_every_effect_with_a_long_deadline_runs_once_under_its_key
     assert early.effects.attempted == 2
     assert late.tick is not None
     assert {(effect.effect_id, effect.attempt) for effect in late.tick.effects} == {(key, 2) for key in keys.values()}
-    stop_of_q = begun["stop_agent", "q"].effect_id
+    stop_of_q = begun[EffectKind.STOP_AGENT, "q"].effect_id
     assert [call.effect_id for call in world.runtime.seen("stop")] == [stop_of_q, keys["stop_agent"]]
     assert [call.effect_id for call in world.forge.seen("merge")] == [keys["merge_pr"]]
     told = [call.effect_id for call in world.runtime.seen("message")]
