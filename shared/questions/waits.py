@@ -32,6 +32,8 @@ from shared.rules.voices import waits_for_its_convoy
 from shared.town.database import Database
 from shared.town.live import OpenConvoy
 
+_TURNS = ("poll_turn", "update_turn")
+"""Waits that end when other rows have had their turn."""
 _NONE: frozenset[Hold] = frozenset()
 _ACTORS: Mapping[WaitingReason, str] = {
     "awaiting_ci": "forge",
@@ -185,7 +187,7 @@ class Waits:
         guards = [] if obstacle is None else [obstacle]
         guards += [self._holding.of_hold(hold, row) for hold in held]
         guards += self._time_guards(row, ahead)
-        if act is None and ahead.held is None and not guards:
+        if act is None and not guards:
             return self._at_rest(standing_of(self._sql, self.town, self.foresight.now, row), row)
         first = self._first(row, held, guards, act)
         rule = act or ahead.held
@@ -196,7 +198,8 @@ class Waits:
 
     def _held(self, row: Row, ahead: Outlook) -> tuple[Hold, ...]:
         """The holds of a row, the one that is its reason first. A bead that is polled, for example, may be blocked as well."""
-        holds: set[Hold] = set(ahead.holds)
+        own = tuple(hold for hold in ahead.holds if self._is_own(hold, row, ahead))
+        holds: set[Hold] = set(own)
         if _starts_unblocked(row):
             holds |= {
                 "blocked_by" if blocker.exists else "missing_blocker" for blocker in self.town.blockers.get(row.id, ())
@@ -207,7 +210,17 @@ class Waits:
         if any(convoy.id == row.id and convoy.staged and not self._is_done(convoy) for convoy in self.town.convoys):
             holds.add("staged")
         endless = [hold for hold in ENDLESS if hold in holds]
-        return (*endless, *(hold for hold in ahead.holds if hold not in endless))
+        return (*endless, *(hold for hold in own if hold not in endless))
+
+    def _is_own(self, hold: Hold, row: Row, ahead: Outlook) -> bool:
+        """Whether a hold can be that of the row. Without the blockers of another row, for example, polls come in other turns."""
+        due = ahead.acts[0].promised if ahead.acts else None
+        if due is not None and due.wait in _TURNS and hold != "effect_unfinished":
+            return False
+        bead = self._holding.bead_of(row)
+        if hold == "blocked_by":
+            return any(self._holding.blockers(bead))
+        return hold != "missing_blocker" or bool(self._holding.missing(bead))
 
     def _is_done(self, convoy: OpenConvoy) -> bool:
         """Whether the convoy has no task left to start: a convoy that is done closes or lands although it is staged."""
