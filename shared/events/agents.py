@@ -53,7 +53,7 @@ class AgentDone(Event):
         _hear(fact, town, self.generation)
         report = Done(
             branch=self.branch,
-            pr_url=self.pr_url,
+            pr_url=None if self.pr_url is None else self.pr_url.strip(),
             summary=self.summary,
             bead_id=fact.bead_id,
             generation=self.generation,

@@ -7,7 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import Field
 
 from shared.actions import StopAgent
-from shared.domain import ids
+from shared.domain import ids, limits
 from shared.domain.notes import ConvoyNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
@@ -17,7 +17,7 @@ from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyTe
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.town import Town
-from shared.town.writing import beads, convoys, rigs
+from shared.town.writing import beads, convoys, membership, rigs
 from shared.town.writing.beads import Failure
 
 TASKS_AT_MOST: Final = 100
@@ -150,6 +150,10 @@ class ConvoyStarted(Event):
             return EventResult(TERMINAL if convoy.type is BeadType.CONVOY else MISSING)
         started = convoys.start(town, self.convoy_id)
         freed = started != "missing" and beads.note(town, self.convoy_id, ConvoyNotes.held.gone)
+        if freed:
+            # The landing that ended may have waited for an approval, or used up the attempts: it no longer counts. A rule of
+            # this tick may create the next one.
+            membership.land_anew(town, self.convoy_id, after=town.tick.now - limits.MILLISECOND)
         return EventResult(Applied() if started == "started" or freed else Skipped(started))
 
 

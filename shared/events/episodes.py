@@ -193,7 +193,17 @@ def _back_off(about: Polled, episode: Episode, failures: int, *, locks: bool) ->
     if now < episode.voiced_from:
         until = min(until, episode.voiced_from)
     for member in _members(about.town, episode.key) if locks else [about.bead.id]:
-        beads.note(about.town, member, ReviewNotes.poll_not_before.to(until))
+        beads.note(
+            about.town, member, ReviewNotes.poll_not_before.to(_no_later_than_its_end(about.town, member, until))
+        )
+
+
+def _no_later_than_its_end(town: Town, review_id: str, until: datetime) -> datetime:
+    """That time, or the one at which the review fails because nobody could look for a week: then there is a last look."""
+    review = lookup.bead(town, review_id)
+    since = None if review is None else ReviewNotes.polls_failed_since.of(review.metadata)
+    end = until if since is None else since + limits.FORGE_EPISODE_ENDS_REVIEW_AFTER
+    return end if town.tick.now < end < until else until
 
 
 def _store_failure(town: Town, review_id: str, kind: str, message: str) -> None:

@@ -96,7 +96,7 @@ def _plain_json(value: object) -> object:
 
 
 def _https_url(url: str) -> str:
-    if not url.startswith("https://"):
+    if url[:8].lower() != "https://":
         raise PydanticCustomError("https_url", "an address that starts with https:// is required")
     return url
 

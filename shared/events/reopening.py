@@ -154,7 +154,7 @@ def _refused_by_source(town: Town, review: Bead, source: Bead) -> EventOutcome |
     if source.type is BeadType.CONVOY:
         after = ConvoyNotes.lands_after.of(source.metadata)
         if after is not None and review.created_at <= after:
-            return Rejected(f"work joined the convoy {source.id} since: it lands with a new merge request")
+            return Rejected(f"the convoy {source.id} lands anew since: it gets a new merge request")
     if BeadNotes.failure_reason.of(review.metadata) not in RESUMED:
         return None
     if not source.live:

@@ -126,7 +126,8 @@ class Foresight:
         found = free - back
         for at in sorted({act.at for subject, act in asked.items() if subject not in free}):
             there = {subject: act for subject, act in asked.items() if act.at == at and subject not in free}
-            found |= there.keys() - self._acted(_EVERYTHING - {hold}, taken, there, subjects, at)
+            acting = self._acted(_EVERYTHING, taken, there, subjects, at)  # without rows whose turn to be polled comes later
+            found |= acting - self._acted(_EVERYTHING - {hold}, taken, there, subjects, at)
         return frozenset(found)
 
     def _free_at(

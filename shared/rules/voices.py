@@ -71,7 +71,8 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
         since = ReviewNotes.obstacle_since.of(review.metadata)
         told_at_once = obstacle == "checks_unreadable" and ReviewNotes.checks_episode.of(review.metadata) is not None
         if obstacle in VOICED and since is not None and not told_at_once:
-            message = ReviewNotes.obstacle_detail.of(review.metadata) or obstacle.replace("_", " ")
+            words, detail = obstacle.replace("_", " "), ReviewNotes.obstacle_detail.of(review.metadata)
+            message = words if detail is None else f"{words} ({detail})"  # "by anna" alone says nothing
             yield _Silence(review.id, obstacle, since, message, review.metadata)
 
 

@@ -122,10 +122,10 @@ def test_an_unreachable_server_rejects_the_start_and_the_status_is_unknown() -> 
         )
 
 
-def test_a_town_without_a_configured_server_is_rejected_as_bad_configuration() -> None:
+def test_a_town_without_a_configured_server_is_rejected_without_a_program_for_its_agents() -> None:
     runtime = ControlServerRuntime(FixedAddresses(exceptions={"t2": "http://127.0.0.1:1"}))
     assert runtime.start(order(), effect_id="e1") == StartRejected(
-        "no control server is configured for town t1", kind="bad_configuration"
+        "no control server is configured for town t1", kind="no_agent_program"
     )
     assert runtime.status("t1", "a1") == ProcessStatus("not_found")
 

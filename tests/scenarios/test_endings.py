@@ -626,7 +626,7 @@ def test_a_superseded_landing_is_not_reopened() -> None:
     town = landing()
     town.tick(event("bead_reopened", bead="lost"))
     report = town.tick(event("bead_reopened", bead="m", at=T + SECOND), at=T + SECOND)
-    why = "work joined the convoy c since: it lands with a new merge request"
+    why = "the convoy c lands anew since: it gets a new merge request"
     assert outcomes(report) == [("bead_reopened", f"rejected: {why}")]
 
 

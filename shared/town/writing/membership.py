@@ -1,5 +1,6 @@
 """Which beads a convoy tracks, and what it means for its landing that one joins or leaves (spec/data-model.md 3.17)."""
 
+from datetime import datetime
 from typing import Final
 
 from shared.domain.notes import ConvoyNotes
@@ -50,20 +51,25 @@ def leave(town: Town, bead_id: str, convoy_id: str, *, why: str, actor: str | No
         reviews.retarget(town, bead)
 
 
+def land_anew(town: Town, convoy_id: str, *, after: datetime) -> None:
+    """Let only landing MRs count that are created after a time, and forget the attempts before."""
+    beads.note(
+        town,
+        convoy_id,
+        ConvoyNotes.lands_after.to(after),
+        ConvoyNotes.landing_mr_attempts.gone,
+        ConvoyNotes.last_landing_mr_attempt_at.gone,
+        ConvoyNotes.respawn_suppressed_attempt.gone,
+    )
+
+
 def _land_again(town: Town, convoy: Bead) -> None:
     """Begin the landing anew, because the convoy has work again: nothing that was landed before contains it."""
     # A landing that is under way is replaced, not continued: its refinery would merge a branch to which the new work is still
     # being added. Example: m is reviewed when t joins. m fails as superseded and its refinery is stopped. When t has been merged
     # into the feature branch, the convoy gets a new landing MR, which takes over the pull request of m.
-    beads.note(
-        town,
-        convoy.id,
-        ConvoyNotes.lands_after.to(town.tick.now),
-        ConvoyNotes.landing_mr_attempts.gone,
-        ConvoyNotes.last_landing_mr_attempt_at.gone,
-        ConvoyNotes.respawn_suppressed_attempt.gone,
-        ConvoyNotes.ready_to_land.gone,
-    )
+    land_anew(town, convoy.id, after=town.tick.now)
+    beads.note(town, convoy.id, ConvoyNotes.ready_to_land.gone)
     failure = Failure(SUPERSEDED, "work joined the convoy, which lands again when it is done", "scheduler")
     for landing in lookup.live_reviews_of(town, convoy.id):
         if beads.move(town, landing, BeadStatus.FAILED, reason=SUPERSEDED, failure=failure) == "moved":

@@ -22,8 +22,8 @@ FOLLOW_UP_LABELS: Final = (Label.REWORK, Label.PR_FIXUP, Label.PR_CONFLICT, Labe
 
 
 def valid_pr_url(url: str) -> bool:
-    """Whether the address of a pull request may be stored: it must be https."""
-    return url.startswith("https://")
+    """Whether the address of a pull request may be stored: it must be https, which agents also write in capitals."""
+    return url[:8].lower() == "https://"
 
 
 def submit(
