@@ -52,7 +52,8 @@ def as_an_import_changes(table: str, row: Row, before: list[tuple[str, Row]]) ->
         return row
     if table == "agent_metadata":
         used = [each["generation"] for name, each in before if name == "outbox" and each["subject"] == row["bead_id"]]
-        return {**row, "generation": max([row["generation"], *used]) + 1}
+        nobody = max([row["generation"], *used]) + 1  # a generation that never ran counts as ended
+        return {**row, "generation": nobody, "ended_generation": nobody}
     if table == "outbox" and row["state"] in ("pending", "claimed"):
         nothing = dict.fromkeys(("claim", "claimed_until", "not_before"))
         return {**row, **nothing, "state": "expired", "finished_at": to_text(LATER)}
