@@ -2,12 +2,22 @@
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Final
 
 from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.limits import just_after
 from shared.domain.states import EffectKind
 from shared.domain.times import from_text, time_or_none
 from shared.town.database import Database
+
+OF_A_PULL_REQUEST: Final = (
+    EffectKind.MERGE_PR,
+    EffectKind.VERIFY_MERGE,
+    EffectKind.UPDATE_BRANCH,
+    EffectKind.DEQUEUE,
+    EffectKind.REQUEST_REVIEW,
+)
+"""The effects about a pull request that a rule does not request again before they have ended."""
 
 
 def effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:

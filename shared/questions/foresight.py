@@ -19,7 +19,7 @@ from shared.domain.states import EffectKind
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import reconcile, tick
-from shared.questions.effect_ends import effect_ends
+from shared.questions.effect_ends import OF_A_PULL_REQUEST, effect_ends
 from shared.questions.named import named, rows_of
 from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
 from shared.rules import RULES, breaker
@@ -34,7 +34,7 @@ _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
 _ONE_AT_A_TIME: Final = ("reviews.merge_pull_request", "housekeeping.deliver_mail")
 """The rules that request no effect for a row while an earlier one of that row is unfinished."""
-_THEIR_EFFECTS: Final = (EffectKind.MERGE_PR, EffectKind.NOTIFY_MAYOR, EffectKind.SEND_NUDGE)
+_THEIR_EFFECTS: Final = (*OF_A_PULL_REQUEST, EffectKind.NOTIFY_MAYOR, EffectKind.SEND_NUDGE)
 _RULE_NAMED: Final = {rule.name: rule for rule in RULES}
 
 
@@ -126,7 +126,9 @@ class Foresight:
         found = free - back
         for at in sorted({act.at for subject, act in asked.items() if subject not in free}):
             there = {subject: act for subject, act in asked.items() if act.at == at and subject not in free}
-            acting = self._acted(_EVERYTHING, taken, there, subjects, at)  # without rows whose turn to be polled comes later
+            acting = self._acted(
+                _EVERYTHING, taken, there, subjects, at
+            )  # without rows whose turn to be polled comes later
             found |= acting - self._acted(_EVERYTHING - {hold}, taken, there, subjects, at)
         return frozenset(found)
 

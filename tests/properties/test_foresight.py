@@ -13,6 +13,7 @@ from shared.domain.limits import MILLISECOND
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.engine import reconcile, tick
+from shared.questions.effect_ends import effect_ends
 from shared.questions.foresight import Outlook, mentions, outlook
 from shared.rules import RULES
 from shared.town.town_keys import TownKeys
@@ -35,6 +36,8 @@ def acting(life: Life, about: TickInput, at: datetime, rows: frozenset[str]) -> 
     moment = replace(moment, draining=drain is not None and at < drain.ends_at)
     if moment.paused:
         return set()
+    ended = {effect for effect, ends in effect_ends(life.town.sql, about.now) if ends <= at}
+    reader.__dict__["unfinished_effects"] = reader.unfinished_effects - ended
     decided = reconcile.decide(reader, moment)
     return {CODES[name] for name, action in decided.intents if mentions(action.as_json(), rows)}
 
