@@ -5,6 +5,7 @@ from typing import Final, get_args
 
 import pytest
 
+from shared.domain.obstacles import OBSTACLES
 from shared.domain.processes import ProcessState
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
@@ -25,13 +26,31 @@ def _settling(town: TownBuilder) -> TownBuilder:
     )
 
 
+def _obstacles(town: TownBuilder) -> TownBuilder:
+    """A pull request in progress for each obstacle."""
+    for number, obstacle in enumerate(OBSTACLES, start=1):
+        url = f"{PR.rpartition('/')[0]}/{100 + number}"
+        notes = {"obstacle": obstacle, "obstacle_since": to_text(ago(minutes=5)), "last_poll_at": to_text(ago(seconds=5))}
+        town.review(f"m-{number:02}", "in_progress", pr_url=url, metadata={**notes, "pr_url": url, "head_sha": "sha-1"})
+    return town
+
+
+def _lacking(town: TownBuilder) -> TownBuilder:
+    """A bead that depends on one that does not exist, and one whose convoy has failed."""
+    return town.bead("lacks", metadata={"awaits": ["nobody"]}).bead("late").convoy("over", "failed", tracked=["late"])
+
+
+def _paused(town: TownBuilder) -> TownBuilder:
+    return town.bead("ready").key("paused", True)
+
+
 MIXED: Final = "mixed"
 REPEATED: Final = "repeated"
 LONG: Final = "long"
 ODD: Final = "odd"
 ODD_IDS: Final = ("a/b", "what?", "#1", "50%", "ünïcode 🚂", "~tilde", '"quoted"')
 REASONS: Final = {
-    f"reason-{number}": build for number, build in enumerate([*(since[0] for since in SINCE.values()), _settling])
+    f"reason-{number}": build for number, build in enumerate([*(since[0] for since in SINCE.values()), _settling, _obstacles, _lacking, _paused])
 }
 WAITS: Final = {f"wait-{number}": (case[2], case[4]) for number, case in enumerate(CASES)}
 """Each with the row that waits."""
@@ -126,7 +145,8 @@ def _events(town: TownBuilder) -> None:
 
 
 def _effects(town: TownBuilder) -> TownBuilder:
-    for seq, (kind, state) in enumerate([("update_model", "pending"), ("poll_pr", "claimed")], start=1):
+    asked = ("update_model", "verify_merge", "update_branch", "dequeue", "request_review")
+    for seq, (kind, state) in enumerate([*((kind, "pending") for kind in asked), ("poll_pr", "claimed")], start=1):
         town.insert(
             "outbox",
             effect_id=f"effect-{seq}",
