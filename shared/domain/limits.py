@@ -42,6 +42,7 @@ MERGE_LOOKS: Final = 3
 MERGE_LOOKS_FOR: Final = timedelta(minutes=2)
 DEQUEUE_AGAIN_AFTER: Final = timedelta(minutes=10)
 BRANCH_UPDATES: Final = 5
+FORGE_LAG: Final = timedelta(minutes=10)
 BRANCH_UPDATE_CHECKS_FOR: Final = timedelta(hours=2)
 STOP_REARM_AFTER: Final = timedelta(minutes=5)
 HOOK_END_GRACE: Final = timedelta(minutes=15)

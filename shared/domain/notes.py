@@ -181,6 +181,8 @@ class ReviewNotes:
     """The head that a refinery has passed. Only this head, or one that the town itself updated from it, may be merged."""
     own_update_of = _text()
     """The head from which the town asked the forge to update the branch; the head that follows it is the town's own."""
+    own_updated_from = _text()
+    """The head before the town's last update of the branch: a poll that still shows it has read an old state."""
     own_updates = _count()
     """How often the town has updated the branch since the last head that was not its own."""
     pr_closed = _flag()

@@ -88,6 +88,8 @@ class PrPolled(AttemptReport):
 
     def _note_answer(self, about: Polled, order: PollOrder | None) -> tuple[Action, ...]:
         episodes.looked(about, secret=self.secret)
+        if self.state == "open" and merging.is_late(about.town, about.bead, self.head_sha):
+            return ()
         self._note_head(about)
         answered = Answered(
             is_over=self.state in ("merged", "closed"),

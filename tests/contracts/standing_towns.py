@@ -30,7 +30,11 @@ def _obstacles(town: TownBuilder) -> TownBuilder:
     """A pull request in progress for each obstacle."""
     for number, obstacle in enumerate(OBSTACLES, start=1):
         url = f"{PR.rpartition('/')[0]}/{100 + number}"
-        notes = {"obstacle": obstacle, "obstacle_since": to_text(ago(minutes=5)), "last_poll_at": to_text(ago(seconds=5))}
+        notes = {
+            "obstacle": obstacle,
+            "obstacle_since": to_text(ago(minutes=5)),
+            "last_poll_at": to_text(ago(seconds=5)),
+        }
         town.review(f"m-{number:02}", "in_progress", pr_url=url, metadata={**notes, "pr_url": url, "head_sha": "sha-1"})
     return town
 
@@ -50,7 +54,8 @@ LONG: Final = "long"
 ODD: Final = "odd"
 ODD_IDS: Final = ("a/b", "what?", "#1", "50%", "ünïcode 🚂", "~tilde", '"quoted"')
 REASONS: Final = {
-    f"reason-{number}": build for number, build in enumerate([*(since[0] for since in SINCE.values()), _settling, _obstacles, _lacking, _paused])
+    f"reason-{number}": build
+    for number, build in enumerate([*(since[0] for since in SINCE.values()), _settling, _obstacles, _lacking, _paused])
 }
 WAITS: Final = {f"wait-{number}": (case[2], case[4]) for number, case in enumerate(CASES)}
 """Each with the row that waits."""

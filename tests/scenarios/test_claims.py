@@ -440,3 +440,26 @@ def test_an_agent_without_a_token_creates_no_merge_request_either() -> None:
     assert outcomes_of(report, "bead_created") == ["rejected: only operators create merge requests"]
     report = town.tick(event("bead_created", {"bead": bead}, event_id="by-ann-1", at=T + 5 * SECOND), at=T + 5 * SECOND)
     assert outcomes_of(report, "bead_created") == ["applied"]
+
+
+@pytest.mark.parametrize(("minutes", "late"), [(1, True), (9, True), (11, False)])
+def test_a_poll_that_shows_the_head_before_the_town_s_own_update_has_read_an_old_state(
+    minutes: int, late: bool
+) -> None:
+    """Forges show old heads for a while; such a poll once ended the turn of its branch, and the next branch was updated, too."""
+    known = {
+        "head_sha": "B",
+        "review_passed_head": "B",
+        "own_updated_from": "A",
+        "own_updates": 1,
+        "own_updated_at": to_text(T - minutes * MINUTE),
+    }
+    town = a_town().bead("b", status="in_review").review("m", "in_progress", of="b", pr_url=PR, metadata=known)
+    town.tick()
+    before = town.metadata("m")
+    seen: dict[str, Any] = {"ok": True, "state": "open", "mergeable_state": "behind", "is_behind": True}
+    town.tick(answer(town, "poll_pr", **seen, head_sha="A"), at=T + timedelta(milliseconds=1))
+    changed = {
+        name for name in ("head_sha", "own_updates", "obstacle") if town.metadata("m").get(name) != before.get(name)
+    }
+    assert changed == (set() if late else {"head_sha", "own_updates"})

@@ -51,11 +51,21 @@ def follow_head(town: Town, review: Bead, head: str, parents: Sequence[str] = ()
     if known is None and ReviewNotes.passes_first_head.of(review.metadata):
         changes += [ReviewNotes.review_passed_head.to(head), ReviewNotes.passes_first_head.gone]
     if is_own or is_update:
-        changes += _moved_on(review, known, head)
+        changes += [
+            *_moved_on(review, known, head),
+            ReviewNotes.own_updated_from.to(known if isinstance(known, str) else None),
+        ]
     else:
-        changes += [ReviewNotes.own_updates.gone, ReviewNotes.own_updated_at.gone]
+        changes += [ReviewNotes.own_updates.gone, ReviewNotes.own_updated_at.gone, ReviewNotes.own_updated_from.gone]
     beads.note(town, review.id, *changes)
     return True
+
+
+def is_late(town: Town, review: Bead, head: str | None) -> bool:
+    """Whether a poll has read the state before the town's own update of the branch: forges show old heads for a while."""
+    if head is None or head != ReviewNotes.own_updated_from.of(review.metadata):
+        return False
+    return limits.within(ReviewNotes.own_updated_at.of(review.metadata), limits.FORGE_LAG, now=town.tick.now)
 
 
 def _moved_on(review: Bead, known: object, head: str) -> Iterable[Change]:

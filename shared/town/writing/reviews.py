@@ -292,6 +292,7 @@ _OF_ONE_PULL_REQUEST: Final = (
     ReviewNotes.passes_first_head,
     ReviewNotes.review_passed_head,
     ReviewNotes.own_update_of,
+    ReviewNotes.own_updated_from,
     ReviewNotes.own_updates,
     ReviewNotes.refused_head,
     ReviewNotes.refused_as,

@@ -63,6 +63,7 @@ CONSTANTS: dict[str, timedelta | int | float] = {
     "MERGE_RETRY_AFTER": 6 * HOUR,
     "DEQUEUE_AGAIN_AFTER": 10 * MINUTE,
     "BRANCH_UPDATES": 5,
+    "FORGE_LAG": 10 * MINUTE,
     "BRANCH_UPDATE_CHECKS_FOR": 2 * HOUR,
     "FEEDBACK_BEAD_CAP": 5,
     "CONFLICT_BEAD_CAP": 5,
