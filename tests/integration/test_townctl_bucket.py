@@ -326,6 +326,6 @@ def test_a_life_is_told_from_a_bucket(townctl: OnABucket) -> None:
         townctl.document("tick", "alpha", "--force")
     told = townctl.document("explain", "bead", "b1")
     assert [entry["code"] for entry in told["story"] if entry["by"] == "rule"] == ["B1"]
-    assert (told["now"]["rule"], told["now"]["guards"][0]["guard"]) == ("B2", "backoff")
+    assert (told["now"]["rule"], told["now"]["guards"][0]["guard"]) == ("B1", "no_agent_program")
     then = townctl.document("explain", "bead", "b1", "--at", told["story"][0]["time"])
     assert (then["asOf"]["tick"], then["row"]["status"]) == (told["story"][0]["tick"], "in_progress")

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from shared.domain import branches, canonical
+from shared.domain.notes import ReviewNotes
 from shared.events.convoys import slug_of
 from shared.replay.recordings.vocabulary import known_keys, known_words
+from shared.town.town_keys import TownKeys
 
 SECRET: Final = re.compile(
     r"""
@@ -52,9 +54,9 @@ _COMMITS: Final = frozenset(
     submitted_head
     """.split()  # noqa: SIM905 - a table
 )
-_BY_ID: Final = frozenset(("queued_reviews", "reviewers_asked"))
+_BY_ID: Final = frozenset((TownKeys.queued_reviews.name, ReviewNotes.reviewers_asked.name))
 """Objects with ids as keys: of beads and of reviews. Their values are times and heads."""
-_BY_TEXT: Final = frozenset(("forge_episodes",))
+_BY_TEXT: Final = frozenset((TownKeys.forge_episodes.name,))
 """Objects with keys that are also values elsewhere."""
 _REPOSITORIES: Final = frozenset(("rig_repository", "repository", "upstream"))
 _URLS: Final = frozenset(("pr_url", "git_url", "url"))

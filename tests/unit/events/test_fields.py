@@ -34,7 +34,7 @@ REFUSED: dict[str, list[Any]] = {
     "Texts": ["abc", ["a", 1], ["\0"]],
     "JsonList": [{}, "a", [["\0"]]],
     "JsonObject": [[], {"a": {"b\0": 1}}, {"a": float("nan")}, {"a": [float("inf")]}, {"a": [2**63]}],
-    "HttpsUrl": ["", "http://github.com/acme/app/pull/1", "HTTPS://github.com/acme/app/pull/1"],
+    "HttpsUrl": ["", "http://github.com/acme/app/pull/1", "HTTP://github.com/acme/app/pull/1"],
     "GitUrl": [
         "http://github.com/acme/app.git",
         "git://github.com/acme/app.git",
