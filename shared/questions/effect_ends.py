@@ -1,6 +1,6 @@
 """When the unfinished effects of a town expire."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
@@ -18,6 +18,14 @@ OF_A_PULL_REQUEST: Final = (
     EffectKind.REQUEST_REVIEW,
 )
 """The effects about a pull request that a rule does not request again before they have ended."""
+
+OF_ROWS: Final = (*OF_A_PULL_REQUEST, EffectKind.NOTIFY_MAYOR, EffectKind.SEND_NUDGE)
+"""The effects whose end changes what rules do with one row."""
+
+
+def call_about(review_id: str, unfinished: Collection[tuple[str, str]]) -> EffectKind:
+    """The call about a pull request that has not been answered."""
+    return next((kind for kind in OF_A_PULL_REQUEST if (kind, review_id) in unfinished), EffectKind.MERGE_PR)
 
 
 def effect_ends(sql: Database, now: datetime) -> Iterator[tuple[tuple[str, str], datetime]]:

@@ -15,11 +15,10 @@ from typing import Any, Final
 from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.limits import just_after
-from shared.domain.states import EffectKind
 from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import reconcile, tick
-from shared.questions.effect_ends import OF_A_PULL_REQUEST, effect_ends
+from shared.questions.effect_ends import OF_ROWS, effect_ends
 from shared.questions.named import named, rows_of
 from shared.questions.relaxed import HOLDS, Hold, Occupied, RelaxedReader, occupied, relaxed_tick
 from shared.rules import RULES, breaker
@@ -34,7 +33,6 @@ _NOTHING: Final[frozenset[Hold]] = frozenset()
 _EVERYTHING: Final = frozenset(HOLDS)
 _ONE_AT_A_TIME: Final = ("reviews.merge_pull_request", "housekeeping.deliver_mail")
 """The rules that request no effect for a row while an earlier one of that row is unfinished."""
-_THEIR_EFFECTS: Final = (*OF_A_PULL_REQUEST, EffectKind.NOTIFY_MAYOR, EffectKind.SEND_NUDGE)
 _RULE_NAMED: Final = {rule.name: rule for rule in RULES}
 
 
@@ -180,7 +178,7 @@ class Foresight:
     def turns(self) -> Iterator[datetime]:
         """The times at which something changes for the whole town."""
         yield from (end for end in self._ends.values() if end is not None)
-        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind in _THEIR_EFFECTS)
+        yield from (ends for (kind, _), ends in self.effect_ends.items() if kind in OF_ROWS)
 
     @cached_property
     def _ends(self) -> Mapping[Hold, datetime | None]:

@@ -61,7 +61,7 @@ HELD: Final[Mapping[Hold, str]] = {
     "rig_full": "its rig has the maximum number of working polecats",
     "one_at_a_time": "the refinery of its rig works on one review at a time",
     "review_live": "its review has not ended",
-    "effect_unfinished": "a merge of its pull request is already in progress",
+    "effect_unfinished": "the forge has not answered the last call about its pull request",
     "batch_live": "a triage batch is already in progress",
     "triage_exhausted": "{TRIAGE_FRUITLESS_LIMIT} triage batches brought no answer: a person must decide",
 }

@@ -12,7 +12,7 @@ from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.domain.times import readable_time, span_text
 from shared.questions import guards
-from shared.questions.effect_ends import OF_A_PULL_REQUEST
+from shared.questions.effect_ends import OF_A_PULL_REQUEST, call_about
 from shared.questions.foresight import Foresight
 from shared.questions.process_ends import process_end
 from shared.questions.reasons import OBSTACLE_ACTORS, State
@@ -260,8 +260,7 @@ class Holding:
 
     def _requested(self, row: Row) -> Guard:
         """A call about a pull request, or a delivery of mail, that was requested and has not been reported."""
-        kinds = (each for each in OF_A_PULL_REQUEST if (each, row.id) in self._town.unfinished_effects)
-        kind, subject = next(kinds, EffectKind.MERGE_PR), row.id
+        kind, subject = call_about(row.id, self._town.unfinished_effects), row.id
         if row.type == BeadType.MESSAGE:
             kind, subject = effect_of(self._now.town_id, row.id, for_mayor=self._town.is_for_mayor(row.assignee))
         until = self._foresight.effect_ends.get((kind, subject))
@@ -271,9 +270,7 @@ class Holding:
         ).fetchone()
         since = self._began.at_most_now(readable_time(asked[0]) or self._since(row))
         if kind in OF_A_PULL_REQUEST:
-            merges = guards.hold_text("effect_unfinished")
-            says = merges if kind is EffectKind.MERGE_PR else f"the forge has not answered yet ({kind.value})"
-            return Guard("effect_unfinished", says, since, until, "forge")
+            return Guard("effect_unfinished", guards.hold_text("effect_unfinished"), since, until, "forge")
         to = "the mayor" if kind is EffectKind.NOTIFY_MAYOR else row.assignee
         return Guard("effect_unfinished", f"it is on its way to {to}", since, until, row.assignee)
 

@@ -142,9 +142,12 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
     [agent] = runtime.running()
 
     assert townctl.document("doctor")["findings"] == []
-    assert townctl.document("dry-run", "alpha", "--observe")["input"]["observations"]["agents"] == {
-        agent.agent_id: {"status": "running", "exitReason": None, "generation": 1}
-    }
+    seen = {agent.agent_id: {"status": "running", "exitReason": None, "generation": 1}}
+
+    def is_seen() -> bool:
+        return bool(townctl.document("dry-run", "alpha", "--observe")["input"]["observations"]["agents"] == seen)
+
+    assert wait_for(is_seen, seconds=PATIENCE_SECONDS)  # it is `starting` for a moment
     next_loop = townctl.started("run", "--speed", "1")
     assert next_loop.stdout is not None
     assert "running town alpha" in next_loop.stdout.readline()

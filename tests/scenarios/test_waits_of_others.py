@@ -415,7 +415,10 @@ def test_a_merge_is_in_progress_since_it_was_requested() -> None:
     merge = {"effect_id": "e", "kind": "merge_pr", "subject": "m", "generation": 0, "payload": {}, "state": "claimed"}
     town.insert("outbox", **merge, seq=1, attempts=1, claim="w", **times)
     guard = next(each for each in town.waits()["m"].guards if each.guard == "effect_unfinished")
-    assert (guard.since, guard.says) == (ago(minutes=1), "a merge of its pull request is already in progress")
+    assert (guard.since, guard.says) == (
+        ago(minutes=1),
+        "the forge has not answered the last call about its pull request",
+    )
 
 
 def test_a_convoy_waits_for_its_first_unfinished_bead() -> None:
