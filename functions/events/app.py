@@ -53,8 +53,8 @@ def post_events(call: Call[Query]) -> Reply:
     at = deployment().ingestion
     now = at.around.clock.now()
     try:
-        sender = claims.sender_of(call.event, now)
-        return api.answer(202, at.take(call.town_id, call.body, sender, now=now))
+        holder = claims.holder_of(call.event, now)
+        return api.answer(202, at.take(call.town_id, call.body, holder, now=now))
     except TownError as error:
         status = error.status if isinstance(error, Refused) else type(error).__name__
         at.metrics.write({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})

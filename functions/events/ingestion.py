@@ -9,14 +9,15 @@ from typing import Final
 
 from functions.access import require_town_id
 from functions.events.answers import AcceptedReport
+from functions.events.claims import Holder
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable
 from shared.domain.ids import derived_from
+from shared.domain.senders import sent_id
 from shared.images import summary
 from shared.intake import ingest
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
-from shared.intake.sender import Sender
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
@@ -40,12 +41,12 @@ class Ingestion:
     write_line: Callable[[str], object]
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def take(self, town_id: str, body: bytes, sender: Sender, *, now: datetime) -> AcceptedReport:
+    def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
         require_town_id(town_id)
-        if sender.town != town_id:
+        if holder.town != town_id:
             raise not_found()
-        batch = ingest.accept(body, received_at=now, sent_by=sender, restore_window=self.around.restore_window)
+        batch = ingest.accept(body, received_at=now, sent_by=holder.sender, restore_window=self.around.restore_window)
         stored = self.store(town_id, batch, now=now)
         return AcceptedReport(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
 
@@ -66,7 +67,7 @@ class Ingestion:
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
-        return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
+        return AcceptedEvents(batch_id, tuple(sent_id(event.event_id) for event in batch.envelopes))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
@@ -79,7 +80,7 @@ class Ingestion:
 
     def _nonce(self, town_id: str, batch: AcceptedBatch) -> str | None:
         """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
-        evictions = [event.event_id for event in batch.envelopes if event.event_type == _EVICTION]
+        evictions = [sent_id(event.event_id) for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
             return derived_from(town_id, f"drain:{evictions[-1]}")
         if any(event.event_type == _HEARTBEAT for event in batch.envelopes):

@@ -11,6 +11,7 @@ from shared.domain import canonical, limits
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.processes import ProcessStatus
+from shared.domain.senders import Sender
 from shared.domain.shapes import Time, answer, posted
 from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
@@ -19,8 +20,8 @@ from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 class Envelope:
     """An event as the town received it (spec/events.md section 1).
 
-    `payload` is JSON text; before the event is decoded, it may be any text. The receiver sets `source` and `received_at`.
-    `created_at` is the producer's time, if the producer gave one.
+    `payload` is JSON text; before the event is decoded, it may be any text. The receiver sets `source`, `received_at` and
+    `sender`, the holder of the request's token. `created_at` is the producer's time, if the producer gave one.
     """
 
     event_id: str
@@ -31,9 +32,10 @@ class Envelope:
     source: str
     created_at: str
     received_at: str
+    sender: Sender | None = None
 
-    def as_json(self) -> dict[str, str | None]:
-        """The envelope as the journal stores it."""
+    def as_json(self) -> dict[str, Any]:
+        """The envelope as the journal stores it: an event without a known sender has no field `sender`."""
         return {
             "event_id": self.event_id,
             "event_type": self.event_type,
@@ -43,7 +45,14 @@ class Envelope:
             "source": self.source,
             "created_at": self.created_at,
             "received_at": self.received_at,
+            **({} if self.sender is None else {"sender": self.sender.as_json()}),
         }
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Envelope":
+        """The envelope that a journal row stores."""
+        sender = stored.get("sender")
+        return cls(**{**stored, "sender": None if sender is None else Sender.from_json(sender)})
 
 
 ByAgent = Annotated[
@@ -123,7 +132,7 @@ class TickInput:
             sqlite_version=record["sqlite_version"],
             config_digest=record["config_digest"],
             prev_image_digest=record["prev_image_digest"],
-            new_events=tuple(Envelope(**event) for event in inputs["new_events"]),
+            new_events=tuple(Envelope.from_json(event) for event in inputs["new_events"]),
             more_waiting=inputs["more_waiting"],
             observations=Observations(asked=False)
             if seen == "none"

@@ -11,6 +11,7 @@ from typing import Literal
 from shared.domain import ids, limits
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
 from shared.domain.processes import ProcessStatus
+from shared.domain.senders import sent_id
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText
@@ -162,7 +163,7 @@ class ContainerEviction(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Begin a drain. A newer one replaces an older one."""
-        town.keys.drain = ContainerDrain(drain_nonce(town.tick.town_id, fact.event_id), town.tick.now)
+        town.keys.drain = ContainerDrain(drain_nonce(town.tick.town_id, sent_id(fact.event_id)), town.tick.now)
         return EventResult(Applied())
 
 

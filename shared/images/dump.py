@@ -76,7 +76,7 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             "town_events",
             "event_id",
             """event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, processed_at,
-            outcome, retry_count, poisoned_at, last_error""",
+            outcome, retry_count, poisoned_at, last_error, sender""",
         ),
     )
 }

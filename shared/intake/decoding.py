@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.times import from_milliseconds, from_text, to_text
 from shared.intake import strict_json
@@ -22,11 +23,12 @@ _RECEIVED: Final = re.compile(r"/inbox/(\d{13})-", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class StoredBatch:
-    """A decoded inbox object, with the time of receipt and the source of its events."""
+    """A decoded inbox object, with the time of receipt, the source and the sender of its events."""
 
     events: tuple[dict[str, object], ...]
     received_at: str
     source: EventSource
+    sender: Sender | None = None
 
 
 def events_of(body: bytes) -> tuple[dict[str, object], ...]:
@@ -40,11 +42,12 @@ def events_of(body: bytes) -> tuple[dict[str, object], ...]:
 def stored_batch(key: str, body: bytes) -> StoredBatch:
     """Decode an inbox object. Its key gives the time of receipt if the object itself does not. Raises Refused."""
     value = strict_json.parse(body, limit=_OBJECT_SIZE, depth=_BODY_DEPTH)
-    received, source = received_at(key), EventSource.INGEST
+    received, source, sender = received_at(key), EventSource.INGEST, None
     if isinstance(value, dict) and "events" in value:
         received = _stored_time(value.pop("received_at", received))
         source = _known_source(value.pop("source", source.value))
-    return StoredBatch(_events_in(value), received, source)
+        sender = _known_sender(value.pop("sender", None))
+    return StoredBatch(_events_in(value), received, source, sender)
 
 
 def received_at(key: str) -> str:
@@ -90,3 +93,10 @@ def _known_source(value: Any) -> EventSource:
     except ValueError:
         hint = f"known: {', '.join(EventSource)}"
         raise Refused("unknown source", status=400, path="source", hint=hint) from None
+
+
+def _known_sender(value: object) -> Sender | None:
+    try:
+        return None if value is None else Sender.from_json(value)
+    except ValueError as error:
+        raise Refused(str(error), status=400, path="sender", hint="leave the field out if nobody is known") from None

@@ -10,19 +10,19 @@ tick judges that. It never raises, because one unreadable object must not block 
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.domain import canonical, limits
 from shared.domain.errors import Refused
+from shared.domain.senders import Sender, stored_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.events import BY_TYPE
 from shared.intake import content, decoding, sender, shape, stored, unreadable
 from shared.intake.decoding import StoredBatch
-from shared.intake.sender import Sender
 from shared.intake.shape import Incoming
 
 
@@ -78,10 +78,10 @@ def batch_of(
         if not known.ages:
             content.require_remembered(event, oldest)
         content.require_same(event, taken.setdefault(event.envelope.event_id, event))
-    kept = tuple(taken.values())
+    kept = tuple(_sent(event, sent_by) for event in taken.values())
     return AcceptedBatch(
         kept,
-        stored.inbox_object(kept, received_at=received, source=source),
+        stored.inbox_object(kept, received_at=received, source=source, sent_by=sent_by),
         transient_only=all(BY_TYPE[event.envelope.event_type].transient for event in kept),
     )
 
@@ -107,4 +107,10 @@ def _read(key: str, index: int, decoded: dict[str, Any], batch: StoredBatch) -> 
         sender.require_from_outside(event)
     except Refused as problem:
         return unreadable.stand_in(key, index, canonical.dumps(decoded).encode(), problem.message)
-    return event.envelope
+    return _sent(event, batch.sender).envelope
+
+
+def _sent(event: Incoming, sender: Sender | None) -> Incoming:
+    """The event with its sender, under the id that it has among the events of all senders."""
+    envelope = event.envelope
+    return replace(event, envelope=replace(envelope, event_id=stored_id(envelope.event_id, sender), sender=sender))

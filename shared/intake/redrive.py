@@ -6,6 +6,7 @@ from typing import Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.senders import sent_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.intake import ingest, stored_events, strict_json
@@ -51,7 +52,7 @@ def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) ->
 
 def id_of_copy(event_id: str, attempt: int) -> str:
     """The id of a copy, `<original id>:r<attempt>`; a copy of a copy is numbered as a copy of the original."""
-    return f"{_REDRIVEN.sub('', event_id)}:r{attempt}"
+    return f"{_REDRIVEN.sub('', sent_id(event_id))}:r{attempt}"
 
 
 def copy_of(event: Fact | Envelope, event_id: str) -> dict[str, object]:

@@ -4,10 +4,10 @@ Each event class lists in `senders` the scopes of town tokens that may send it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from shared.domain.errors import Refused
+from shared.domain.senders import Sender
 from shared.domain.states import SCOPES, EventSource, Scope
 from shared.events import BY_TYPE, EVENTS
 from shared.intake.shape import Incoming
@@ -21,16 +21,6 @@ ALLOWED: Final[Mapping[Scope, frozenset[str]]] = {
 _OWN_EVENTS_ONLY: Final[tuple[Scope, ...]] = ("agent", "coordinator")
 _OWN_IDS: Final = ("res-", f"{UNREADABLE}-")
 _MAY_SEND_INTERNAL: Final = (EventSource.EFFECT, EventSource.OPERATOR)
-
-
-@dataclass(frozen=True, slots=True)
-class Sender:
-    """The sender of a request with a valid town token, as the token describes it."""
-
-    town: str
-    scope: Scope
-    agent: str | None
-    generation: int | None
 
 
 def require_entitled(event: Incoming, sender: Sender | None) -> None:

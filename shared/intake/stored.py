@@ -5,16 +5,20 @@ import json
 from collections.abc import Iterable
 
 from shared.domain import canonical
+from shared.domain.senders import Sender, sent_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.intake.content import content_of
 from shared.intake.shape import Incoming
 
 
-def inbox_object(events: Iterable[Incoming], *, received_at: str, source: EventSource) -> bytes:
-    """The object that is stored in the inbox until a tick takes it."""
+def inbox_object(
+    events: Iterable[Incoming], *, received_at: str, source: EventSource, sent_by: Sender | None = None
+) -> bytes:
+    """The object that is stored in the inbox until a tick takes it. Its events keep the ids that their sender chose."""
     written = [_written(event, received_at) for event in events]
-    return canonical.dumps({"received_at": received_at, "source": source.value, "events": written}).encode()
+    sender = {} if sent_by is None else {"sender": sent_by.as_json()}
+    return canonical.dumps({"received_at": received_at, "source": source.value, **sender, "events": written}).encode()
 
 
 def batch_id(envelopes: Iterable[Envelope]) -> str:
@@ -26,7 +30,7 @@ def batch_id(envelopes: Iterable[Envelope]) -> str:
 def _written(event: Incoming, received_at: str) -> dict[str, object]:
     envelope = event.envelope
     fields = {
-        "event_id": envelope.event_id,
+        "event_id": sent_id(envelope.event_id),
         "event_type": envelope.event_type,
         "agent_id": envelope.agent_id,
         "bead_id": envelope.bead_id,

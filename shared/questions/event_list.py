@@ -244,7 +244,7 @@ def _state(processed_at: str | None, outcome: str | None) -> EventState:
 
 
 def _repeated(again: Repetition) -> EventEntry:
-    return _unstored(Envelope(**again.envelope), again.kind, tick=again.tick)
+    return _unstored(Envelope.from_json(again.envelope), again.kind, tick=again.tick)
 
 
 def _waiting(town_id: str, store: TownStore) -> Steps[list[EventEntry]]:

@@ -15,7 +15,7 @@ from shared.domain.errors import SchemaMismatch, WrongTown
 from shared.domain.images import Content
 from shared.town.large_images import FollowedConnection, LargeImage
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 OLDEST_SCHEMA: Final = 1
 APPLICATION_ID: Final = 0x47545231  # "GTR1"
 PAGE_SIZE: Final = 4096

@@ -1,10 +1,12 @@
 """The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
 from shared.domain import canonical
+from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text, to_text
@@ -25,15 +27,20 @@ class Fact:
     created_at: str
     received_at: str
     retry_count: int
+    sender: Sender | None = None
 
 
 def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
     """Store a new event under the next seq. An event with a known id is not stored: `conflict` means that its content differs."""
     inserted = town.sql.execute(
-        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at) "
-        "VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at) "
-        "ON CONFLICT (event_id) DO NOTHING",
-        {**envelope.as_json(), "seq": town.next_event_seq},
+        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, "
+        "sender) VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at, "
+        ":sender) ON CONFLICT (event_id) DO NOTHING",
+        {
+            **envelope.as_json(),
+            "seq": town.next_event_seq,
+            "sender": None if envelope.sender is None else canonical.dumps(envelope.sender.as_json()),
+        },
     )
     if inserted.rowcount == 1:
         town.next_event_seq += 1
@@ -70,7 +77,10 @@ def append(
     )
 
 
-_COLUMNS = "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e.source, e.created_at, e.received_at, e.retry_count"
+_COLUMNS = (
+    "e.event_id, e.seq, e.event_type, e.agent_id, e.bead_id, e.payload, e.source, e.created_at, e.received_at, e.retry_count, "
+    "e.sender"
+)
 
 
 def pending(town: Town, *, after: int) -> list[Fact]:
@@ -79,7 +89,13 @@ def pending(town: Town, *, after: int) -> list[Fact]:
         f"SELECT {_COLUMNS} FROM town_events e WHERE e.processed_at IS NULL AND e.seq > :after ORDER BY e.seq",  # noqa: S608
         {"after": after},
     ).fetchall()
-    return [Fact(*row) for row in rows]
+    return [fact_of(row) for row in rows]
+
+
+def fact_of(row: tuple[Any, ...]) -> Fact:
+    """The event in a row with the columns of `Fact`. Raises ValueError if its sender is damaged."""
+    *rest, sender = row
+    return replace(Fact(*rest), sender=None if sender is None else Sender.from_json(json.loads(sender)))
 
 
 def is_pending(town: Town, fact: Fact) -> bool:

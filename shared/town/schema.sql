@@ -177,7 +177,8 @@ CREATE TABLE town_events (
     outcome      TEXT,
     retry_count  INTEGER NOT NULL DEFAULT 0,
     poisoned_at  TEXT,
-    last_error   TEXT
+    last_error   TEXT,
+    sender       TEXT
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX events_pending ON town_events (seq) WHERE processed_at IS NULL;

@@ -16,6 +16,7 @@ STORED: Final = {
     "shared/domain/report.py: AppliedEvent.as_json": "an event in the outputs of a journal row",
     "shared/domain/report.py: JudgedAction.as_json": "an action in the outputs of a journal row",
     "shared/domain/report.py: BrokenInvariant.as_json": "a violation in the outputs of a journal row",
+    "shared/domain/senders.py: Sender.as_json": "the sender of an event in an inbox object, an image and a journal row",
     "shared/domain/tick.py: Envelope.as_json": "an event in an inbox object and in the inputs of a journal row",
     "shared/domain/tick.py: Observations.as_json": "the observations in the inputs of a journal row",
     "shared/domain/tick.py: TickInput.as_json": "the column `inputs` of the journal",

@@ -129,7 +129,7 @@ class Ledger:
             self._fail("chain", f"commit {after.commit_id} stands twice")
 
     def _judge(self, sql: database.Database, row: dict[str, Any], report: TickReport) -> None:
-        events = [Envelope(**event) for event in row["inputs"]["new_events"]]
+        events = [Envelope.from_json(event) for event in row["inputs"]["new_events"]]
         self._events(events, row["outputs"]["events"])
         self._effects(row)
         self._beads(sql, row["outputs"]["events"])

@@ -209,7 +209,7 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
         for event in row["inputs"]["new_events"]:
             attempt = recorded_results.attempt_of(event["event_id"])
             if attempt is not None:
-                found[attempt] = (row["tick_no"], Envelope(**event))
+                found[attempt] = (row["tick_no"], Envelope.from_json(event))
         tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
         yield from rows.advance()
     return RecordedEffects(frozenset(tried), found)

@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from shared.actions import ACTIONS
 from shared.domain.report import JudgedAction
+from shared.domain.senders import Sender
 from shared.domain.shapes import Time, answer, document, read
 from shared.domain.tick import Envelope, Observations
 from tests.towns import T
@@ -68,7 +69,8 @@ def test_a_time_of_any_zone_is_written_in_utc_with_milliseconds() -> None:
 
 
 def test_an_envelope_keeps_the_names_under_which_it_was_posted() -> None:
-    posted = Envelope("event-1", "bead_created", None, "b", '{"bead_id": "b"}', "ingest", "t", "t")
+    sender = Sender("agent", "toast", 3, key="k", token="t", request="r")
+    posted = Envelope("event-1@toast", "bead_created", None, "b", '{"bead_id": "b"}', "ingest", "t", "t", sender)
     assert document(posted) == posted.as_json()
 
 

@@ -105,12 +105,12 @@ def test_an_event_that_stands_in_every_place_is_accepted_from_its_senders_alone(
 from datetime import datetime, UTC
 from shared.domain.errors import Refused
 from shared.intake import ingest
-from shared.intake.sender import Sender
+from shared.domain.senders import Sender
 
 event = {"event_id": "event-0001", "event_type": "agent_napped", "agent_id": "toast", "payload": {"minutes": 5}}
 for scope, agent in (("agent", "toast"), ("coordinator", "toast"), ("container", None), ("operator", None)):
     try:
-        sender = Sender("t1", scope, agent, None)
+        sender = Sender(scope, agent)
         ingest.batch_of([event], received_at=datetime.now(UTC), sent_by=sender)
         print(scope)
     except Refused as refused:

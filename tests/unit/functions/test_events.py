@@ -105,7 +105,7 @@ def test_the_tick_that_a_wake_brings_takes_what_was_posted(api: EventsApi) -> No
     api.post(a_completion())
     api.cloud.queue.pump(api.cloud.work)
     [record] = api.world.journal("one")
-    assert [each["event_id"] for each in record["outputs"]["events"]] == ["done-0001"]
+    assert [each["event_id"] for each in record["outputs"]["events"]] == ["done-0001~container"]
     assert api.world.inbox("one") == ()
 
 

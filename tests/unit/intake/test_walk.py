@@ -16,17 +16,17 @@ from pydantic import BaseModel, ValidationError
 from shared.domain import canonical
 from shared.domain.errors import Refused
 from shared.domain.field_errors import FieldError, all_errors
+from shared.domain.senders import Sender
 from shared.events import EVENTS
 from shared.events.base import Event
 from shared.intake import ingest
 from shared.intake.repeats import require_no_other
-from shared.intake.sender import Sender
 from shared.intake.unreadable import UNREADABLE
 from shared.ports.waiting_room import InboxObject
 
 NOW = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 KEY = "towns/t1/inbox/1768046400000-batch-1.json"
-TOAST = Sender("t1", "agent", "toast", 2)
+TOAST = Sender("agent", "toast", 2)
 
 FINE: dict[str, Any] = {
     "event_id": "event-0001",

@@ -1,0 +1,74 @@
+"""Who sent an event, as the token of its request says, and the ids under which events of agents and containers are stored.
+
+An agent chooses the ids of its events, and most of them can be foreseen by others. So each agent, and the town's container, has
+ids of its own: `done-7` of agent toast is stored as `done-7@toast`, `ready-7` of a container as `ready-7~container`. A producer
+cannot send an id with `@` or `~`, so no sender can take an id of another one. All generations of an agent share its ids, because
+the next generation may repeat a report that nobody has acknowledged. Events of people and of the town keep their ids unchanged.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from shared.domain.states import SCOPES, Scope
+
+_OWNER: Final = re.compile(r"[@~]")
+_CONTAINER: Final = "~container"
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """The holder of the token of a request. `key` names the key that signed the token, `token` the token, `request` the request.
+
+    An agent's token names the agent and the generation that it was made for.
+    """
+
+    scope: Scope
+    agent: str | None = None
+    generation: int | None = None
+    key: str | None = None
+    token: str | None = None
+    request: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name under which the town counts what this sender sends: the agent, or the scope if the token names no agent."""
+        return self.scope if self.agent is None else f"@{self.agent}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The sender as inbox objects, images and the journal store it, without what is unknown."""
+        named = {
+            "scope": self.scope,
+            "agent": self.agent,
+            "generation": self.generation,
+            "key": self.key,
+            "token": self.token,
+            "request": self.request,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, stored: object) -> "Sender":
+        """The sender that `as_json` wrote. Raises ValueError for anything else."""
+        if not isinstance(stored, Mapping) or stored.get("scope") not in SCOPES or not set(stored) <= _FIELDS:
+            raise ValueError("not a sender: an object with scope, agent, generation, key, token and request")
+        texts = all(isinstance(value, str) for name, value in stored.items() if name != "generation")
+        if not texts or type(stored.get("generation")) not in (int, type(None)):
+            raise ValueError("not a sender: generation is a number, everything else is text")
+        return cls(**stored)
+
+
+_FIELDS: Final = frozenset({"scope", "agent", "generation", "key", "token", "request"})
+
+
+def stored_id(event_id: str, sender: Sender | None) -> str:
+    """The id under which an event of this sender is stored."""
+    if sender is None or sender.scope == "operator":
+        return event_id
+    return f"{event_id}{_CONTAINER}" if sender.agent is None else f"{event_id}@{sender.agent}"
+
+
+def sent_id(event_id: str) -> str:
+    """The id that the sender of a stored event chose."""
+    return _OWNER.split(event_id, maxsplit=1)[0]
