@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
+from shared.domain.ids import is_subject_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso, to_text
@@ -109,7 +110,7 @@ def _subject(event: dict[str, object], field: str, path: str) -> str | None:
     value = event.get(field)
     if value is None:
         return None
-    if not isinstance(value, str) or not 1 <= len(value) <= 64 or any(_is_control(character) for character in value):
+    if not isinstance(value, str) or not is_subject_id(value):
         raise Refused(
             f"{field} must be text of 1 to 64 characters without control characters",
             status=400,
@@ -117,10 +118,6 @@ def _subject(event: dict[str, object], field: str, path: str) -> str | None:
             hint="send the id that the town shows, or leave the field out",
         )
     return value
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
 
 
 def _occurred_at(event: dict[str, object], path: str) -> str | None:
