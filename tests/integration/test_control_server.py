@@ -584,7 +584,13 @@ START = {
         ("POST", "/sync-config", {"envVars": {"TOWN_TOKEN": "t"}}, 400, "may not set TOWN_TOKEN"),
         ("POST", "/sync-config", {"rigs": [{"git_url": "ext::sh"}]}, 400, "rigs.0.git_url: not a repository's address"),
         ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "LANG contains the character U+0000"),
-        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        (
+            "POST",
+            "/agents/start",
+            {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}},
+            400,
+            "nested deeper than 64 levels",
+        ),
         (
             "POST",
             "/agents/start",
