@@ -10,13 +10,14 @@ A request that `admit` refuses costs no memory for its body, whatever size it an
 """
 
 import asyncio
+import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import anyio.to_thread
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from infra.listening.connection import CONNECTION
@@ -151,9 +152,14 @@ class HangUp(Response):
         scope["state"][CONNECTION].hang_up()
 
 
+def json_answer(status: int, answer: Mapping[str, object], *, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer with a JSON object, in ASCII, so that every text can be sent."""
+    return Response(json.dumps(answer), status, headers=headers, media_type="application/json")
+
+
 def refusal(status: int, error: str, *, close: bool = False) -> Response:
     """An answer that only says what was wrong. `close` is for requests after which nothing on the connection can be trusted."""
-    return JSONResponse({"error": error}, status, headers=_CLOSE if close else None)
+    return json_answer(status, {"error": error}, headers=_CLOSE if close else None)
 
 
 def _head(scope: Scope) -> Head:
