@@ -13,7 +13,6 @@ TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach th
 """
 
 import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,8 @@ from typing import Final
 
 from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
 from shared.adapters import clock as clocks
-from shared.adapters import ids
+from shared.adapters import ids, outside_files
+from shared.domain import strict_json
 from shared.ports.clock import Clock
 
 PASSED_ON: Final = (
@@ -136,8 +136,8 @@ def _words(text: str) -> tuple[str, ...]:
     try:
         if not text.lstrip().startswith("["):
             return tuple(shlex.split(text))
-        words = json.loads(text)
-    except (ValueError, RecursionError):
+        words = strict_json.foreign(text, limit=outside_files.LARGEST)
+    except ValueError:
         problem = "is neither a command line whose quotes are closed nor a JSON list of words"
         raise ValueError(f"TOWN_AGENT_COMMAND {problem}: correct it") from None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
