@@ -384,8 +384,16 @@ def hanging_rig(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """A repository on which the real git hangs, because a pipe is in place of the network."""
     pipe = server.settings.root / "hangs.git"
     os.mkfifo(pipe)
-    monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
-    return {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+    url = "https://hangs.example.com/acme/work"
+    configured = {
+        "GIT_ALLOW_PROTOCOL": "file:ext",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.ext::cat {pipe}.insteadOf",
+        "GIT_CONFIG_VALUE_0": url,
+    }
+    for name, value in configured.items():
+        monkeypatch.setitem(server.running.sessions.workspaces._environment, name, value)
+    return {"id": "r", "name": "r", "git_url": url, "default_branch": "main"}
 
 
 def test_a_start_that_is_stopped_while_it_clones_is_cancelled(
@@ -558,8 +566,9 @@ START = {
     ("method", "path", "body", "status", "said"),
     [
         ("GET", "/nothing", None, 404, "no such route"),
-        ("PUT", "/agents/start", {}, 404, "no such route"),
-        ("DELETE", "/agents/a1/stop", None, 405, "is not allowed for stop"),
+        ("PUT", "/agents/start", {}, 405, "PUT is not allowed"),
+        ("PROPFIND", "/agents/start", None, 405, "PROPFIND is not allowed"),
+        ("DELETE", "/agents/a1/stop", None, 405, "DELETE is not allowed"),
         ("GET", "/agents/a1/stop", None, 405, "is not allowed for stop"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
@@ -570,9 +579,13 @@ START = {
         ("GET", "/agents/nobody/status", None, 404, "no such agent"),
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
-        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
-        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
-        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: U+0000 is not allowed"),
+        ("POST", "/agents/start", {**START, "gitUrl": "fd::3"}, 400, "gitUrl: not a repository's address"),
+        ("POST", "/agents/start", {**START, "envVars": {"BASH_ENV": "$(id)"}}, 400, "may not set BASH_ENV"),
+        ("POST", "/sync-config", {"envVars": {"TOWN_TOKEN": "t"}}, 400, "may not set TOWN_TOKEN"),
+        ("POST", "/sync-config", {"rigs": [{"git_url": "ext::sh"}]}, 400, "rigs.0.git_url: not a repository's address"),
+        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "envVars.LANG: U+0000 is not allowed"),
+        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested deeper than"),
         (
             "POST",
             "/agents/start",
@@ -602,7 +615,7 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 ) -> None:
     """The threads that start agents also fetched clones: a forge that hung blocked all of them for ten minutes."""
     url = hanging_rig(server, monkeypatch)["git_url"]
-    rigs = [{"git_url": f"{url} {number}"} for number in range(65)]
+    rigs = [{"git_url": f"{url}/{number}"} for number in range(65)]
     assert ask(server, "POST", "/sync-config", {"rigs": rigs}).status == 200
     clones = server.settings.root / "clones"
     assert wait_for(lambda: len(list(clones.glob("*.git/HEAD"))) == 4, seconds=PATIENCE_SECONDS)
@@ -613,8 +626,10 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
     """Its Content-Length is enough to refuse it; the body is never sent."""
-    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=PATIENCE_SECONDS)
+    connection = HTTPConnection("127.0.0.1", server.running.door.port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/agents/a1/message")
+    connection.putheader("Authorization", f"Bearer {server.settings.key}")
+    connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str((1 << 20) + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
