@@ -40,6 +40,7 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
         hint = "let an operator send it, with an operator's token"
         problem = f"a token of scope {sender.scope} may not send this value"
         raise Refused(problem, status=403, path=f"{path}.payload.{forbidden}", hint=hint)
+    _require_own_name(event, sender)
     if sender.scope not in _OWN_EVENTS_ONLY:
         return
     if envelope.agent_id != sender.agent:
@@ -49,6 +50,22 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
         hint = "use the token of this start: each start of an agent has its own"
         problem = "this token speaks for another generation"
         raise Refused(problem, status=403, path=f"{path}.payload.generation", hint=hint)
+
+
+def _require_own_name(event: Incoming, sender: Sender) -> None:
+    """Refuse (403) an event that names somebody else as the one who acts. People, with operators' tokens, act for others too."""
+    if sender.scope == "operator":
+        return
+    bead = event.payload.get("bead")
+    said = {
+        "by": event.payload.get("by"),
+        "bead.created_by": bead.get("created_by") if isinstance(bead, dict) else None,
+    }
+    for field, name in said.items():
+        if name not in (None, event.envelope.agent_id):
+            problem = "this token speaks for somebody else than the event names"
+            hint = f"leave {field.rpartition('.')[2]} out: the agent of the event is meant"
+            raise Refused(problem, status=403, path=f"{event.path}.payload.{field}", hint=hint)
 
 
 def require_from_outside(event: Incoming) -> None:
