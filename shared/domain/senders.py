@@ -8,12 +8,12 @@ generation has used, its event is stored as `done-7~5@toast`: so no generation c
 and of the town keep their ids unchanged.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.domain import strict_json
 from shared.domain.states import SCOPES, Scope
 
 _OWNER: Final = re.compile(r"[@~]")
@@ -72,8 +72,8 @@ class Sender:
 def sender_in(stored: str | None) -> Sender | None:
     """The sender in a row, for lists; None if there is none, or if it is damaged."""
     try:
-        return None if stored is None else Sender.from_json(json.loads(stored))
-    except (ValueError, RecursionError):
+        return None if stored is None else Sender.from_json(strict_json.stored(stored))
+    except ValueError:
         return None
 
 

@@ -28,7 +28,10 @@ BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
-_COLUMNS: Final = "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, sender"
+_COLUMNS: Final = (
+    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
+    "sender"
+)
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
 

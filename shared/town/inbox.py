@@ -1,11 +1,10 @@
 """The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from shared.domain import canonical
+from shared.domain import canonical, strict_json
 from shared.domain.senders import Sender, sender_in, sent_id, stored_id_of_generation
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -135,8 +134,8 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
     if sender is None:
         return fact
     try:
-        return replace(fact, sender=Sender.from_json(json.loads(sender)))
-    except (ValueError, RecursionError):
+        return replace(fact, sender=Sender.from_json(strict_json.stored(sender)))
+    except ValueError:
         return replace(fact, unreadable="sender: not a sender")
 
 
