@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.senders import Sender
-from shared.domain.states import SCOPES, EventSource, Scope
+from shared.domain.states import PATROL, SCOPES, SYSTEM, EventSource, Scope
 from shared.events import BY_TYPE, EVENTS
 from shared.intake.shape import Incoming
 from shared.intake.unreadable import UNREADABLE
@@ -20,6 +20,7 @@ ALLOWED: Final[Mapping[Scope, frozenset[str]]] = {
 
 _OWN_EVENTS_ONLY: Final[tuple[Scope, ...]] = ("agent", "coordinator")
 _OWN_IDS: Final = ("res-", f"{UNREADABLE}-")
+_THE_TOWN: Final = (SYSTEM, PATROL)
 _MAY_SEND_INTERNAL: Final = (EventSource.EFFECT, EventSource.OPERATOR)
 
 
@@ -53,18 +54,17 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
 
 
 def _require_own_name(event: Incoming, sender: Sender) -> None:
-    """Refuse (403) an event that names somebody else as the one who acts. People, with operators' tokens, act for others too."""
-    if sender.scope == "operator":
-        return
+    """Refuse (403) an event that names somebody else as the one who acts.
+
+    People, with operators' tokens, act for others too, but not for the town itself, which trusts what it has made.
+    """
     bead = event.payload.get("bead")
-    said = {
-        "by": event.payload.get("by"),
-        "bead.created_by": bead.get("created_by") if isinstance(bead, dict) else None,
-    }
-    for field, name in said.items():
-        if name not in (None, event.envelope.agent_id):
+    creator = bead.get("created_by") if isinstance(bead, dict) else None
+    for field, name in (("by", event.payload.get("by")), ("bead.created_by", creator)):
+        is_right = name not in _THE_TOWN if sender.scope == "operator" else name in (None, event.envelope.agent_id)
+        if not is_right:
             problem = "this token speaks for somebody else than the event names"
-            hint = f"leave {field.rpartition('.')[2]} out: the agent of the event is meant"
+            hint = f"leave {field.rpartition('.')[2]} out: then the agent of the event is meant"
             raise Refused(problem, status=403, path=f"{event.path}.payload.{field}", hint=hint)
 
 
