@@ -72,9 +72,9 @@ def _types_of_conflicts(row: JournalRow, event_id: str, clashes: int) -> Iterato
     return (each["event_type"] for each in envelopes if _content(each) != known)
 
 
-def _stored_under(envelope: Mapping[str, Any], applied: Container[str], sql: sqlite3.Connection) -> str:
+def _stored_under(envelope: Mapping[str, object], applied: Container[str], sql: sqlite3.Connection) -> str:
     """The id under which the town has the event: another one if another generation of its agent has used its id."""
-    event_id: str = envelope["event_id"]
+    event_id = str(envelope["event_id"])
     sender = Envelope.from_json(envelope).sender
     if sender is None or sender.agent is None or sender.generation is None:
         return event_id
