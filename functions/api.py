@@ -85,7 +85,7 @@ BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"
 def run(
     routes: Sequence[Route[Any]],
     event: Any,
-    tell: Callable[[Exception], object],
+    tell: Callable[[Exception | SystemExit], object],
     *,
     others: Mapping[str, tuple[str, ...]] = {},
 ) -> Reply:
@@ -100,8 +100,8 @@ def run(
     except TownError as error:
         reply = problems.of_error(error)
         if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
-            log.request_broken(error)
-    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
+            log.error_told("request.broken", error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
         tell(error)
         detail = "the request could not be answered; the error was reported to the operator"
         reply = problems.response(500, detail, hint=problems.TELL_THE_OPERATOR)

@@ -4,9 +4,11 @@ It does not check the town of the request. The events function does that, becaus
 a cached answer must not give access to another town.
 """
 
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 
+from functions import log
+from functions.boundary import told
 from functions.settings import AuthorizerSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -24,6 +26,7 @@ def secret() -> RotatedSecret:
     return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
 
 
+@told(partial(log.error_told, "function.failed"))
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
     """Answer with the simple response format of HTTP API authorizers."""
     shown = str((event.get("headers") or {}).get("authorization", ""))
