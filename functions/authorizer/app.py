@@ -55,6 +55,8 @@ def as_context(claims: Claims) -> dict[str, str]:
         "scope": claims.scope,
         "agent": claims.agent,
         "generation": None if claims.generation is None else str(claims.generation),
+        "key": claims.key,
+        "token": claims.token,
         "expires": None if claims.expires_at is None else str(int(claims.expires_at.timestamp())),
     }
     return {name: value for name, value in named.items() if value is not None}

@@ -44,6 +44,11 @@ _PULL_REQUEST: Final = re.compile(
     r"/(?P<style>pull|-/merge_requests|merge_requests)/(?P<number>[1-9][0-9]{0,9})(?:[/?#].*)?"
 )
 _LOCAL: Final = re.compile(r"(?:file://)?/[^\x00-\x1f\x7f]*[^\x00-\x20\x7f/]/?")
+_ANY_HOST: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
+_LOGIN: Final = r"(?:[A-Za-z0-9_][^@/?#\s\\:]*@)?"
+_OVER_HTTPS: Final = re.compile(rf"(?i:https)://{_USER}{_ANY_HOST}{_PORT}/[^?#\\]+")
+_OVER_SSH: Final = re.compile(rf"(?i:ssh)://{_LOGIN}{_ANY_HOST}{_PORT}/[^?#\\]+")
+_LIKE_SCP: Final = re.compile(rf"{_LOGIN}{_ANY_HOST}:(?!:|//)[^?#\\:-][^?#\\:]*")
 _SEGMENT: Final = re.compile(r"[a-z0-9_.+~-]+", re.ASCII)
 
 
@@ -83,6 +88,21 @@ def repository_of_pull_request(pr_url: str) -> Repository | None:
 def is_local(git_url: str) -> bool:
     """Whether a git address is an absolute path or file:// address: a repository on the machine on which git runs."""
     return _LOCAL.fullmatch(git_url) is not None
+
+
+def transport_of(git_url: str) -> Literal["https", "ssh", "file"] | None:
+    """How git reaches the repository at an address, which need not be at a forge: over https, over ssh, or on this machine's disk.
+
+    None for everything else: other transports (some of them run programs, such as `ext::`, or wait forever, such as `fd::`),
+    options, relative paths, and addresses with characters that mean something else to another reader.
+    """
+    if is_local(git_url):
+        return "file"
+    if not (git_url.isascii() and git_url.isprintable()) or " " in git_url:
+        return None
+    if _OVER_HTTPS.fullmatch(git_url):
+        return "https"
+    return "ssh" if _OVER_SSH.fullmatch(git_url) or _LIKE_SCP.fullmatch(git_url) else None
 
 
 def same_pull_request(one: str, other: str) -> bool:

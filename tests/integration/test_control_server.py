@@ -384,8 +384,16 @@ def hanging_rig(server: TestServer, monkeypatch: pytest.MonkeyPatch) -> dict[str
     """A repository on which the real git hangs, because a pipe is in place of the network."""
     pipe = server.settings.root / "hangs.git"
     os.mkfifo(pipe)
-    monkeypatch.setitem(server.running.sessions.workspaces._environment, "GIT_ALLOW_PROTOCOL", "file:ext")
-    return {"id": "r", "name": "r", "git_url": f"ext::cat {pipe}", "default_branch": "main"}
+    url = "https://hangs.example.com/acme/work"
+    configured = {
+        "GIT_ALLOW_PROTOCOL": "file:ext",
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"url.ext::cat {pipe}.insteadOf",
+        "GIT_CONFIG_VALUE_0": url,
+    }
+    for name, value in configured.items():
+        monkeypatch.setitem(server.running.sessions.workspaces._environment, name, value)
+    return {"id": "r", "name": "r", "git_url": url, "default_branch": "main"}
 
 
 def test_a_start_that_is_stopped_while_it_clones_is_cancelled(
@@ -570,8 +578,12 @@ START = {
         ("GET", "/agents/nobody/status", None, 404, "no such agent"),
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
-        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 409, "cannot start"),
-        ("POST", "/agents/start", {**START, "envVars": {"A": "a\0b"}}, 400, "A contains the character U+0000"),
+        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: not a repository's address"),
+        ("POST", "/agents/start", {**START, "gitUrl": "fd::3"}, 400, "gitUrl: not a repository's address"),
+        ("POST", "/agents/start", {**START, "envVars": {"BASH_ENV": "$(id)"}}, 400, "may not set BASH_ENV"),
+        ("POST", "/sync-config", {"envVars": {"TOWN_TOKEN": "t"}}, 400, "may not set TOWN_TOKEN"),
+        ("POST", "/sync-config", {"rigs": [{"git_url": "ext::sh"}]}, 400, "rigs.0.git_url: not a repository's address"),
+        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "LANG contains the character U+0000"),
         ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
         (
             "POST",
@@ -602,7 +614,7 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 ) -> None:
     """The threads that start agents also fetched clones: a forge that hung blocked all of them for ten minutes."""
     url = hanging_rig(server, monkeypatch)["git_url"]
-    rigs = [{"git_url": f"{url} {number}"} for number in range(65)]
+    rigs = [{"git_url": f"{url}/{number}"} for number in range(65)]
     assert ask(server, "POST", "/sync-config", {"rigs": rigs}).status == 200
     clones = server.settings.root / "clones"
     assert wait_for(lambda: len(list(clones.glob("*.git/HEAD"))) == 4, seconds=PATIENCE_SECONDS)

@@ -1,14 +1,15 @@
 """The request bodies that the control server accepts. Unknown fields and values of a wrong type are refused."""
 
-import json
 from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.adapters import outside_files
 from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
-from shared.domain import wire
+from shared.domain import strict_json, wire
 from shared.domain.orders import OrderedRig, StartOrder
+from shared.domain.repositories import transport_of
 from shared.domain.states import Role
 
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
@@ -85,9 +86,7 @@ class StartAgentRequest(_Body):
         if text is None:
             return None
         try:
-            return wire.read(StartOrder, json.loads(text))
-        except RecursionError:
-            raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
+            return wire.read(StartOrder, strict_json.foreign(text, limit=outside_files.LARGEST))
         except ValueError as error:
             raise ValueError(f"{ORDER_VARIABLE}: {error}") from error
 
@@ -153,6 +152,23 @@ class SyncConfig(_Body):
 
     rigs: list[SyncedRig] = Field(default_factory=list)
     env_vars: dict[str, str] = Field(default_factory=dict, alias="envVars")
+
+
+def wrong_address(git_url: str | None, *, local: bool) -> str | None:
+    """The problem with the address of a repository; None if git may fetch from it, or if there is no address.
+
+    `local` allows repositories on this machine's disk. The address is not shown, because it may contain a credential.
+    """
+    if not git_url:
+        return None
+    transport = transport_of(git_url)
+    if transport is None:
+        return "not a repository's address: use https://, ssh:// or user@host:path"
+    if transport == "file" and not local:
+        return (
+            "a repository on this machine's disk: allow them with file in GIT_ALLOW_PROTOCOL, or use https:// or ssh://"
+        )
+    return None
 
 
 def _rig(given: object, at: int) -> OrderedRig:

@@ -6,9 +6,7 @@ the answer `starting`. A repeated start waits for the first one. A start of a ne
 started.
 """
 
-import json
 import os
-import re
 import signal
 import threading
 from collections.abc import Callable
@@ -24,9 +22,12 @@ from infra.agents.control_server.requests import (
     StartAgentRequest,
     StopAgentRequest,
     SyncConfig,
+    wrong_address,
 )
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
+from infra.agents.variables import wrong_in_configuration, wrong_in_start
+from shared.adapters import outside_files
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
@@ -39,7 +40,6 @@ TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
 _TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 _AT_ONCE: Final = 64
 _FETCHED_AT_ONCE: Final = 4
-_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 SessionAnswer = tuple[int, dict[str, object]]
 StartAnswer = Started | StartRejected | StartUnknown
@@ -101,7 +101,7 @@ class Sessions:
         try:
             launch = self._launch(body, effect_id)
         except ValueError as error:
-            return 400, {"error": f"envVars: {error}"}
+            return 400, {"error": str(error)}
         generation = launch.order.generation
         with self._guard:
             if self.evicting:
@@ -196,9 +196,13 @@ class Sessions:
 
     def sync_config(self, body: SyncConfig) -> SessionAnswer:
         """Store environment variables for later starts, and fetch repositories in the background."""
-        wrong = _wrong_variable(body.env_vars)
+        wrong = wrong_in_configuration(body.env_vars, named=self._settings.named)
         if wrong is not None:
             return 400, {"error": f"envVars: {wrong}"}
+        for at, rig in enumerate(body.rigs):
+            wrong = wrong_address(rig.git_url, local=self._settings.local_repositories)
+            if wrong is not None:
+                return 400, {"error": f"rigs.{at}.git_url: {wrong}"}
         write_atomically(self._root / "config.json", {"env_vars": dict(body.env_vars)})
         for rig in body.rigs:
             if rig.git_url is not None:
@@ -216,9 +220,14 @@ class Sessions:
         generation = body.generation(otherwise=1 if newest is None else newest.number + 1)
         if generation < 0:
             raise ValueError("the generation must not be negative")
-        wrong = _wrong_variable(body.environment)
+        wrong = wrong_in_start(body.environment, named=self._settings.named)
         if wrong is not None:
-            raise ValueError(wrong)
+            raise ValueError(f"envVars: {wrong}")
+        order = body.order(generation=generation)
+        url = None if order.rig is None else order.rig.git_url
+        wrong = wrong_address(url, local=self._settings.local_repositories)
+        if wrong is not None:
+            raise ValueError(f"gitUrl: {wrong}")
         environment = self._configured() | body.environment
         token, token_file = environment.pop(_TOKEN_VARIABLE, None), self._token_file(body.agent_id, generation)
         if token is not None:
@@ -228,7 +237,7 @@ class Sessions:
             write_secret(token_file, token)
         environment[TOKEN_FILE_VARIABLE] = str(token_file)
         key = effect_id or f"{body.agent_id}:{generation}"
-        return Launch(body.order(generation=generation), key, environment)
+        return Launch(order, key, environment)
 
     def _run(self, launch: Launch) -> StartAnswer:
         answer = self.runtime.launch(launch)
@@ -259,8 +268,14 @@ class Sessions:
         path = self._root / "config.json"
         if not path.exists():
             return {}
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): str(value) for name, value in stored["env_vars"].items()}
+        stored = outside_files.json_of(path)
+        variables = {str(name): str(value) for name, value in stored["env_vars"].items()}
+        wrong = wrong_in_configuration(variables, named=self._settings.named)
+        if wrong is not None:
+            raise ValueError(
+                f"the configuration of an earlier /sync-config is refused: {wrong}; send /sync-config again"
+            )
+        return variables
 
     def _token_file(self, agent_id: str, generation: int) -> Path:
         """The token file of one generation. Generations do not share it, so a late token cannot replace a newer generation's."""
@@ -280,13 +295,3 @@ def write_secret(path: Path, secret: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
         file.write(secret)
     draft.replace(path)
-
-
-def _wrong_variable(variables: dict[str, str]) -> str | None:
-    """The problem with the first variable that is invalid or would change how programs are loaded; None if all are fine."""
-    for name, value in variables.items():
-        if not _VARIABLE.fullmatch(name) or name.startswith(("LD_", "DYLD_")):
-            return f"{name!r} is not allowed as the name of an environment variable"
-        if "\0" in value:
-            return f"{name} contains the character U+0000"
-    return None

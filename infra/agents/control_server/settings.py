@@ -7,20 +7,22 @@ TOWN_CONTROL_HOST/PORT  address to listen on (default 127.0.0.1:8080; port 0 pic
 TOWN_CONTROL_KEY        the bearer token that callers must present; optional only on the loopback interface
 TOWN_INSTANCE_ID        id that distinguishes this container from the one that it replaces (default: a random id)
 TOWN_EVICTION_SECONDS   seconds that agents have to save their work when the container is evicted (default 10)
+TOWN_AGENT_ENV          names, separated by commas: variables for agents that requests may set too (see `infra.agents.variables`)
 TOWN_CLOCK              the town's clock, if it is not the system clock
 TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach the town: see `infra.agents.posting`
 """
 
 import hashlib
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
 from shared.adapters import clock as clocks
-from shared.adapters import ids
+from shared.adapters import ids, outside_files
+from shared.domain import strict_json
 from shared.ports.clock import Clock
 
 PASSED_ON: Final = (
@@ -46,6 +48,7 @@ _LAST_PORT: Final = 65_535
 class ControlServerSettings:
     """The settings of one control server. A start that takes longer than `answer_within` real seconds is answered with
     `starting`. On eviction, agents have `eviction_seconds` to save their work. Agents are observed every `look_every` seconds.
+    `named` are the variables that requests may set besides those of the town.
     """
 
     town_id: str
@@ -57,6 +60,7 @@ class ControlServerSettings:
     key: str | None = None
     clock: Clock = field(default_factory=clocks.SystemClock)
     environment: Mapping[str, str] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
     answer_within: float = 5.0
     eviction_seconds: float = 10.0
     look_every: float = 0.5
@@ -65,6 +69,11 @@ class ControlServerSettings:
     def instance_key(self) -> str:
         """The instance id, hashed for use in event ids, whose length and characters are limited."""
         return hashlib.sha256(self.instance_id.encode()).hexdigest()[:16]
+
+    @property
+    def local_repositories(self) -> bool:
+        """Whether the operator allows repositories on this machine's disk, by GIT_ALLOW_PROTOCOL."""
+        return "file" in self.environment.get("GIT_ALLOW_PROTOCOL", "").split(":")
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ControlServerSettings":
@@ -83,6 +92,10 @@ class ControlServerSettings:
             )
         passed = {name: environment[name] for name in PASSED_ON if environment.get(name)}
         passed |= {name: value for name, value in environment.items() if name.startswith("GIT_")}
+        try:
+            named = named_variables(environment.get(NAMED_VARIABLE, "").split(","))
+        except ValueError as error:
+            raise ValueError(f"{NAMED_VARIABLE}: {error}") from None
         return cls(
             town_id=town_id,
             command=command,
@@ -92,7 +105,8 @@ class ControlServerSettings:
             port=_port(environment, "TOWN_CONTROL_PORT", 8080),
             key=key,
             clock=clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, "")),
-            environment=passed,
+            environment=passed | values_of(named, environment),
+            named=named,
             eviction_seconds=_number(environment, "TOWN_EVICTION_SECONDS", 10),
         )
 
@@ -122,8 +136,8 @@ def _words(text: str) -> tuple[str, ...]:
     try:
         if not text.lstrip().startswith("["):
             return tuple(shlex.split(text))
-        words = json.loads(text)
-    except (ValueError, RecursionError):
+        words = strict_json.foreign(text, limit=outside_files.LARGEST)
+    except ValueError:
         problem = "is neither a command line whose quotes are closed nor a JSON list of words"
         raise ValueError(f"TOWN_AGENT_COMMAND {problem}: correct it") from None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
