@@ -47,7 +47,7 @@ def wire() -> Iterator[Wire]:
     transport = Wire()
     errors.start("http://key@127.0.0.1:9/1", stage="test", release="abc", transport=transport)
     yield transport
-    sentry_sdk.get_client().close()
+    sentry_sdk.get_client().close(timeout=0)
     sentry_sdk.init()
 
 
@@ -103,8 +103,8 @@ PLACES: Final[dict[str, Raise]] = {
 
 
 def raised(error: BaseException) -> Exception | SystemExit:
+    local = str(error)
     try:
-        local = str(error)
         raise error
     except (Exception, SystemExit) as caught:  # noqa: BLE001 - whatever it is, it is looked at
         assert local is not None
