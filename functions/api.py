@@ -117,7 +117,7 @@ def run(
 def _reply(
     routes: Sequence[Route[Any]],
     event: Mapping[str, Any],
-    tell: Callable[[Exception], object],
+    tell: Callable[[Exception | SystemExit], object],
     *,
     found: tuple[str, dict[str, str]] | None,
     method: str,
