@@ -1,12 +1,15 @@
 """The wall between towns that share a deployment: what one container, or one task, learns opens no other town's control server."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infra.devstack.gateway import serving
 from infra.townctl import agent_programs, main
 from shared.adapters import control_keys
 from shared.adapters.control_keys import ControlKeys, derived
@@ -15,7 +18,7 @@ from shared.adapters.secret_files import SecretFiles
 from shared.domain.errors import SecretsUnavailable
 from shared.domain.orders import StartOrder
 from shared.domain.states import Role
-from shared.ports.runtime import Started, StartRejected
+from shared.ports.runtime import Done, Started, StartRejected
 from shared.ports.secrets import Secret
 from tests.fakes import FakeSecrets
 from tests.fargate import Fargate, a_fargate, environment_of
@@ -84,19 +87,21 @@ def test_a_task_cannot_ask_for_the_tokens_of_other_agents(fargate: Fargate) -> N
         minted.append((scope, agent_id, generation))
         return "a-token"
 
-    runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, mint=mint)
-    assert isinstance(runtime.start(an_order(), effect_id="e" * 64), Started)
-    [server] = fargate.servers.values()
-    lies = [
-        {"agentId": "toast", "generation": 1},
-        {"agentId": "mayor", "generation": 1},
-        {"agentId": "toast", "generation": 2},
-        {"agentId": "toast", "generation": True},
-    ]
-    minted.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server.running.sessions, "health", lambda: (200, {"agents": lies}))
-        runtime.refresh_token("one", effect_id="r")
+    class Liar:
+        """A control server that claims to host everybody."""
+
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:  # noqa: ARG002
+            claimed = [("toast", 1), ("mayor", 1), ("toast", 2), ("toast", True), ("nux", 1)]
+            agents = [{"agentId": agent, "generation": generation} for agent, generation in claimed]
+            said = {"status": "ok", "agents": agents} if target == "/health" else {}
+            return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": json.dumps(said)}
+
+    fargate.boot = False
+    with serving(Liar()) as url:
+        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=lambda _: url, mint=mint)
+        assert isinstance(runtime.start(an_order(), effect_id="e" * 64), Started)
+        minted.clear()
+        assert runtime.refresh_token("one", effect_id="r") == Done()
     assert minted == [("container", None, None), ("agent", "toast", 1)]
 
 
