@@ -10,7 +10,9 @@ from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
+from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
+from shared.engine import alerts
 from shared.events import ages
 from shared.events.base import EventResult
 from shared.town import database, inbox
@@ -106,21 +108,7 @@ def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
     drained.processed += 1
     drained.poisoned += 1
-    drained.alerts.append(
-        Alert(
-            kind="event_poisoned",
-            message=f"event {fact.event_id} ({fact.event_type}) of town {town.tick.town_id} was poisoned: {error}",
-            fingerprint=("event_poisoned", fact.event_type, error.partition(":")[0]),
-            tags={"townId": town.tick.town_id, "eventType": fact.event_type},
-            extra={
-                "event_id": fact.event_id,
-                "event_type": fact.event_type,
-                "payload": fact.payload,
-                "retry_count": attempt,
-                "error": error,
-            },
-        )
-    )
+    drained.alerts.append(alerts.poisoned_event(town.tick, fact, attempt=attempt, error=error))
 
 
 def _note(drained: Drained, fact: Fact, outcome: str) -> None:
@@ -173,6 +161,6 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
 
 
 def error_text(error: Exception) -> str:
-    """Class name and message on one line of at most 500 characters: the only form in which errors are stored."""
-    text = f"{type(error).__name__}: {error}"
+    """Class name and message without secrets, on one line of at most 500 characters: the only form in which errors are stored."""
+    text = f"{type(error).__name__}: {masked(str(error))}"
     return " ".join(text.split())[:500]
