@@ -93,7 +93,7 @@ BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"
 def run(
     routes: Sequence[Route[Any]],
     event: Any,
-    tell: Callable[[Exception], object],
+    tell: Callable[[Exception | SystemExit], object],
     *,
     others: Mapping[str, tuple[str, ...]] = {},
     write_line: Callable[[str], object] = log.write_line,
@@ -117,7 +117,7 @@ def run(
 def _reply(
     routes: Sequence[Route[Any]],
     event: Mapping[str, Any],
-    tell: Callable[[Exception], object],
+    tell: Callable[[Exception | SystemExit], object],
     *,
     found: tuple[str, dict[str, str]] | None,
     method: str,
@@ -130,9 +130,9 @@ def _reply(
     except TownError as error:
         reply = problems.of_error(error)
         if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
-            log.request_broken(error)
+            log.error_told("request.broken", error)
         return reply
-    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
         tell(error)
         detail = "the request could not be answered; the error was reported to the operator"
         return problems.response(500, detail, hint=problems.TELL_THE_OPERATOR)

@@ -7,11 +7,12 @@ A refused token leaves an audit line. An accepted one leaves the line of its req
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import quote
 
 from functions import audit, log
+from functions.boundary import told
 from functions.settings import AuthorizerSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -29,6 +30,7 @@ def secret() -> RotatedSecret:
     return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
 
 
+@told(partial(log.error_told, "function.failed"))
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
     """Answer with the simple response format of HTTP API authorizers."""
     shown = str((event.get("headers") or {}).get("authorization", ""))

@@ -11,6 +11,7 @@ SHARED_BY_ENTRY_POINTS: Final = {
     "access",
     "api",
     "audit",
+    "boundary",
     "log",
     "paths",
     "problems",
