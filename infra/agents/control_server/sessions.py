@@ -81,6 +81,11 @@ class Sessions:
         """The town whose agents these are."""
         return self._settings.town_id
 
+    @property
+    def local_repositories(self) -> bool:
+        """Whether repositories on this machine's disk may be used."""
+        return self._settings.local_repositories
+
     def health(self) -> SessionAnswer:
         """The state of this server and its running agents."""
         agents = [
