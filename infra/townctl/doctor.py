@@ -6,6 +6,7 @@ and agent processes that belong to no town.
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -22,6 +23,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import Refused, TownError
+from shared.domain.secret_texts import masked
 from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
@@ -100,7 +102,8 @@ def doctor(
     findings += _of_program(context)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    checked = Checked(context.place, towns, rows, tuple(findings))
+    shown = tuple(replace(each, problem=masked(each.problem), hint=masked(each.hint)) for each in findings)
+    checked = Checked(context.place, towns, rows, shown)
     return Answer(checked, _view(checked), FOUND if findings else OK)
 
 
