@@ -7,6 +7,7 @@ and agent processes that belong to no town.
 
 import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -24,6 +25,7 @@ from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import Refused, TownError
+from shared.domain.secret_texts import masked
 from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
@@ -103,7 +105,8 @@ def doctor(
     findings += _of_platform_tokens(context, store, towns)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    checked = Checked(context.place, towns, rows, tuple(findings))
+    shown = tuple(replace(each, problem=masked(each.problem), hint=masked(each.hint)) for each in findings)
+    checked = Checked(context.place, towns, rows, shown)
     return Answer(checked, _view(checked), FOUND if findings else OK)
 
 
