@@ -11,7 +11,7 @@ memory: a value takes at most about 100 bytes.
 import json
 import math
 import re
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Any, Final
 
 from shared.domain.errors import Refused
@@ -139,11 +139,11 @@ def _require_shape(text: str, deepest: int, most: int) -> None:
     if text.count('"') > _QUOTES_PER_VALUE * most:
         raise UnreadableJson(f"more than {most} values")
     bare = _STRING.sub("", text)
+    brackets = bare.encode(errors="replace").translate(None, _NO_BRACKET)
+    if max(accumulate(map(_LEVEL.__getitem__, islice(brackets, 2 * most))), default=0) > deepest:
+        raise UnreadableJson(f"nested deeper than {deepest} levels")
     if bare.count(",") + bare.count("[") + bare.count("{") >= most:
         raise UnreadableJson(f"more than {most} values")
-    brackets = bare.encode(errors="replace").translate(None, _NO_BRACKET)
-    if max(accumulate(map(_LEVEL.__getitem__, brackets)), default=0) > deepest:
-        raise UnreadableJson(f"nested deeper than {deepest} levels")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
