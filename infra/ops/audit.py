@@ -2,8 +2,8 @@
 
     python -m infra.ops.audit requirements.txt
 
-pip-audit asks an advisory database about every package of the exported lock. Three answers are possible, and each has an exit code of
-its own, so that an audit without data never looks like a clean one:
+pip-audit asks an advisory database about every package of the exported lock. Three answers are possible, and each has an exit code
+of its own, so that an audit without data never looks like a clean one (`make` itself fails with 2, after a line with that code):
 
     0  every package was looked up, and none has a known vulnerability
     1  packages have known vulnerabilities; each is named with the versions that mend it
@@ -62,7 +62,9 @@ def audit(requirements: Path, say: Callable[[str], object], *, ask: Ask = asked)
             return _judged(packages, say)
         reasons = [str(each["skip_reason"]) for each in packages] or looked.stderr.strip().splitlines()
         why = reasons[-1][:300] if reasons else why
-    say(f"audit: no data: could not reach the advisory database, which was to be asked about {len(wanted)} packages ({why})")
+    say(
+        f"audit: no data: could not reach the advisory database, which was to be asked about {len(wanted)} packages ({why})"
+    )
     say("  hint: run it where the internet can be reached; nothing is known about the packages of the lock")
     return NO_DATA
 
@@ -91,7 +93,7 @@ def _judged(packages: Sequence[dict[str, Any]], say: Callable[[str], object]) ->
     if unknown:
         say(f"audit: no data about {len(unknown)} packages: {', '.join(unknown)}")
     if vulnerable:
-        say("  hint: make lock ARGS='--upgrade-package NAME', then make test; if there is no mended version, say in the lock why it stays")
+        say("  hint: make lock ARGS='--upgrade-package NAME', then make test")
         return VULNERABLE
     if unknown:
         return NO_DATA

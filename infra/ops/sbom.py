@@ -27,7 +27,9 @@ def document(lock: Mapping[str, Any], project: Mapping[str, Any], installed: Pat
     found = sorted(_installed(installed).items())
     unknown = [name for name, each in found if locked.get(name, {}).get("version") != each.version]
     if unknown:
-        raise LookupError(f"these packages of the bundle are not in the lock, or in another version: {', '.join(unknown)}")
+        raise LookupError(
+            f"these packages of the bundle are not in the lock, or in another version: {', '.join(unknown)}"
+        )
     names = {name for name, _ in found}
     root = project["project"]["name"]
     return {
@@ -45,7 +47,10 @@ def document(lock: Mapping[str, Any], project: Mapping[str, Any], installed: Pat
         },
         "components": [_component(locked[name], each) for name, each in found],
         "dependencies": [
-            {"ref": _ref(name, locked), "dependsOn": sorted(_ref(each, locked) for each in _needs(locked[name]) & names)}
+            {
+                "ref": _ref(name, locked),
+                "dependsOn": sorted(_ref(each, locked) for each in _needs(locked[name]) & names),
+            }
             for name in sorted({root, *names} & locked.keys())
         ],
     }
@@ -90,12 +95,13 @@ def _files(package: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _licences(installed: Distribution) -> Iterator[dict[str, Any]]:
     """What a package says of its licence: an expression, else classifiers, else a short name of its own."""
     given = installed.metadata
-    expression = given.get("License-Expression")
-    if expression and _SPDX_EXPRESSION.fullmatch(expression):
-        yield {"expression": expression}
+    if "License-Expression" in given and _SPDX_EXPRESSION.fullmatch(given["License-Expression"]):
+        yield {"expression": given["License-Expression"]}
         return
-    classified = [each.rpartition(" :: ")[2] for each in given.get_all("Classifier", []) if each.startswith("License ::")]
-    own = (given.get("License") or "").strip()
+    classified = [
+        each.rpartition(" :: ")[2] for each in given.get_all("Classifier", []) if each.startswith("License ::")
+    ]
+    own = given["License"].strip() if "License" in given else ""
     short = [own] if own and "\n" not in own and len(own) <= 100 else []
     for name in sorted(set(classified)) or short:
         yield {"license": {"name": name}}
@@ -108,7 +114,9 @@ def _needs(package: Mapping[str, Any]) -> set[str]:
 def _ref(name: str, locked: Mapping[str, Any]) -> str:
     """The reference of a package; of the project itself its name."""
     package = locked[name]
-    return name if "editable" in package["source"] or "virtual" in package["source"] else _purl(name, package["version"])
+    return (
+        name if "editable" in package["source"] or "virtual" in package["source"] else _purl(name, package["version"])
+    )
 
 
 def _purl(name: str, version: str) -> str:
