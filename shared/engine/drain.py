@@ -12,7 +12,7 @@ from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
 from shared.domain.times import from_text, to_text
-from shared.events import ages
+from shared.events import ages, proposals, speakers
 from shared.events.base import EventResult
 from shared.town import database, inbox
 from shared.town.inbox import Fact
@@ -50,6 +50,7 @@ def pending_events(town: Town) -> Drained:
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
                 _apply(town, fact, drained)
+    proposals.tell_mayor(town)
     return drained
 
 
@@ -65,7 +66,8 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
     noted = town.noted()
     try:
         with database.savepoint(town.sql):
-            result = event.apply(fact, town)
+            refused = speakers.refusal(event, fact, town)
+            result = event.apply(fact, town) if refused is None else EventResult(refused)
             if isinstance(result.outcome, Rejected):
                 raise _NothingStored(result)
             _settle(town, fact, result, transient=type(event).transient or result.transient)

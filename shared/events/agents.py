@@ -1,11 +1,12 @@
 """Events that agents report about themselves, and events about nudges to agents (spec/events.md 4.1)."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from shared.actions import SendNudge, StopAgent
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role, Scope
 from shared.domain.times import from_text
 from shared.events.ages import on_our_clock, on_our_clock_if_plausible
 from shared.events.base import Event, EventResult
@@ -38,7 +39,7 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -94,6 +95,7 @@ class AgentHeartbeat(Event):
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    asks = "leave it out: the container's control server says it"
     transient = True
     ages = True
 
@@ -102,6 +104,12 @@ class AgentHeartbeat(Event):
     active_tools: JsonList | None = None
     container_instance_id: NonEmptyText | None = None
     generation: Generation | None = None
+
+    @classmethod
+    def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:
+        """Only the container says which instance it is: another instance ends a drain."""
+        says = payload.get("container_instance_id") is not None and scope in ("agent", "coordinator")
+        return "container_instance_id" if says else None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
@@ -132,7 +140,7 @@ class AgentReported(Event):
 
     event_type = "agent_status"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
     transient = True
 
     message: StatusMessage
@@ -150,7 +158,7 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
     ages = True
 
     fired_at: Time
@@ -211,7 +219,7 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "operator"})
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -271,7 +279,7 @@ class NudgeAcknowledged(Event):
 
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
 
     nudge_id: IdText
 
@@ -294,7 +302,7 @@ class NudgeTimeout(Event):
     """A nudge was not answered in time. This has no effect, because rules look only at when a nudge was created."""
 
     event_type = "nudge_timeout"
-    senders = frozenset({"container", "operator"})
+    senders = frozenset({"operator"})
 
     nudge_id: IdText | None = None
 
