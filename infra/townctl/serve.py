@@ -14,9 +14,10 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from functions import problems
+from functions import audit, problems
 from functions.access import Access
 from functions.api import BESIDES, REQUEST_ID
+from functions.authorizer.app import as_context
 from infra.devstack.gateway import Route, event_of, parts_of, serving
 from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
@@ -40,6 +41,7 @@ from shared.storage.restore import Archive
 
 DEFAULT_PORT: Final = 8765
 _SERVED: Final = '{"served":"townctl"}'
+_NO_OPERATOR: Final = "this route requires an operator's token"
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
@@ -71,6 +73,7 @@ class Served:
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     key: str
     clock: Clock
+    write_line: Callable[[str], object]
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
@@ -86,32 +89,30 @@ class Served:
             try:
                 claims = self._claims(headers)
             except Refused as refusal:
+                key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
+                self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
                 return _problem(event, 401, refusal.message, refusal.hint)
             if route.guard == "townToken":
-                named = {
-                    "town": claims.town,
-                    "scope": claims.scope,
-                    "agent": claims.agent,
-                    "generation": claims.generation,
-                }
-                shown = {name: str(value) for name, value in named.items() if value is not None}
-                shown["expires"] = str(int(claims.expires_at.timestamp())) if claims.expires_at else "0"
-                event["requestContext"]["authorizer"] = {"lambda": shown}
+                event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
             elif claims.scope != "operator":
+                self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
                 hint = "make one with `townctl token TOWN --scope operator`"
-                return _problem(event, 403, "this route requires an operator's token", hint)
+                return _problem(event, 403, _NO_OPERATOR, hint)
             else:
-                event["requestContext"]["authorizer"] = {"iam": {"userArn": _ARN + claims.town}}
+                event["requestContext"]["authorizer"] = {
+                    "iam": {"userArn": _ARN + claims.town},
+                    "lambda": as_context(claims),
+                }
             with self._turn:
                 return handler(event, None)
         raise AssertionError("the last route takes every path")
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        shown = _shown_token(headers)
+        if shown is None:
             hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
             raise Refused("the request has no town token", status=401, hint=hint)
-        return town_tokens.read(shown.strip(), [self.key], now=self.clock.now())
+        return town_tokens.read(shown, [self.key], now=self.clock.now())
 
 
 @answer
@@ -179,14 +180,23 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
-    handlers = {"events": events.lambda_handler, "debug": debug.lambda_handler}
+    handlers = {
+        "events": lambda event, _: events.answered(event, write),
+        "debug": lambda event, _: debug.answered(event, write),
+    }
     found = [
         (Route(each.method, each.path, "", each.guard), handlers[name])
         for name, routes in (("events", events.ROUTES), ("debug", debug.ROUTES))
         for each in routes
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
-    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock)
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock, write)
+
+
+def _shown_token(headers: Mapping[str, str]) -> str | None:
+    """The town token of a request; None if its header `Authorization` has another form."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    return shown.strip() if scheme.lower() == "bearer" else None
 
 
 def _root(method: str) -> dict[str, Any]:

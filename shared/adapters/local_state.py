@@ -18,7 +18,6 @@ Ids come from outside. In a path segment, every character with a meaning to a fi
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from shared.adapters import local_supervisor as supervisor
+from shared.adapters import outside_files
 from shared.domain import wire
 from shared.domain.orders import StartOrder
 
@@ -144,7 +144,11 @@ class GenerationFiles:
 
     def _own_words(self) -> str:
         with contextlib.suppress(OSError):
-            return (self.directory / "exit-reason.txt").read_text(encoding="utf-8", errors="replace").strip()[:1000]
+            return (
+                outside_files.start_of(self.directory / "exit-reason.txt", _LONGEST_REASON)
+                .decode(errors="replace")
+                .strip()[:1000]
+            )
         return ""
 
 
@@ -188,12 +192,13 @@ class RuntimeDirectory:
 
 
 _STOPPED: Final = "stopped.json"
+_LONGEST_REASON: Final = 4096
 
 
 def _read(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if there is none. Writes are atomic, so it is never incomplete."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = outside_files.json_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return value if isinstance(value, dict) else None

@@ -1,8 +1,24 @@
-"""Ids derived from what they name, so that the same tick always makes the same ids."""
+"""Ids derived from what they name, so that the same tick always makes the same ids; and which texts can be ids."""
 
 import hashlib
+import re
 import uuid
 from dataclasses import dataclass
+from typing import Final
+
+_TOWN_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
+_NOT_IN_IDS: Final = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+_LONGEST_SUBJECT: Final = 64
+
+
+def is_town_id(text: str) -> bool:
+    """Whether a town can have this id."""
+    return _TOWN_ID.fullmatch(text) is not None
+
+
+def is_subject_id(text: str) -> bool:
+    """Whether a bead or an agent can have this id: 1 to 64 characters without control characters and lone surrogates."""
+    return 1 <= len(text) <= _LONGEST_SUBJECT and not _NOT_IN_IDS.search(text)
 
 
 def derived_from(town_id: str, text: str) -> str:

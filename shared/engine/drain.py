@@ -1,17 +1,18 @@
 """Phase 5: apply pending events in order, each in its own savepoint (spec/events.md sections 2 and 3)."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared import events
 from shared.actions.base import Action
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
+from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
+from shared.engine import alerts
 from shared.events import ages, proposals, speakers
 from shared.events.base import EventResult
 from shared.town import database, inbox
@@ -109,21 +110,7 @@ def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
     drained.processed += 1
     drained.poisoned += 1
-    drained.alerts.append(
-        Alert(
-            kind="event_poisoned",
-            message=f"event {fact.event_id} ({fact.event_type}) of town {town.tick.town_id} was poisoned: {error}",
-            fingerprint=("event_poisoned", fact.event_type, error.partition(":")[0]),
-            tags={"townId": town.tick.town_id, "eventType": fact.event_type},
-            extra={
-                "event_id": fact.event_id,
-                "event_type": fact.event_type,
-                "payload": fact.payload,
-                "retry_count": attempt,
-                "error": error,
-            },
-        )
-    )
+    drained.alerts.append(alerts.poisoned_event(town.tick, fact, attempt=attempt, error=error))
 
 
 def _note(drained: Drained, fact: Fact, outcome: str) -> None:
@@ -157,7 +144,7 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     superseded: list[str] = []
     for fact in beats:
         try:
-            payload = json.loads(fact.payload)
+            payload = strict_json.stored(fact.payload)
             group = (fact.agent_id, payload.get("generation"))
             told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
             at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))
@@ -176,6 +163,6 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
 
 
 def error_text(error: Exception) -> str:
-    """Class name and message on one line of at most 500 characters: the only form in which errors are stored."""
-    text = f"{type(error).__name__}: {error}"
+    """Class name and message without secrets, on one line of at most 500 characters: the only form in which errors are stored."""
+    text = f"{type(error).__name__}: {masked(str(error))}"
     return " ".join(text.split())[:500]

@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.domain import canonical, limits
+from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
+from shared.domain.ids import is_subject_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso, to_text
 from shared.events import BY_TYPE
 from shared.events.base import Event
-from shared.intake import strict_json
 
 DEPTH: Final = 32
 _FIELDS: Final = ("event_id", "event_type", "agent_id", "bead_id", "payload", "occurred_at")
@@ -110,7 +110,7 @@ def _subject(event: dict[str, object], field: str, path: str) -> str | None:
     value = event.get(field)
     if value is None:
         return None
-    if not isinstance(value, str) or not 1 <= len(value) <= 64 or any(_is_control(character) for character in value):
+    if not isinstance(value, str) or not is_subject_id(value):
         raise Refused(
             f"{field} must be text of 1 to 64 characters without control characters",
             status=400,
@@ -118,10 +118,6 @@ def _subject(event: dict[str, object], field: str, path: str) -> str | None:
             hint="send the id that the town shows, or leave the field out",
         )
     return value
-
-
-def _is_control(character: str) -> bool:
-    return character < " " or "\x7f" <= character <= "\x9f"
 
 
 def _occurred_at(event: dict[str, object], path: str) -> str | None:

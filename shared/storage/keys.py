@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from shared.domain.errors import Refused
+from shared.domain.ids import is_town_id
 from shared.domain.times import to_milliseconds
 from shared.ports.waiting_room import DueMarker
 
@@ -23,7 +24,6 @@ TOWNS: Final = "towns/"
 DUE: Final = "due/"
 
 _AFTER_EVERYTHING: Final = "~"  # greater than every character in our keys
-_TOWN_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}", re.ASCII)
 _BATCH_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 _HEAD: Final = re.compile(r"towns/([a-z0-9][a-z0-9-]{0,63})/head", re.ASCII)
 _INBOX_OBJECT: Final = re.compile(r"towns/[a-z0-9][a-z0-9-]{0,63}/inbox/[^/]+", re.ASCII)
@@ -38,7 +38,7 @@ _LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest number of 13 digits
 
 def checked_town_id(town_id: str) -> str:
     """The id itself. Raises Refused if it is not a valid town id."""
-    if not _TOWN_ID.fullmatch(town_id):
+    if not is_town_id(town_id):
         raise Refused(
             f"not a town id: {town_id[:80]!r}",
             status=400,
@@ -110,7 +110,7 @@ def after_town_of(key: str) -> str:
 
 def towns_beginning(prefix: str) -> str:
     """The prefix of all objects of the towns whose ids begin with `prefix`; if no id can, a prefix that matches nothing."""
-    return f"{TOWNS}{prefix if _TOWN_ID.fullmatch(prefix) or not prefix else _AFTER_EVERYTHING}"
+    return f"{TOWNS}{prefix if is_town_id(prefix) or not prefix else _AFTER_EVERYTHING}"
 
 
 def town(town_id: str) -> str:

@@ -566,8 +566,9 @@ START = {
     ("method", "path", "body", "status", "said"),
     [
         ("GET", "/nothing", None, 404, "no such route"),
-        ("PUT", "/agents/start", {}, 404, "no such route"),
-        ("DELETE", "/agents/a1/stop", None, 405, "is not allowed for stop"),
+        ("PUT", "/agents/start", {}, 405, "PUT is not allowed"),
+        ("PROPFIND", "/agents/start", None, 405, "PROPFIND is not allowed"),
+        ("DELETE", "/agents/a1/stop", None, 405, "DELETE is not allowed"),
         ("GET", "/agents/a1/stop", None, 405, "is not allowed for stop"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
@@ -578,13 +579,13 @@ START = {
         ("GET", "/agents/nobody/status", None, 404, "no such agent"),
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
-        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: not a repository's address"),
+        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: U+0000 is not allowed"),
         ("POST", "/agents/start", {**START, "gitUrl": "fd::3"}, 400, "gitUrl: not a repository's address"),
         ("POST", "/agents/start", {**START, "envVars": {"BASH_ENV": "$(id)"}}, 400, "may not set BASH_ENV"),
         ("POST", "/sync-config", {"envVars": {"TOWN_TOKEN": "t"}}, 400, "may not set TOWN_TOKEN"),
         ("POST", "/sync-config", {"rigs": [{"git_url": "ext::sh"}]}, 400, "rigs.0.git_url: not a repository's address"),
-        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "LANG contains the character U+0000"),
-        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "envVars.LANG: U+0000 is not allowed"),
+        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested deeper than"),
         (
             "POST",
             "/agents/start",
@@ -625,8 +626,10 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
     """Its Content-Length is enough to refuse it; the body is never sent."""
-    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=PATIENCE_SECONDS)
+    connection = HTTPConnection("127.0.0.1", server.running.door.port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/agents/a1/message")
+    connection.putheader("Authorization", f"Bearer {server.settings.key}")
+    connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str((1 << 20) + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413

@@ -25,14 +25,14 @@ def _allowed() -> dict[tuple[str, str], bool]:
     """What the table of events.md 4.0 says, by event and scope."""
     text = PAGE.read_text(encoding="utf-8")
     table = text[text.index("### 4.0") : text.index("### 4.1")]
-    found = {(name, scope): scope == "operator" and bool(BY_TYPE[name].senders) for name in BY_TYPE for scope in SCOPES}
+    found: dict[tuple[str, str], bool] = {
+        (name, scope): scope == "operator" and bool(BY_TYPE[name].senders) for name in BY_TYPE for scope in SCOPES
+    }
     for row in re.findall(r"^\|(.+)\|$", table, re.MULTILINE)[2:]:
         names, *cells = (cell.strip() for cell in row.split("|"))
         for name in names.split(", "):
-            found |= {
-                (name, scope): bool(cell)
-                for scope, cell in zip(("agent", "coordinator", "container"), cells, strict=True)
-            }
+            for scope, cell in zip(("agent", "coordinator", "container"), cells, strict=True):
+                found[name, scope] = bool(cell)
     return found
 
 

@@ -31,7 +31,15 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    running = Running(settings, poster)
+    try:
+        running = Running(settings, poster)
+    except (OSError, OverflowError) as error:
+        print(f"control server: it cannot start: {error}", file=sys.stderr)
+        return 2
+    if running.made_key is not None:
+        print(
+            f'control server: it made a key for its callers: TOWN_CONTROL_KEY="$(cat {running.made_key})"', flush=True
+        )
     print(f"control server of {settings.town_id} at {running.address}, instance {settings.instance_id}", flush=True)
     url, code = os.environ.get(START_URL_VARIABLE), 0
     if url is None:

@@ -6,7 +6,6 @@ the answer `starting`. A repeated start waits for the first one. A start of a ne
 started.
 """
 
-import json
 import os
 import signal
 import threading
@@ -28,6 +27,7 @@ from infra.agents.control_server.requests import (
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
+from shared.adapters import outside_files
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
@@ -80,6 +80,11 @@ class Sessions:
     def town_id(self) -> str:
         """The town whose agents these are."""
         return self._settings.town_id
+
+    @property
+    def local_repositories(self) -> bool:
+        """Whether repositories on this machine's disk may be used."""
+        return self._settings.local_repositories
 
     def health(self) -> SessionAnswer:
         """The state of this server and its running agents."""
@@ -268,7 +273,7 @@ class Sessions:
         path = self._root / "config.json"
         if not path.exists():
             return {}
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = outside_files.json_of(path)
         variables = {str(name): str(value) for name, value in stored["env_vars"].items()}
         wrong = wrong_in_configuration(variables, named=self._settings.named)
         if wrong is not None:

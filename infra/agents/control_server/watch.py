@@ -4,7 +4,6 @@ A heartbeat carries the time of the agent's last activity. Output counts as acti
 process runs but makes no progress.
 """
 
-import json
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +15,9 @@ from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
+from shared.adapters import outside_files
 from shared.adapters.local_processes import LocalProcessRuntime
-from shared.domain import limits, times
+from shared.domain import limits, strict_json, times
 
 IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
@@ -173,8 +173,8 @@ class Watch:
 def _since(said: str) -> datetime | None:
     """The time in a note of `town-agent waiting`; None if the note is unreadable."""
     try:
-        return times.from_text(json.loads(said)["since"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return times.from_text(strict_json.foreign(said, limit=_LONGEST_NOTE)["since"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -189,8 +189,7 @@ def _touched(path: Path) -> int:
 def _text(path: Path) -> str:
     """The beginning of a file; empty if it cannot be read. One agent's file must not stop the observation of the others."""
     try:
-        with path.open("rb") as file:
-            return file.read(_LONGEST_NOTE).decode(errors="replace")
+        return outside_files.start_of(path, _LONGEST_NOTE).decode(errors="replace")
     except OSError:
         return ""
 

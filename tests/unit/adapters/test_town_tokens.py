@@ -32,9 +32,19 @@ def body(**changed: Any) -> dict[str, Any]:
     return {name: value for name, value in (given | changed).items() if value is not None}
 
 
-def test_what_was_issued_is_read_back() -> None:
+def signed(content: dict[str, Any], algorithm: str = "HS256") -> str:
+    return jwt.encode(content, NEW, algorithm=algorithm, headers={"kid": town_tokens.key_id(NEW)})
+
+
+def test_what_was_issued_is_read_back_with_the_ids_of_the_key_and_of_the_token() -> None:
     token = issue(AGENT, [NEW], now=T)
-    assert read(token, [NEW], now=T) == Claims("one", "agent", "toast", 3, T + LIFE)
+    found = read(token, [NEW], now=T)
+    assert found == Claims("one", "agent", "toast", 3, T + LIFE, town_tokens.key_id(NEW), found.token)
+    assert found.token == jwt.decode(token, options={"verify_signature": False})["jti"]
+
+
+def test_no_two_tokens_have_the_same_id() -> None:
+    assert len({read(issue(AGENT, [NEW], now=T), [NEW], now=T).token for _ in range(20)}) == 20
 
 
 def test_a_token_of_the_previous_key_is_valid_until_the_next_rotation() -> None:
@@ -81,12 +91,12 @@ def test_it_is_valid_up_to_its_end_and_not_at_it() -> None:
 )
 def test_claims_that_are_wrong_are_refused_however_well_signed(changed: dict[str, Any]) -> None:
     with pytest.raises(Refused) as refusal:
-        read(jwt.encode(body(**changed), NEW, algorithm="HS256"), [NEW], now=T)
+        read(signed(body(**changed)), [NEW], now=T)
     assert refusal.value.status == 401
 
 
 def test_the_well_formed_ones_differ_from_those_only_there() -> None:
-    assert read(jwt.encode(body(), NEW, algorithm="HS256"), [NEW], now=T).scope == "container"
+    assert read(signed(body()), [NEW], now=T).scope == "container"
 
 
 def unsigned() -> str:
@@ -96,7 +106,7 @@ def unsigned() -> str:
 
 @pytest.mark.parametrize(
     "token",
-    ["", "x", "a.b.c", "é", unsigned(), "x" * 5000, jwt.encode(body(), NEW, algorithm="HS512")],
+    ["", "x", "a.b.c", "é", unsigned(), "x" * 5000, signed(body(), "HS512")],
     ids=["empty", "word", "dots", "not ASCII", "unsigned", "long", "another algorithm"],
 )
 def test_what_is_no_token_of_ours_is_refused(token: str) -> None:
@@ -128,9 +138,17 @@ def test_no_key_or_a_guessable_one_is_worse_than_no_answer(keys: list[str]) -> N
         Claims("one", "coordinator"),
         Claims("one", "container", "toast"),
         Claims("one", "operator", "x"),
+        Claims("one", "operator", None, 3),
+        Claims("one", "agent", "toast", 0),
+        Claims("one", "agent", "toast", -1),
+        Claims("one", "agent", ""),
+        Claims("one", "agent", "to\nast"),
+        Claims("one", "agent", "t" * 65),
+        Claims("One", "operator"),
+        Claims("../two", "operator"),
     ],
 )
-def test_scope_and_agent_have_to_fit(claims: Claims) -> None:
+def test_no_token_is_issued_that_would_not_be_read(claims: Claims) -> None:
     with pytest.raises(Refused):
         issue(claims, [NEW], now=T)
 
