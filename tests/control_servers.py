@@ -20,7 +20,8 @@ from infra.agents.control_server.http import ControlServer
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.posting import NotPosted, PostedEvent
-from infra.listening.guard import HangUp, Request, json_answer
+from infra.devstack.broken_answers import HangUp
+from infra.listening.guard import Request, json_answer
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.control_server import CallSeconds
 from shared.ports.clock import Clock

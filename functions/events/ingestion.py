@@ -14,8 +14,8 @@ from functions.events.answers import AcceptedReport
 from functions.events.claims import Holder
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
-from shared.domain.ids import derived_from
 from shared.domain.senders import sent_id, stored_id
+from shared.events.containers import drain_nonce
 from shared.images import summary
 from shared.intake import decoding, ingest
 from shared.intake.ingest import AcceptedBatch
@@ -56,7 +56,7 @@ class Ingestion:
             trail.events = _ids_in(body, holder)
             raise
         stored = self.store(town_id, batch, now=now, trail=trail)
-        return AcceptedReport(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
+        return AcceptedReport(stored.batch_id, tuple(map(sent_id, stored.accepted)), self._nonce(town_id, batch))
 
     def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime, trail: Trail) -> AcceptedEvents:
         """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
@@ -76,7 +76,7 @@ class Ingestion:
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
-        return AcceptedEvents(batch_id, tuple(sent_id(event.event_id) for event in batch.envelopes))
+        return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
@@ -89,9 +89,9 @@ class Ingestion:
 
     def _nonce(self, town_id: str, batch: AcceptedBatch) -> str | None:
         """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
-        evictions = [sent_id(event.event_id) for event in batch.envelopes if event.event_type == _EVICTION]
+        evictions = [event for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
-            return derived_from(town_id, f"drain:{evictions[-1]}")
+            return drain_nonce(town_id, evictions[-1].event_id, evictions[-1].sender)
         if any(event.event_type == _HEARTBEAT for event in batch.envelopes):
             return self._draining(town_id)
         return None

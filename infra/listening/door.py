@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 import uvicorn
 
@@ -14,15 +14,18 @@ from infra.listening.connection import Connection, ListeningConfig
 from infra.listening.limits import USUAL, Limits
 from shared.domain.errors import Refused
 
-_BACKLOG = 512
+_BACKLOG: Final = 512
+_LAST_PORT: Final = 65_535
 
 
 class Door:
     """Listens from its construction on and answers from `open` on. Raises OSError or OverflowError if the port cannot be had."""
 
     def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0, limits: Limits = USUAL) -> None:
-        [(family, _, _, _, at), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self._socket = socket.create_server(at[:2], family=family, backlog=_BACKLOG)
+        if not 0 <= port <= _LAST_PORT:
+            raise OverflowError(f"a port is a number from 0 to {_LAST_PORT}")
+        [(family, _, _, _, at), *_] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        self._socket = socket.create_server((str(at[0]), port), family=family, backlog=_BACKLOG)
         self.host: str = self._socket.getsockname()[0]
         self.port: int = self._socket.getsockname()[1]
         self._server = _Server(ListeningConfig(app, limits))

@@ -20,7 +20,6 @@ import anyio.to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from infra.listening.connection import CONNECTION
 from infra.listening.limits import USUAL, Limits
 
 _CLOSE: Final = {"Connection": "close"}
@@ -142,14 +141,6 @@ class Guard:
                         return None
         except TimeoutError:
             return refusal(408, f"the body did not arrive within {self._limits.body_seconds:g} s", close=True)
-
-
-class HangUp(Response):
-    """No answer at all: the connection is closed. Servers of tests answer so."""
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - a response's shape
-        """Close the connection."""
-        scope["state"][CONNECTION].hang_up()
 
 
 def json_answer(status: int, answer: Mapping[str, object], *, headers: Mapping[str, str] | None = None) -> Response:

@@ -76,36 +76,58 @@ class Served:
     write_line: Callable[[str], object]
     _turn: threading.Lock = field(default_factory=threading.Lock)
 
+    def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """The answer to a request without a token that opens its route, before its body is read."""
+        path, _ = parts_of(target)
+        if path == "/":
+            return None
+        route, _, event = self._asked(method, target, headers, b"")
+        return self._unauthorized(route, event, headers)
+
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Check the token, then let the function's handler answer."""
-        path, query = parts_of(target)
+        path, _ = parts_of(target)
         if path == "/":
             return _root(method)
+        route, handler, event = self._asked(method, target, headers, body)
+        unauthorized = self._unauthorized(route, event, headers)
+        if unauthorized is not None:
+            return unauthorized
+        with self._turn:
+            return handler(event, None)
+
+    def _asked(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Route, Callable[[Any, Any], dict[str, Any]], dict[str, Any]]:
+        """The request's route, its handler, and its event, which has no authorizer yet."""
+        path, query = parts_of(target)
         for route, handler in self.routes:
             parameters = route.match(method, path)
-            if parameters is None:
-                continue
-            event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
-            try:
-                claims = self._claims(headers)
-            except Refused as refusal:
-                key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
-                self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
-                return _problem(event, 401, refusal.message, refusal.hint)
-            if route.guard == "townToken":
-                event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
-            elif claims.scope != "operator":
-                self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
-                hint = "make one with `townctl token TOWN --scope operator`"
-                return _problem(event, 403, _NO_OPERATOR, hint)
-            else:
-                event["requestContext"]["authorizer"] = {
-                    "iam": {"userArn": _ARN + claims.town},
-                    "lambda": as_context(claims),
-                }
-            with self._turn:
-                return handler(event, None)
+            if parameters is not None:
+                event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
+                return route, handler, event
         raise AssertionError("the last route takes every path")
+
+    def _unauthorized(self, route: Route, event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """Add the authorizer's result to the event. Returns the answer if the token does not open the route."""
+        try:
+            claims = self._claims(headers)
+        except Refused as refusal:
+            key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
+            self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
+            return _problem(event, 401, refusal.message, refusal.hint)
+        if route.guard == "townToken":
+            event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
+        elif claims.scope != "operator":
+            self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
+            hint = "make one with `townctl token TOWN --scope operator`"
+            return _problem(event, 403, _NO_OPERATOR, hint)
+        else:
+            event["requestContext"]["authorizer"] = {
+                "iam": {"userArn": _ARN + claims.town},
+                "lambda": as_context(claims),
+            }
+        return None
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         shown = _shown_token(headers)

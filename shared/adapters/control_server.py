@@ -12,7 +12,7 @@ could not be sent is reported as rejected, never as unknown. The server keeps at
 newest generation: it cancels a start that is superseded while still in progress.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, get_args
 from urllib.parse import quote
@@ -69,8 +69,10 @@ class ControlServerRuntime:
         default_model: str = "default",
         small_model: str | None = None,
         seconds: CallSeconds = CallSeconds(),
+        hosts: Callable[[str, int], bool] = lambda _agent_id, _generation: True,
     ) -> None:
         self._containers = containers
+        self._hosts = hosts
         self._mint = mint
         self._key_of = key_of
         self._api = api
@@ -86,7 +88,13 @@ class ControlServerRuntime:
             return awake
         try:
             # the server may have just started, without any token
-            self._give_tokens(town_id, awake.address, effect_id, (), seconds=budget.left(at_most=self._seconds.other))
+            self._give_tokens(
+                TokenOrder(town_id=town_id),
+                awake.address,
+                effect_id,
+                None,
+                seconds=budget.left(at_most=self._seconds.other),
+            )
             environment = self._environment(order)
             headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
@@ -158,8 +166,7 @@ class ControlServerRuntime:
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
-            tokens = self._tokens_of_agents(order, agents)
-            return self._give_tokens(town_id, address, effect_id, tokens, seconds=self._seconds.other)
+            return self._give_tokens(order, address, effect_id, agents, seconds=self._seconds.other)
         except TownError as error:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
@@ -213,7 +220,10 @@ class ControlServerRuntime:
         return found
 
     def _tokens_of_agents(self, order: TokenOrder, agents: object) -> list[dict[str, object]]:
-        """A fresh token for each running generation. The town says which of them coordinate, not the container."""
+        """A fresh token for each generation that the container says it runs, if it hosts that agent.
+
+        The town says which of them coordinate.
+        """
         if self._mint is None or not isinstance(agents, list):
             return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
@@ -229,19 +239,20 @@ class ControlServerRuntime:
                 ),
             }
             for agent_id, generation in running
-            if isinstance(agent_id, str) and isinstance(generation, int)
+            if isinstance(agent_id, str) and type(generation) is int and self._hosts(agent_id, generation)
         ]
 
     def _give_tokens(
-        self, town_id: str, address: str, effect_id: str, tokens: Sequence[Mapping[str, object]], *, seconds: float
+        self, order: TokenOrder, address: str, effect_id: str, agents: object, *, seconds: float
     ) -> Done | NotDone:
-        """Send the container its token, and these tokens of its agents."""
+        """Send the container its token, and those of the agents that its /health named."""
         if self._mint is None:
             return Done()
-        body: dict[str, object] = {"token": self._mint(town_id, scope="container")}
+        body: dict[str, object] = {"token": self._mint(order.town_id, scope="container")}
+        tokens = self._tokens_of_agents(order, agents)
         if tokens:
-            body["agentTokens"] = list(tokens)
-        headers = self._headers(town_id, effect_id)
+            body["agentTokens"] = tokens
+        headers = self._headers(order.town_id, effect_id)
         path = f"{address}/refresh-token"
         return _done(call("POST", path, body=body, headers=headers, seconds=max(0.1, seconds)))
 

@@ -13,11 +13,11 @@ from shared.domain.report import AppliedEvent
 from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
 from shared.engine import alerts
-from shared.events import ages, proposals, speakers
+from shared.events import ages, fence, proposals, speakers
 from shared.events.base import EventResult
 from shared.town import database, inbox
 from shared.town.inbox import Fact
-from shared.town.town import Town
+from shared.town.town import Said, Town
 
 HEARTBEAT = "agent_heartbeat"
 
@@ -65,10 +65,11 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         _poison(town, fact, error_text(error), drained)
         return
     noted = town.noted()
+    town.said = None if fact.sender is None else Said(fact.event_id, fact.sender.words)
     try:
         with database.savepoint(town.sql):
-            refused = speakers.refusal(event, fact, town)
-            result = event.apply(fact, town) if refused is None else EventResult(refused)
+            refused = fence.stopped(event, fact, town) or _refused(event, fact, town)
+            result = refused or event.apply(fact, town)
             if isinstance(result.outcome, Rejected):
                 raise _NothingStored(result)
             _settle(town, fact, result, transient=type(event).transient or result.transient)
@@ -82,9 +83,16 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
             town.note_unreadable(error)
         _failed(town, fact, error_text(error), drained)
         return
+    finally:
+        town.said = None
     rule = f"event:{fact.event_type}"
     drained.returned.extend((rule, action) for action in result.returns)
     _note(drained, fact, result.outcome.text)
+
+
+def _refused(event: events.Event, fact: Fact, town: Town) -> EventResult | None:
+    refusal = speakers.refusal(event, fact, town)
+    return None if refusal is None else EventResult(refusal)
 
 
 def _settle(town: Town, fact: Fact, result: EventResult, *, transient: bool) -> None:
@@ -135,17 +143,19 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
     # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
     # unread and one is applied. The newest is the one with the latest activity, on our clock. Heartbeats of different
-    # generations are kept apart, because a stale one must be skipped as stale. One that cannot be parsed is never superseded:
-    # it must be poisoned, not dropped.
+    # generations, as the token or else the payload says, are kept apart: a stale one must be skipped as stale. One that cannot
+    # be parsed is never superseded: it must be poisoned, not dropped.
     newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
         return frozenset()
     superseded: list[str] = []
     for fact in beats:
+        if fact.unreadable is not None:
+            continue
         try:
             payload = strict_json.stored(fact.payload)
-            group = (fact.agent_id, payload.get("generation"))
+            group = (fact.agent_id, fact.generation or payload.get("generation"))
             told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
             at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))
             rank = (at, fact.received_at, fact.seq)

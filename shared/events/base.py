@@ -47,6 +47,8 @@ class Event(BaseModel):
     asks: ClassVar[str] = "let an operator send it, with an operator's token"
     """What the sender of a forbidden value can do instead."""
     transient: ClassVar[bool] = False
+    is_farewell: ClassVar[bool] = False
+    """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False
     """Whether `occurred_at` only says how old a time in the payload is (spec/events.md 1, rule 11): it is never too old."""
 

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared.domain import notes
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
-from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
+from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, EventOutcome, Rejected
 from shared.domain.states import BeadType, Label, Role, Scope
 from shared.events import speakers
 from shared.events.base import Event, EventResult
@@ -85,7 +85,7 @@ class BeadCreated(Event):
         if speakers.is_unknown(fact, town):
             return EventResult(MISSING)
         worker = speakers.worker(fact, town)
-        refusal = self._refused_sender(fact, town) or self._refused_proposal(worker, town) or self._refusal(town)
+        refusal = self._refused_sender(fact, town) or self._refused_proposal(worker, town) or self._refusal(fact, town)
         if refusal is not None:
             return EventResult(refusal)
         self._create(fact, town, worker)
@@ -110,10 +110,10 @@ class BeadCreated(Event):
         # whoever made the bead that others wait for would decide when they go on
         return Rejected("other beads wait for this id") if lookup.awaiting(town, self.bead.bead_id) else None
 
-    def _refusal(self, town: Town) -> EventOutcome | None:
+    def _refusal(self, fact: Fact, town: Town) -> EventOutcome | None:
         given = self.bead
-        if lookup.exists(town, given.bead_id):
-            return Skipped("exists")
+        if (there := lookup.creator_of(town, given.bead_id)) is not None:
+            return EXISTS if there.by == speakers.named(fact, given.created_by) else TAKEN
         if given.type not in CREATABLE:
             return Rejected("a bead of this type is not created by an event")
         if given.rig_id is not None and not rigs.exists(town, given.rig_id):

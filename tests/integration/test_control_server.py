@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces, _said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
+from infra.devstack.gateway import serving
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -747,20 +747,12 @@ def _body(world: Any, key: str) -> bytes:
 
 def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.CompletedProcess[str]":
     """A task of its own, from its start to its end."""
-    request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
+    request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={}))
 
-    class Shelf(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(request)))
-            self.end_headers()
-            self.wfile.write(request)
+    class Shelf:
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+            return {"statusCode": 200, "body": request}
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
-
-    shelf = HTTPServer(("127.0.0.1", 0), Shelf)
-    threading.Thread(target=shelf.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),
@@ -769,17 +761,14 @@ def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.Completed
         "TOWN_CONTROL_ROOT": str(tmp_path / "disk"),
         "TOWN_CONTROL_PORT": "0",
         "TOWN_AGENT_DATA": str(tmp_path / "towns"),
-        "TOWN_START_URL": f"http://127.0.0.1:{shelf.server_address[1]}/secret",
         "TOWN_START_KEY": "e1",
     }
-    try:
-        words = [sys.executable, "-m", "infra.agents.control_server"]
+    words = [sys.executable, "-m", "infra.agents.control_server"]
+    with serving(Shelf()) as url:
+        environment["TOWN_START_URL"] = f"{url}/secret"
         return subprocess.run(
             words, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
         )
-    finally:
-        shelf.shutdown()
-        shelf.server_close()
 
 
 def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:

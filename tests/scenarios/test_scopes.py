@@ -36,7 +36,7 @@ def a_bead(**more: Any) -> dict[str, Any]:
 @scenario(421)
 def test_a_polecat_s_bead_is_held_in_its_own_rig_and_in_its_own_name() -> None:
     town = at_work().rig("rig-2", name="other")
-    envelope = said(POLECAT, "bead_created", event_id="new-0001", bead=a_bead(created_by="ann", labels=["ui"]))
+    envelope = said(POLECAT, "bead_created", event_id="new-0001", bead=a_bead(labels=["ui"]))
     assert outcome(town, envelope) == "applied"
     assert town.one("beads", "new", "rig_id", "labels", "created_by", "status") == (
         "rig-1",
@@ -180,9 +180,7 @@ def test_only_a_coordinator_that_is_the_mayor_steers_the_town(event_type: str) -
 @scenario(423)
 def test_a_triage_polecat_only_proposes_beads_and_the_mayor_writes_no_key_of_the_town() -> None:
     town = at_work()
-    forged = a_bead(
-        bead_id="n1", labels=["gt:triage"], created_by="patrol", metadata={"request_ids": ["r"], "team": "a"}
-    )
+    forged = a_bead(bead_id="n1", labels=["gt:triage"], metadata={"request_ids": ["r"], "team": "a"})
     assert outcome(town, said(TRIAGE, "bead_created", event_id="new-0001", bead=forged)).startswith("rejected: ")
     assert outcome(town, said(MAYOR, "bead_created", event_id="new-0002", bead=forged), at=SECOND_TICK) == "applied"
     assert town.one("beads", "n1", "created_by") == "mayor"
@@ -205,7 +203,7 @@ def test_a_triage_request_is_answered_by_the_agent_whose_batch_names_it_in_its_o
 
     def answer(agent: str, request: str, event_id: str) -> Envelope:
         sender = Sender("coordinator", agent, 1)
-        return said(sender, "triage_resolved", event_id=event_id, about=request, action="CLOSE_BEAD", by="ann")
+        return said(sender, "triage_resolved", event_id=event_id, about=request, action="CLOSE_BEAD")
 
     found = outcomes(
         town.tick(answer("p", "r1", "say-0001"), answer("q", "r1", "say-0002"), answer("t", "r2", "say-0003"))

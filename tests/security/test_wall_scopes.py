@@ -5,6 +5,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,11 +64,29 @@ def test_an_agent_does_not_say_which_container_it_runs_in(scope: Scope) -> None:
     assert (refused.value.status, refused.value.path) == (403, "events[0].payload.container_instance_id")
 
 
-def test_nobody_speaks_in_the_name_of_another() -> None:
-    town = at_work().bead("f", status="failed")
-    town.tick(said(MAYOR, "bead_cancelled", event_id="end-00001", about="x", by="ann"))
-    [told] = town.rows("SELECT metadata FROM bead_events WHERE bead_id = 'x' AND new_value = 'failed'")
-    assert "ann" not in str(told)
-    letter = a_bead(bead_id="l", type="message", assignee_agent_id="p", created_by="ann")
+@pytest.mark.parametrize(
+    ("event_type", "payload"),
+    [
+        ("bead_cancelled", {"by": "ann"}),
+        ("triage_resolved", {"by": "ann", "action": "RESTART"}),
+        ("bead_created", {"bead": a_bead(type="message", created_by="ann")}),
+        ("bead_created", {"bead": a_bead(labels=["gt:triage"], created_by="patrol")}),
+    ],
+)
+def test_nobody_speaks_in_the_name_of_another(event_type: str, payload: dict[str, Any]) -> None:
+    event = {
+        "event_id": "event-0001",
+        "event_type": event_type,
+        "agent_id": "mayor",
+        "bead_id": "x",
+        "payload": payload,
+    }
+    assert status_of(MAYOR, event) == 403
+
+
+def test_what_the_mayor_says_stands_under_its_own_name() -> None:
+    town = at_work()
+    town.tick(said(MAYOR, "bead_cancelled", event_id="end-00001", about="x"))
+    letter = a_bead(bead_id="l", type="message", assignee_agent_id="p")
     assert outcome(town, said(MAYOR, "bead_created", event_id="new-0001", bead=letter), at=SECOND_TICK) == "applied"
     assert town.one("beads", "l", "created_by") == "mayor"
