@@ -8,6 +8,7 @@ import sys
 import threading
 from types import FrameType
 
+from infra.agents.control_server.log import say
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import NothingToDo, keep_own_token, request_at, run_one
@@ -22,7 +23,7 @@ def main() -> int:
         own_token = {"TOWN_TOKEN_FILE": str(settings.root / "token"), **os.environ}
         poster = poster_from(own_token, town_id=settings.town_id, clock=settings.clock)
     except ValueError as error:
-        print(f"control server: {error}", file=sys.stderr)
+        say(str(error))
         return 2
     ended = threading.Event()
 
@@ -34,7 +35,7 @@ def main() -> int:
     try:
         running = Running(settings, poster)
     except (OSError, OverflowError) as error:
-        print(f"control server: it cannot start: {error}", file=sys.stderr)
+        say(f"it cannot start: {error}")
         return 2
     if running.made_key is not None:
         print(
@@ -60,7 +61,7 @@ def _one(running: Running, settings: ControlServerSettings, url: str, ended: thr
         request = keep_own_token(request_at(url), settings.root)
         return run_one(running, request, effect_id=os.environ.get(START_KEY_VARIABLE, ""), ended=ended.is_set)
     except NothingToDo as error:
-        print(f"control server: {error}", file=sys.stderr)
+        say(str(error))
         return 1
 
 
