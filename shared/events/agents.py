@@ -34,6 +34,7 @@ class AgentDone(Event):
     event_type = "agent_done"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -69,6 +70,7 @@ class AgentCompleted(Event):
 
     event_type = "agent_completed"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     is_farewell = True
 
     status: Literal["completed", "failed"]
@@ -90,6 +92,7 @@ class AgentHeartbeat(Event):
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     transient = True
     ages = True
 
@@ -135,6 +138,7 @@ class AgentReported(Event):
     event_type = "agent_status"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     transient = True
 
     message: StatusMessage
@@ -153,6 +157,7 @@ class MayorWaiting(Event):
 
     event_type = "mayor_waiting"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     ages = True
 
     fired_at: Time
@@ -214,6 +219,7 @@ class ChangesRequested(Event):
     event_type = "changes_requested"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -274,6 +280,7 @@ class NudgeAcknowledged(Event):
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
 
     nudge_id: IdText
 

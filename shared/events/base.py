@@ -43,6 +43,8 @@ class Event(BaseModel):
     senders: ClassVar[frozenset[Scope]]
     """Every event must define it. With no senders, only the town itself makes the event, and ingest refuses it from producers."""
     transient: ClassVar[bool] = False
+    is_own_report: ClassVar[bool] = False
+    """Whether an agent reports with it about itself and its own work; it judges by itself what counts behind the end of a lease."""
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Scenarios 400 to 405: a token speaks for one generation, and nobody uses up a name of another."""
+"""Scenarios 400 to 406: a token speaks for one generation, and nobody uses up a name of another."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain import canonical
 from shared.domain.ids import IdMaker
-from shared.domain.limits import ACTIVE_INTERVAL
+from shared.domain.limits import ACTIVE_INTERVAL, HOOK_END_GRACE, MILLISECOND
 from shared.domain.times import to_text
 from shared.events.convoys import task_id
 from shared.intake import ingest, redrive
@@ -103,3 +103,23 @@ def test_a_copy_of_a_poisoned_report_keeps_its_sender() -> None:
     report = town.tick(*ingest.read_object(f"towns/{TOWN}/inbox/1-x.json", batch.body), at=LATER)
     assert outcome_of(report, "report-1:r1@toast") == "skipped: stale generation"
     assert town.status("B") == "in_progress"
+
+
+@scenario(406)
+@pytest.mark.parametrize(("late", "outcome"), [(0, "applied"), (1, "skipped: its lease is over")])
+def test_who_has_lost_its_lease_reports_about_itself_alone(late: int, outcome: str) -> None:
+    town = a_busy_town().update(
+        "agent_metadata",
+        "nux",
+        current_hook_bead_id=None,
+        status="idle",
+        hook_ended_at=T - HOOK_END_GRACE - late * MILLISECOND,
+    )
+    (order,) = sent(agent("nux", scope="coordinator"), said("triage_resolved", {"action": "NUDGE"}, by="nux", bead="Q"))
+    (done,) = sent(agent("nux"), said("agent_done", DONE, by="nux", event_id="report-2"))
+    report = town.tick(order, done)
+    assert outcome_of(report, order.event_id) == outcome
+    assert outcome_of(report, done.event_id) == "applied"
+    assert (
+        len(town.rows("SELECT 1 FROM outbox WHERE kind = 'stop_agent' AND payload LIKE '%its lease is over%'")) == late
+    )

@@ -90,7 +90,7 @@ def test_a_task_cannot_ask_for_the_tokens_of_other_agents(fargate: Fargate) -> N
     class Liar:
         """A control server that claims to host everybody."""
 
-        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:  # noqa: ARG002
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
             claimed = [("toast", 1), ("mayor", 1), ("toast", 2), ("toast", True), ("nux", 1)]
             agents = [{"agentId": agent, "generation": generation} for agent, generation in claimed]
             said = {"status": "ok", "agents": agents} if target == "/health" else {}
