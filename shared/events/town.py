@@ -9,6 +9,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
+from shared.domain.quoting import line
 from shared.domain.repositories import is_local, name_of
 from shared.domain.states import SYSTEM, Role
 from shared.events.base import Event, EventResult
@@ -174,7 +175,7 @@ class EscalationRaised(Event):
             rig_id=self.rig_id,
             created_by=fact.agent_id or SYSTEM,
         )
-        message = f"Escalation ({self.severity}): {self.title}"
+        message = f"Escalation ({self.severity}): {line(self.title)}"
         return EventResult(Applied(), returns=(NotifyMayor(subject=f"escalation:{bead_id}", message=message),))
 
 

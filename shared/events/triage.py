@@ -7,6 +7,7 @@ from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
 from shared.domain.notes import EscalationNotes, TriageNotes
 from shared.domain.outcomes import MISSING, Applied, Skipped
+from shared.domain.quoting import block, line
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.cancelling import end_reviews
@@ -97,13 +98,15 @@ class TriageResolved(Event):
             rig_id=None if question.bead is None else question.bead.rig_id,
             about=(EscalationNotes.triage_request_id.to(question.request.id),),
         )
-        message = f"{question.request.title}: {self.notes}" if self.notes else question.request.title
+        message = f"Triage asks for a person: {line(question.request.title)}"
+        if self.notes:
+            message += f"\nIts notes:\n{block(self.notes)}"
         return NotifyMayor(subject=f"escalation:{bead_id}", message=message)
 
     def _nudge(self, agent: Agent, request: Bead) -> Action:
         return SendNudge(
             agent_id=agent.id,
-            message=self.notes or request.title,
+            message=f"Triage answers a question about you, {line(request.title)}:\n{block(self.notes or self.action)}",
             source="triage",
             mode="immediate",
             priority="normal",

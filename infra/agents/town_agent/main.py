@@ -23,6 +23,7 @@ from infra.agents.town_agent.order import SPOKE, WAITING, Caller, NoOrder, calle
 from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
+from shared.domain.quoting import cleaned
 from shared.ports.clock import Clock
 
 OK: Final = 0
@@ -123,7 +124,7 @@ def _heartbeat(talk: Talk, given: argparse.Namespace) -> None:
 
 def _messages(talk: Talk, _given: argparse.Namespace) -> None:
     for letter in mailbox.unread(talk.caller.place):
-        print(letter.text, flush=True)
+        print(cleaned(letter.text), flush=True)
         if letter.is_nudge:
             talk.tell(events.nudge_acknowledged(talk.caller, letter.message_id))
         letter.mark_read()
@@ -270,7 +271,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _complain(error: Exception, code: int) -> int:
-    print(f"town-agent: {error}", file=sys.stderr)
+    print(f"town-agent: {cleaned(str(error))}", file=sys.stderr)
     return code
 
 
