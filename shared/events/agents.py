@@ -33,7 +33,7 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
     is_own_report = True
 
     branch: NonEmptyText
@@ -92,6 +92,7 @@ class AgentHeartbeat(Event):
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    asks = "leave it out: the container's control server says it"
     is_own_report = True
     transient = True
     ages = True
@@ -137,7 +138,7 @@ class AgentReported(Event):
 
     event_type = "agent_status"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
     is_own_report = True
     transient = True
 
@@ -156,7 +157,7 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
     is_own_report = True
     ages = True
 
@@ -218,7 +219,7 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "operator"})
     is_own_report = True
 
     feedback: NonEmptyText
@@ -279,7 +280,7 @@ class NudgeAcknowledged(Event):
 
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
     is_own_report = True
 
     nudge_id: IdText
@@ -303,7 +304,7 @@ class NudgeTimeout(Event):
     """A nudge was not answered in time. This has no effect, because rules look only at when a nudge was created."""
 
     event_type = "nudge_timeout"
-    senders = frozenset({"container", "operator"})
+    senders = frozenset({"operator"})
 
     nudge_id: IdText | None = None
 
