@@ -250,7 +250,7 @@ class Story:
             yield StoryEntry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
 
 
-def _ids_of(event: Mapping[str, Any]) -> tuple[str, ...]:
+def _ids_of(event: Mapping[str, object]) -> tuple[str, ...]:
     """The ids under which the town may have an event of the inbox."""
     envelope = Envelope.from_json(event)
     return stored_ids(envelope.event_id, envelope.sender)

@@ -151,10 +151,10 @@ class Masks:
         behind, at, agent = given[len(chosen) :].partition("@")
         return f"{self.identifier(chosen)}{behind}{at}{self.identifier(agent)}"
 
-    def sender(self, given: Mapping[str, Any]) -> dict[str, Any]:
+    def sender(self, given: Mapping[str, object]) -> dict[str, object]:
         """The sender of an event, without what names its key, token and request."""
         kept = {name: given[name] for name in ("scope", "generation") if name in given}
-        return kept if given.get("agent") is None else kept | {"agent": self.identifier(given["agent"])}
+        return kept if given.get("agent") is None else kept | {"agent": self.identifier(str(given["agent"]))}
 
     def identity(self, given: str) -> str:
         """The identity of an agent: `<name>-<role>-<rig id>@<town id>`."""
