@@ -47,10 +47,9 @@ class Callers:
         if found is None:
             return False
         name = found["name"].lower()
-        if name == "localhost" or host.lower() in self.hosts or name in self.hosts:
-            return True
+        port = f":{found['port']}" if found["port"] else ""
         _, _, above = name.partition(".")
-        if above and f"*.{above}" in self.hosts:
+        if name == "localhost" or not self.hosts.isdisjoint({name, name + port, f"*.{above}", f"*.{above}{port}"}):
             return True
         try:
             address = ip_address(name.strip("[]"))

@@ -89,6 +89,8 @@ class Guard:
 
     def _refused(self, scope: Scope, head: Head) -> Response | None:
         """What no application needs to judge."""
+        if scope["http_version"] not in ("1.0", "1.1"):
+            return refusal(505, "only HTTP/1.0 and HTTP/1.1 are understood", close=True)
         if len(scope["headers"]) > self._limits.headers:
             return refusal(431, f"at most {self._limits.headers} headers are accepted", close=True)
         size = len(head.target) + sum(len(name) + len(value) for name, value in scope["headers"])
