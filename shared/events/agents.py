@@ -34,6 +34,7 @@ class AgentDone(Event):
     event_type = "agent_done"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -69,6 +70,7 @@ class AgentCompleted(Event):
 
     event_type = "agent_completed"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     is_farewell = True
 
     status: Literal["completed", "failed"]
@@ -91,6 +93,7 @@ class AgentHeartbeat(Event):
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
     asks = "leave it out: the container's control server says it"
+    is_own_report = True
     transient = True
     ages = True
 
@@ -136,6 +139,7 @@ class AgentReported(Event):
     event_type = "agent_status"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
     transient = True
 
     message: StatusMessage
@@ -154,6 +158,7 @@ class MayorWaiting(Event):
 
     event_type = "mayor_waiting"
     senders = frozenset({"coordinator", "operator"})
+    is_own_report = True
     ages = True
 
     fired_at: Time
@@ -215,6 +220,7 @@ class ChangesRequested(Event):
     event_type = "changes_requested"
     needs = ("agent_id",)
     senders = frozenset({"agent", "operator"})
+    is_own_report = True
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -275,6 +281,7 @@ class NudgeAcknowledged(Event):
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     nudge_id: IdText
 

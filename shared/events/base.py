@@ -47,6 +47,8 @@ class Event(BaseModel):
     asks: ClassVar[str] = "let an operator send it, with an operator's token"
     """What the sender of a forbidden value can do instead."""
     transient: ClassVar[bool] = False
+    is_own_report: ClassVar[bool] = False
+    """Whether an agent reports with it about itself and its own work; it judges by itself what counts behind the end of a lease."""
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False
