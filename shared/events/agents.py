@@ -36,6 +36,7 @@ class AgentDone(Event):
     needs = ("agent_id",)
     over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -72,6 +73,7 @@ class AgentCompleted(Event):
     event_type = "agent_completed"
     over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     is_farewell = True
 
     status: Literal["completed", "failed"]
@@ -94,6 +96,7 @@ class AgentHeartbeat(Event):
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
     asks = "leave it out: the container's control server says it"
+    is_own_report = True
     transient = True
     ages = True
 
@@ -139,6 +142,7 @@ class AgentReported(Event):
     event_type = "agent_status"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
     transient = True
 
     message: StatusMessage
@@ -158,6 +162,7 @@ class MayorWaiting(Event):
     event_type = "mayor_waiting"
     over_budget = "applied"
     senders = frozenset({"coordinator", "operator"})
+    is_own_report = True
     ages = True
 
     fired_at: Time
@@ -220,6 +225,7 @@ class ChangesRequested(Event):
     needs = ("agent_id",)
     over_budget = "applied"
     senders = frozenset({"agent", "operator"})
+    is_own_report = True
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -282,6 +288,7 @@ class NudgeAcknowledged(Event):
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     nudge_id: IdText
 

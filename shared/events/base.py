@@ -49,6 +49,8 @@ class Event(BaseModel):
     over_budget: ClassVar[Literal["refused", "applied"]] = "refused"
     """What happens to it beyond the budget of its sender. `applied`: the town must know it in any case."""
     transient: ClassVar[bool] = False
+    is_own_report: ClassVar[bool] = False
+    """Whether an agent reports with it about itself and its own work; it judges by itself what counts behind the end of a lease."""
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False

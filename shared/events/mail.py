@@ -22,6 +22,7 @@ class MayorSaid(Event):
 
     event_type = "mayor_said"
     senders = frozenset({"coordinator", "operator"})
+    is_own_report = True
 
     text: Annotated[BodyText, Field(min_length=1)]
     in_reply_to: IdText | None = None
