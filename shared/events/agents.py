@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from shared.actions import SendNudge, StopAgent
+from shared.domain import limits
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role, Scope
@@ -33,6 +34,7 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
+    over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "operator"})
     is_own_report = True
 
@@ -69,6 +71,7 @@ class AgentCompleted(Event):
     """An agent process has ended, successfully or not. Without an agent id, it was the mayor's process."""
 
     event_type = "agent_completed"
+    over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
     is_own_report = True
     is_farewell = True
@@ -157,6 +160,7 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
+    over_budget = "applied"
     senders = frozenset({"coordinator", "operator"})
     is_own_report = True
     ages = True
@@ -219,6 +223,7 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
+    over_budget = "applied"
     senders = frozenset({"agent", "operator"})
     is_own_report = True
 
@@ -234,6 +239,8 @@ class ChangesRequested(Event):
         review = self._under_review_by(agent, town)
         if review is None:
             return EventResult(Skipped("not reviewing"))
+        if lookup.live_reworks(town, review.id) >= limits.REWORK_BEADS_AT_MOST:
+            return EventResult(Skipped("too many rework beads"))
         self._create_rework(town, review, agent)
         return EventResult(Applied())
 

@@ -27,6 +27,11 @@ class MayorSaid(Event):
     text: Annotated[BodyText, Field(min_length=1)]
     in_reply_to: IdText | None = None
 
+    @property
+    def creates(self) -> int:
+        """One bead."""
+        return 1
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Keep it as a closed message bead. A message that is answered has been delivered."""
         mayor = lookup.mayor(town) if fact.agent_id is None else lookup.agent(town, fact.agent_id)

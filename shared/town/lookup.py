@@ -172,6 +172,16 @@ def live_reviews_of(town: Town, source_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
+def live_reworks(town: Town, review_id: str) -> int:
+    """How many live rework beads an MR has."""
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id "  # noqa: S608
+        "AND b.status NOT IN ('closed', 'failed') ORDER BY b.bead_id",
+        {"id": review_id},
+    ).fetchall()
+    return sum(Label.REWORK in bead.labels for bead in readable(town, rows, bead_of))
+
+
 def failed_reviews_of(town: Town, source_id: str) -> list[str]:
     """Ids of failed MR beads that track a bead, ascending."""
     rows = town.sql.execute(
