@@ -19,7 +19,8 @@ import pytest
 
 from infra.agents.control_server import eviction
 from infra.agents.control_server.settings import ControlServerSettings
-from infra.agents.control_server.workspace import Workspaces, _said
+from infra.agents.control_server import git_runs
+from infra.agents.control_server.git_runs import Git, said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
 from shared.adapters.clock import Budget, wait_for
