@@ -19,10 +19,9 @@ from pydantic import BaseModel, ValidationError
 from functions import log, paths, problems
 from functions.access import SignedRequest, request_of
 from functions.queries import Query, query_of
-from shared.domain import shapes
+from shared.domain import shapes, strict_json
 from shared.domain.errors import Refused, TownError
 from shared.domain.field_errors import first_error, what_is_expected
-from shared.intake import strict_json
 from shared.questions.pages import carried
 
 M = TypeVar("M", bound=BaseModel)

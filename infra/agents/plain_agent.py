@@ -9,7 +9,6 @@ It shows the least that an agent CLI, in any language, has to do:
 TOWN_AGENT_CLI is the command that calls `town-agent`. TOWN_AGENT_PACE is the time per line, in seconds of the town's clock.
 """
 
-import json
 import os
 import shlex
 import subprocess
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.adapters import clock as clocks
+from shared.adapters import outside_files
 from shared.domain import wire
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.states import Role
@@ -29,8 +29,7 @@ _LOOKS: Final = 40
 
 def main() -> int:
     """Work on the order. Returns the exit code."""
-    start_file = Path(os.environ["TOWN_AGENT_CONTEXT"]).read_text(encoding="utf-8")
-    order = wire.read(StartOrder, json.loads(start_file))
+    order = wire.read(StartOrder, outside_files.json_of(Path(os.environ["TOWN_AGENT_CONTEXT"])))
     if order.role is Role.MAYOR or order.bead is None or order.branch is None:
         return _mayor()
     return _review(order, order.branch) if order.role is Role.REFINERY else _build(order, order.bead, order.branch)

@@ -21,6 +21,8 @@ from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 from infra.buckets import BUCKET_VARIABLE, Bucket
+from shared.adapters import outside_files
+from shared.domain import strict_json
 from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore
@@ -160,7 +162,7 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
         data = Path(place)
         return StorePoster(cache(partial(_directory, data)), str(data), town_id, clock)
     if environment.get(POST_VARIABLE):
-        words = json.loads(environment[POST_VARIABLE])
+        words = strict_json.foreign(environment[POST_VARIABLE], limit=outside_files.LARGEST)
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
             return CommandPoster(tuple(words))
         raise ValueError(f'{POST_VARIABLE} must be a JSON list of words, such as ["townctl", "event", "post", ...]')

@@ -9,7 +9,6 @@ Exit code 0: its report is in the town's inbox. 1: it could not do its work. 2: 
 itself: the reconciler observes the end of the process and starts the next generation.
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
@@ -25,6 +24,7 @@ from infra.demo.order import Order, order_from
 from infra.demo.reports import Heart, Reports
 from infra.demo.work import DemoAgent
 from shared.adapters import clock as clocks
+from shared.adapters import outside_files
 from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def _start_file(environment: Mapping[str, str]) -> StartOrder:
-    return wire.read(StartOrder, json.loads(Path(environment[MARK_VARIABLE]).read_text(encoding="utf-8")))
+    return wire.read(StartOrder, outside_files.json_of(Path(environment[MARK_VARIABLE])))
 
 
 def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from shared.domain import strict_json
+
 FORGE_VARIABLE: Final = "TOWN_AGENT_FORGE"
 TOKEN_VARIABLE: Final = "TOWN_AGENT_FORGE_TOKEN"  # noqa: S105 - the name of a variable
 _SECONDS: Final = 30.0
+_LARGEST: Final = 8 << 20
 
 _OPEN: Final = """
 query Open($owner: String!, $name: String!, $head: String!) { repository(owner: $owner, name: $name) {
@@ -90,7 +93,7 @@ class PullRequests:
         request = urllib.request.Request(address, json.dumps(body).encode(), headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=_SECONDS) as answer:
-                return json.load(answer)
+                return strict_json.foreign(answer.read(_LARGEST + 1), limit=_LARGEST)
         except urllib.error.HTTPError as error:
             with error:
                 said = error.read(1000).decode(errors="replace")

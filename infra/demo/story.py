@@ -1,6 +1,5 @@
 """The summary of the demo: the merged work, the ticks, the recovery from the crash, and commands to try next."""
 
-import json
 import shlex
 import shutil
 import subprocess
@@ -22,6 +21,7 @@ from infra.townctl.output import short, table
 from infra.townctl.summaries import code_of, done_by
 from infra.townctl.ticks import dry_run_view
 from infra.townctl.wording import since
+from shared.domain import strict_json
 from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.states import EffectKind
@@ -100,7 +100,7 @@ def tell(stage: Stage, reports: Sequence[TickReport], dry_run: DryRun) -> Iterat
 def proof_of(reports: Sequence[TickReport]) -> str:
     """How many of the merges that refineries reported were seen in their target before the review closed."""
     answers = [
-        json.loads(event.payload)
+        strict_json.stored(event.payload)
         for report in reports
         for event in report.input.new_events
         if event.event_type == "merge_verified"

@@ -6,7 +6,6 @@ The files of local agents are in the data directory, even if the towns are in a 
 <data>/.agents/program.json   the program that agents run, remembered from the last --agent-command
 """
 
-import json
 import os
 import shlex
 import shutil
@@ -21,6 +20,7 @@ from infra.agents.posting import DATA_VARIABLE
 from infra.buckets import Bucket
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
+from shared.adapters import outside_files
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
@@ -96,7 +96,7 @@ def remembered_program(data: Path) -> AgentProgram:
     """The stored program; an empty command if none was stored. Raises Refused if the file cannot be read."""
     path = agents_root(data) / _PROGRAM
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = outside_files.json_of(path)
         command = tuple(str(word) for word in stored["command"])
         return AgentProgram(command, {str(name): str(value) for name, value in stored["environment"].items()})
     except FileNotFoundError:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-LARGEST: Final = 64 << 20
-"""The most bytes that are read of one answer."""
+from shared.domain import strict_json
+
+LARGEST: Final = 16 << 20
+"""The most bytes that are read of one answer; a Lambda sends at most 6 MiB."""
 _SERVICE: Final = "execute-api"
 _SECONDS: Final = 35.0  # a little more than the gateway waits
 
@@ -51,15 +53,15 @@ def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> A
             answer = pool.request(
                 method, url, body=content, headers=dict(headers), redirect=False, preload_content=False
             )
-            said = answer.read(LARGEST + 1)
+            said = answer.read(LARGEST + 1, decode_content=False)
             answer.release_conn()
     except (HTTPError, OSError) as error:
         raise ConnectionError(f"{place}: {type(error).__name__}") from error
     if len(said) > LARGEST:
         raise ConnectionError(f"{place}: the answer is larger than {LARGEST >> 20} MiB")
     try:
-        document: Any = json.loads(said or b"null")
-    except (ValueError, RecursionError):
+        document: Any = strict_json.foreign(said or b"null", limit=LARGEST)
+    except ValueError:
         document = said.decode(errors="replace")
     return ApiAnswer(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
 

@@ -11,8 +11,8 @@ from typing import Annotated, Any, BinaryIO, Final
 
 from cyclopts import Parameter
 
+from shared.domain import strict_json
 from shared.domain.errors import Refused
-from shared.intake import strict_json
 from shared.intake.asked_time import time_in
 
 _FILE_SIZE: Final = 64 << 20

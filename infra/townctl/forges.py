@@ -7,12 +7,12 @@ With a prefix (--secrets-prefix, TOWNCTL_SECRETS_PREFIX) tokens are in AWS Secre
 own.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from shared.adapters import outside_files
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.secret_files import SecretFiles
@@ -62,7 +62,7 @@ def hosts_of(data: Path, given: Sequence[str]) -> tuple[ForgeHost, ...]:
         write_atomically(path, {"hosts": list(given)})
         return named
     try:
-        return tuple(ForgeHost.from_text(str(text)) for text in json.loads(path.read_text(encoding="utf-8"))["hosts"])
+        return tuple(ForgeHost.from_text(str(text)) for text in outside_files.json_of(path)["hosts"])
     except FileNotFoundError:
         return ()
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -1,6 +1,5 @@
 """`townctl tick`: run one tick of a town, and perform its effects."""
 
-import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Annotated, Final
@@ -17,7 +16,7 @@ from infra.townctl.output import FOUND, OK, Answer, plain, table
 from infra.townctl.provers import prover_of
 from infra.townctl.summaries import done_by
 from shared.adapters import ids
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
 from shared.domain.report import AppliedEvent, BrokenInvariant, Claim, JudgedAction, TickMetrics
@@ -155,7 +154,7 @@ def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType
     """The reasons of failed effects, read from their result events in the inbox, which the next tick applies."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
         for event in ingest.read_object(batch.key, batch.body):
-            said = json.loads(event.payload) if event.source == "effect" else {}
+            said = strict_json.stored(event.payload) if event.source == "effect" else {}
             if said.get("reason"):
                 yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))
 

@@ -5,17 +5,17 @@ the bucket (conditional writes and the bucket policy). Then it posts one event t
 first time, and waits until a tick has applied the event.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from infra.townctl.output import FOUND, OK, Answer, table
-from shared.adapters import ids
+from shared.adapters import ids, outside_files
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
+from shared.domain import strict_json
 from shared.domain.errors import AccessDenied, Refused, TownError
 from shared.domain.shapes import answer, read
 from shared.ports.steps import drive
@@ -216,7 +216,7 @@ def _agents(stack: Stack) -> Iterator[Symptom]:
     settings = stack.client("lambda").get_function_configuration(FunctionName=worker)["Environment"]["Variables"]
     if not settings.get("ECS"):
         return
-    ecs = json.loads(settings["ECS"])
+    ecs = strict_json.foreign(settings["ECS"], limit=outside_files.LARGEST)
     family, name = ecs["task_definition"], ecs["container"]
     task = stack.client("ecs").describe_task_definition(taskDefinition=family)["taskDefinition"]
     if task.get("networkMode") != "awsvpc":

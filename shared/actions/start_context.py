@@ -1,8 +1,8 @@
 """The start context: everything that an agent process is given at its start (spec/actions.md section 3), without secrets."""
 
-import json
 from typing import Final, NamedTuple
 
+from shared.domain import strict_json
 from shared.domain.config import effective
 from shared.domain.notes import BeadNotes, BranchNotes
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
@@ -138,6 +138,6 @@ def _ordered_bead(bead: Bead) -> OrderedBead:
 def _decoded(checkpoint: str | None) -> object:
     """The checkpoint that an agent stored for its successor. Unreadable text counts as no checkpoint."""
     try:
-        return None if checkpoint is None else json.loads(checkpoint)
+        return None if checkpoint is None else strict_json.stored(checkpoint)
     except ValueError:
         return None

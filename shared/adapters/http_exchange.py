@@ -6,7 +6,6 @@ compression is requested and nothing is decompressed. Nothing is sent twice, no 
 verified against the system's authorities (or those of SSL_CERT_FILE).
 """
 
-import json
 import os
 import socket
 import ssl
@@ -23,9 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from shared.adapters.clock import Budget
-
-DEEPEST: Final = 64
-"""The most levels of a JSON answer. Real answers have fewer than 20. Code that walks an answer may recurse."""
+from shared.domain import strict_json
 
 _AT_ONCE: Final = 64 << 10
 _SHORTEST: Final = 0.001
@@ -79,15 +76,7 @@ class HttpAnswer:
         encoding = self.headers.get("content-encoding", "identity").strip().lower()
         if encoding not in ("", "identity"):
             raise ValueError("compressed, although no compression was asked for")
-        try:
-            value = json.loads(self.content)
-        except RecursionError:
-            raise ValueError(f"nested deeper than {DEEPEST} levels") from None
-        except ValueError:
-            raise ValueError("not JSON") from None
-        if _is_deeper(value, DEEPEST):
-            raise ValueError(f"nested deeper than {DEEPEST} levels")
-        return value
+        return strict_json.foreign(self.content, limit=len(self.content))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,21 +222,6 @@ def _hanging_up(sock: socket.socket | None, seconds: float, is_over: Event) -> I
     finally:
         timer.cancel()
         timer.join()
-
-
-def _is_deeper(value: object, levels: int) -> bool:
-    """Whether a value has more levels of objects and lists, found without recursion."""
-    layer = [value]
-    for _ in range(levels):
-        layer = [
-            inner
-            for each in layer
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-        if not layer:
-            return False
-    return any(isinstance(each, dict | list) for each in layer)
 
 
 def _in_words(size: int) -> str:

@@ -25,10 +25,8 @@ meaning to a file system is escaped.
 
 import contextlib
 import hashlib
-import json
 import os
 import shutil
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +34,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from shared.adapters import local_supervisor as supervisor
+from shared.adapters import outside_files
 from shared.domain import wire
 from shared.domain.orders import StartOrder
 
@@ -267,11 +266,7 @@ def written_by_agent(path: Path, *, most: int) -> bytes:
     A link is not followed, and a pipe is not waited for.
     """
     with contextlib.suppress(OSError):
-        file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            return os.read(file, most) if stat.S_ISREG(os.fstat(file).st_mode) else b""
-        finally:
-            os.close(file)
+        return outside_files.start_of(path, most, follow=False)
     return b""
 
 
@@ -286,7 +281,7 @@ def remove(path: Path) -> None:
 def _read(path: Path) -> dict[str, Any] | None:
     """The JSON object in a file; None if there is none. Writes are atomic, so it is never incomplete."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = outside_files.json_of(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return value if isinstance(value, dict) else None

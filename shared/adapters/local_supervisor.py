@@ -151,6 +151,8 @@ def supervise(directory: Path, lock: int, *, effect_id: str, user: int | None, c
     mark = os.environ[MARK_VARIABLE]
     _limit(user)
     said, says = os.pipe()
+    if user is not None:
+        os.fchown(says, user, user)  # so that programs can open /dev/stdout and /dev/stderr
     try:
         agent = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=says, stderr=says, start_new_session=True, **as_user(user)

@@ -13,12 +13,14 @@ from typing import Any, Final
 
 from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
+from shared.domain import strict_json
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.ports.queue import Delivery, Wake
 
 MOST_MARKERS: Final = 100
 """The most due markers that one message carries; the dispatcher finds the others in a later pass."""
 
+_LARGEST_MESSAGE: Final = 1 << 20  # as in SQS
 _PER_CALL: Final = 10
 _DEDUPLICATION_ID: Final = re.compile(r"[A-Za-z0-9!-~]{1,128}", re.ASCII)
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
@@ -130,7 +132,7 @@ def _wake_or_none(body: str) -> Wake | None:
 def wake_of(body: str) -> Wake:
     """The wake in a message body. Raises Refused."""
     try:
-        read = json.loads(body)
+        read = strict_json.foreign(body, limit=_LARGEST_MESSAGE)
         town_id, due, key, watched = read["town_id"], read["due"], read["repeat_key"], read.get("watched", False)
         if not (
             isinstance(town_id, str)

@@ -1,12 +1,11 @@
 """Phase 5: apply pending events in order, each in its own savepoint (spec/events.md sections 2 and 3)."""
 
-import json
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 from shared import events
 from shared.actions.base import Action
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
@@ -155,7 +154,7 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     superseded: list[str] = []
     for fact in beats:
         try:
-            payload = json.loads(fact.payload)
+            payload = strict_json.stored(fact.payload)
             group = (fact.agent_id, payload.get("generation"))
             told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
             at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))

@@ -1,8 +1,8 @@
 """The recorded results of effects: from the result events in later journal rows, or from the outbox of an image."""
 
-import json
 from collections.abc import Iterable
 
+from shared.domain import strict_json
 from shared.domain.report import Claim
 from shared.ports.town_past import JournalRow
 from shared.town import database, outbox
@@ -17,7 +17,7 @@ def in_row(row: JournalRow) -> EffectResults:
     for event in row["inputs"]["new_events"]:
         known = attempt_of(event["event_id"])
         if known is not None:
-            found[known] = json.loads(event["payload"])
+            found[known] = strict_json.stored(event["payload"])
     return found
 
 

@@ -5,13 +5,13 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.field_errors import FieldError, first_error, what_is_expected
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text
 from shared.events.base import Event
 from shared.events.fields import TOO_LARGE
-from shared.intake import strict_json
 from shared.intake.shape import Incoming
 
 ONE_EVENT_FOR_EVER: Final = "an event_id belongs to one event for ever; choose a new one for new content"

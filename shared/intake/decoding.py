@@ -4,12 +4,11 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.errors import Refused
 from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.times import from_milliseconds, from_text, to_text
-from shared.intake import strict_json
 from shared.intake.shape import DEPTH, too_large
 
 _BODY_SIZE: Final = limits.EVENTS_PER_BATCH * limits.EVENT_SIZE

@@ -4,12 +4,12 @@ import re
 from datetime import datetime
 from typing import Final
 
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.errors import Refused
 from shared.domain.senders import sent_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
-from shared.intake import ingest, stored_events, strict_json
+from shared.intake import ingest, stored_events
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.shape import DEPTH
 from shared.ports.steps import Steps

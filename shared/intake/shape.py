@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from shared.domain import canonical, limits
+from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
 from shared.domain.ids import is_subject_id
 from shared.domain.states import EventSource
@@ -13,7 +13,6 @@ from shared.domain.tick import Envelope
 from shared.domain.times import parse_iso, to_text
 from shared.events import BY_TYPE
 from shared.events.base import Event
-from shared.intake import strict_json
 
 DEPTH: Final = 32
 _FIELDS: Final = ("event_id", "event_type", "agent_id", "bead_id", "payload", "occurred_at")

@@ -3,7 +3,6 @@
 It reads the whole town and changes nothing.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from shared.domain import strict_json
 from shared.domain.config import TownConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.field_errors import first_error
@@ -127,7 +127,7 @@ def _problem_with(table: str, name: str, value: Any) -> str | None:
         if name.endswith("_at") or name == "now":
             from_text(value)
         elif name in _JSON_COLUMNS:
-            json.loads(value)
+            strict_json.stored(value)
     except ValueError as error:
         return f"cannot be read: {error}"
     return None

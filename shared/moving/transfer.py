@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from shared.domain import strict_json
 from shared.domain.errors import Refused
-from shared.intake import strict_json
 from shared.moving import export, foreign_rows, importing
 from shared.moving.foreign_rows import NO_TOWN_HINT, GivenRow, NotRead
 from shared.moving.importing import ImportedImage

@@ -11,6 +11,7 @@ from datetime import datetime
 from itertools import product
 from typing import Final, NamedTuple
 
+from shared.domain import strict_json
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, Priority
 from shared.ports.steps import Steps
@@ -175,7 +176,7 @@ def _read(row: tuple[str, ...]) -> _Read:
 
 def _labels(text: str) -> tuple[str, ...]:
     try:
-        found = json.loads(text)
+        found = strict_json.stored(text)
     except ValueError:
         return ()
     return tuple(label for label in found if isinstance(label, str)) if isinstance(found, list) else ()

@@ -1,9 +1,9 @@
 """One bead in full: its columns, its metadata, its dependencies, and its audit trail."""
 
-import json
 import sqlite3
 from typing import Any, Final, Literal, TypeVar
 
+from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, Priority, Role
@@ -188,6 +188,6 @@ def _audit(sql: sqlite3.Connection, bead_id: str) -> tuple[AuditLine, ...]:
 
 def _decoded(text: str) -> Any:
     try:
-        return json.loads(text)
+        return strict_json.stored(text)
     except ValueError:
         return text

@@ -1,10 +1,10 @@
 """The mail of a town: messages that their addressees have not read, and what the mayor said last."""
 
-import json
 import sqlite3
 from datetime import datetime
 from typing import Final
 
+from shared.domain import strict_json
 from shared.domain.notes import MailNotes
 from shared.domain.shapes import Time, answer
 from shared.domain.times import readable_time, to_text
@@ -67,6 +67,6 @@ def sayings(sql: sqlite3.Connection, *, since: datetime, limit: int) -> tuple[Sa
         {"since": to_text(since), "limit": limit},
     ).fetchall()
     return tuple(
-        Saying(bead_id, readable_time(at), text, MailNotes.in_reply_to.of(json.loads(metadata)))
+        Saying(bead_id, readable_time(at), text, MailNotes.in_reply_to.of(strict_json.stored(metadata)))
         for bead_id, at, text, metadata in rows
     )

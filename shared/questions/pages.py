@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from shared.domain import strict_json
 from shared.domain.errors import Refused
 
 LOOKED_AT_MOST: Final = 10_000
@@ -32,12 +33,12 @@ def place_of(cursor: str, *kinds: type) -> tuple[Any, ...]:
         if len(cursor) > _LONGEST_CURSOR:
             raise ValueError("too long")
         padded = cursor + "=" * (-len(cursor) % 4)
-        place = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        place = strict_json.foreign(base64.b64decode(padded, altchars=b"-_", validate=True), limit=_LONGEST_CURSOR)
         if [type(part) for part in place] != list(kinds) or cursor_of(place) != cursor:
             raise ValueError("another list's cursor")
         if not all(0 <= part <= _LARGEST for part in place if isinstance(part, int)):
             raise ValueError("no number of a database")
-    except (ValueError, TypeError, RecursionError):
+    except (ValueError, TypeError):
         raise Refused(
             "the cursor does not belong to this list",
             status=422,

@@ -1,10 +1,10 @@
 """The agents and the settings of a town."""
 
-import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from shared.domain import strict_json
 from shared.domain.config import RigConfig, TownConfig
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
@@ -105,7 +105,7 @@ def _rigs(sql: sqlite3.Connection) -> Iterator[RigSettings]:
     known = set(RigConfig.model_fields)
     rows = sql.execute("SELECT id, name, git_url, default_branch, config FROM rigs ORDER BY id").fetchall()
     for rig_id, name, git_url, branch, config in rows:
-        given = {key: value for key, value in json.loads(config).items() if key in known and value is not None}
+        given = {key: value for key, value in strict_json.stored(config).items() if key in known and value is not None}
         yield RigSettings(rig_id, name, git_url, branch, tuple(_settings({}, given)))
 
 

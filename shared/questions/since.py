@@ -1,10 +1,10 @@
 """When the present states of a town began: read from the audit trail, for all live beads at once."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property
 
+from shared.domain import strict_json
 from shared.domain.states import Label
 from shared.domain.times import readable_time
 from shared.events.convoys import task_id
@@ -111,7 +111,7 @@ class Beginnings:
             "AND (event_type = 'bead_created' OR json_extract(payload, '$.labels') IS NOT NULL) ORDER BY seq"
         ).fetchall()
         for bead_id, at, labels in (*self._labels_of_tasks(), *rows):
-            found.setdefault(bead_id, []).append((self._known(at, None), json.loads(labels)))
+            found.setdefault(bead_id, []).append((self._known(at, None), strict_json.stored(labels)))
         return found
 
     def _labels_of_tasks(self) -> Iterator[tuple[str, str, str]]:

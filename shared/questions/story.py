@@ -1,12 +1,12 @@
 """The history of one bead or agent: what journal rows and the audit trail say about it, in chronological order."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
 
+from shared.domain import strict_json
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
 from shared.events import BY_TYPE
@@ -86,7 +86,7 @@ class Story:
         for event in inputs["new_events"]:
             effect = recorded_results.attempt_of(event["event_id"])
             if effect is not None:
-                self._results[effect] = (event["event_id"], {**event, "payload": json.loads(event["payload"])})
+                self._results[effect] = (event["event_id"], {**event, "payload": strict_json.stored(event["payload"])})
             if self._concerns(event, rows):
                 self._known[event["event_id"]] = event
         self._entries += self._observations(row, at, rows)
@@ -145,7 +145,7 @@ class Story:
         if self.subject not in event["payload"]:
             return False
         try:
-            return mentions(json.loads(event["payload"]), frozenset((self.subject,)))
+            return mentions(strict_json.stored(event["payload"]), frozenset((self.subject,)))
         except ValueError:
             return False
 
@@ -227,7 +227,9 @@ class Story:
                 continue
             kind = life.kind if life is not None else str(event["event_type"]).removesuffix("_result")
             result = event.get("payload") or (
-                json.loads(life.result) if life is not None and life.result and life.attempts == attempt else None
+                strict_json.stored(life.result)
+                if life is not None and life.result and life.attempts == attempt
+                else None
             )
             yield StoryEntry(
                 tick, at, "effect", kind, f"{kind}, attempt {attempt}", _outcome(result), _said(result), effect_id
@@ -265,7 +267,7 @@ def _said(payload: object) -> str | None:
     """The reason in a payload, under any of the names that payloads use for it."""
     if isinstance(payload, str):
         try:
-            payload = json.loads(payload)
+            payload = strict_json.stored(payload)
         except ValueError:
             return None
     if not isinstance(payload, Mapping):

@@ -3,13 +3,12 @@
 An agent that sends heartbeats but makes no progress is nudged, then reported to triage, then stopped.
 """
 
-import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from shared.actions import CreateTriageRequest, SendNudge, StopAgent, TransitionAgent
-from shared.domain import limits
+from shared.domain import limits, strict_json
 from shared.domain.limits import just_after
 from shared.domain.states import AgentStatus, Role
 from shared.domain.tick import Tick
@@ -137,6 +136,6 @@ def _activity(agent: Agent, now: datetime) -> datetime | None:
 
 def _runs_tools(agent: Agent) -> bool:
     try:
-        return bool(json.loads(agent.active_tools))
+        return bool(strict_json.stored(agent.active_tools))
     except ValueError:
         return False

@@ -19,6 +19,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, model_validator
 
+from shared.domain import strict_json
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
 from shared.domain.field_errors import all_errors
 from shared.domain.times import from_text, to_text
@@ -26,6 +27,7 @@ from shared.domain.times import from_text, to_text
 FORMAT: Final = 1
 MAX_IMAGE_BYTES: Final = 1 << 30
 
+_LARGEST_MANIFEST: Final = 4 << 20
 _LENGTH_BYTES: Final = 4
 _SEAL_BYTES: Final = 32
 
@@ -153,8 +155,8 @@ def guard_size(image_bytes: int, *, what: str) -> None:
 
 def _manifest(text: bytes, key: str) -> Manifest:
     try:
-        fields: object = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        fields: object = strict_json.foreign(text, limit=_LARGEST_MANIFEST)
+    except ValueError as error:
         raise _damaged(key, "its manifest is not JSON") from error
     if not isinstance(fields, Mapping):
         raise _damaged(key, "its manifest is not a JSON object")

@@ -1,11 +1,10 @@
 """The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
-import json
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from shared.domain import canonical
+from shared.domain import canonical, strict_json
 from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -95,7 +94,7 @@ def pending(town: Town, *, after: int) -> list[Fact]:
 def fact_of(row: tuple[Any, ...]) -> Fact:
     """The event in a row with the columns of `Fact`. Raises ValueError if its sender is damaged."""
     *rest, sender = row
-    return replace(Fact(*rest), sender=None if sender is None else Sender.from_json(json.loads(sender)))
+    return replace(Fact(*rest), sender=None if sender is None else Sender.from_json(strict_json.stored(sender)))
 
 
 def is_pending(town: Town, fact: Fact) -> bool:

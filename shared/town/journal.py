@@ -1,10 +1,9 @@
 """The journal: the input and the output of each tick. A replay needs nothing else. The table holds only the newest ticks."""
 
-import json
 import sqlite3
 from typing import Any
 
-from shared.domain import canonical, limits
+from shared.domain import canonical, limits, strict_json
 from shared.domain.images import JournalBlock
 from shared.domain.report import TickReport
 from shared.domain.times import text_or_none, to_text
@@ -45,8 +44,8 @@ def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: b
     found = sql.execute(_OLDEST if oldest else _NEWEST, {"after": after, "limit": limit}).fetchall()
     records = [dict(zip(_COLUMNS, row, strict=True)) for row in (found if oldest else reversed(found))]
     for record_ in records:
-        record_["inputs"] = json.loads(record_["inputs"])
-        record_["outputs"] = json.loads(record_["outputs"])
+        record_["inputs"] = strict_json.stored(record_["inputs"])
+        record_["outputs"] = strict_json.stored(record_["outputs"])
     return records
 
 

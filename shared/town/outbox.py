@@ -1,12 +1,11 @@
 """The outbox: calls to external systems that applied actions requested (spec/tick.md section 5)."""
 
-import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain import canonical, ids, limits, wire
+from shared.domain import canonical, ids, limits, strict_json, wire
 from shared.domain.effect_allowances import ALLOWANCE
 from shared.domain.orders import AnyOrder, Order, rearm_of
 from shared.domain.states import EffectKind, EffectState
@@ -52,7 +51,7 @@ def result_of(sql: sqlite3.Connection, effect_id: str, attempt: int) -> object:
         "SELECT result FROM outbox WHERE effect_id = :id AND attempts = :attempt AND result IS NOT NULL",
         {"id": effect_id, "attempt": attempt},
     ).fetchone()
-    return None if row is None else json.loads(row[0])
+    return None if row is None else strict_json.stored(row[0])
 
 
 def request(town: Town, order: Order, subject: str, generation: int) -> bool:
@@ -92,14 +91,14 @@ def _effect_of(row: Row) -> Effect:
         kind=EffectKind(row[2]),
         subject=row[3],
         generation=row[4],
-        payload=json.loads(row[5]),
+        payload=strict_json.stored(row[5]),
         state=EffectState(row[6]),
         attempts=row[7],
         not_before=time_or_none(row[8]),
         claimed_until=time_or_none(row[9]),
         deadline=from_text(row[10]),
         created_at=from_text(row[11]),
-        result=None if row[12] is None else json.loads(row[12]),
+        result=None if row[12] is None else strict_json.stored(row[12]),
     )
 
 

@@ -4,7 +4,6 @@ A row that fails a check raises RowUnreadable. The reader notes it for invariant
 one bad row never stops a rule.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from shared.domain import strict_json
 from shared.domain.config import RigConfig
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import Metadata
@@ -138,7 +138,7 @@ def object_of(text: str) -> dict[str, object]:
     """A JSON object. Raises ValueError for anything else."""
     if text == "{}":
         return {}
-    value = json.loads(text)
+    value = strict_json.stored(text)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")  # noqa: TRY004 - callers catch one kind of error
     return value
@@ -148,7 +148,7 @@ def labels_of(text: str) -> tuple[str, ...]:
     """The labels in a JSON list of texts. Raises ValueError for anything else."""
     if text == "[]":
         return ()
-    value = json.loads(text)
+    value = strict_json.stored(text)
     if not isinstance(value, list) or not all(isinstance(label, str) for label in value):
         raise ValueError("labels are not a JSON list of text")
     return tuple(value)

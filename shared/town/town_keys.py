@@ -8,14 +8,13 @@
 A new town stores the default of every key. An imported town or one of an older release may lack some of them.
 """
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
-from shared.domain import canonical, limits
+from shared.domain import canonical, limits, strict_json
 from shared.domain.tick import Breaker
 from shared.domain.times import from_text, text_or_none, time_or_none, to_text
 
@@ -203,7 +202,7 @@ class TownKeys:
     def stored(self, name: str) -> Stored:
         """The JSON of a key; None if it was never set."""
         row = self._sql.execute("SELECT value FROM town WHERE key = :name", {"name": name}).fetchone()
-        return None if row is None else json.loads(row[0])
+        return None if row is None else strict_json.stored(row[0])
 
     def store(self, name: str, new: Stored) -> None:
         """Store the JSON of a key, if it differs."""
@@ -230,4 +229,4 @@ KEYS: Final[Mapping[str, Key[object]]] = {name: key for name, key in vars(TownKe
 def all_stored(sql: sqlite3.Connection) -> Iterator[tuple[str, Stored]]:
     """Every key that the image holds, known here or not, with its JSON, in order."""
     for key, stored in sql.execute("SELECT key, value FROM town ORDER BY key"):
-        yield key, json.loads(stored)
+        yield key, strict_json.stored(stored)

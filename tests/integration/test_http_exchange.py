@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from shared.adapters.clock import Budget
 from shared.adapters.environment_proxy import proxy_for
 from shared.adapters.http_exchange import (
-    DEEPEST,
     AnswerTooLarge,
     HttpAnswer,
     HttpPeer,
@@ -23,6 +22,7 @@ from shared.adapters.http_exchange import (
     Proxy,
 )
 from shared.adapters.http_json import Answered, NoAnswer, call
+from shared.domain.strict_json import DEEPEST
 from tests.patience import PATIENCE_SECONDS
 from tests.raw_servers import Line, RawServer, answer, answering, certificates, raw_server
 
@@ -466,7 +466,7 @@ def test_any_bytes_are_a_value_or_a_value_error(content: bytes) -> None:
 
 
 VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )

@@ -13,7 +13,9 @@ from typing import Final
 
 _HANDED: Final = "TOWN_HANDED_OVER"
 """Contains the number of the open file with the whole environment."""
-_HARMLESS: Final = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "TERM", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME"})
+_HARMLESS: Final = frozenset(
+    {"PATH", "HOME", "LANG", "TZ", "TMPDIR", "TERM", "USER", "LOGNAME", "SHELL", "PWD", "HOSTNAME"}
+)
 _ALSO_HARMLESS: Final = ("LC_", "PYTHON")
 _SET_DUMPABLE: Final = 4
 

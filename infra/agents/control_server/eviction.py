@@ -12,7 +12,6 @@ TOWN_DRAIN_NONCE, ends the drain at once with `container_ready`. Otherwise the d
 another instance, or after seven minutes.
 """
 
-import json
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +21,7 @@ from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.sessions import Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import EVICTED, Session, Watch
+from shared.adapters import outside_files
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_supervisor import write_atomically
 from shared.events.containers import drain_nonce
@@ -86,7 +86,7 @@ def _event_id(settings: ControlServerSettings) -> str:
 
 def _kept_nonce(settings: ControlServerSettings) -> str | None:
     try:
-        kept = json.loads((settings.root / _DRAIN).read_text(encoding="utf-8"))
+        kept = outside_files.json_of(settings.root / _DRAIN)
         return str(kept["nonce"])
     except (OSError, ValueError, KeyError, TypeError):
         return None

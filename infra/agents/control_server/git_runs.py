@@ -24,6 +24,7 @@ GIT_SECONDS: Final = 600.0
 _SETTINGS: Final = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
+    "core.sharedRepository=false",
     "gc.auto=0",
     "maintenance.auto=false",
     "advice.detachedHead=false",
@@ -35,6 +36,7 @@ _SETTINGS: Final = (
 _INHERITED: Final = ("PATH", "HOME", "LANG", *PROXIES_AND_CERTIFICATES)
 _QUIET: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:ssh"}
 _MOST_OUTPUT: Final = 16 << 20
+_LAST_SECONDS: Final = 0.2
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
@@ -86,7 +88,8 @@ class Git:
             seconds=GIT_SECONDS,
             every=0.005,
         )
-        if not _is_over(process, out, err):
+        # A git that is about to end may end.
+        if not wait_for(lambda: _is_over(process, out, err), seconds=_LAST_SECONDS):
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise NotPrepared("cancelled" if self.cancelled() else f"git {words[0]} took longer than {GIT_SECONDS:g} s")

@@ -62,7 +62,11 @@ def _keep_what_is_needed(environment: Mapping[str, str], settings: ControlServer
     SDK's credentials stay if the server posts into a bucket.
     """
     sdk = _SDK if environment.get(BUCKET_VARIABLE) else "\0"
-    kept = {name: value for name, value in environment.items() if is_harmless(name) or name.startswith(sdk) or name == NONCE_VARIABLE}
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if is_harmless(name) or name.startswith(sdk) or name == NONCE_VARIABLE
+    }
     os.environ.clear()
     os.environ.update(kept)
     os.environ.update(settings.environment)

@@ -1,13 +1,13 @@
 """The request bodies that the control server accepts. Unknown fields and values of a wrong type are refused."""
 
-import json
 from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.adapters import outside_files
 from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
-from shared.domain import wire
+from shared.domain import strict_json, wire
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.repositories import transport_of
 from shared.domain.states import Role
@@ -86,9 +86,7 @@ class StartAgentRequest(_Body):
         if text is None:
             return None
         try:
-            return wire.read(StartOrder, json.loads(text))
-        except RecursionError:
-            raise ValueError(f"{ORDER_VARIABLE} is nested too deeply") from None
+            return wire.read(StartOrder, strict_json.foreign(text, limit=outside_files.LARGEST))
         except ValueError as error:
             raise ValueError(f"{ORDER_VARIABLE}: {error}") from error
 

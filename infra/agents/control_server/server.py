@@ -29,9 +29,7 @@ class Running:
         self.door = door((settings.host, settings.port), self.sessions, key=settings.key)
         git = git_variables(settings.environment)
         allowed = git.get("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
-        self.door.prover = GitProver(
-            settings.root / "proofs", protocols=allowed, environment=git, user=settings.keeper
-        )
+        self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git, user=settings.keeper)
         self._thread = threading.Thread(
             target=self.door.serve_forever, kwargs={"poll_interval": 0.05}, name="door", daemon=True
         )

@@ -6,7 +6,6 @@ the answer `starting`. A repeated start waits for the first one. A start of a ne
 started.
 """
 
-import json
 import os
 import signal
 import threading
@@ -28,7 +27,9 @@ from infra.agents.control_server.requests import (
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
+from shared.adapters import outside_files
 from shared.adapters.agent_users import AgentUsers
+from shared.adapters.git_prover import REMOTE_PROTOCOLS
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
@@ -65,13 +66,11 @@ class Sessions:
         self._root = settings.root
         self._tokens = settings.root / "tokens"
         users = settings.agent_users
-        self.workspaces = Workspaces(
-            settings.root / "clones", environment=settings.environment, keeper=settings.keeper
-        )
+        self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment, keeper=settings.keeper)
         self.runtime = LocalProcessRuntime(
             settings.root / "agents",
             command=settings.command,
-            environment=settings.environment,
+            environment={"GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS, **settings.environment},
             prepare=self._prepare,
             users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens,)),
         )
@@ -284,7 +283,7 @@ class Sessions:
         path = self._root / "config.json"
         if not path.exists():
             return {}
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = outside_files.json_of(path)
         variables = {str(name): str(value) for name, value in stored["env_vars"].items()}
         wrong = wrong_in_configuration(variables, named=self._settings.named)
         if wrong is not None:
@@ -311,7 +310,9 @@ def write_secret(path: Path, secret: str, *, reader: int | None = None) -> None:
         path.parent.chmod(0o711)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     draft.unlink(missing_ok=True)
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
+    ) as file:
         file.write(secret)
         if reader is not None:
             os.fchmod(file.fileno(), 0o400)

@@ -15,7 +15,6 @@ TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach th
 """
 
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -27,8 +26,8 @@ from typing import Final
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE
 from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
 from shared.adapters import clock as clocks
-from shared.adapters import ids
-from shared.adapters.git_prover import REMOTE_PROTOCOLS
+from shared.adapters import ids, outside_files
+from shared.domain import strict_json
 from shared.ports.clock import Clock
 
 PASSED_ON: Final = (
@@ -102,7 +101,9 @@ class ControlServerSettings:
     def about_users(self) -> str:
         """A line for the operator about the wall between the agents."""
         if self.agent_users is not None:
-            return f"control server: each agent runs as a user of its own, {self.agent_users[0]} to {self.agent_users[-1]}"
+            return (
+                f"control server: each agent runs as a user of its own, {self.agent_users[0]} to {self.agent_users[-1]}"
+            )
         return (
             "control server: agents run as the user of this server, so they can read one another's files and tokens;"
             f" to separate them, run it as root with {_USERS_VARIABLE}, or run one agent per container"
@@ -130,7 +131,6 @@ class ControlServerSettings:
             )
         passed = {name: environment[name] for name in PASSED_ON if environment.get(name)}
         passed |= {name: value for name, value in environment.items() if _OF_GIT.fullmatch(name)}
-        passed.setdefault("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
         try:
             named = named_variables(environment.get(NAMED_VARIABLE, "").split(","))
         except ValueError as error:
@@ -165,9 +165,13 @@ def _users(environment: Mapping[str, str]) -> range | None:
     found = _RANGE.fullmatch(given)
     users = range(int(found[1]), int(found[2]) + 1) if found is not None else range(0)
     if len(users) < 2 or users[0] == 0:
-        raise ValueError(f"{_USERS_VARIABLE}: {given!r} is not a range of at least two users other than root: give 20000-20255")
+        raise ValueError(
+            f"{_USERS_VARIABLE}: {given!r} is not a range of at least two users other than root: give 20000-20255"
+        )
     if not is_root:
-        raise ValueError(f"{_USERS_VARIABLE}: only root can run agents as other users: run the server as root, or set none")
+        raise ValueError(
+            f"{_USERS_VARIABLE}: only root can run agents as other users: run the server as root, or set none"
+        )
     return users
 
 
@@ -196,8 +200,8 @@ def _words(text: str) -> tuple[str, ...]:
     try:
         if not text.lstrip().startswith("["):
             return tuple(shlex.split(text))
-        words = json.loads(text)
-    except (ValueError, RecursionError):
+        words = strict_json.foreign(text, limit=outside_files.LARGEST)
+    except ValueError:
         problem = "is neither a command line whose quotes are closed nor a JSON list of words"
         raise ValueError(f"TOWN_AGENT_COMMAND {problem}: correct it") from None
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):

@@ -5,7 +5,6 @@ process runs but makes no progress.
 """
 
 import contextlib
-import json
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +18,7 @@ from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_state import GenerationFiles, written_by_agent
-from shared.domain import limits, times
+from shared.domain import limits, strict_json, times
 
 IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
@@ -175,8 +174,8 @@ class Watch:
 def _since(said: str) -> datetime | None:
     """The time in a note of `town-agent waiting`; None if the note is unreadable."""
     try:
-        return times.from_text(json.loads(said)["since"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return times.from_text(strict_json.foreign(said, limit=_LONGEST_NOTE)["since"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 

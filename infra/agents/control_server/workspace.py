@@ -141,7 +141,7 @@ class Workspaces:
         if self._keeper is not None:
             self._root.chmod(0o755)
             os.chown(cache, self._keeper, self._keeper)
-        git.run("init", "--quiet", "--bare", ".")
+        git.run("init", "--quiet", "--bare", "--template=", ".")
         git.run("remote", "add", "--", "origin", url)
         git.run("fetch", "--quiet", "--prune", "origin")
 

@@ -1,10 +1,11 @@
 """The agent's mailbox: one file per message, beside its start file. A file of the same name in `read` marks it as read."""
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from shared.adapters import outside_files
 
 _NUDGE: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _READ: Final = "read"
@@ -36,6 +37,6 @@ def unread(place: Path) -> list[Letter]:
     found = []
     for file in sorted((place / "messages").glob("*.json"), key=lambda file: (file.stat().st_mtime_ns, file.name)):
         if not (place / _READ / file.name).exists():
-            said = json.loads(file.read_text(encoding="utf-8"))
+            said = outside_files.json_of(file)
             found.append(Letter(said["message_id"], said["text"], said["mode"], file))
     return found

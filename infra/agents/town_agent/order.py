@@ -3,13 +3,13 @@
 `infra/agents/control_server/start_file.md` describes that file.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
 from shared.domain.orders import StartOrder
@@ -47,7 +47,7 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
     if not name:
         raise NoOrder(f"{MARK_VARIABLE} is not set; only an agent that a town has started can call town-agent")
     try:
-        order = wire.read(StartOrder, json.loads(Path(name).read_text(encoding="utf-8")))
+        order = wire.read(StartOrder, outside_files.json_of(Path(name)))
     except (OSError, ValueError) as error:
         raise NoOrder(f"{name} is not a start file ({error}); check {MARK_VARIABLE}") from error
     return Caller(

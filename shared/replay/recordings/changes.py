@@ -1,9 +1,9 @@
 """The writes of one tick, row by row: how a recording stores them and compares them with those of a rerun."""
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
+from shared.domain import strict_json
 from shared.domain.errors import DamagedImage
 from shared.history.differences import Difference, of_row, of_values
 from shared.history.rerun import Rerun
@@ -96,7 +96,7 @@ def _in_the_journal(difference: Difference) -> Iterator[Difference]:
         yield difference
         return
     try:
-        wanted, found = json.loads(str(difference.expected)), json.loads(str(difference.got))
+        wanted, found = strict_json.stored(str(difference.expected)), strict_json.stored(str(difference.got))
     except ValueError:
         yield difference
         return

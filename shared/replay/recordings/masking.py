@@ -5,12 +5,11 @@ whether or not it looks like a secret. An id is replaced if it contains a secret
 an address, the form, a known forge and numbers are kept.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from shared.domain import branches, canonical
+from shared.domain import branches, canonical, strict_json
 from shared.domain.notes import ReviewNotes
 from shared.events.convoys import slug_of
 from shared.replay.recordings.vocabulary import known_keys, known_words
@@ -89,7 +88,7 @@ class Masks:
     def document(self, text: str, key: str) -> str:
         """A JSON text with its values masked. A text that is not canonical JSON is masked as a whole."""
         try:
-            given = json.loads(text)
+            given = strict_json.stored(text)
             if canonical.dumps(given) == text:
                 return canonical.dumps(self.value(given, key))
         except ValueError:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shared.domain import ids
+from shared.domain import ids, strict_json
 from shared.domain.errors import Refused
 from shared.domain.orders import rearm_of
 from shared.domain.report import TickReport
@@ -72,7 +72,7 @@ class Scrubbing:
             return
         subject = self.masks.identifier(row["subject"])
         if subject != row["subject"]:
-            rearm = rearm_of(json.loads(row.get("payload") or "{}"))
+            rearm = rearm_of(strict_json.stored(row.get("payload") or "{}"))
             made = ids.effect_id(self._town_id, row["kind"], subject, row["generation"], rearm=rearm)
             self.masks.effects[row["effect_id"]] = made
 

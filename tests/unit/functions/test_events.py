@@ -12,7 +12,8 @@ from functions.access import Access
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule
-from shared.intake import redrive, strict_json
+from shared.domain import strict_json
+from shared.intake import redrive
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud, a_cloud
 from tests.documented import complaints

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.domain import canonical
+from shared.domain import canonical, strict_json
 from shared.domain.errors import Refused
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_milliseconds, to_milliseconds, to_text
-from shared.intake import ingest, strict_json
+from shared.intake import ingest
 from shared.intake.redrive import copy_of, id_of_copy
 from shared.intake.unreadable import UNREADABLE
 

@@ -1,20 +1,36 @@
-"""Strict JSON: a text that two parsers could understand differently is refused (spec/events.md 1, rule 5).
+"""The one reader of JSON. Whatever comes from outside is limited in size, depth, number of values and length of numbers.
 
-The nesting depth is counted in the raw text before anything is parsed, so no input can exhaust the stack.
+    parse     what is sent to us: a text that two parsers could understand differently is refused (spec/events.md 1, rule 5)
+    foreign   what another program wrote in its own way: the answers of forges and control servers, files of agents
+    stored    what the town has stored: the limits held when it came in, so only a damaged or forged image can break them
+
+Size, depth and number of values are counted in the raw text before anything is parsed, so no input can exhaust the stack or the
+memory: a value takes at most about 100 bytes.
 """
 
 import json
 import math
 import re
-from typing import Final
+from typing import Any, Final
 
 from shared.domain.errors import Refused
 
+DEEPEST: Final = 64
+"""The most levels of a value from outside. Real ones have fewer than 20. Code that walks a value may recurse."""
+MOST_VALUES: Final = 1_000_000
+"""The most values of one text."""
+_DEEPEST_STORED: Final = 2 * DEEPEST  # the payload of an event, in a journal row
+_MOST_TOKENS: Final = 3 * MOST_VALUES
 _LONGEST_NUMBER: Final = 64
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
 _TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
 """A string that is not closed extends to the end of the body: the parser refuses it, and the search takes linear time."""
+_TEXT_OR_MARK: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
+
+
+class UnreadableJson(ValueError):
+    """A text is not JSON or exceeds a limit; the message says which."""
 
 
 def parse(body: bytes, *, limit: int, depth: int) -> object:
@@ -28,7 +44,10 @@ def parse(body: bytes, *, limit: int, depth: int) -> object:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise Refused(f"not UTF-8 text at byte {error.start}", status=400, hint="send plain UTF-8") from None
-    _require_depth(text, depth)
+    try:
+        _require_shape(text, depth)
+    except UnreadableJson as problem:
+        raise Refused(str(problem), status=400, hint="send a flatter or smaller value") from None
     try:
         value = json.loads(
             text,
@@ -46,6 +65,35 @@ def parse(body: bytes, *, limit: int, depth: int) -> object:
     if "\\u" in text:
         require_storable_text(value)
     return value
+
+
+def foreign(content: bytes | str, *, limit: int, depth: int = DEEPEST) -> Any:
+    """The value in a text that another program wrote, at most `limit` bytes long. Raises UnreadableJson and nothing else.
+
+    A key that occurs twice has its last value, and texts may contain what the town cannot store.
+    """
+    if len(content) > limit:
+        raise UnreadableJson(f"larger than {limit} bytes")
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnreadableJson("not UTF-8 text") from None
+    _require_shape(text, depth)
+    try:
+        return json.loads(
+            text, parse_int=_foreign_integer, parse_float=_foreign_float, parse_constant=_unknown_constant
+        )
+    except UnreadableJson:
+        raise
+    except ValueError:
+        raise UnreadableJson("not JSON") from None
+
+
+def stored(text: str) -> Any:
+    """The value in a text of a town's image. Raises ValueError if the image is damaged or forged."""
+    if len(text) > _DEEPEST_STORED and text.count("[") + text.count("{") > _DEEPEST_STORED:
+        _require_depth(text, _DEEPEST_STORED)
+    return json.loads(text)
 
 
 def require_storable_text(value: object, path: str = "") -> None:
@@ -81,18 +129,37 @@ def below(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
+def _require_shape(text: str, deepest: int) -> None:
+    """Count levels and values. Raises UnreadableJson."""
+    opened = text.count("[") + text.count("{")
+    if opened + text.count(",") > MOST_VALUES:
+        _require_few(text)
+    if opened > deepest:
+        _require_depth(text, deepest)
+
+
+def _require_few(text: str) -> None:
+    values = 1
+    for tokens, found in enumerate(_TEXT_OR_MARK.finditer(text)):
+        values += text[found.start()] != '"'
+        if values > MOST_VALUES or tokens > _MOST_TOKENS:
+            raise UnreadableJson(f"more than {MOST_VALUES} values")
+
+
 def _require_depth(text: str, limit: int) -> None:
     level = 0
-    for found in _TEXT_OR_BRACKET.finditer(text):
+    for tokens, found in enumerate(_TEXT_OR_BRACKET.finditer(text)):
         first = text[found.start()]
         if first in "[{":
             level += 1
             if level > limit:
-                raise Refused(f"nested deeper than {limit} levels", status=400, hint="send a flatter value")
+                raise UnreadableJson(f"nested deeper than {limit} levels")
         elif first in "]}":
             level -= 1
             if level < 0:
                 return  # not JSON; the parser says where
+        if tokens > _MOST_TOKENS:
+            raise UnreadableJson(f"more than {MOST_VALUES} values")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -126,6 +193,24 @@ def _float(literal: str) -> float:
 def _require_length(literal: str) -> None:
     if len(literal) > _LONGEST_NUMBER:
         raise Refused(f"a number has at most {_LONGEST_NUMBER} characters", status=400, hint="send it as text")
+
+
+def _foreign_integer(literal: str) -> int:
+    value = int(literal) if len(literal) <= _LONGEST_NUMBER else _LARGEST_INTEGER + 1
+    if not _SMALLEST_INTEGER <= value <= _LARGEST_INTEGER:
+        raise UnreadableJson("an integer that does not fit into 64 bits")
+    return value
+
+
+def _foreign_float(literal: str) -> float:
+    value = float(literal) if len(literal) <= _LONGEST_NUMBER else math.inf
+    if not math.isfinite(value):
+        raise UnreadableJson("a number that is too large or too long")
+    return value
+
+
+def _unknown_constant(name: str) -> object:
+    raise UnreadableJson(f"{name}, which is not JSON")
 
 
 def _refuse_constant(name: str) -> object:

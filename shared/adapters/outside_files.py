@@ -1,0 +1,35 @@
+"""Reads files that others may have written, such as the agents: regular files only, and no more of them than a limit.
+
+A pipe or a device in the place of a file would keep its reader waiting, and a file may have any size.
+"""
+
+import os
+import stat
+from pathlib import Path
+from typing import Any, Final
+
+from shared.domain import strict_json
+from shared.domain.strict_json import UnreadableJson
+
+LARGEST: Final = 4 << 20
+"""Bytes of JSON that are read unless the reader says otherwise; a start file with the longest texts has fewer."""
+
+
+def start_of(path: Path, length: int, *, follow: bool = True) -> bytes:
+    """The first `length` bytes of a regular file. Raises OSError; without `follow` also for a link to a file."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise OSError(f"{path} is not a regular file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(length)
+    finally:
+        os.close(handle)
+
+
+def json_of(path: Path, *, limit: int = LARGEST) -> Any:
+    """The JSON value in a file of at most `limit` bytes. Raises OSError and UnreadableJson, whose text does not name the file."""
+    content = start_of(path, limit + 1)
+    if len(content) > limit:
+        raise UnreadableJson(f"larger than {limit} bytes")
+    return strict_json.foreign(content, limit=limit)
