@@ -11,13 +11,14 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from functions import log, paths, problems
+from functions import audit, log, paths, problems
 from functions.access import SignedRequest, request_of
+from functions.audit import Trail
 from functions.queries import Query, query_of
 from shared.domain import shapes, strict_json
 from shared.domain.errors import Refused, TownError
@@ -37,18 +38,23 @@ ANSWER_SIZE: Final = 6_000_000
 REQUEST_ID: Final = "X-Request-Id"
 _REVALIDATE: Final = {"Cache-Control": "private, no-cache"}
 _DEPTH: Final = 32
+_JSON: Final = "application/json"
 _ETAGS: Final = re.compile(r'(?:W/)?("[^"]*")')
 _UNPRINTABLE: Final = re.compile(r"[^\x21-\x7e]")
 
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[Q]):
-    """One request to a route: its path parameters, its query, and the event of the gateway. `signed` is None with a town token."""
+    """One request to a route: its path parameters, its query, and the event of the gateway. `signed` is None with a town token.
+
+    `trail` is for the audit line.
+    """
 
     event: Mapping[str, Any]
     ids: Mapping[str, str]
     query: Q
     signed: SignedRequest | None
+    trail: Trail = field(default_factory=Trail)
 
     @property
     def town_id(self) -> str:
@@ -57,8 +63,11 @@ class Call(Generic[Q]):
 
     @property
     def body(self) -> bytes:
-        """The bytes of the body. Raises Refused (400)."""
-        return body_of(self.event)
+        """The bytes of the body. Raises Refused (400, 415)."""
+        content = body_of(self.event)
+        if content:
+            require_json(self.event)
+        return content
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,35 +93,60 @@ BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"
 def run(
     routes: Sequence[Route[Any]],
     event: Any,
-    tell: Callable[[Exception], object],
+    tell: Callable[[Exception | SystemExit], object],
     *,
     others: Mapping[str, tuple[str, ...]] = {},
+    write_line: Callable[[str], object] = log.write_line,
 ) -> Reply:
     """Answer a request. This is the error boundary: an unexpected error is reported and answered with 500, without details.
 
-    `others` are the paths of other functions with their methods, because requests that match no route arrive here.
+    `others` are the paths of other functions with their methods, because requests that match no route arrive here. Every request
+    leaves an audit line.
     """
     context = event.get("requestContext") or {}
     method = str((context.get("http") or {}).get("method", ""))
-    try:
-        reply = _answered(routes, event, method, others)
-    except TownError as error:
-        reply = problems.of_error(error)
-        if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
-            log.request_broken(error)
-    except Exception as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
-        tell(error)
-        detail = "the request could not be answered; the error was reported to the operator"
-        reply = problems.response(500, detail, hint=problems.TELL_THE_OPERATOR)
+    found, trail = paths.found_in(event, {*(route.path for route in routes), *others}), Trail()
+    reply = _reply(routes, event, tell, found=found, method=method, others=others, trail=trail)
     reply["headers"][REQUEST_ID] = _UNPRINTABLE.sub("", str(context.get("requestId", "")))[:128] or "none"
+    town_id = None if found is None else found[1].get("townId")
+    status = reply["statusCode"]
+    write_line(audit.of_request(event, status, town_id=town_id, known_path=found is not None, trail=trail))
     return {**reply, "body": ""} if method == "HEAD" else reply
 
 
+def _reply(
+    routes: Sequence[Route[Any]],
+    event: Mapping[str, Any],
+    tell: Callable[[Exception | SystemExit], object],
+    *,
+    found: tuple[str, dict[str, str]] | None,
+    method: str,
+    others: Mapping[str, tuple[str, ...]],
+    trail: Trail,
+) -> Reply:
+    """The answer to a request, whatever happens."""
+    try:
+        return _answered(routes, event, found, method, others, trail)
+    except TownError as error:
+        reply = problems.of_error(error)
+        if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
+            log.error_told("request.broken", error)
+        return reply
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: the error is reported and not shown
+        tell(error)
+        detail = "the request could not be answered; the error was reported to the operator"
+        return problems.response(500, detail, hint=problems.TELL_THE_OPERATOR)
+
+
 def _answered(
-    routes: Sequence[Route[Any]], event: Mapping[str, Any], method: str, others: Mapping[str, tuple[str, ...]]
+    routes: Sequence[Route[Any]],
+    event: Mapping[str, Any],
+    found: tuple[str, dict[str, str]] | None,
+    method: str,
+    others: Mapping[str, tuple[str, ...]],
+    trail: Trail,
 ) -> Reply:
     wanted = "GET" if method == "HEAD" else method
-    found = paths.found_in(event, {*(route.path for route in routes), *others})
     if found is None:
         request_of(event)
         raise Refused(NO_ROUTE, status=404, hint=SEE_ROUTES)
@@ -122,7 +156,7 @@ def _answered(
         request_of(event)
         return _other_method(method, {*others.get(path, ()), *(each.method for each in routes if each.path == path)})
     signed = route.admit(event, ids)
-    reply = route.answer(Call(event, ids, query_of(event, route.query), signed))
+    reply = route.answer(Call(event, ids, query_of(event, route.query), signed, trail))
     return _tagged(reply, event) if wanted == "GET" else reply
 
 
@@ -159,7 +193,7 @@ def answer_text(body: str, *, status: int = 200) -> Reply:
     if carried(body) > ANSWER_SIZE:
         hint = "request a smaller `limit` or a shorter window, use the lists instead of the status, or use townctl --bucket"
         raise Refused("the answer would be too large", status=413, hint=hint)
-    headers = {"Content-Type": "application/json", **problems.NO_STORE}
+    headers = {"Content-Type": _JSON, **problems.NO_STORE}
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 
 
@@ -173,6 +207,14 @@ def body_of(event: Mapping[str, Any]) -> bytes:
     except (binascii.Error, ValueError):
         hint = "send the body as UTF-8 text with the content type application/json"
         raise Refused("the body is not valid base64", status=400, path="body", hint=hint) from None
+
+
+def require_json(event: Mapping[str, Any]) -> None:
+    """Refuse a body that is said to be something else than JSON, as the forms of web pages are. Raises Refused (415)."""
+    said = str((event.get("headers") or {}).get("content-type", "")).partition(";")[0].strip().lower()
+    if said not in ("", _JSON):
+        hint = f"send the body as JSON with the header `Content-Type: {_JSON}`, or without that header"
+        raise Refused("this content type is not accepted", status=415, path="Content-Type", hint=hint)
 
 
 def json_of(body: bytes, *, limit: int = BODY_SIZE) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from shared.domain.errors import Terminal
+from shared.domain.errors import SettingsInvalid
 
 Places = Mapping[str, str | None]
 """The address of each service by the variable that sets it; None means AWS."""
@@ -29,7 +29,7 @@ _SDK_NAMES: Final = {
 
 
 def require_one_side(places: Places, environment: Mapping[str, str]) -> None:
-    """Raises Terminal if the credentials in the environment are not for the services that the function would call with them.
+    """Raises SettingsInvalid if the credentials in the environment are not for the services that the function would call with them.
 
     Without a key in the environment, the credentials are unknown, and nothing is compared.
     """
@@ -46,9 +46,9 @@ def require_one_side(places: Places, environment: Mapping[str, str]) -> None:
             f"the credentials are those of an AWS account, but these settings name servers that are not AWS: {named}"
         )
         hint = "use the credentials that `make sam-local` prints; for AWS, leave these settings empty"
-        raise Terminal(problem, hint=hint)
+        raise SettingsInvalid(problem, hint=hint)
     problem = f"the credentials are not those of an AWS account, but these settings mean AWS: {named}"
-    raise Terminal(
+    raise SettingsInvalid(
         problem, hint="set them, as the env.json of `make sam-local` does; for AWS, use credentials of an account"
     )
 

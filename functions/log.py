@@ -3,7 +3,8 @@
 import json
 import sys
 
-from shared.domain.errors import TownError
+from shared.domain.errors import SettingsInvalid
+from shared.domain.secret_texts import digest_of, masked, named, places_of
 
 
 def write_line(line: str) -> None:
@@ -17,7 +18,12 @@ def setting_ignored(variable: str) -> None:
     write_line(json.dumps({"event": "setting.ignored", "setting": variable, "hint": hint}))
 
 
-def request_broken(error: TownError) -> None:
-    """Log why a request was answered with status 500."""
-    line = {"event": "request.broken", "error": type(error).__name__, "problem": error.message, "hint": error.hint}
+def error_told(event: str, error: BaseException) -> None:
+    """Log an error: its class, its place in the code and the digest of its text, which may quote what others wrote.
+
+    Only the errors that name nothing but settings are logged with their text.
+    """
+    text = str(error)
+    line: dict[str, object] = {"event": event, "error": named(type(error).__name__), "where": places_of(error)}
+    line |= {"problem": masked(text)} if isinstance(error, SettingsInvalid) else {"error_sha256": digest_of(text)}
     write_line(json.dumps(line))

@@ -27,6 +27,7 @@ _TITLES: Final = {
     409: "Conflict",
     410: "Gone",
     413: "Content too large",
+    415: "Unsupported media type",
     422: "Unprocessable content",
     500: "Internal error",
     503: "Unavailable",

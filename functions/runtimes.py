@@ -33,7 +33,7 @@ def runtime_of(
         return None
     tasks = EcsTasks(_ecs_settings(settings.ecs, api=settings.agents_api))
     if settings.ecs.one_task_per == "town":
-        return behind(EcsContainers(tasks))
+        return behind(EcsContainers(tasks, key_of=key_of))
     shelf = S3Shelf(lambda: objects.client, settings.town_bucket)
     return EcsAgents(tasks, shelf=shelf, mint=mint, key_of=key_of, api=settings.agents_api)
 

@@ -24,7 +24,7 @@ from pydantic_core import PydanticCustomError
 
 from functions import log
 from functions.endpoints import Places, require_one_side
-from shared.domain.errors import Refused, Terminal
+from shared.domain.errors import Refused, SettingsInvalid
 from shared.domain.field_errors import FieldError, all_errors
 
 SettingName = Annotated[str, Field(min_length=1, max_length=256)]
@@ -71,7 +71,7 @@ class FunctionSettings(BaseModel):
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
-        """Read each field from the variable with its name in capitals. A blank variable counts as missing. Raises Terminal.
+        """Read each field from the variable with its name in capitals. A blank variable counts as missing. Raises SettingsInvalid.
 
         The error names the variables and never shows their values.
         """
@@ -82,7 +82,7 @@ class FunctionSettings(BaseModel):
         except ValidationError as error:
             wrong = sorted({_named(problem) for problem in all_errors(error)})
             problem = f"settings of this function are missing or invalid: {', '.join(wrong)}"
-            raise Terminal(problem, hint="set them under Globals and Environment in template.yaml") from None
+            raise SettingsInvalid(problem, hint="set them under Globals and Environment in template.yaml") from None
         require_one_side(settings.places, given)
         return settings
 

@@ -1,7 +1,5 @@
 """Composition: which adapter implements which port in the functions. Built once for each cold start."""
 
-import json
-import traceback
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from pathlib import Path
@@ -41,11 +39,18 @@ def release() -> str:
     return _RELEASE.read_text(encoding="ascii").strip() if _RELEASE.is_file() else "unknown"
 
 
-def tell_bug(error: Exception) -> None:
-    """Report an unexpected error: a log line with the place and without any content, and to Sentry if it is configured."""
-    frames = traceback.extract_tb(error.__traceback__)[-5:]
-    where = [f"{frame.name}:{frame.lineno}" for frame in frames]
-    log.write_line(json.dumps({"event": "request.broken", "error": type(error).__name__, "where": where}))
+def tell_bug(error: Exception | SystemExit) -> None:
+    """Report an unexpected error of a request: a log line, and Sentry if it is configured. Neither gets a text of the error."""
+    _tell("request.broken", error)
+
+
+def tell_failure(error: Exception | SystemExit) -> None:
+    """Report the error with which a function ends, as `tell_bug` does."""
+    _tell("function.failed", error)
+
+
+def _tell(event: str, error: Exception | SystemExit) -> None:
+    log.error_told(event, error)
     if watch_errors():
         from shared.telemetry import errors  # noqa: PLC0415 - as above
 

@@ -8,17 +8,20 @@ Faults are met at the door, by route, first planned first met. Everything behind
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from infra.agents.control_server.http import ControlServer, _Handler
+from starlette.responses import Response
+
+from infra.agents.control_server.http import ControlServer
 from infra.agents.control_server.server import Running
-from infra.agents.control_server.sessions import SessionAnswer, Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.posting import NotPosted, PostedEvent
+from infra.devstack.broken_answers import HangUp
+from infra.listening.guard import Request, json_answer
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.control_server import CallSeconds
 from shared.ports.clock import Clock
@@ -26,10 +29,6 @@ from tests.patience import PATIENCE_SECONDS
 
 SLEEPER = ("sleep", "600")
 PATIENT = CallSeconds(start=PATIENCE_SECONDS, status=PATIENCE_SECONDS, health=PATIENCE_SECONDS, other=PATIENCE_SECONDS)
-
-
-class HangUp(Exception):
-    """The door closes the connection without an answer."""
 
 
 @dataclass(frozen=True)
@@ -96,49 +95,33 @@ class Faults:
 class FaultyDoor(ControlServer):
     """A control server's door that meets its faults."""
 
-    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
-        super().__init__(at, sessions, key=key)
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
         self.faults = Faults()
         self.ends = threading.Event()
-        self.RequestHandlerClass = _FaultyHandler
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
-        fault = self.faults.take(method, path)
+    def answer(self, request: Request) -> Response:
+        fault = self.faults.take(request.head.method, request.head.target)
         if isinstance(fault, Fail):
-            return fault.status, {"error": "as planned"}
+            return json_answer(fault.status, {"error": "as planned"})
         if isinstance(fault, DropRequest):
-            raise HangUp
+            return HangUp()
         if isinstance(fault, Slow):
             self.ends.wait()
         if isinstance(fault, Twice):
-            twin = threading.Thread(target=super().respond, args=(method, path, headers, body))
+            twin = threading.Thread(target=super().answer, args=(request,))
             twin.start()
-            answer = super().respond(method, path, headers, body)
+            answer = super().answer(request)
             twin.join()
             return answer
-        answer = super().respond(method, path, headers, body)
+        answer = super().answer(request)
         if isinstance(fault, DropAnswer):
-            raise HangUp
+            return HangUp()
         if isinstance(fault, Late):
             self.ends.wait()
         if isinstance(fault, Garble):
-            return answer[0], {"__garbled": True}
+            return Response("<html", answer.status_code)
         return answer
-
-
-class _FaultyHandler(_Handler):
-    def _answer(self) -> None:
-        try:
-            super()._answer()
-        except HangUp:
-            self.close_connection = True
-
-    def write(self, status: int, answer: Mapping[str, Any]) -> None:
-        if "__garbled" in answer:
-            self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n<html")
-            self.close_connection = True
-            return
-        super().write(status, answer)
 
 
 @dataclass
@@ -174,6 +157,7 @@ class TestServer:
     settings: ControlServerSettings
     town: Any
     running: Running
+    is_closed: bool = False
 
     @property
     def address(self) -> str:
@@ -205,11 +189,14 @@ class TestServer:
     def replaced(self, instance_id: str, *, root: Path | None = None) -> "TestServer":
         """A new instance at the same port, after this one has ended."""
         settings = replace(
-            self.settings, instance_id=instance_id, root=root or self.settings.root, port=self.running.door.server_port
+            self.settings, instance_id=instance_id, root=root or self.settings.root, port=self.running.door.port
         )
         return started(settings, self.town)
 
     def close(self) -> None:
+        if self.is_closed:
+            return
+        self.is_closed = True
         self.door.ends.set()
         self.running.kill()
         assert self.runtime.stop_all() == ()

@@ -1,13 +1,14 @@
 """The events API on loopback, as far as an agent sees it: a town token is wanted, `ingest` judges, the inbox keeps."""
 
-import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from starlette.responses import Response
+
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head, Request, json_answer
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.intake import ingest
@@ -54,25 +55,13 @@ def an_events_api(objects: ObjectStore, clock: Clock) -> Iterator[EventsApi]:
     """An API over these towns, while the block lasts."""
     api = EventsApi(objects, clock)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            status, answer = api.answer(self.path, self.headers.get("Authorization", ""), body)
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    class Front:
+        def admit(self, head: Head) -> None: ...
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
+        def answer(self, request: Request) -> Response:
+            authorization = request.head.headers.get("authorization", "")
+            return json_answer(*api.answer(request.head.target, authorization, request.body))
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-    thread.start()
-    api.address = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with opened(Guard(Front())) as door:
+        api.address = door.url
         yield api
-    finally:
-        server.shutdown()
-        server.server_close()

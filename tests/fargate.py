@@ -34,6 +34,9 @@ NO_CAPACITY = {"reason": "Capacity is unavailable at this time. Please try again
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+KEY = "the-key-of-every-container"
+
+
 @dataclass
 class Fargate:
     """One cluster and the containers in it. `client` is what an adapter is given."""
@@ -133,6 +136,7 @@ class Fargate:
             command=SLEEPER,
             root=self.root / arn.rsplit("/", 1)[-1],
             instance_id=arn[-12:],
+            key=KEY,
             port=0,
             look_every=0.05,
         )
@@ -145,8 +149,7 @@ class Fargate:
 
     def close(self) -> None:
         for server in self.servers.values():
-            if server.running.door.socket.fileno() >= 0:
-                server.close()
+            server.close()
 
     def _notice_ends(self) -> None:
         """A task whose agent has ended is over; the same for one whose container was killed."""
@@ -177,6 +180,11 @@ class Fargate:
 
     def _state(self, arn: str) -> str:
         return "RUNNING" if arn in self.servers else "PENDING"
+
+
+def key_of(town_id: str) -> str:
+    """The key of every control server here."""
+    return KEY
 
 
 @cache

@@ -13,7 +13,7 @@ from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.town_containers import FixedAddresses
 from shared.ports.runtime import AgentRuntime
 from tests.control_servers import PATIENT, SLEEPER, a_control_server
-from tests.fargate import Fargate, a_fargate
+from tests.fargate import Fargate, a_fargate, key_of
 
 
 @dataclass
@@ -72,7 +72,7 @@ def crash_in(fargate: Fargate, agent_id: str) -> None:
 def ecs_agents_ground(root: Path) -> Iterator[Ground]:
     """A task for each generation of an agent."""
     with a_fargate(root) as fargate:
-        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of)
+        runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, key_of=key_of)
         yield Ground(
             runtime,
             live=lambda agent_id: sorted(
@@ -88,7 +88,7 @@ def ecs_containers_ground(root: Path) -> Iterator[Ground]:
     """A control-server task for the town, run when the first agent is wanted."""
     with a_fargate(root) as fargate:
         containers = EcsContainers(fargate.tasks, address_of=fargate.address_of, look_every=0.05)
-        runtime = ControlServerRuntime(containers, seconds=PATIENT)
+        runtime = ControlServerRuntime(containers, key_of=key_of, seconds=PATIENT)
         yield Ground(
             runtime,
             live=lambda agent_id: sorted(

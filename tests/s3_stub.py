@@ -13,13 +13,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
+from starlette.responses import Response
+
+from infra.devstack.broken_answers import CutShort, HangUp
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head
+from infra.listening.guard import Request as HttpRequest
+from infra.listening.limits import Limits
 from shared.ports.object_store import StoredObject
 
 _NO_ANSWER: Final = 0
+_LIMITS: Final = Limits(body=256 << 20, held=512 << 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,45 +140,22 @@ def stub_s3(conditions: IgnoresConditions | HonoursConditions | None = None) -> 
     """A stub that listens while the block lasts."""
     stub = StubS3(conditions=conditions or HonoursConditions())
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Front:
+        def admit(self, head: Head) -> None: ...
 
-        def _do(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            _, _, key = unquote(urlsplit(self.path).path).lstrip("/").partition("/")
-            named = {name.lower(): value for name, value in self.headers.items()}
-            self._send(stub.answer(Request(self.command, key, named, body)))
-
-        def _send(self, answer: Answer) -> None:
+        def answer(self, request: HttpRequest) -> Response:
+            head = request.head
+            _, _, key = unquote(urlsplit(head.target).path).lstrip("/").partition("/")
+            answer = stub.answer(Request(head.method, key, head.headers, request.body))
             if answer.status == _NO_ANSWER:
-                self.close_connection = True
-                return
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
-                self.send_header(name, value)
-            if answer.status not in (204, 304):
-                self.send_header("Content-Length", str(len(answer.body)))
-            self.end_headers()
-            if self.command != "HEAD":
-                self.wfile.write(answer.body[: answer.sent])
-            self.close_connection = self.close_connection or answer.sent is not None
+                return HangUp()
+            if answer.sent is not None:
+                return CutShort(answer.body[: answer.sent], answer.status, answer.headers, length=len(answer.body))
+            return Response(answer.body, answer.status, answer.headers)
 
-        do_GET = do_PUT = do_DELETE = do_HEAD = _do
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    stub.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with opened(Guard(Front(), _LIMITS), limits=_LIMITS) as door:
+        stub.url = door.url
         yield stub
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _error(status: int, code: str, message: str = "", headers: Mapping[str, str] | None = None) -> Answer:

@@ -2,11 +2,17 @@
 
 It does not check the town of the request. The events function does that, because the gateway caches this answer for each token:
 a cached answer must not give access to another town.
+
+A refused token leaves an audit line. An accepted one leaves the line of its request, which the events function writes.
 """
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any, Final
+from urllib.parse import quote
 
+from functions import audit, log
+from functions.boundary import told
 from functions.settings import AuthorizerSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -24,16 +30,24 @@ def secret() -> RotatedSecret:
     return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
 
 
+@told(partial(log.error_told, "function.failed"))
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
     """Answer with the simple response format of HTTP API authorizers."""
     shown = str((event.get("headers") or {}).get("authorization", ""))
     if shown[: len(_SCHEME)].lower() != _SCHEME:
-        return {"isAuthorized": False}
+        return _refuse(event, "the request has no town token", "")
+    token = shown[len(_SCHEME) :].strip()
     try:
-        claims = claims_of(shown[len(_SCHEME) :].strip(), secret())
-    except Refused:
-        return {"isAuthorized": False}
+        claims = claims_of(token, secret())
+    except Refused as refusal:
+        return _refuse(event, refusal.message, token)
     return {"isAuthorized": True, "context": as_context(claims)}
+
+
+def _refuse(event: Mapping[str, Any], why: str, token: str) -> dict[str, Any]:
+    key, token_id = town_tokens.claimed_ids(token)
+    log.write_line(audit.of_refused_token(event, why, key=key, token=token_id))
+    return {"isAuthorized": False}
 
 
 def claims_of(token: str, keys: RotatedSecret) -> Claims:
@@ -46,11 +60,15 @@ def claims_of(token: str, keys: RotatedSecret) -> Claims:
 
 
 def as_context(claims: Claims) -> dict[str, str]:
-    """The claims in the form in which the gateway passes them to the function behind it."""
+    """The claims in the form in which the gateway passes them to the function behind it.
+
+    `agentInLog` is the agent in percent encoding. The gateway writes it to its access log, where it escapes nothing.
+    """
     named = {
         "town": claims.town,
         "scope": claims.scope,
         "agent": claims.agent,
+        "agentInLog": None if claims.agent is None else quote(claims.agent, safe=""),
         "generation": None if claims.generation is None else str(claims.generation),
         "key": claims.key,
         "token": claims.token,

@@ -219,6 +219,11 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
 )
 
 
+def answered(event: Any, write_line: Callable[[str], object] = log.write_line) -> Reply:
+    """Answer one request, and write its audit line. A request that matches no route gets 404 or 405."""
+    return api.run(ROUTES, event, wiring.tell_bug, others=paths.OTHER_PATHS, write_line=write_line)
+
+
 def lambda_handler(event: Any, context: Any) -> Reply:  # noqa: ARG001 - the handler's shape
-    """Answer one request. A request that matches no route gets 404 or 405."""
-    return api.run(ROUTES, event, wiring.tell_bug, others=paths.OTHER_PATHS)
+    """Answer one request."""
+    return answered(event)

@@ -3,7 +3,7 @@
 Operators' write requests are here and not in the debug API, so that the debug function needs no write permission.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -54,7 +54,7 @@ def post_events(call: Call[Query]) -> Reply:
     now = at.around.clock.now()
     try:
         holder = claims.holder_of(call.event, now)
-        return api.answer(202, at.take(call.town_id, call.body, holder, now=now))
+        return api.answer(202, at.take(call.town_id, call.body, holder, now=now, trail=call.trail))
     except TownError as error:
         status = error.status if isinstance(error, Refused) else type(error).__name__
         at.metrics.write({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
@@ -82,7 +82,7 @@ def redrive(call: Call[Query]) -> Reply:
     here = deployment().ingestion
     now = here.around.clock.now()
     batch = drive(redriven(call.town_id, call.ids["eventId"], here.around.store, now=now))
-    return api.answer(202, here.store(call.town_id, batch, now=now))
+    return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
 
 
 def _with_a_token(_: Mapping[str, Any], ids: Mapping[str, str]) -> None:
@@ -118,6 +118,11 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
 )
 
 
+def answered(event: Any, write_line: Callable[[str], object] = log.write_line) -> Reply:
+    """Answer one request, and write its audit line."""
+    return api.run(ROUTES, event, wiring.tell_bug, write_line=write_line)
+
+
 def lambda_handler(event: Any, context: Any) -> Reply:  # noqa: ARG001 - the handler's shape
     """Answer one request."""
-    return api.run(ROUTES, event, wiring.tell_bug)
+    return answered(event)

@@ -1,6 +1,7 @@
 """Making events durable: check them, write the due marker and the inbox object, wake a worker, and only then acknowledge."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -8,14 +9,15 @@ from functools import partial
 from typing import Final
 
 from functions.access import require_town_id
+from functions.audit import Trail
 from functions.events.answers import AcceptedReport
 from functions.events.claims import Holder
 from functions.problems import not_found
-from shared.domain.errors import AccessDenied, QueueUnavailable
-from shared.domain.ids import derived_from
-from shared.domain.senders import sent_id
+from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
+from shared.domain.senders import sent_id, stored_id
+from shared.events.containers import drain_nonce
 from shared.images import summary
-from shared.intake import ingest
+from shared.intake import decoding, ingest
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
 from shared.ports.queue import Queue, Wake
@@ -29,6 +31,7 @@ from shared.town import database
 
 _HEARTBEAT: Final = "agent_heartbeat"
 _EVICTION: Final = "container_eviction"
+_AN_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
 @dataclass(slots=True)
@@ -41,18 +44,24 @@ class Ingestion:
     write_line: Callable[[str], object]
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime) -> AcceptedReport:
+    def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
-        require_town_id(town_id)
-        if holder.town != town_id:
-            raise not_found()
-        batch = ingest.accept(body, received_at=now, sent_by=holder.sender, restore_window=self.around.restore_window)
-        stored = self.store(town_id, batch, now=now)
-        return AcceptedReport(stored.batch_id, stored.accepted, self._nonce(town_id, batch))
+        try:
+            require_town_id(town_id)
+            if holder.town != town_id:
+                raise not_found()
+            window = self.around.restore_window
+            batch = ingest.accept(body, received_at=now, sent_by=holder.sender, restore_window=window)
+        except Refused:
+            trail.events = _ids_in(body, holder)
+            raise
+        stored = self.store(town_id, batch, now=now, trail=trail)
+        return AcceptedReport(stored.batch_id, tuple(map(sent_id, stored.accepted)), self._nonce(town_id, batch))
 
-    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime) -> AcceptedEvents:
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime, trail: Trail) -> AcceptedEvents:
         """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
         batch_id = batch.id
+        trail.batch_id, trail.events = batch_id, tuple(event.event_id for event in batch.envelopes)
         wakes = not batch.transient_only
         drive(
             self.around.store.post(
@@ -67,7 +76,7 @@ class Ingestion:
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
-        return AcceptedEvents(batch_id, tuple(sent_id(event.event_id) for event in batch.envelopes))
+        return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
@@ -80,9 +89,9 @@ class Ingestion:
 
     def _nonce(self, town_id: str, batch: AcceptedBatch) -> str | None:
         """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
-        evictions = [sent_id(event.event_id) for event in batch.envelopes if event.event_type == _EVICTION]
+        evictions = [event for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
-            return derived_from(town_id, f"drain:{evictions[-1]}")
+            return drain_nonce(town_id, evictions[-1].event_id, evictions[-1].sender)
         if any(event.event_type == _HEARTBEAT for event in batch.envelopes):
             return self._draining(town_id)
         return None
@@ -93,3 +102,14 @@ class Ingestion:
         self.warm.keep(image)
         with database.opened(image.content) as sql:
             return summary.drain_nonce(sql)
+
+
+def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:
+    """The ids that the events of a refused body would have had, for the audit line; none if the body cannot be decoded."""
+    try:
+        sent = (event.get("event_id") for event in decoding.events_of(body))
+        return tuple(
+            stored_id(each, holder.sender) for each in sent if isinstance(each, str) and _AN_ID.fullmatch(each)
+        )
+    except Refused:
+        return ()

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from functions import log, wiring
+from functions.boundary import told
 from functions.retention.hour import Retention
 from functions.schedule import ScheduledCall
 from functions.settings import RetentionSettings
@@ -34,6 +35,7 @@ def retention() -> Retention:
     )
 
 
+@told(wiring.tell_failure)
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Delete what the towns of one hour no longer need."""
     call = ScheduledCall.read(event)

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from functions import log, wiring
+from functions.boundary import told
 from functions.schedule import ScheduledCall
 from functions.settings import TickSettings
 from shared.adapters import ids
@@ -30,6 +31,7 @@ def dispatcher() -> Dispatcher:
     )
 
 
+@told(wiring.tell_failure)
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Work for one scheduled minute."""
     call = ScheduledCall.read(event)

@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 from functions import log, wiring
+from functions.boundary import told
 from functions.settings import WorkerSettings
 from shared.adapters import ids
 from shared.adapters.sqs_queue import deliveries_of
@@ -24,6 +25,7 @@ def worker() -> Worker:
     return Worker(around, wiring.queue(settings), metrics, ids.worker_id)
 
 
+@told(wiring.tell_failure)
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:
     """Tick the towns of one batch."""
     remaining = timedelta(milliseconds=context.get_remaining_time_in_millis())

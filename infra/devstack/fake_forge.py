@@ -15,11 +15,18 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
+from starlette.responses import Response
+
+from infra.devstack.broken_answers import CutShort, Drips
 from infra.devstack.fake_site import FakeRepository, ForgeDecision, Outcome, Pull, Site
+from infra.listening.callers import Callers
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head, refusal
+from infra.listening.guard import Request as HttpRequest
+from infra.listening.limits import Limits
 
 __all__ = [
     "TOKEN",
@@ -34,6 +41,8 @@ __all__ = [
     "Trouble",
     "Troubles",
 ]
+
+_LIMITS: Final = Limits(body=10 << 20)
 
 TOKEN: Final = "fake-forge-token"  # noqa: S105 - opens nothing
 """The default token of a fake forge. It is valid nowhere else."""
@@ -138,19 +147,13 @@ class FakeForgeServer:
     @contextmanager
     def serving(self) -> Iterator[None]:
         """Serve on a free port of the loopback interface."""
-        server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
-        server.daemon_threads = False
-        self.port = server.server_address[1]
         self.closing.clear()
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="fake forge")
-        thread.start()
-        try:
-            yield
-        finally:
-            self.closing.set()
-            server.shutdown()
-            thread.join()
-            server.server_close()
+        with opened(Guard(_Front(self), _LIMITS), limits=_LIMITS) as door:
+            self.port = door.port
+            try:
+                yield
+            finally:
+                self.closing.set()
 
     def reply(self, request: Request) -> tuple[Reply, Trouble | None]:
         """The answer to send, and the planned failure that changed it, if any."""
@@ -172,44 +175,32 @@ class FakeForgeServer:
         return (reply if trouble.lie is None else Reply(reply.status, trouble.lie(reply.body), reply.headers)), trouble
 
 
-def _handler_of(forge: FakeForgeServer) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = 30
+class _Front:
+    """Lets a fake forge listen."""
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Log nothing, because `requests` contains every request."""
+    def __init__(self, forge: FakeForgeServer) -> None:
+        self._forge = forge
 
-        def do_GET(self) -> None:
-            self._serve()
+    def admit(self, head: Head) -> Response | None:
+        """Refuse web pages and foreign names of this machine."""
+        problem = Callers().problem(head.headers, reached=head.reached)
+        return None if problem is None else refusal(403, problem)
 
-        do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
-
-        def _serve(self) -> None:
-            parts = urlsplit(self.path)
-            length = int(self.headers.get("Content-Length") or 0)
-            text = self.rfile.read(length)
-            repeated = parse_qs(parts.query)
-            query = {name: values[-1] for name, values in repeated.items()}
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            request = Request(self.command, parts.path, query, headers, json.loads(text) if text else None, repeated)
-            reply, trouble = forge.reply(request)
-            raw = isinstance(reply.body, bytes)
-            body = reply.body if raw else json.dumps(reply.body).encode()
-            try:
-                self.send_response(reply.status)
-                for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-                    self.send_header(name, value)
-                if trouble is None or not trouble.drips:
-                    self.send_header("Content-Length", str(len(body)))
-                self.send_header("Connection", "close")
-                self.end_headers()
-                half = trouble is not None and trouble.truncated
-                while trouble is not None and trouble.drips and not forge.closing.wait(0.02):
-                    self.wfile.write(b" ")
-                self.wfile.write(body[: len(body) // 2] if half else body)
-            except OSError:
-                pass  # the client has disconnected, as it should if an answer is slow
-            self.close_connection = True
-
-    return Handler
+    def answer(self, request: HttpRequest) -> Response:
+        """The forge's reply, or what a planned failure makes of it."""
+        head, parts = request.head, urlsplit(request.head.target)
+        repeated = parse_qs(parts.query)
+        query = {name: values[-1] for name, values in repeated.items()}
+        try:
+            body = json.loads(request.body) if request.body else None
+        except (ValueError, RecursionError):
+            return refusal(400, "the body is not JSON")
+        asked = Request(head.method, parts.path, query, head.headers, body, repeated)
+        reply, trouble = self._forge.reply(asked)
+        content = reply.body if isinstance(reply.body, bytes) else json.dumps(reply.body).encode()
+        headers = {"Content-Type": "application/json", **reply.headers, "Connection": "close"}
+        if trouble is not None and trouble.truncated:
+            return CutShort(content[: len(content) // 2], reply.status, headers, length=len(content))
+        if trouble is not None and trouble.drips:
+            return Drips(content, reply.status, headers, ended=self._forge.closing)
+        return Response(content, reply.status, headers)

@@ -12,11 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
-from shared.domain.errors import Refused
+from starlette.responses import Response
+
+from infra.listening.callers import Callers
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head, Request
+from infra.listening.limits import Limits
 
 Invoke = Callable[[str, Any], Any]
 
@@ -25,7 +29,8 @@ _SERVICE: Final = "execute-api"
 _ANY: Final = "ANY"
 LARGEST_BODY: Final = 10 << 20
 """The most bytes of a request that API Gateway takes."""
-_LONGEST_NUMBER: Final = 12
+_LIMITS: Final = Limits(body=LARGEST_BODY)
+_CALLERS: Final = Callers(own_pages=True)
 _SKEW: Final = timedelta(minutes=5)
 _ORIGIN: Final = re.compile(r"https?://[^/?#]*", re.IGNORECASE)
 _CREDENTIAL: Final = re.compile(
@@ -94,6 +99,14 @@ class Gateway:
         self._invoke = invoke
         self._callers = {caller.access_key: caller for caller in callers}
         self._authorizer = authorizer
+
+    def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """The answer to a request without credentials on a route that requires some. They are judged with the body."""
+        path, _ = parts_of(target)
+        route = next((route for route in self._routes if route.match(method, path) is not None), None)
+        if route is None or route.guard is None or "authorization" in headers:
+            return None
+        return _said(403, "Forbidden") if route.guard == "AWS_IAM" else _said(401, "Unauthorized")
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """The answer to a request: the function's, or the gateway's own if it refuses the request."""
@@ -166,73 +179,49 @@ class Answering(Protocol):
         ...
 
 
+@runtime_checkable
+class Refusing(Protocol):
+    """Something that answers requests and can refuse some of them before it has read their bodies."""
+
+    def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """The answer to a request that is refused, whatever its body; None if the body matters."""
+        ...
+
+
+class _Front:
+    """Lets something that answers as functions do listen on a port of the loopback interface."""
+
+    def __init__(self, gateway: Answering) -> None:
+        self._gateway = gateway
+
+    def admit(self, head: Head) -> Response | None:
+        """Refuse the pages of other sites, foreign names of this machine (DNS rebinding), and whom the gateway refuses."""
+        problem = _CALLERS.problem(head.headers, reached=head.reached)
+        if problem is not None:
+            return _response(_said(403, problem))
+        refused = None
+        if isinstance(self._gateway, Refusing):
+            refused = self._gateway.refused(head.method, head.target, head.headers)
+        return None if refused is None else _response(refused)
+
+    def answer(self, request: Request) -> Response:
+        """The gateway's answer."""
+        head = request.head
+        return _response(self._gateway.answer(head.method, head.target, head.headers, request.body))
+
+
 @contextmanager
 def serving(gateway: Answering, *, port: int = 0) -> Iterator[str]:
     """Listen on a port of the loopback interface while the `with` block runs; its value is the URL. Raises Refused."""
-    with listening(_handler_of(gateway), port=port) as url:
-        yield url
+    with opened(Guard(_Front(gateway), _LIMITS), port=port, limits=_LIMITS) as door:
+        yield door.url
 
 
-@contextmanager
-def listening(handler: type[BaseHTTPRequestHandler], *, port: int = 0) -> Iterator[str]:
-    """The same with a handler of requests."""
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except (OSError, OverflowError) as error:
-        problem = f"cannot listen on port {port}: {getattr(error, 'strerror', None) or error}"
-        raise Refused(problem, status=400, path="port", hint="use another port, or 0 for a free one") from None
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _handler_of(gateway: Answering) -> type[BaseHTTPRequestHandler]:
-    """A handler that reads requests, passes them to the gateway and writes its answers."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Log nothing, because the functions write the log."""
-
-        def _any(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            length = headers.get("content-length", "0")
-            given = self.headers.get_all("content-length", [])
-            if not (length.isascii() and length.isdecimal()) or len(given) > 1 or "transfer-encoding" in headers:
-                self.close_connection = True  # the start of the next request is unknown
-                return self._say(_said(400, "Bad Request"))
-            if len(length) > _LONGEST_NUMBER or int(length) > LARGEST_BODY:
-                self.close_connection = True  # as above
-                return self._say(_said(413, "Request Entity Too Large"))
-            return self._say(gateway.answer(self.command, self.path, headers, self.rfile.read(int(length))))
-
-        def _say(self, answered: Mapping[str, Any]) -> None:
-            content = str(answered.get("body") or "").encode()
-            if answered.get("isBase64Encoded"):
-                content = base64.b64decode(content)
-            self.send_response(answered["statusCode"])
-            for name, value in (answered.get("headers") or {}).items():
-                self.send_header(name, value)
-            has_body = self.command != "HEAD" and answered["statusCode"] not in (204, 304)
-            if has_body:
-                self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if has_body:
-                self.wfile.write(content)
-
-        def __getattr__(self, name: str) -> Any:
-            """The gateway answers every method, also one that nobody knows."""
-            if name.startswith("do_"):
-                return self._any
-            raise AttributeError(name)
-
-    return Handler
+def _response(answered: Mapping[str, Any]) -> Response:
+    content = str(answered.get("body") or "").encode()
+    if answered.get("isBase64Encoded"):
+        content = base64.b64decode(content)
+    return Response(content, answered["statusCode"], answered.get("headers"))
 
 
 def event_of(

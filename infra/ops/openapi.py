@@ -57,7 +57,7 @@ class Contract(NamedTuple):
 
 _ALWAYS: Final = (401, 413, 422, 500)
 _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
-_WITH_A_BODY: Final = (400, 409, 410, *_ABOUT_A_TOWN)
+_WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
@@ -68,12 +68,12 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
         201,
         "The town was created; its first tick is due.",
         CreatedTown,
-        (400, 403, 409, 503, *_ALWAYS),
+        (400, 403, 409, 415, 503, *_ALWAYS),
         NewTown,
     ),
     ("get", "/api/towns"): Contract("listTowns", 200, "A page of towns.", TownList, (503, *_ALWAYS)),
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
-        "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, _WITH_A_BODY
+        "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, (400, 409, 410, *_ABOUT_A_TOWN)
     ),
     ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
     ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
@@ -137,6 +137,7 @@ _PROBLEMS: Final = {
     409: "The town already exists, or the event id was used with different content.",
     410: "The event is older than the period in which duplicates are detected.",
     413: "The request is too large.",
+    415: "The body is not sent as application/json.",
     422: "A parameter or field has a value that is not allowed.",
     500: "Internal error; the function's log has the details.",
     503: "The store is unavailable; retry.",

@@ -21,6 +21,7 @@ from infra.buckets import Bucket
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
+from shared.adapters.control_keys import derived
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_supervisor import write_atomically
@@ -140,11 +141,20 @@ def _with_town_agent() -> dict[str, str]:
 
 
 def behind_a_control_server(pattern: str) -> ControlServerRuntime:
-    """Agents behind control servers that run elsewhere and require the secret TOWN_CONTROL_KEY. Raises Refused."""
+    """Agents behind control servers that run elsewhere and require a key. Raises Refused.
+
+    TOWN_CONTROL_KEY is the key of the server at a fixed address. If the address has {town} in it, there is a server for each town,
+    and TOWN_CONTROL_KEY is the platform's secret, from which the key of each town is derived.
+    """
     parts = urlsplit(pattern.replace("{town}", "town"))
     if parts.scheme not in ("http", "https") or not parts.hostname:
         hint = "for example http://127.0.0.1:8080 or https://{town}.agents.example.com"
         raise Refused(
             f"--control-server: not a base URL: {pattern[:200]!r}", status=400, path="control-server", hint=hint
         )
-    return ControlServerRuntime(FixedAddresses(pattern), key_of=lambda _: os.environ.get("TOWN_CONTROL_KEY") or None)
+    secret = os.environ.get("TOWN_CONTROL_KEY") or None
+
+    def key_of(town_id: str) -> str | None:
+        return derived(secret, town_id) if secret is not None and "{town}" in pattern else secret
+
+    return ControlServerRuntime(FixedAddresses(pattern), key_of=key_of)

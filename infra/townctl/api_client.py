@@ -54,11 +54,14 @@ def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> A
                 method, url, body=content, headers=dict(headers), redirect=False, preload_content=False
             )
             said = answer.read(LARGEST + 1, decode_content=False)
+            is_whole = not answer.length_remaining
             answer.release_conn()
     except (HTTPError, OSError) as error:
         raise ConnectionError(f"{place}: {type(error).__name__}") from error
     if len(said) > LARGEST:
         raise ConnectionError(f"{place}: the answer is larger than {LARGEST >> 20} MiB")
+    if not is_whole:
+        raise ConnectionError(f"{place}: the answer was cut off")
     try:
         document: Any = strict_json.foreign(said or b"null", limit=LARGEST)
     except ValueError:

@@ -39,7 +39,7 @@ GROUPS: Final = {
     "convoy": "List the convoys of a town.",
     "event": "Post events to a town's inbox, list them, redrive poisoned ones.",
     "explain": "Show the history of one bead or agent, and why it waits.",
-    "secret": "Store, list and remove the tokens for forges. No token is ever shown.",
+    "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
     "litestream": "Read towns with Litestream, and import databases that it replicated.",
 }
 
@@ -159,6 +159,11 @@ COMMANDS: Final = (
         "secret list",
         "townctl.secret_commands:list_",
         "List the hosts, towns and rigs that have a token, without showing any token.",
+    ),
+    Command(
+        "secret control-key",
+        "townctl.secret_commands:control_key",
+        "Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.",
     ),
     Command("secret remove", "townctl.secret_commands:remove", "Remove a token."),
     Command("token", "townctl.town_token:token", "Print a token for the header `Authorization: Bearer TOKEN`."),

@@ -5,6 +5,7 @@ read a command line.
 """
 
 import getpass
+import secrets as random
 import sys
 from typing import Annotated, Final, Literal
 
@@ -15,6 +16,7 @@ from infra.townctl.forges import PREFIX_HELP, prefix_of
 from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.place import Place, ThePlace
 from infra.townctl.stack_secrets import StackSecrets
+from shared.adapters import control_keys
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_tokens import secret_name
 from shared.adapters.secret_files import LARGEST, SecretFiles
@@ -55,6 +57,14 @@ class RemovedSecret:
 
     secret: str
     removed: bool
+
+
+@answer
+class ControlKey:
+    """The key that callers of a town's control server must present."""
+
+    town_id: str
+    key: str
 
 
 def set_(
@@ -101,6 +111,20 @@ def remove(
 ) -> Answer:
     """Remove a token. Exit code 1 if there was none."""
     return forget(_secrets(place, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+
+
+def control_key(town_id: TownName, /, *, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
+    """Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.
+
+    The key is the town's own secret `towns/TOWN/control-key`, or else derived from `platform/control-key` and the town's id. Give a
+    control server only the key of its own town: tasks on ECS get theirs with each start.
+    """
+    checked_town_id(town_id)
+    secrets = _secrets(place, secrets_prefix)
+    if secrets.get(f"towns/{town_id}/control-key") is None and secrets.get(control_keys.PLATFORM) is None:
+        secrets.put(control_keys.PLATFORM, Secret(random.token_hex(32)))
+    key = control_keys.ControlKeys(secrets)(town_id) or ""
+    return Answer(ControlKey(town_id, key), (key,))
 
 
 def _secrets(place: Place, given: str | None) -> SecretStore:

@@ -14,9 +14,10 @@ from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from functions import problems
+from functions import audit, problems
 from functions.access import Access
 from functions.api import BESIDES, REQUEST_ID
+from functions.authorizer.app import as_context
 from infra.devstack.gateway import Route, event_of, parts_of, serving
 from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
@@ -40,6 +41,7 @@ from shared.storage.restore import Archive
 
 DEFAULT_PORT: Final = 8765
 _SERVED: Final = '{"served":"townctl"}'
+_NO_OPERATOR: Final = "this route requires an operator's token"
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
@@ -71,47 +73,68 @@ class Served:
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     key: str
     clock: Clock
+    write_line: Callable[[str], object]
     _turn: threading.Lock = field(default_factory=threading.Lock)
+
+    def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """The answer to a request without a token that opens its route, before its body is read."""
+        path, _ = parts_of(target)
+        if path == "/":
+            return None
+        route, _, event = self._asked(method, target, headers, b"")
+        return self._unauthorized(route, event, headers)
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Check the token, then let the function's handler answer."""
-        path, query = parts_of(target)
+        path, _ = parts_of(target)
         if path == "/":
             return _root(method)
+        route, handler, event = self._asked(method, target, headers, body)
+        unauthorized = self._unauthorized(route, event, headers)
+        if unauthorized is not None:
+            return unauthorized
+        with self._turn:
+            return handler(event, None)
+
+    def _asked(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes
+    ) -> tuple[Route, Callable[[Any, Any], dict[str, Any]], dict[str, Any]]:
+        """The request's route, its handler, and its event, which has no authorizer yet."""
+        path, query = parts_of(target)
         for route, handler in self.routes:
             parameters = route.match(method, path)
-            if parameters is None:
-                continue
-            event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
-            try:
-                claims = self._claims(headers)
-            except Refused as refusal:
-                return _problem(event, 401, refusal.message, refusal.hint)
-            if route.guard == "townToken":
-                named = {
-                    "town": claims.town,
-                    "scope": claims.scope,
-                    "agent": claims.agent,
-                    "generation": claims.generation,
-                }
-                shown = {name: str(value) for name, value in named.items() if value is not None}
-                shown["expires"] = str(int(claims.expires_at.timestamp())) if claims.expires_at else "0"
-                event["requestContext"]["authorizer"] = {"lambda": shown}
-            elif claims.scope != "operator":
-                hint = "make one with `townctl token TOWN --scope operator`"
-                return _problem(event, 403, "this route requires an operator's token", hint)
-            else:
-                event["requestContext"]["authorizer"] = {"iam": {"userArn": _ARN + claims.town}}
-            with self._turn:
-                return handler(event, None)
+            if parameters is not None:
+                event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
+                return route, handler, event
         raise AssertionError("the last route takes every path")
 
+    def _unauthorized(self, route: Route, event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any] | None:
+        """Add the authorizer's result to the event. Returns the answer if the token does not open the route."""
+        try:
+            claims = self._claims(headers)
+        except Refused as refusal:
+            key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
+            self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
+            return _problem(event, 401, refusal.message, refusal.hint)
+        if route.guard == "townToken":
+            event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
+        elif claims.scope != "operator":
+            self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
+            hint = "make one with `townctl token TOWN --scope operator`"
+            return _problem(event, 403, _NO_OPERATOR, hint)
+        else:
+            event["requestContext"]["authorizer"] = {
+                "iam": {"userArn": _ARN + claims.town},
+                "lambda": as_context(claims),
+            }
+        return None
+
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
-        scheme, _, shown = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
+        shown = _shown_token(headers)
+        if shown is None:
             hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
             raise Refused("the request has no town token", status=401, hint=hint)
-        return town_tokens.read(shown.strip(), [self.key], now=self.clock.now())
+        return town_tokens.read(shown, [self.key], now=self.clock.now())
 
 
 @answer
@@ -179,14 +202,23 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
-    handlers = {"events": events.lambda_handler, "debug": debug.lambda_handler}
+    handlers = {
+        "events": lambda event, _: events.answered(event, write),
+        "debug": lambda event, _: debug.answered(event, write),
+    }
     found = [
         (Route(each.method, each.path, "", each.guard), handlers[name])
         for name, routes in (("events", events.ROUTES), ("debug", debug.ROUTES))
         for each in routes
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
-    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock)
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock, write)
+
+
+def _shown_token(headers: Mapping[str, str]) -> str | None:
+    """The town token of a request; None if its header `Authorization` has another form."""
+    scheme, _, shown = headers.get("authorization", "").partition(" ")
+    return shown.strip() if scheme.lower() == "bearer" else None
 
 
 def _root(method: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from infra.townctl.output import FOUND, OK, Answer, table
 from shared.adapters import ids, outside_files
 from shared.adapters.clock import SystemClock, wait_for
+from shared.adapters.ecs_runtime import KEY_VARIABLE
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.town_tokens import Claims, issue
@@ -33,7 +34,6 @@ RESERVED: Final = 3
 """What TickConcurrency=1 and DebugConcurrency=2 reserve."""
 
 LEAST_STOP_SECONDS: Final = 30
-CONTROL_KEY: Final = "TOWN_CONTROL_KEY"
 _TASK_HINT: Final = "register a new revision of it; docs/runbook/deploy.md describes it under agents on ECS"
 SECONDS: Final = 150.0
 """The longest time that the synthetic event may take if no wake is delivered: two scheduled minutes and a margin."""
@@ -225,8 +225,10 @@ def _agents(stack: Stack) -> Iterator[Symptom]:
     if container is None:
         yield Symptom("agents", f"the task definition {family} has no container {name}", _TASK_HINT)
         return
-    if CONTROL_KEY not in {each["name"] for each in container.get("secrets", ())}:
-        yield Symptom("agents", f"the container {name} does not get the secret {CONTROL_KEY}", _TASK_HINT)
+    given = {each["name"] for each in (*container.get("secrets", ()), *container.get("environment", ()))}
+    if KEY_VARIABLE in given:
+        problem = f"the task definition {family} gives every town's container the same {KEY_VARIABLE}"
+        yield Symptom("agents", problem, "register a revision without it: each start brings the key of its town")
     if container.get("stopTimeout", 30) < LEAST_STOP_SECONDS:
         problem = f"the stop timeout of container {name} is less than {LEAST_STOP_SECONDS} s, too short to save the agents' work"
         yield Symptom("agents", problem, _TASK_HINT)

@@ -15,11 +15,21 @@ _REFUSED: Final = ("AccessDeniedException", "UnrecognizedClientException", "Expi
 
 
 class StackSecrets:
-    """Stores, lists and removes secrets below a prefix. Every method may raise AccessDenied or SecretsUnavailable."""
+    """Reads, stores, lists and removes secrets below a prefix. Every method may raise AccessDenied or SecretsUnavailable."""
 
     def __init__(self, prefix: str, *, region: str | None = None) -> None:
         self.prefix = prefix.strip("/")
         self._region = region
+
+    def get(self, name: str) -> Secret | None:
+        """The secret of that name; None if none is stored."""
+        with self._asked(f"read {name}", "GetSecretValue") as client:
+            try:
+                found = client.get_secret_value(SecretId=f"{self.prefix}/{name}")
+            except (client.exceptions.ResourceNotFoundException, client.exceptions.InvalidRequestException):
+                return None  # it does not exist, or is marked for deletion
+        text = str(found.get("SecretString") or "").strip()
+        return Secret(text) if text else None
 
     def put(self, name: str, secret: Secret) -> None:
         """Store a secret. It replaces an older one, even one that was removed and can still be recovered."""

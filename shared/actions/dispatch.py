@@ -13,7 +13,7 @@ from shared.actions.start_context import start_context
 from shared.domain.notes import ReviewNotes, TriageNotes
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
 from shared.town.writing import agents, beads, branches, escalations, hooks, leases, rigs
@@ -85,7 +85,7 @@ class StartTriageBatch(Action):
         return beads.create(
             town,
             beads.NewBead(
-                id=town.tick.ids.new(),
+                id=new_ids.for_bead(town),
                 type=BeadType.ISSUE,
                 title=f"Triage batch of {len(self.request_ids)}",
                 body=_questions(town, self.request_ids),

@@ -69,8 +69,10 @@ class ControlServerRuntime:
         default_model: str = "default",
         small_model: str | None = None,
         seconds: CallSeconds = CallSeconds(),
+        hosts: Callable[[str, int], bool] = lambda _agent_id, _generation: True,
     ) -> None:
         self._containers = containers
+        self._hosts = hosts
         self._mint = mint
         self._key_of = key_of
         self._api = api
@@ -209,7 +211,7 @@ class ControlServerRuntime:
         return found
 
     def _tokens_of_agents(self, town_id: str, agents: object) -> list[dict[str, object]]:
-        """A fresh token for each running generation."""
+        """A fresh token for each generation that the container says it runs, if it hosts that agent."""
         if self._mint is None or not isinstance(agents, list):
             return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
@@ -220,7 +222,7 @@ class ControlServerRuntime:
                 "token": self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation),
             }
             for agent_id, generation in running
-            if isinstance(agent_id, str) and isinstance(generation, int)
+            if isinstance(agent_id, str) and type(generation) is int and self._hosts(agent_id, generation)
         ]
 
     def _give_tokens(

@@ -1,12 +1,10 @@
-"""Agents on Amazon ECS, in one of two ways.
+"""Agents on Amazon ECS, in one of two ways. Both run the same image (`infra/agents/control_server/Dockerfile`).
 
 - `EcsAgents`: one task for each generation of an agent. RunTask starts it. The task downloads its start request from
   `TOWN_START_URL` and ends with its agent. The request is too large for the overrides of RunTask (8,192 characters) and contains
   a token, so it is stored elsewhere (`Shelf`) behind a URL that soon expires.
 - `EcsContainers`: one control-server task for each town, started for its first agent and stopped when the town is idle.
   `ControlServerRuntime` calls it.
-
-Both run the same image (`infra/agents/control_server/Dockerfile`).
 """
 
 import hashlib
@@ -44,6 +42,7 @@ from shared.ports.tokens import MintToken
 START_URL_VARIABLE: Final = "TOWN_START_URL"
 START_KEY_VARIABLE: Final = "TOWN_START_KEY"
 TOWN_VARIABLE: Final = "TOWN_ID"
+KEY_VARIABLE: Final = "TOWN_CONTROL_KEY"
 CONTAINER_TOKEN_VARIABLE: Final = "TOWN_CONTAINER_TOKEN"  # noqa: S105 - a name
 """In `envVars` of a stored start request: the token of the control server inside the task, which no call delivers."""
 
@@ -117,7 +116,8 @@ class EcsAgents:
             if older.lives and isinstance(self._tasks.stop(older.arn, reason="superseded"), NotDone):
                 return StartRejected(f"generation {older.generation} of this agent cannot be stopped")
         try:
-            url = self._shelf(effect_id, self._request(order))
+            environment = {**_of_town(town_id, self._key_of(town_id)), START_KEY_VARIABLE: effect_id}
+            environment[START_URL_VARIABLE] = self._shelf(effect_id, self._request(order))
         except TownError as error:
             return StartRejected(f"the order cannot be handed over: {error.message}", kind="bad_configuration")
         if budget.left() < LONGEST_CALL_SECONDS:
@@ -128,7 +128,6 @@ class EcsAgents:
             _GENERATION_TAG: str(generation),
             _EFFECT_TAG: effect_id,
         }
-        environment = {TOWN_VARIABLE: town_id, START_URL_VARIABLE: url, START_KEY_VARIABLE: effect_id}
         answer = self._tasks.run(town_id, token=effect_id, environment=environment, tags=tags)
         if isinstance(answer, StartUnknown):
             # ECS refuses the same token with another URL. Then the first start succeeded, and its task can be found.
@@ -226,7 +225,11 @@ class EcsAgents:
         if address is None:
             return None
         return ControlServerRuntime(
-            FixedAddresses(address), mint=self._mint, key_of=self._key_of, seconds=self._seconds
+            FixedAddresses(address),
+            mint=self._mint,
+            key_of=self._key_of,
+            seconds=self._seconds,
+            hosts=lambda agent, start: (tag_value(agent), start) == (task.tags.get(_AGENT_TAG), task.generation),
         )
 
 
@@ -237,11 +240,13 @@ class EcsContainers:
         self,
         tasks: EcsTasks,
         *,
+        key_of: Callable[[str], str | None] = lambda _: None,
         address_of: AddressOf | None = None,
         look_every: float = _LOOK_EVERY_SECONDS,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._tasks = tasks
+        self._key_of = key_of
         self._wall = wall
         self._address_of = address_of or address_in_vpc(tasks.settings.port)
         self._look_every = look_every
@@ -263,7 +268,10 @@ class EcsContainers:
             found = self._living(town_id)
             if isinstance(found, NotSeen):
                 return StartRejected(f"ECS does not say what runs already: {found.reason}")
-            ran = None if found else self._run(town_id)
+            try:
+                ran = None if found else self._run(town_id)
+            except TownError as error:
+                return StartRejected(f"the control key cannot be read: {error.message}", kind="bad_configuration")
             if isinstance(ran, StartRejected | StartUnknown):
                 return ran
         while True:
@@ -311,12 +319,18 @@ class EcsContainers:
         before = () if isinstance(known, NotSeen) else tuple(task.arn for task in known)
         turn = str(int(self._wall() // _TOKEN_TURNS_SECONDS))
         token = hashlib.sha256("\n".join([town_id, turn, *sorted(before)]).encode()).hexdigest()
-        return self._tasks.run(town_id, token=token, environment={TOWN_VARIABLE: town_id}, tags={_ROLE_TAG: "town"})
+        environment = _of_town(town_id, self._key_of(town_id))
+        return self._tasks.run(town_id, token=token, environment=environment, tags={_ROLE_TAG: "town"})
 
     def _turn(self, town_id: str) -> Lock:
         """The lock that lets one thread of this process at a time look for the town's task and run it."""
         with self._guard:
             return self._waking.setdefault(town_id, Lock())
+
+
+def _of_town(town_id: str, key: str | None) -> dict[str, str]:
+    """The town of a task and the key of its control server, which each start brings, so that no task knows another town's."""
+    return {TOWN_VARIABLE: town_id, **({} if key is None else {KEY_VARIABLE: key})}
 
 
 def _containers_in(tasks: tuple[EcsTask, ...]) -> tuple[EcsTask, ...]:

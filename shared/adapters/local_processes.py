@@ -31,10 +31,10 @@ from typing import Final
 
 from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters.agent_locks import Busy, is_locked, locked
-from shared.adapters.agent_users import AgentUsers, NoUserLeft
 from shared.adapters.clock import Budget, wait_for
+from shared.adapters.local_locks import Busy, is_locked, locked
 from shared.adapters.local_state import USER, AgentHome, GenerationFiles, RuntimeDirectory, remove
+from shared.adapters.local_users import AgentUsers, NoUserLeft
 from shared.adapters.prompts import letter, told
 from shared.domain.orders import ModelOrder, StartOrder
 from shared.domain.processes import ProcessStatus

@@ -2,7 +2,7 @@
 
     <root>/<town>/<agent>/lock               held while the agent is started or stopped
     <root>/<town>/<agent>/model.json         the newest model that it was told to use
-    <root>/<town>/<agent>/uid                its user, if it has one of its own (`agent_users`)
+    <root>/<town>/<agent>/uid                its user, if it has one of its own (`local_users`)
     <root>/<town>/<agent>/work/              the agent's own working directory, kept for the next generation
     <root>/<town>/<agent>/home/, tmp/        HOME and TMPDIR of an agent with a user of its own
     <root>/<town>/<agent>/00000007/          generation 7: what the runtime knows of it. The agent writes nothing here

@@ -147,10 +147,21 @@ def key_id(key: str) -> str:
     return hashlib.sha256(b"town token key\n" + key.encode()).hexdigest()[:12]
 
 
-def claimed_key(token: str) -> str | None:
-    """The id of the key that a token claims to be signed with, for an audit line; None if it has no such form. Verifies nothing."""
-    named = _key_named(token) if 0 < len(token) <= _LONGEST_TOKEN and _is_canonical(token) else None
-    return named if named is not None and _KEY_ID.fullmatch(named) else None
+def claimed_ids(token: str) -> tuple[str | None, str | None]:
+    """The ids of its key and of itself that a refused token claims, for an audit line. Nobody has verified them.
+
+    An id that has not the form of one is None. A text that has the form of a token but no id is named by its digest.
+    """
+    if not 0 < len(token) <= _LONGEST_TOKEN or not _is_canonical(token):
+        return None, None
+    key = _key_named(token)
+    try:
+        body = jwt.decode(token, options={"verify_signature": False})
+    except jwt.PyJWTError:
+        body = {}
+    named = body.get("jti")
+    is_an_id = isinstance(named, str) and _TOKEN_ID.fullmatch(named) is not None
+    return key if key is not None and _KEY_ID.fullmatch(key) else None, named if is_an_id else digest_of(token)
 
 
 def digest_of(token: str) -> str:

@@ -20,6 +20,7 @@
         WrongTown               the image belongs to another town
         SchemaMismatch          the image has an unknown schema version, or is not a town
         ImageTooLarge           the image exceeds the size limit
+        SettingsInvalid         settings of a function are missing or wrong; the text names them and shows no value
       Refused                   invalid input from outside; .status is the HTTP status, .path the place in the input
       UnreadableEvent           a stored event has an unknown type or an invalid payload
       RowUnreadable             a row holds an unknown value (violation 1)
@@ -116,6 +117,14 @@ class SchemaMismatch(Terminal):
 
 class ImageTooLarge(Terminal):
     """The image exceeds the size limit."""
+
+
+class SettingsInvalid(Terminal):
+    """Settings of a function are missing, invalid or contradictory. The text names settings only, so it may be logged."""
+
+
+class AlreadyTold(TownError):
+    """A function ends with an error that was told before. It carries the class of that error and no text of it."""
 
 
 class Refused(TownError):

@@ -3,7 +3,9 @@
 An agent chooses the ids of its events, and most of them can be foreseen by others. So each agent, and the town's container, has
 ids of its own: `done-7` of agent toast is stored as `done-7@toast`, `ready-7` of a container as `ready-7~container`. A producer
 cannot send an id with `@` or `~`, so no sender can take an id of another one. All generations of an agent share its ids, because
-the next generation may repeat a report that nobody has acknowledged. Events of people and of the town keep their ids unchanged.
+the next generation may repeat a report that nobody has acknowledged. If it sends something else under an id that an earlier
+generation has used, its event is stored as `done-7~5@toast`: so no generation can use up the ids of the next one. Events of people
+and of the town keep their ids unchanged.
 """
 
 import re
@@ -11,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from shared.domain import strict_json
 from shared.domain.states import SCOPES, Scope
 
 _OWNER: Final = re.compile(r"[@~]")
@@ -36,6 +39,13 @@ class Sender:
         """The name under which the town counts what this sender sends: the agent, or the scope if the token names no agent."""
         return self.scope if self.agent is None else f"@{self.agent}"
 
+    @property
+    def words(self) -> str:
+        """The sender for people, as in `agent toast, generation 5`."""
+        agent = "" if self.agent is None else f" {self.agent}"
+        generation = "" if self.generation is None else f", generation {self.generation}"
+        return f"{self.scope}{agent}{generation}"
+
     def as_json(self) -> dict[str, Any]:
         """The sender as inbox objects, images and the journal store it, without what is unknown."""
         named = {
@@ -59,6 +69,14 @@ class Sender:
         return cls(**stored)
 
 
+def sender_in(stored: str | None) -> Sender | None:
+    """The sender in a row, for lists; None if there is none, or if it is damaged."""
+    try:
+        return None if stored is None else Sender.from_json(strict_json.stored(stored))
+    except ValueError:
+        return None
+
+
 _FIELDS: Final = frozenset({"scope", "agent", "generation", "key", "token", "request"})
 
 
@@ -67,6 +85,11 @@ def stored_id(event_id: str, sender: Sender | None) -> str:
     if sender is None or sender.scope == "operator":
         return event_id
     return f"{event_id}{_CONTAINER}" if sender.agent is None else f"{event_id}@{sender.agent}"
+
+
+def stored_id_of_generation(event_id: str, sender: Sender) -> str:
+    """The id of an event whose `stored_id` has another event, which another generation of its agent sent."""
+    return f"{sent_id(event_id)}~{sender.generation}@{sender.agent}"
 
 
 def sent_id(event_id: str) -> str:

@@ -1,45 +1,88 @@
-"""The alerts of a tick. A failure that repeats raises at most one alert an hour."""
+"""The alerts of a tick. A failure that repeats raises at most one alert an hour.
+
+Alerts leave the town, so an error is named by its class and the digest of its text, a payload by its size and digest, and an id
+that is not a plain id by its digest (spec/events.md section 3). Whoever may read the town finds the texts there.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
 from shared.domain import canonical, limits
 from shared.domain.alert import Alert
+from shared.domain.obstacles import obstacle_or_none
 from shared.domain.report import TickReport, Violation
+from shared.domain.secret_texts import digest_of, named, places_of
 from shared.domain.tick import Tick
+from shared.town.inbox import Fact
 from shared.town.town import Town
 
+_ROW_READABLE = 1
 _REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed"})
 
 
 def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
-    """A rule, action, step or check failed; the tick continued without it."""
+    """A rule, action, step or check failed with an error (as `drain.error_text` gives it); the tick continued without it."""
+    error = class_of(text)
     return Alert(
         kind=kind,
-        message=f"{kind.replace('_', ' ')} in town {tick.town_id}: {name}: {text}",
-        fingerprint=(kind, name, text),
+        message=f"{kind.replace('_', ' ')} in town {tick.town_id}: {name}: {error}",
+        fingerprint=(kind, name, error, digest_of(text)),
         tags={"townId": tick.town_id, "name": name},
-        extra={"tick_id": tick.id, "error": text},
+        extra={"tick_id": tick.id, "error": error, "error_sha256": digest_of(text)},
+    )
+
+
+def conflicting_actions(tick: Tick, rule: str, action: str, subject: str) -> Alert:
+    """Two rules of one pass want different states for the same row; the first one won."""
+    about = named(subject)
+    return Alert(
+        kind="action_conflict",
+        message=f"two rules of one pass disagree in town {tick.town_id}: {rule}: {action} {about}",
+        fingerprint=("action_conflict", rule, action, about),
+        tags={"townId": tick.town_id, "name": rule},
+        extra={"tick_id": tick.id, "action": action, "subject": about},
     )
 
 
 def conflicting_event(tick: Tick, event_id: str) -> Alert:
     """An event has the id of an earlier event, but different content."""
+    name = named(event_id)
     return Alert(
         kind="event_conflict",
-        message=f"event {event_id} of town {tick.town_id} was received again with different content; the first one was kept",
-        fingerprint=("event_conflict", event_id),
+        message=f"event {name} of town {tick.town_id} was received again with different content; the first one was kept",
+        fingerprint=("event_conflict", name),
         tags={"townId": tick.town_id},
-        extra={"event_id": event_id, "tick_id": tick.id},
+        extra={"event_id": name, "tick_id": tick.id},
+    )
+
+
+def poisoned_event(tick: Tick, fact: Fact, *, attempt: int, error: str) -> Alert:
+    """An event failed permanently with an error (as `drain.error_text` gives it) and was set aside."""
+    name, event_type, wrong = named(fact.event_id), named(fact.event_type), class_of(error)
+    return Alert(
+        kind="event_poisoned",
+        message=f"event {name} ({event_type}) of town {tick.town_id} was poisoned: {wrong}",
+        fingerprint=("event_poisoned", event_type, wrong),
+        tags={"townId": tick.town_id, "eventType": event_type},
+        extra={
+            "event_id": name,
+            "event_type": event_type,
+            "payload_bytes": len(fact.payload.encode(errors="surrogatepass")),
+            "payload_sha256": digest_of(fact.payload),
+            "retry_count": attempt,
+            "error": wrong,
+            "error_sha256": digest_of(error),
+        },
     )
 
 
 def platform_trouble(tick: Tick, data: Mapping[str, object]) -> Alert:
     """A forge does not let towns look with a token of the deployment. The alerts of all towns about it are one group."""
-    obstacle, host, secret = (str(data.get(name, "")) for name in ("obstacle", "host", "secret"))
+    obstacle = str(obstacle_or_none(data.get("obstacle")) or "unknown")
+    host, secret = (named(str(data.get(name, ""))) for name in ("host", "secret"))
     return Alert(
         kind="forge_token",
-        message=f"towns cannot read pull requests at {host} with the deployment's token {secret}: {data.get('message', '')}",
+        message=f"towns cannot read pull requests at {host} with the deployment's token {secret}: {obstacle.replace('_', ' ')}",
         fingerprint=("forge_token", obstacle, host, secret),
         tags={"townId": tick.town_id, "obstacle": obstacle, "host": host},
         extra={"townId": tick.town_id, "tick_id": tick.id, "secret": secret},
@@ -47,13 +90,15 @@ def platform_trouble(tick: Tick, data: Mapping[str, object]) -> Alert:
 
 
 def violation(tick: Tick, broken: Violation) -> Alert:
-    """An invariant is violated."""
+    """An invariant is violated. Its subject is an id, or, of an unreadable row, the table and the key."""
+    table, _, key = broken.subject.partition(" ") if broken.invariant == _ROW_READABLE else ("", "", broken.subject)
+    subject = f"{table} {named(key)}".strip()
     return Alert(
         kind="invariant_violation",
-        message=broken.message,
+        message=f"invariant {broken.invariant} ({broken.name}) is violated in town {tick.town_id} by {subject}",
         fingerprint=("invariant_violation", str(broken.invariant), tick.town_id),
         tags={"invariant": broken.name, "townId": tick.town_id},
-        extra={"number": broken.invariant, "message": broken.message, "townId": tick.town_id},
+        extra={"number": broken.invariant, "subject": subject, "townId": tick.town_id},
     )
 
 
@@ -68,14 +113,27 @@ def retention_failed(town_id: str, error: Exception) -> Alert:
 
 
 def _of_a_town(kind: str, what: str, town_id: str, error: Exception) -> Alert:
-    name = type(error).__name__
+    name = named(type(error).__name__)
     return Alert(
         kind=kind,
-        message=f"{what}: {name}: {error}",
+        message=f"{what}: {name}",
         fingerprint=(kind, name, town_id),
         tags={"townId": town_id, "error": name},
-        extra={"townId": town_id, "hint": getattr(error, "hint", "")},
+        extra={
+            "townId": town_id,
+            "where": places_of(error),
+            "error_sha256": digest_of(str(error)),
+            "hint": _TO_READ_IT,
+        },
     )
+
+
+_TO_READ_IT = "`townctl doctor` and `townctl status` show the error with its text to whoever may read the town"
+
+
+def class_of(text: str) -> str:
+    """The class of an error in its text (`KeyError: ...`), or a word of the drain such as `too old`."""
+    return named(text.partition(":")[0].replace(" ", "_")).replace("_", " ")
 
 
 def limit_repeats(town: Town, report: TickReport) -> TickReport:

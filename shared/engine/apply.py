@@ -24,7 +24,8 @@ class AppliedActions:
     applied: int = 0
     skipped: int = 0
     failed: list[tuple[str, str]] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: list[tuple[str, str, str]] = field(default_factory=list)
+    """(rule, action, id of the row)"""
 
 
 def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions:
@@ -39,7 +40,7 @@ def all_intents(town: Town, intents: list[tuple[str, Action]]) -> AppliedActions
         wants = action.wants()
         clash = next((row for row, state in wants if wanted.get(row, state) != state), None)
         if clash is not None:
-            done.conflicts.append(f"{rule}: {action.type} of {clash[0]} {clash[1]}")
+            done.conflicts.append((rule, f"{action.type} of {clash[0]}", clash[1]))
             _note(done, rule, action, Skipped("conflict"))
             continue
         outcome = _apply(town, action)

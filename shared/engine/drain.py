@@ -10,12 +10,14 @@ from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Rejected
 from shared.domain.report import AppliedEvent
+from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
-from shared.events import ages
+from shared.engine import alerts
+from shared.events import ages, fence
 from shared.events.base import EventResult
 from shared.town import database, inbox
 from shared.town.inbox import Fact
-from shared.town.town import Town
+from shared.town.town import Said, Town
 
 HEARTBEAT = "agent_heartbeat"
 
@@ -62,9 +64,10 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         _poison(town, fact, error_text(error), drained)
         return
     noted = town.noted()
+    town.said = None if fact.sender is None else Said(fact.event_id, fact.sender.words)
     try:
         with database.savepoint(town.sql):
-            result = event.apply(fact, town)
+            result = fence.stopped(event, fact, town) or event.apply(fact, town)
             if isinstance(result.outcome, Rejected):
                 raise _NothingStored(result)
             _settle(town, fact, result, transient=type(event).transient or result.transient)
@@ -78,6 +81,8 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
             town.note_unreadable(error)
         _failed(town, fact, error_text(error), drained)
         return
+    finally:
+        town.said = None
     rule = f"event:{fact.event_type}"
     drained.returned.extend((rule, action) for action in result.returns)
     _note(drained, fact, result.outcome.text)
@@ -106,21 +111,7 @@ def _poison(town: Town, fact: Fact, error: str, drained: Drained) -> None:
     drained.events.append(AppliedEvent(fact.event_id, fact.event_type, "poisoned", attempt, error))
     drained.processed += 1
     drained.poisoned += 1
-    drained.alerts.append(
-        Alert(
-            kind="event_poisoned",
-            message=f"event {fact.event_id} ({fact.event_type}) of town {town.tick.town_id} was poisoned: {error}",
-            fingerprint=("event_poisoned", fact.event_type, error.partition(":")[0]),
-            tags={"townId": town.tick.town_id, "eventType": fact.event_type},
-            extra={
-                "event_id": fact.event_id,
-                "event_type": fact.event_type,
-                "payload": fact.payload,
-                "retry_count": attempt,
-                "error": error,
-            },
-        )
-    )
+    drained.alerts.append(alerts.poisoned_event(town.tick, fact, attempt=attempt, error=error))
 
 
 def _note(drained: Drained, fact: Fact, outcome: str) -> None:
@@ -145,17 +136,19 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
     # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
     # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
     # unread and one is applied. The newest is the one with the latest activity, on our clock. Heartbeats of different
-    # generations are kept apart, because a stale one must be skipped as stale. One that cannot be parsed is never superseded:
-    # it must be poisoned, not dropped.
+    # generations, as the token or else the payload says, are kept apart: a stale one must be skipped as stale. One that cannot
+    # be parsed is never superseded: it must be poisoned, not dropped.
     newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
     beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
     if len(beats) < 2:
         return frozenset()
     superseded: list[str] = []
     for fact in beats:
+        if fact.unreadable is not None:
+            continue
         try:
             payload = strict_json.stored(fact.payload)
-            group = (fact.agent_id, payload.get("generation"))
+            group = (fact.agent_id, fact.generation or payload.get("generation"))
             told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
             at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))
             rank = (at, fact.received_at, fact.seq)
@@ -173,6 +166,6 @@ def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
 
 
 def error_text(error: Exception) -> str:
-    """Class name and message on one line of at most 500 characters: the only form in which errors are stored."""
-    text = f"{type(error).__name__}: {error}"
+    """Class name and message without secrets, on one line of at most 500 characters: the only form in which errors are stored."""
+    text = f"{type(error).__name__}: {masked(str(error))}"
     return " ".join(text.split())[:500]

@@ -14,7 +14,7 @@ from shared.domain.alert import Alert
 from shared.domain.config import TownConfig
 from shared.domain.ids import IdMaker
 from shared.domain.limits import MILLISECOND
-from shared.domain.report import CONFLICT, AppliedEvent, ClaimedEffect, TickMetrics, TickReport
+from shared.domain.report import CONFLICT, AppliedEvent, BusinessEvent, ClaimedEffect, TickMetrics, TickReport
 from shared.domain.states import BeadStatus, Role
 from shared.domain.tick import Envelope, Tick, TickInput
 from shared.domain.times import from_text
@@ -242,7 +242,7 @@ def _report(state: _Pass, reader: TownReader, *, quiet: bool) -> TickReport:
         violations=tuple(state.checked.open),
         metrics=_metrics(state, pending_after),
         next_due=_next_due(state, reader, pending_after),
-        business_events=tuple(town.business_events),
+        business_events=(*town.business_events, *_told(state)),
         alerts=tuple(_alerts(state)),
         pending_before=state.pending_before,
         pending_after=pending_after,
@@ -304,17 +304,35 @@ def _next_due(state: _Pass, reader: TownReader, pending_after: int) -> datetime 
     return max(min(known), now) if known else None
 
 
+def _failures(state: _Pass) -> list[tuple[str, str, str]]:
+    """What failed in this tick and was left out, as (kind, name, error)."""
+    return [
+        (kind, name, text)
+        for kind, failed in (
+            ("rule_failed", state.decisions.failed_rules),
+            ("action_failed", state.applied.failed),
+            ("step_failed", state.problems),
+            ("check_failed", state.checked.failed),
+        )
+        for name, text in failed
+    ]
+
+
+def _told(state: _Pass) -> list[BusinessEvent]:
+    """The failures with their texts, for the journal, because alerts carry none. Those of actions stand beside the actions."""
+    return [
+        BusinessEvent(f"tick.{kind}", {"name": name, "error": text})
+        for kind, name, text in _failures(state)
+        if kind != "action_failed"
+    ]
+
+
 def _alerts(state: _Pass) -> list[Alert]:
     tick = state.town.tick
     raised = list(state.drained.alerts)
     raised += [alerts.conflicting_event(tick, event.event_id) for event in state.conflicting_events]
-    raised += [alerts.problem(tick, "rule_failed", name, text) for name, text in state.decisions.failed_rules]
-    raised += [alerts.problem(tick, "action_failed", name, text) for name, text in state.applied.failed]
-    raised += [alerts.problem(tick, "step_failed", name, text) for name, text in state.problems]
-    raised += [alerts.problem(tick, "check_failed", name, text) for name, text in state.checked.failed]
-    raised += [
-        alerts.problem(tick, "action_conflict", text, "two rules of one pass") for text in state.applied.conflicts
-    ]
+    raised += [alerts.problem(tick, kind, name, text) for kind, name, text in _failures(state)]
+    raised += [alerts.conflicting_actions(tick, *conflict) for conflict in state.applied.conflicts]
     raised += [
         alerts.platform_trouble(tick, event.data)
         for event in state.town.business_events

@@ -76,8 +76,15 @@ BY_TYPE: Final[dict[str, type[Event]]] = {event.event_type: event for event in E
 
 
 def read(fact: Fact) -> Event:
-    """The event that is stored as `fact`. Raises UnreadableEvent, also if the envelope lacks a field that its type needs."""
+    """The event that is stored as `fact`. The generation of the token that sent it counts, also if the payload has none.
+
+    Raises UnreadableEvent, also if its sender is damaged, or the envelope lacks a field that its type needs.
+    """
+    if fact.unreadable is not None:
+        raise UnreadableEvent(fact.unreadable)
     event = parse(fact.event_type, fact.payload)
+    if fact.generation is not None and "generation" in type(event).model_fields:
+        event = event.model_copy(update={"generation": fact.generation})
     for name in event.needs:
         if getattr(fact, name) is None:
             raise UnreadableEvent(f"{name}: missing")

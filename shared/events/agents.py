@@ -1,16 +1,18 @@
 """Events that agents report about themselves, and events about nudges to agents (spec/events.md 4.1)."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from shared.actions import SendNudge, StopAgent
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role, Scope
 from shared.domain.times import from_text
+from shared.events import fence
 from shared.events.ages import on_our_clock, on_our_clock_if_plausible
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText, JsonList, NonEmptyText, StatusMessage, Texts, Time
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
@@ -18,19 +20,12 @@ from shared.town.writing import agents, audit, beads, hooks, leases, mail, nudge
 from shared.town.writing.agents import Watermark
 from shared.town.writing.review_reports import Done
 
-STALE_GENERATION = Skipped("stale generation")
-
 
 def _hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
     """The agent that reports; None if there is none. If the lease of the reporting generation is over, it is stopped again."""
     agent = lookup.agent(town, fact.agent_id)
     leases.heard_from(town, fact.agent_id, agent, generation)
     return agent
-
-
-def _of_another_generation(agent: Agent, generation: int) -> bool:
-    """Whether a heartbeat comes from another generation. No dispatch numbers the mayor's sessions, so only older ones are."""
-    return generation < agent.generation if agent.role is Role.MAYOR else generation != agent.generation
 
 
 class AgentDone(Event):
@@ -74,6 +69,7 @@ class AgentCompleted(Event):
 
     event_type = "agent_completed"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_farewell = True
 
     status: Literal["completed", "failed"]
     reason: FreeText | None = None
@@ -103,13 +99,19 @@ class AgentHeartbeat(Event):
     container_instance_id: NonEmptyText | None = None
     generation: Generation | None = None
 
+    @classmethod
+    def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:
+        """Which container runs is the container's word: it ends a drain."""
+        told = payload.get("container_instance_id") is not None
+        return "container_instance_id" if told and scope in ("agent", "coordinator") else None
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
         agent = _hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING, transient=True)
-        if self.generation is not None and _of_another_generation(agent, self.generation):
-            return EventResult(STALE_GENERATION, transient=True)
+        if self.generation is not None and fence.is_stale(agent.role, agent.generation, self.generation):
+            return EventResult(fence.STALE_GENERATION, transient=True)
         active_at = None if self.last_event_at is None else on_our_clock(fact, self.last_event_at)
         watermark = Watermark(self.last_event_type, active_at, self.active_tools)
         agents.touch(town, agent, from_text(fact.received_at), watermark)
@@ -250,7 +252,7 @@ class ChangesRequested(Event):
         rework = beads.create(
             town,
             beads.NewBead(
-                id=town.tick.ids.new(),
+                id=new_ids.for_bead(town),
                 type=BeadType.ISSUE,
                 title=f"Rework: {review.title}",
                 body=self.feedback,

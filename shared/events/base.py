@@ -43,6 +43,8 @@ class Event(BaseModel):
     senders: ClassVar[frozenset[Scope]]
     """Every event must define it. With no senders, only the town itself makes the event, and ingest refuses it from producers."""
     transient: ClassVar[bool] = False
+    is_farewell: ClassVar[bool] = False
+    """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False
     """Whether `occurred_at` only says how old a time in the payload is (spec/events.md 1, rule 11): it is never too old."""
 

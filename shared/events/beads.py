@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from shared.domain import notes
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
-from shared.domain.outcomes import MISSING, TERMINAL, Applied, EventOutcome, Rejected, Skipped
+from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, EventOutcome, Rejected
 from shared.domain.states import BeadType, Label, Role, Scope
 from shared.events.base import Event, EventResult
 from shared.events.fields import (
@@ -72,7 +72,7 @@ class BeadCreated(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the bead with its edges and, for a merge request, its review; or skip or reject all of it."""
-        refusal = self._refused_sender(fact, town) or self._refusal(town)
+        refusal = self._refused_sender(fact, town) or self._refusal(fact, town)
         if refusal is not None:
             return EventResult(refusal)
         self._create(fact, town)
@@ -84,10 +84,10 @@ class BeadCreated(Event):
             return None
         return Rejected("only operators create merge requests")
 
-    def _refusal(self, town: Town) -> EventOutcome | None:
+    def _refusal(self, fact: Fact, town: Town) -> EventOutcome | None:
         given = self.bead
-        if lookup.exists(town, given.bead_id):
-            return Skipped("exists")
+        if (there := lookup.creator_of(town, given.bead_id)) is not None:
+            return EXISTS if there.by == (given.created_by or fact.agent_id) else TAKEN
         if given.type not in CREATABLE:
             return Rejected("a bead of this type is not created by an event")
         if given.rig_id is not None and not rigs.exists(town, given.rig_id):

@@ -11,7 +11,7 @@ from typing import Literal
 from shared.domain import ids, limits
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
 from shared.domain.processes import ProcessStatus
-from shared.domain.senders import sent_id
+from shared.domain.senders import Sender, sent_id
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText
@@ -163,13 +163,18 @@ class ContainerEviction(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Begin a drain. A newer one replaces an older one."""
-        town.keys.drain = ContainerDrain(drain_nonce(town.tick.town_id, sent_id(fact.event_id)), town.tick.now)
+        town.keys.drain = ContainerDrain(drain_nonce(town.tick.town_id, fact.event_id, fact.sender), town.tick.now)
         return EventResult(Applied())
 
 
-def drain_nonce(town_id: str, event_id: str) -> str:
-    """The nonce of the drain that a container_eviction begins. The producer of the event can compute it in advance."""
-    return ids.derived_from(town_id, f"drain:{event_id}")
+def drain_nonce(town_id: str, event_id: str, sender: Sender | None = None) -> str:
+    """The nonce of the drain that a container_eviction begins. The container that sends the event can compute it in advance.
+
+    The same id of another sender gives another nonce, so that no sender can end a drain by repeating the id of its eviction.
+    """
+    if sender is None or sender.scope == "container":
+        return ids.derived_from(town_id, f"drain:{sent_id(event_id)}")
+    return ids.derived_from(town_id, f"drain:{event_id}@{sender.scope}")
 
 
 class ContainerReady(Event):

@@ -8,13 +8,14 @@ from pydantic import Field
 
 from shared.actions import StopAgent
 from shared.domain import ids, limits
+from shared.domain.branches import digest_of
 from shared.domain.notes import ConvoyNotes, known
-from shared.domain.outcomes import MISSING, TERMINAL, Applied, Rejected, Skipped
+from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
 from shared.events.base import Event, EventResult
 from shared.events.cancelling import release
 from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyText, Part, PriorityName, Texts
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.town import Town
 from shared.town.writing import beads, convoys, membership, rigs
@@ -50,8 +51,8 @@ class ConvoyCreated(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the convoy and its tasks with their edges; or skip or reject all of it."""
-        if lookup.exists(town, self.convoy_id):
-            return EventResult(Skipped("exists"))
+        if (there := lookup.creator_of(town, self.convoy_id)) is not None:
+            return EventResult(EXISTS if there.by == fact.agent_id else TAKEN)
         if not rigs.exists(town, self.rig_id):
             return EventResult(Rejected("unknown rig"))
         needed = [sorted(set(task.depends_on)) for task in self.tasks]
@@ -59,6 +60,8 @@ class ConvoyCreated(Event):
             return EventResult(Rejected("a task depends on a task that does not exist"))
         if _has_cycle(needed):
             return EventResult(Rejected("cycle"))
+        if self.feature_branch is not None and convoys.is_feature_branch(town, self.feature_branch, self.rig_id):
+            return EventResult(Rejected("another convoy has this feature branch"))
         self._create_convoy(fact, town)
         self._create_tasks(fact, town, needed)
         convoys.record_progress(town, self.convoy_id)
@@ -83,10 +86,13 @@ class ConvoyCreated(Event):
     def _feature_branch(self, town: Town) -> str:
         if self.feature_branch is not None:
             return self.feature_branch
-        return f"convoy/{slug_of(self.title)}/{_eight_hex_digits(town.tick.town_id, self.convoy_id)}/head"
+        usual = f"convoy/{slug_of(self.title)}/{_eight_hex_digits(town.tick.town_id, self.convoy_id)}/head"
+        if not convoys.is_feature_branch(town, usual, self.rig_id):
+            return usual
+        return f"convoy/{slug_of(self.title)}/{digest_of(self.convoy_id)}/head"
 
     def _create_tasks(self, fact: Fact, town: Town, needed: Sequence[Sequence[int]]) -> None:
-        task_ids = [task_id(town.tick.town_id, self.convoy_id, index) for index in range(len(self.tasks))]
+        task_ids = new_ids.derived(town, [_task(self.convoy_id, index) for index in range(len(self.tasks))])
         for bead_id, task in zip(task_ids, self.tasks, strict=True):
             beads.create(
                 town,
@@ -108,8 +114,12 @@ class ConvoyCreated(Event):
 
 
 def task_id(town_id: str, convoy_id: str, index: int) -> str:
-    """The bead id of a convoy's task. The producer of the convoy can compute it in advance."""
-    return ids.derived_from(town_id, f"convoy:{convoy_id}:{index}")
+    """The bead id of a convoy's task, which its producer can compute in advance. It is another one if a bead had this id before."""
+    return ids.derived_from(town_id, _task(convoy_id, index))
+
+
+def _task(convoy_id: str, index: int) -> str:
+    return f"convoy:{convoy_id}:{index}"
 
 
 def slug_of(title: str) -> str:

@@ -9,7 +9,7 @@ from shared.domain.outcomes import MISSING, Applied, Rejected
 from shared.domain.states import BeadStatus, BeadType, Role
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, IdText
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.town import Town
 from shared.town.writing import beads, mail
@@ -41,7 +41,7 @@ class MayorSaid(Event):
         said = beads.create(
             town,
             beads.NewBead(
-                id=town.tick.ids.new(),
+                id=new_ids.for_bead(town),
                 type=BeadType.MESSAGE,
                 title=_title_of(self.text),
                 body=self.text,

@@ -15,7 +15,7 @@ from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
 from shared.events.identity import is_forked
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
 from shared.town.town import Town
@@ -56,7 +56,7 @@ def _create_follow_up(
     issue = beads.create(
         town,
         beads.NewBead(
-            id=town.tick.ids.new(),
+            id=new_ids.for_bead(town),
             type=BeadType.ISSUE,
             title=title,
             body=body,

@@ -8,6 +8,7 @@ import hashlib
 from typing import Final
 
 from shared.domain.alert import Alert
+from shared.domain.secret_texts import named
 from shared.domain.tick import TickInput
 from shared.engine import tick
 from shared.engine.drain import error_text
@@ -41,17 +42,15 @@ def differences(base: TownImage, committed: TownImage) -> tuple[Difference, ...]
 def alert(committed: TownImage, found: tuple[Difference, ...]) -> Alert:
     """The alert. It contains no values of rows, because these may hold what agents wrote."""
     tick_no, first = committed.facts.tick_no, found[0]
+    places = [f"{each.table} {named(each.key or '')} {each.column}" for each in found[:_SHOWN]]
     return Alert(
         kind="replay_diverged",
-        message=(
-            f"tick {tick_no} of town {committed.town_id} diverges when it is run again: "
-            f"{first.table} {first.key} {first.column}"
-        ),
+        message=f"tick {tick_no} of town {committed.town_id} diverges when it is run again: {places[0]}",
         fingerprint=("replay_diverged", first.table, first.column),
         tags={"townId": committed.town_id},
         extra={
             "tick": tick_no,
-            "places": [f"{each.table} {each.key} {each.column}" for each in found[:_SHOWN]],
+            "places": places,
             "hint": "a rule or an action depends on something that is not in the input; `townctl replay` shows the tick",
         },
     )

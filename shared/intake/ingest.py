@@ -64,9 +64,13 @@ def batch_of(
     received_at: datetime,
     source: EventSource = EventSource.INGEST,
     sent_by: Sender | None = None,
+    copied_from: Sender | None = None,
     restore_window: timedelta = limits.RESTORE_WINDOW,
 ) -> AcceptedBatch:
-    """Judge events that are decoded already, as `accept` does. Raises Refused."""
+    """Judge events that are decoded already, as `accept` does. Raises Refused.
+
+    `copied_from` is the sender of events that an operator sends again: they stay its words, but the operator answers for them.
+    """
     received = to_text(received_at)
     oldest = received_at - max(limits.EVENT_RETENTION, restore_window)
     taken: dict[str, Incoming] = {}
@@ -78,10 +82,11 @@ def batch_of(
         if not known.ages:
             content.require_remembered(event, oldest)
         content.require_same(event, taken.setdefault(event.envelope.event_id, event))
-    kept = tuple(_sent(event, sent_by) for event in taken.values())
+    known_by = sent_by or copied_from
+    kept = tuple(_sent(event, known_by) for event in taken.values())
     return AcceptedBatch(
         kept,
-        stored.inbox_object(kept, received_at=received, source=source, sent_by=sent_by),
+        stored.inbox_object(kept, received_at=received, source=source, sent_by=known_by),
         transient_only=all(BY_TYPE[event.envelope.event_type].transient for event in kept),
     )
 

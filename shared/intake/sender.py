@@ -8,7 +8,7 @@ from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.senders import Sender
-from shared.domain.states import SCOPES, EventSource, Scope
+from shared.domain.states import PATROL, SCOPES, SYSTEM, EventSource, Scope
 from shared.events import BY_TYPE, EVENTS
 from shared.intake.shape import Incoming
 from shared.intake.unreadable import UNREADABLE
@@ -20,6 +20,7 @@ ALLOWED: Final[Mapping[Scope, frozenset[str]]] = {
 
 _OWN_EVENTS_ONLY: Final[tuple[Scope, ...]] = ("agent", "coordinator")
 _OWN_IDS: Final = ("res-", f"{UNREADABLE}-")
+_THE_TOWN: Final = (SYSTEM, PATROL)
 _MAY_SEND_INTERNAL: Final = (EventSource.EFFECT, EventSource.OPERATOR)
 
 
@@ -40,6 +41,7 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
         hint = "let an operator send it, with an operator's token"
         problem = f"a token of scope {sender.scope} may not send this value"
         raise Refused(problem, status=403, path=f"{path}.payload.{forbidden}", hint=hint)
+    _require_own_name(event, sender)
     if sender.scope not in _OWN_EVENTS_ONLY:
         return
     if envelope.agent_id != sender.agent:
@@ -49,6 +51,21 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
         hint = "use the token of this start: each start of an agent has its own"
         problem = "this token speaks for another generation"
         raise Refused(problem, status=403, path=f"{path}.payload.generation", hint=hint)
+
+
+def _require_own_name(event: Incoming, sender: Sender) -> None:
+    """Refuse (403) an event that names somebody else as the one who acts.
+
+    People, with operators' tokens, act for others too, but not for the town itself, which trusts what it has made.
+    """
+    bead = event.payload.get("bead")
+    creator = bead.get("created_by") if isinstance(bead, dict) else None
+    for field, name in (("by", event.payload.get("by")), ("bead.created_by", creator)):
+        is_right = name not in _THE_TOWN if sender.scope == "operator" else name in (None, event.envelope.agent_id)
+        if not is_right:
+            problem = "this token speaks for somebody else than the event names"
+            hint = f"leave {field.rpartition('.')[2]} out: then the agent of the event is meant"
+            raise Refused(problem, status=403, path=f"{event.path}.payload.{field}", hint=hint)
 
 
 def require_from_outside(event: Incoming) -> None:

@@ -22,9 +22,17 @@ def inbox_object(
 
 
 def batch_id(envelopes: Iterable[Envelope]) -> str:
-    """The id of a batch. Equal events give equal ids, so a repeated request gets the same answer."""
-    content = json.dumps([(envelope.event_id, *content_of(envelope)) for envelope in envelopes])
+    """The id of a batch. Equal events of a sender give equal ids, so a repeated request gets the same answer.
+
+    Another generation of an agent is another sender: its object must not stand for that of the next one.
+    """
+    content = json.dumps([(*_named(envelope), *content_of(envelope)) for envelope in envelopes])
     return hashlib.sha256(content.encode()).hexdigest()[:32]
+
+
+def _named(envelope: Envelope) -> tuple[str | int, ...]:
+    generation = None if envelope.sender is None else envelope.sender.generation
+    return (envelope.event_id,) if generation is None else (envelope.event_id, generation)
 
 
 def _written(event: Incoming, received_at: str) -> dict[str, object]:

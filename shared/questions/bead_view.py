@@ -84,6 +84,10 @@ class AuditLine:
     old_value: str | None
     new_value: str | None
     created_at: Time | None
+    said_by: str | None
+    """The sender of the event that made the change, as its token says; null if the town made the change itself."""
+    said_in: str | None
+    """That event."""
 
 
 @answer
@@ -179,8 +183,9 @@ def _edges(sql: sqlite3.Connection, bead_id: str, here: str, there: str) -> tupl
 
 def _audit(sql: sqlite3.Connection, bead_id: str) -> tuple[AuditLine, ...]:
     rows = sql.execute(
-        f"SELECT {', '.join(columns_of(AuditLine))} FROM bead_events "  # noqa: S608 - constants
-        "WHERE bead_id = :id ORDER BY seq DESC LIMIT :limit",
+        "SELECT seq, event_type, agent_id, old_value, new_value, created_at, "
+        "IIF(json_valid(metadata), metadata ->> '$.said_by', NULL), IIF(json_valid(metadata), metadata ->> '$.said_in', NULL) "
+        "FROM bead_events WHERE bead_id = :id ORDER BY seq DESC LIMIT :limit",
         {"id": bead_id, "limit": AUDIT_SHOWN},
     ).fetchall()
     return lines_of(AuditLine, reversed(rows))

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from shared.domain import limits
+from shared.domain.senders import Sender, sender_in, stored_id_of_generation
 from shared.domain.shapes import Time, answer
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
-from shared.domain.times import readable_time
+from shared.domain.times import readable_time, text_or_none
 from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
@@ -21,14 +22,15 @@ from shared.questions.filters import LIMIT, EventFilter, EventState
 from shared.questions.lines import columns_of, line_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import Repetition, repetitions
-from shared.town import database
+from shared.town import migrations
 
 BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
 _COLUMNS: Final = (
-    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at"
+    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
+    "sender"
 )
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
@@ -54,6 +56,8 @@ class EventEntry:
     last_error: str | None
     state: EventState
     tick: int | None
+    sender: Sender | None
+    """Whose token sent it; null for events of the town, of a directory's own user, and from before senders were stored."""
 
 
 _RECEIVED_AT: Final = columns_of(EventEntry).index("received_at")
@@ -87,7 +91,7 @@ def events(
     # After the inbox: an event that a tick stores in between is then found in both places, not in neither.
     newest = yield from past.newest(town_id)
     found: list[EventEntry] = []
-    with database.opened(newest.image) as sql:
+    with migrations.readable(newest.image) as sql:
         place, waiting = _resumed(sql, place, [each for each in waiting if not _is_taken(sql, each)])
         reader = _Reader(town_id, past, sql, wanted, place, waiting)
         while (entry := (yield from reader.next())) is not None:
@@ -139,9 +143,14 @@ def _newest_seq(sql: sqlite3.Connection) -> int:
 def _is_taken(sql: sqlite3.Connection, waiting: EventEntry) -> bool:
     """Whether a tick has stored the event, and has not yet cleared the inbox."""
     stored = sql.execute(
-        "SELECT received_at FROM town_events WHERE event_id = :id", {"id": waiting.event_id}
+        "SELECT 1 FROM town_events WHERE event_id IN (:id, :own) AND received_at = :received",
+        {
+            "id": waiting.event_id,
+            "own": None if waiting.sender is None else stored_id_of_generation(waiting.event_id, waiting.sender),
+            "received": text_or_none(waiting.received_at),
+        },
     ).fetchone()
-    return stored is not None and readable_time(stored[0]) == waiting.received_at
+    return stored is not None
 
 
 class _Reader:
@@ -232,8 +241,9 @@ def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterato
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
-        *cells, processed_at = row
-        entry = line_of(EventEntry, cells, state=_state(processed_at, cells[_OUTCOME]), tick=None)
+        *cells, processed_at, sender = row
+        state = _state(processed_at, cells[_OUTCOME])
+        entry = line_of(EventEntry, cells, state=state, tick=None, sender=sender_in(sender))
         yield cells[_RECEIVED_AT], entry
 
 
@@ -271,4 +281,5 @@ def _unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventE
         seq=None,
         retry_count=0,
         last_error=None,
+        sender=event.sender,
     )

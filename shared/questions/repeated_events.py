@@ -5,11 +5,13 @@ with their type.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from shared.domain.report import CONFLICT
+from shared.domain.senders import stored_id_of_generation
+from shared.domain.tick import Envelope
 from shared.ports.town_past import JournalRow
 
 Repeated = Literal["duplicate", "conflict"]
@@ -31,7 +33,8 @@ def repetitions(row: JournalRow, sql: sqlite3.Connection) -> Iterator[Repetition
     applied = {event_id for event_id, outcome in outcomes if outcome != CONFLICT}
     by_id: dict[str, list[Mapping[str, Any]]] = {}
     for envelope in row["inputs"]["new_events"]:
-        by_id.setdefault(envelope["event_id"], []).append(envelope)
+        event_id = _stored_under(envelope, applied, sql)
+        by_id.setdefault(event_id, []).append({**envelope, "event_id": event_id})
     for event_id, envelopes in by_id.items():
         clashes = outcomes.count((event_id, CONFLICT))
         known, known_since = _stored(sql, event_id) or (_content_beside(envelopes, clashes), None)
@@ -67,6 +70,16 @@ def _types_of_conflicts(row: JournalRow, event_id: str, clashes: int) -> Iterato
     envelopes = [each for each in row["inputs"]["new_events"] if each["event_id"] == event_id]
     known = _content_beside(envelopes, clashes)
     return (each["event_type"] for each in envelopes if _content(each) != known)
+
+
+def _stored_under(envelope: Mapping[str, object], applied: Container[str], sql: sqlite3.Connection) -> str:
+    """The id under which the town has the event: another one if another generation of its agent has used its id."""
+    event_id = str(envelope["event_id"])
+    sender = Envelope.from_json(envelope).sender
+    if sender is None or sender.agent is None or sender.generation is None:
+        return event_id
+    own = stored_id_of_generation(event_id, sender)
+    return own if own in applied or _stored(sql, own) is not None else event_id
 
 
 def _content(envelope: Mapping[str, Any]) -> tuple[Any, ...]:

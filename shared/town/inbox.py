@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from shared.domain import canonical, strict_json
-from shared.domain.senders import Sender
+from shared.domain.senders import Sender, sender_in, sent_id, stored_id_of_generation
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text, to_text
@@ -27,28 +27,65 @@ class Fact:
     received_at: str
     retry_count: int
     sender: Sender | None = None
+    unreadable: str | None = None
+    """What is wrong with the row, if its sender is damaged: nobody can say for whom it speaks."""
+
+    @property
+    def generation(self) -> int | None:
+        """The generation whose token sent the event; None if no agent's token did, or one that was made without a generation."""
+        return None if self.sender is None or self.sender.agent is None else self.sender.generation
 
 
 def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
-    """Store a new event under the next seq. An event with a known id is not stored: `conflict` means that its content differs."""
+    """Store a new event under the next seq. An event with a known id is not stored: `conflict` means that its content differs.
+
+    An id belongs to one sender (`shared.domain.senders`). Generations of an agent share their ids only for what was applied: if
+    another generation's event of that id differs or was not applied, this one is stored under an id of its own.
+    """
+    if _is_inserted(town, envelope):
+        return "stored"
+    judged, by, outcome = _stored_as(town, envelope)
+    sender = envelope.sender
+    if sender is None or sender.agent is None or sender.generation in (None, by):
+        return judged
+    if judged == "known" and outcome == "applied":
+        return judged
+    own = replace(envelope, event_id=stored_id_of_generation(envelope.event_id, sender))
+    return "stored" if _is_inserted(town, own) else _stored_as(town, own)[0]
+
+
+def _is_inserted(town: Town, envelope: Envelope) -> bool:
+    """Whether the event is new. Schema 2 stored an agent's event under the id that the agent chose, without a sender."""
+    chosen = sent_id(envelope.event_id)
     inserted = town.sql.execute(
-        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, "
-        "sender) VALUES (:event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at, "
-        ":sender) ON CONFLICT (event_id) DO NOTHING",
+        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, sender) "
+        "SELECT :event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at, :sender "
+        "WHERE NOT EXISTS (SELECT 1 FROM town_events e WHERE e.event_id = :chosen AND e.sender IS NULL AND e.source = 'ingest' "
+        "AND e.event_type = :event_type AND e.agent_id IS :agent_id AND e.bead_id IS :bead_id AND e.payload = :payload) "
+        "ON CONFLICT (event_id) DO NOTHING",
         {
             **envelope.as_json(),
             "seq": town.next_event_seq,
             "sender": None if envelope.sender is None else canonical.dumps(envelope.sender.as_json()),
+            "chosen": None if chosen == envelope.event_id else chosen,
         },
     )
-    if inserted.rowcount == 1:
-        town.next_event_seq += 1
-        return "stored"
-    known = town.sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload FROM town_events WHERE event_id = :id", {"id": envelope.event_id}
+    town.next_event_seq += inserted.rowcount
+    return inserted.rowcount == 1
+
+
+def _stored_as(town: Town, envelope: Envelope) -> tuple[Literal["known", "conflict"], int | None, str | None]:
+    """How an event compares with the stored one of its id, whose generation and outcome follow."""
+    row = town.sql.execute(
+        "SELECT event_type, agent_id, bead_id, payload, outcome, sender FROM town_events WHERE event_id = :id",
+        {"id": envelope.event_id},
     ).fetchone()
-    same = known == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
-    return "known" if same else "conflict"
+    if row is None:  # known from before senders were stored
+        return "known", None, "applied"
+    *content, outcome, stored = row
+    by = sender_in(stored)
+    same = tuple(content) == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
+    return ("known" if same else "conflict"), None if by is None else by.generation, outcome
 
 
 def append(
@@ -61,19 +98,18 @@ def append(
     bead_id: str | None = None,
 ) -> None:
     """Add an event made inside this tick. It is applied in the same drain, after all earlier ones."""
-    store(
-        town,
-        Envelope(
-            event_id=town.tick.ids.new(),
-            event_type=event_type,
-            agent_id=agent_id,
-            bead_id=bead_id,
-            payload=canonical.dumps(payload),
-            source=source.value,
-            created_at=town.tick.now_text,
-            received_at=town.tick.now_text,
-        ),
+    made = Envelope(
+        event_id=town.tick.ids.new(),
+        event_type=event_type,
+        agent_id=agent_id,
+        bead_id=bead_id,
+        payload=canonical.dumps(payload),
+        source=source.value,
+        created_at=town.tick.now_text,
+        received_at=town.tick.now_text,
     )
+    while not _is_inserted(town, made):  # a producer has taken the id
+        made = replace(made, event_id=town.tick.ids.new())
 
 
 _COLUMNS = (
@@ -92,9 +128,15 @@ def pending(town: Town, *, after: int) -> list[Fact]:
 
 
 def fact_of(row: tuple[Any, ...]) -> Fact:
-    """The event in a row with the columns of `Fact`. Raises ValueError if its sender is damaged."""
+    """The event in a row with the columns of `Fact`. One whose sender is damaged is `unreadable`."""
     *rest, sender = row
-    return replace(Fact(*rest), sender=None if sender is None else Sender.from_json(strict_json.stored(sender)))
+    fact = Fact(*rest)
+    if sender is None:
+        return fact
+    try:
+        return replace(fact, sender=Sender.from_json(strict_json.stored(sender)))
+    except ValueError:
+        return replace(fact, unreadable="sender: not a sender")
 
 
 def is_pending(town: Town, fact: Fact) -> bool:

@@ -1,7 +1,7 @@
 """Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
@@ -44,6 +44,27 @@ def exists(town: Town, bead_id: str) -> bool:
     return town.sql.execute("SELECT 1 FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone() is not None
 
 
+class Creator(NamedTuple):
+    """Who created a bead, as far as it is known."""
+
+    by: str | None
+
+
+def creator_of(town: Town, bead_id: str) -> Creator | None:
+    """The creator of a bead, readable or not; None if there is no such bead."""
+    row = town.sql.execute("SELECT created_by FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+    return None if row is None else Creator(*row)
+
+
+def existing(town: Town, bead_ids: Sequence[str]) -> frozenset[str]:
+    """Those of the ids that beads have, readable or not, read with one query."""
+    rows = town.sql.execute(
+        "SELECT b.bead_id FROM json_each(:ids) i JOIN beads b ON b.bead_id = i.value",
+        {"ids": canonical.dumps(list(bead_ids))},
+    ).fetchall()
+    return frozenset(row[0] for row in rows)
+
+
 def agent(town: Town, agent_id: str | None) -> Agent | None:
     """One agent with its hook. Raises RowUnreadable."""
     if agent_id is None:
@@ -53,6 +74,21 @@ def agent(town: Town, agent_id: str | None) -> Agent | None:
         {"id": agent_id},
     ).fetchone()
     return None if row is None else agent_of(row)
+
+
+class Numbered(NamedTuple):
+    """An agent's newest generation, and the role as stored."""
+
+    role: str
+    generation: int
+
+
+def generation_of(town: Town, agent_id: str) -> Numbered | None:
+    """The newest generation of an agent; None if there is no such agent. The rest of its row may be unreadable."""
+    row = town.sql.execute(
+        "SELECT role, generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
+    ).fetchone()
+    return None if row is None else Numbered(*row)
 
 
 def agents(town: Town, agent_ids: Sequence[str]) -> dict[str, Agent]:

@@ -12,10 +12,19 @@ from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 from shared.town.town_keys import TownKeys
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """An event that is being applied, and who sent it, in words."""
+
+    event_id: str
+    by: str
+
+
 @dataclass(slots=True)
 class Town:
     """The state that events and actions change. Only `shared.town` runs statements on `sql`.
 
+    `said` is the event that is being applied, if somebody's token sent it: the audit trail keeps who said what it changes.
     `unreadable` collects the rows that could not be read, by (table, key), for invariant 1. `config_changed` means that an
     event stored another configuration, which applies from the next tick on. `deleted_beads` means that a bead was deleted,
     which may have marked pending events as processed.
@@ -29,6 +38,7 @@ class Town:
     next_audit_seq: int = 0
     next_event_seq: int = 0
     next_effect_seq: int = 0
+    said: Said | None = None
     business_events: list[BusinessEvent] = field(default_factory=list)
 
     @property

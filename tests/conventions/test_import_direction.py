@@ -10,6 +10,8 @@ from tests.conventions.sources import files_under, imports_of, name_of
 SHARED_BY_ENTRY_POINTS: Final = {
     "access",
     "api",
+    "audit",
+    "boundary",
     "log",
     "paths",
     "problems",

@@ -18,6 +18,7 @@ WORDS_OF_OTHERS: Final = frozenset(
 """Names that mean other things in other places as well. SQL that names them is found by `_STATEMENT`."""
 ELSEWHERE: Final = {
     "next_due_at": {"shared/town/journal.py"},  # the journal's outputs have the same name for it
+    "container_instance_id": {"shared/events/agents.py"},  # the heartbeat's field has the same name
 }
 
 _STATEMENT: Final = re.compile(r"\b(FROM|INTO|UPDATE) town\b(?!_)")

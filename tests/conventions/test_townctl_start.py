@@ -20,13 +20,16 @@ pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
 
 PARSER = ("cyclopts", "rich", "pydantic", "shared")
 NO_COMMAND_NEEDS = (
+    "anyio",
     "aws_lambda_powertools",
     "boto3",
     "cryptography",
     "functions",
     "graphql",
+    "h11",
     "infra.demo",
     "infra.devstack",
+    "infra.listening",
     "infra.ops",
     "jwt",
     "moto",
@@ -34,7 +37,9 @@ NO_COMMAND_NEEDS = (
     "sentry_sdk",
     "shared.adapters.ecs_runtime",
     "shared.adapters.s3_objects",
+    "starlette",
     "tests",
+    "uvicorn",
 )
 LOCAL_AGENTS = ("infra.agents", "shared.adapters.control_server", "shared.adapters.local_processes", "urllib3")
 PAST = ("shared.moving", "shared.replay")

@@ -28,7 +28,7 @@ BUCKET: Final = "towns"
 SECRET: Final = "town-tokens"
 KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
 SECRETS: Final = "local"
-CONTROL_KEY: Final = "local-key-of-control-servers"
+CONTROL_SECRET: Final = "local-secret-of-control-servers"
 OPERATOR: Final = IamCaller(
     "AKIALOCALOPERATOR", "operator-secret", "arn:aws:sts::123456789012:assumed-role/Operator/local"
 )
@@ -130,7 +130,7 @@ class LocalCloud:
             town,
             self.home / "containers" / town,
             instance_id=f"container-of-{town}",
-            key=CONTROL_KEY,
+            key=control_keys.derived(CONTROL_SECRET, town),
             command=command,
             environment={"TOWN_API": self.url, **environment},
         )
@@ -214,7 +214,7 @@ def _services_set_up(services: S3Server) -> tuple[Any, str]:
     session = boto3.session.Session("local", "local", region_name=REGION)
     secrets = session.client("secretsmanager", endpoint_url=services.endpoint_url)
     secrets.create_secret(Name=SECRET, SecretString=KEY)
-    secrets.create_secret(Name=f"{SECRETS}/{control_keys.PLATFORM}", SecretString=CONTROL_KEY)
+    secrets.create_secret(Name=f"{SECRETS}/{control_keys.PLATFORM}", SecretString=CONTROL_SECRET)
     attributes = {
         "FifoQueue": "true",
         "DeduplicationScope": "messageGroup",

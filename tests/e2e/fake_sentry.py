@@ -2,13 +2,12 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler
 from typing import Any
 
-from infra.devstack.gateway import listening
+from infra.devstack.gateway import serving
 
 
 @dataclass
@@ -46,19 +45,10 @@ def fake_sentry() -> Iterator[FakeSentry]:
     """A fake Sentry that listens on the loopback interface while the block runs."""
     kept = FakeSentry()
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-            """Log nothing."""
+    class Door:
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+            kept.take(gzip.decompress(body) if headers.get("content-encoding") == "gzip" else body)
+            return {"statusCode": 200, "body": "{}"}
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.headers.get("Content-Encoding") == "gzip":
-                body = gzip.decompress(body)
-            kept.take(body)
-            self.send_response(200)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-    with listening(Handler) as kept.url:
+    with serving(Door()) as kept.url:
         yield kept

@@ -17,9 +17,10 @@ from infra.demo import scenario
 from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.devstack import git_seed
 from infra.townctl.api_client import with_token
+from shared.adapters import control_keys
 from shared.adapters.clock import wait_for
 from shared.domain.ids import derived_from
-from tests.e2e.cloud import CONTROL_KEY, KEY, LocalCloud
+from tests.e2e.cloud import CONTROL_SECRET, KEY, LocalCloud
 from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post
 from tests.e2e.stalling_proxy import When
 from tests.emf import dimensions_of, metrics_of
@@ -219,13 +220,17 @@ def test_a_control_server_answers_only_who_shows_its_key(life: Life) -> None:
     health = f"{life.cloud.door.url}/{DEMO}/health"
     assert with_token("GET", health, None, token=None).status == 401
     assert with_token("GET", health, None, token="guessed").status == 401
-    assert with_token("GET", health, None, token=CONTROL_KEY).document["agents"] == []
+    for other in (CONTROL_SECRET, control_keys.derived(CONTROL_SECRET, "demo-early")):
+        assert with_token("GET", health, None, token=other).status == 401
+    own = control_keys.derived(CONTROL_SECRET, DEMO)
+    assert with_token("GET", health, None, token=own).document["agents"] == []
 
 
 def test_no_token_and_no_key_of_any_town_is_written_anywhere(life: Life) -> None:
     written = json.dumps(life.cloud.lines()) + json.dumps(life.cloud.sentry.items)
     assert KEY not in written
-    assert CONTROL_KEY not in written
+    assert CONTROL_SECRET not in written
+    assert control_keys.derived(CONTROL_SECRET, DEMO) not in written
     assert "eyJ" not in written
     logs = life.cloud.home.glob("containers/*/agents/*/*/*/agent.log")
     assert not [log for log in logs if "eyJ" in log.read_text(encoding="utf-8")]

@@ -6,12 +6,11 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from http.client import HTTPConnection
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from infra.agents.control_server.git_runs import Git
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
+from infra.devstack.gateway import serving
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
@@ -565,8 +565,9 @@ START = {
     ("method", "path", "body", "status", "said"),
     [
         ("GET", "/nothing", None, 404, "no such route"),
-        ("PUT", "/agents/start", {}, 404, "no such route"),
-        ("DELETE", "/agents/a1/stop", None, 405, "is not allowed for stop"),
+        ("PUT", "/agents/start", {}, 405, "PUT is not allowed"),
+        ("PROPFIND", "/agents/start", None, 405, "PROPFIND is not allowed"),
+        ("DELETE", "/agents/a1/stop", None, 405, "DELETE is not allowed"),
         ("GET", "/agents/a1/stop", None, 405, "is not allowed for stop"),
         ("POST", "/agents/start", {}, 400, "agentId"),
         ("POST", "/agents/a1/stop", {"signal": "SIGHUP"}, 400, "signal"),
@@ -577,13 +578,13 @@ START = {
         ("GET", "/agents/nobody/status", None, 404, "no such agent"),
         ("POST", "/refresh-token", {"token": ""}, 400, "token"),
         ("POST", "/agents/start", {**START, "branch": "a\0b"}, 400, "branch"),
-        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: not a repository's address"),
+        ("POST", "/agents/start", {**START, "gitUrl": "a\0b"}, 400, "gitUrl: U+0000 is not allowed"),
         ("POST", "/agents/start", {**START, "gitUrl": "fd::3"}, 400, "gitUrl: not a repository's address"),
         ("POST", "/agents/start", {**START, "envVars": {"BASH_ENV": "$(id)"}}, 400, "may not set BASH_ENV"),
         ("POST", "/sync-config", {"envVars": {"TOWN_TOKEN": "t"}}, 400, "may not set TOWN_TOKEN"),
         ("POST", "/sync-config", {"rigs": [{"git_url": "ext::sh"}]}, 400, "rigs.0.git_url: not a repository's address"),
-        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "LANG contains the character U+0000"),
-        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested too deeply"),
+        ("POST", "/agents/start", {**START, "envVars": {"LANG": "a\0b"}}, 400, "envVars.LANG: U+0000 is not allowed"),
+        ("POST", "/agents/start", {**START, "envVars": {"TOWN_AGENT_ORDER": "[" * 100_000}}, 400, "nested deeper than"),
         (
             "POST",
             "/agents/start",
@@ -624,8 +625,10 @@ def test_clones_that_hang_delay_no_start_and_end_with_the_server(
 
 def test_a_body_that_is_too_large_is_not_read(server: TestServer) -> None:
     """Its Content-Length is enough to refuse it; the body is never sent."""
-    connection = HTTPConnection("127.0.0.1", server.running.door.server_port, timeout=PATIENCE_SECONDS)
+    connection = HTTPConnection("127.0.0.1", server.running.door.port, timeout=PATIENCE_SECONDS)
     connection.putrequest("POST", "/agents/a1/message")
+    connection.putheader("Authorization", f"Bearer {server.settings.key}")
+    connection.putheader("Content-Type", "application/json")
     connection.putheader("Content-Length", str((1 << 20) + 1))
     connection.endheaders()
     assert connection.getresponse().status == 413
@@ -743,20 +746,12 @@ def _body(world: Any, key: str) -> bytes:
 
 def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.CompletedProcess[str]":
     """A task of its own, from its start to its end."""
-    request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={})).encode()
+    request = json.dumps(start_request(order(rig=None), model="m", small_model=None, environment={}))
 
-    class Shelf(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(request)))
-            self.end_headers()
-            self.wfile.write(request)
+    class Shelf:
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
+            return {"statusCode": 200, "body": request}
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
-
-    shelf = HTTPServer(("127.0.0.1", 0), Shelf)
-    threading.Thread(target=shelf.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     environment = {
         **os.environ,
         "PYTHONPATH": str(Path.cwd()),
@@ -765,17 +760,14 @@ def for_a_single_agent(tmp_path: Path, *, command: str) -> "subprocess.Completed
         "TOWN_CONTROL_ROOT": str(tmp_path / "disk"),
         "TOWN_CONTROL_PORT": "0",
         "TOWN_AGENT_DATA": str(tmp_path / "towns"),
-        "TOWN_START_URL": f"http://127.0.0.1:{shelf.server_address[1]}/secret",
         "TOWN_START_KEY": "e1",
     }
-    try:
-        words = [sys.executable, "-m", "infra.agents.control_server"]
+    words = [sys.executable, "-m", "infra.agents.control_server"]
+    with serving(Shelf()) as url:
+        environment["TOWN_START_URL"] = f"{url}/secret"
         return subprocess.run(
             words, check=False, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS
         )
-    finally:
-        shelf.shutdown()
-        shelf.server_close()
 
 
 def test_as_a_process_for_a_single_agent_it_ends_with_the_agent(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from shared.domain.orders import ModelOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Awake, Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import PATIENT
-from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of
+from tests.fargate import NO_CAPACITY, Fargate, a_fargate, environment_of, key_of
 from tests.integration.test_agent_runtimes import order
 from tests.patience import PATIENCE_SECONDS
 
@@ -39,7 +39,7 @@ def fargate(tmp_path: Path) -> Iterator[Fargate]:
 
 
 def agents(fargate: Fargate, **more: Any) -> EcsAgents:
-    return EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, **more)
+    return EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=fargate.address_of, key_of=key_of, **more)
 
 
 def containers(fargate: Fargate) -> EcsContainers:
@@ -268,7 +268,7 @@ def test_a_shelf_in_a_bucket_gives_an_address_that_ends(fargate: Fargate) -> Non
 
 
 def test_twenty_agents_at_once_wake_one_container(fargate: Fargate) -> None:
-    runtime = ControlServerRuntime(containers(fargate), seconds=PATIENT)
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of, seconds=PATIENT)
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda n: runtime.start(order(agent_id=f"a{n}"), effect_id=f"{n:064}"), range(20)))
     assert [type(answer) for answer in answers] == [Started] * 20
@@ -312,19 +312,19 @@ def test_of_two_containers_the_oldest_stays(fargate: Fargate) -> None:
 
 def test_a_container_that_takes_too_long_is_a_no_and_the_next_attempt_finds_it(fargate: Fargate) -> None:
     fargate.boot = False
-    runtime = ControlServerRuntime(containers(fargate), seconds=CallSeconds(start=0.2))
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of, seconds=CallSeconds(start=0.2))
     answer = runtime.start(order(), effect_id=EFFECT)
     assert answer == StartRejected("the town's container is starting; the next attempt finds it", kind="no_capacity")
     assert runtime.container_state("t1") == "starting"
     [arn] = fargate.living()
     fargate.start_container(arn)
-    patient = ControlServerRuntime(containers(fargate), seconds=PATIENT)
+    patient = ControlServerRuntime(containers(fargate), key_of=key_of, seconds=PATIENT)
     assert isinstance(patient.start(order(2), effect_id="f" * 64), Started)
     assert patient.container_state("t1") == "healthy"
 
 
 def test_a_fresh_container_is_given_its_token_before_its_first_agent(fargate: Fargate) -> None:
-    runtime = ControlServerRuntime(containers(fargate), mint=_minted)
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of, mint=_minted)
     runtime.start(order(), effect_id=EFFECT)
     [server] = fargate.servers.values()
     assert [path for _, path in server.faults.seen if path != "/health"] == ["/refresh-token", "/agents/start"]
@@ -336,18 +336,18 @@ def test_a_container_that_was_up_only_after_its_first_start_had_been_given_up_ge
 ) -> None:
     """Without it, it can tell the town nothing: its agents would be taken for lost."""
     fargate.boot = False
-    ControlServerRuntime(containers(fargate), mint=_minted, seconds=CallSeconds(start=0.1)).start(
+    ControlServerRuntime(containers(fargate), key_of=key_of, mint=_minted, seconds=CallSeconds(start=0.1)).start(
         order(), effect_id=EFFECT
     )
     [arn] = fargate.living()
     fargate.start_container(arn)
-    ControlServerRuntime(containers(fargate), mint=_minted).start(order(2), effect_id="f" * 64)
+    ControlServerRuntime(containers(fargate), key_of=key_of, mint=_minted).start(order(2), effect_id="f" * 64)
     assert (fargate.servers[arn].settings.root / "token").read_text() == "secret-container-None"
 
 
 def test_while_ecs_does_not_answer_nobody_is_taken_for_gone(fargate: Fargate, monkeypatch: pytest.MonkeyPatch) -> None:
     """A throttled look was taken for a town without a container: a stop was done, and agents were not found."""
-    runtime = ControlServerRuntime(containers(fargate), mint=_minted)
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of, mint=_minted)
     runtime.start(order(), effect_id=EFFECT)
     throttled: Any = {"Error": {"Code": "ThrottlingException", "Message": "Rate exceeded"}}
 
@@ -355,7 +355,7 @@ def test_while_ecs_does_not_answer_nobody_is_taken_for_gone(fargate: Fargate, mo
         raise ClientError(throttled, "ListTasks")
 
     monkeypatch.setattr(Fargate, "list_tasks", fails)
-    deaf = ControlServerRuntime(containers(fargate), mint=_minted)
+    deaf = ControlServerRuntime(containers(fargate), key_of=key_of, mint=_minted)
     assert deaf.status("t1", "a1").status == "unknown"
     assert deaf.container_state("t1") == "unknown"
     for answer in (
@@ -378,14 +378,14 @@ def test_a_tick_that_asks_for_twenty_agents_asks_ecs_once(fargate: Fargate, monk
 
     monkeypatch.setattr(Fargate, "list_tasks", counted)
     monkeypatch.setattr(ecs_tasks, "_SEEN_SECONDS", PATIENCE_SECONDS)
-    runtime = ControlServerRuntime(containers(fargate))
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of)
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda number: runtime.status("t1", f"a{number}"), range(20)))
     assert sorted(looks) == ["RUNNING", "STOPPED"]
 
 
 def test_an_idle_container_is_stopped_and_another_one_is_run_when_it_is_wanted(fargate: Fargate) -> None:
-    runtime = ControlServerRuntime(containers(fargate))
+    runtime = ControlServerRuntime(containers(fargate), key_of=key_of)
     runtime.start(order(), effect_id=EFFECT)
     [first] = fargate.living()
     assert runtime.stop_container("t1", effect_id="c1") == Done()
@@ -398,6 +398,6 @@ def test_an_idle_container_is_stopped_and_another_one_is_run_when_it_is_wanted(f
 
 def test_a_town_without_capacity_is_told_so(fargate: Fargate) -> None:
     fargate.failures.append(NO_CAPACITY)
-    answer = ControlServerRuntime(containers(fargate)).start(order(), effect_id=EFFECT)
+    answer = ControlServerRuntime(containers(fargate), key_of=key_of).start(order(), effect_id=EFFECT)
     assert isinstance(answer, StartRejected)
     assert answer.kind == "no_capacity"

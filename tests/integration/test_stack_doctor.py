@@ -103,7 +103,8 @@ def test_the_doctor_says_whether_concurrency_can_be_reserved(free: int, says: st
 
 
 ECS = {"task_definition": "town-agent", "container": "agent"}
-GOOD = {"name": "agent", "secrets": [{"name": "TOWN_CONTROL_KEY", "valueFrom": "arn:key"}], "stopTimeout": 60}
+GOOD = {"name": "agent", "secrets": [{"name": "MODEL_KEY", "valueFrom": "arn:key"}], "stopTimeout": 60}
+EVERYBODYS = [{"name": "TOWN_CONTROL_KEY", "valueFrom": "arn:key"}]
 
 
 @dataclass
@@ -131,7 +132,7 @@ class WithAgents(Account):
         (WithAgents(told={}), []),
         (WithAgents(network="bridge"), ["is not awsvpc"]),
         (WithAgents(container={**GOOD, "name": "server"}), ["has no container agent"]),
-        (WithAgents(container={"name": "agent"}), ["does not get the secret TOWN_CONTROL_KEY"]),
+        (WithAgents(container={**GOOD, "secrets": EVERYBODYS}), ["every town's container the same TOWN_CONTROL_KEY"]),
         (WithAgents(container={**GOOD, "stopTimeout": 10}), ["less than 30 s, too short to save"]),
         (WithAgents(told={"ECS": json.dumps(ECS | {"task_definition": "another"})}), ["ClientException"]),
     ],

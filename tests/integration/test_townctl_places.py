@@ -142,6 +142,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "secret set": [("Not A Town", "github")],
     "secret list": [],
     "secret remove": [("Not A Town", "github")],
+    "secret control-key": [("Not A Town",)],
     "secret set-platform": [("github", "--host", "not a host")],
 }
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler
-from typing import Any
 
 import pytest
+from starlette.responses import Response
 
-from infra.devstack.gateway import listening
+from infra.devstack.broken_answers import CutShort
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head, Request
 from infra.townctl import api_client, main
 
 ROOT = b'{"served": "townctl"}'
@@ -17,23 +18,16 @@ ROOT = b'{"served": "townctl"}'
 def answering(status: int, body: bytes, headers: dict[str, str], *, length: int | None = None) -> Iterator[str]:
     """A server whose root says that it is a `townctl serve`, and that gives this answer to everything else."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            is_root = self.path == "/"
-            self.send_response(200 if is_root else status)
-            said = ROOT if is_root else body
-            for name, value in ({} if is_root else headers).items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(said) if is_root or length is None else length))
-            self.end_headers()
-            self.wfile.write(said)
+    class Odd:
+        def admit(self, head: Head) -> None: ...
 
-        do_POST = do_PUT = do_GET
+        def answer(self, request: Request) -> Response:
+            if request.head.target == "/":
+                return Response(ROOT)
+            return CutShort(body, status, headers, length=len(body) if length is None else length)
 
-        def log_message(self, *_: Any) -> None: ...
-
-    with listening(Handler) as url:
-        yield url
+    with opened(Guard(Odd())) as door:
+        yield door.url
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import pytest
 
 from shared.domain import limits
+from shared.domain.secret_texts import digest_of
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.intake import ingest
@@ -84,10 +85,13 @@ def test_a_poisoned_event_is_told_once_with_everything_that_is_known_of_it() -> 
     assert alert.extra == {
         "event_id": BAD,
         "event_type": "bead_updated",
-        "payload": '{"title":"New"}',
+        "payload_bytes": len('{"title":"New"}'),
+        "payload_sha256": digest_of('{"title":"New"}'),
         "retry_count": 3,
-        "error": stored(town)[4],
+        "error": "RowUnreadable",
+        "error_sha256": digest_of(str(stored(town)[4])),
     }
+    assert "New" not in str(alert)
 
 
 @scenario(141)

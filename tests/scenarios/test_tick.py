@@ -107,7 +107,9 @@ def test_a_rule_that_raises_loses_its_own_actions_only(monkeypatch: pytest.Monke
 
     assert actions(report) == actions(healthy)
     assert [(alert.kind, alert.tags["name"]) for alert in report.alerts] == [("rule_failed", "test_tick.fail_halfway")]
-    assert report.alerts[0].extra["error"] == "RuntimeError: a bug in a rule"
+    assert report.alerts[0].extra["error"] == "RuntimeError"
+    told = [(event.name, event.data) for event in report.business_events if event.name.startswith("tick.")]
+    assert told == [("tick.rule_failed", {"name": "test_tick.fail_halfway", "error": "RuntimeError: a bug in a rule"})]
     assert not report.quiet
 
 
@@ -147,7 +149,8 @@ def test_a_rule_cannot_write(prepared_before: bool, error: str, monkeypatch: pyt
     report = town.tick()
 
     assert actions(report) == actions(healthy)
-    assert [alert.extra["error"] for alert in report.alerts] == [error]
+    assert [event.data["error"] for event in report.business_events if event.name == "tick.rule_failed"] == [error]
+    assert [alert.extra["error"] for alert in report.alerts] == [error.partition(":")[0]]
     assert town.one("beads", "ready", "title") == "ready"
 
 

@@ -17,9 +17,9 @@ from infra.agents.control_server.requests import AgentToken, RefreshToken, SendM
 from infra.agents.control_server.settings import USERS, ControlServerSettings
 from infra.devstack import container
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters.agent_users import require_way_to
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import NotPrepared
+from shared.adapters.local_users import require_way_to
 from tests.patience import PATIENCE_SECONDS
 from tests.walled_agents import OWN_USERS, Walled, own_users, passable_directory, walled
 

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.adapters import town_tokens
-from shared.adapters.town_tokens import Claims, claimed_key, issue, key_id, read
+from shared.adapters.town_tokens import Claims, claimed_ids, issue, key_id, read
 from shared.domain.errors import Refused
 from tests.towns import T
 
@@ -227,14 +227,17 @@ def test_a_token_is_not_valid_before_its_time_except_for_the_skew_of_clocks() ->
     assert read(signed(GOOD | {"nbf": NOW + 61}), [KEY], now=T + timedelta(seconds=1)).agent == "toast"
 
 
-@pytest.mark.parametrize("text", ["", "x", "a.b.c", "é.é.é", "." * 5000, "x" * 5000, signed(header="[]"), "\ud800"])
-def test_the_key_that_a_refused_token_claims_is_nothing_but_the_name_of_a_key(text: str) -> None:
-    assert claimed_key(text) is None
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "é.é.é", "." * 5000, "x" * 5000, "\ud800", "a..b", f"{signed()}="])
+def test_a_text_that_is_no_token_has_no_ids(text: str) -> None:
+    assert claimed_ids(text) == (None, None)
 
 
-def test_a_refused_token_may_name_its_key_and_nothing_else() -> None:
-    assert claimed_key(signed(key="z" * 48)) == key_id(KEY)
-    assert claimed_key(signed(header={**HEADER, "kid": '"}\n{"event": "x"}'})) is None
+def test_what_a_refused_token_says_of_itself_is_ids_and_nothing_else() -> None:
+    assert claimed_ids(signed(GOOD | {"jti": "a-token-id"}, key="z" * 48)) == (key_id(KEY), "a-token-id")
+    for odd in ('"}\n{"event": "x"}', "x" * 200, 7, None, ["a-token-id"]):
+        token = signed(GOOD | {"jti": odd}, {**HEADER, "kid": odd})
+        assert claimed_ids(token) == (None, town_tokens.digest_of(token))
+    assert claimed_ids(signed("[]", "[]"))[0] is None
 
 
 ISSUED = issue(Claims("one", "agent", "toast", 3), [KEY], now=T)

@@ -1,14 +1,13 @@
-"""The HTTP server: checks the caller's key before anything else, decodes JSON bodies and routes requests to `Sessions`."""
+"""The HTTP API: refuses web pages and callers without the key by the head of their request, and routes requests to `Sessions`."""
 
 import hmac
-import json
 import re
 from collections.abc import Callable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final, TypeVar
 from urllib.parse import unquote
 
 from pydantic import BaseModel, ValidationError
+from starlette.responses import Response
 
 from infra.agents.control_server.requests import (
     LookForMerge,
@@ -18,16 +17,23 @@ from infra.agents.control_server.requests import (
     StartAgentRequest,
     StopAgentRequest,
     SyncConfig,
+    wrong_address,
 )
 from infra.agents.control_server.sessions import SessionAnswer, Sessions
+from infra.listening.callers import Callers
+from infra.listening.door import Door
+from infra.listening.guard import Guard, Head, Request, json_answer, refusal
+from infra.listening.limits import Limits
 from shared.adapters.control_server import proof_answer
+from shared.domain import strict_json
+from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
 from shared.ports.forge import Asker, MergeClaim, MergeProver
 
-LARGEST_BODY: Final = 1 << 20
+LIMITS: Final = Limits(body=1 << 20)
+_METHODS: Final = ("GET", "POST", "PATCH")
 _AGENT: Final = re.compile(r"/agents/([^/]+)/(stop|status|message|model)")
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
-_SOCKET_SECONDS: Final = 30.0
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -40,40 +46,73 @@ class RequestRefused(Exception):
         self.status = status
 
 
-class ControlServer(ThreadingHTTPServer):
-    """The HTTP server. `serve_forever` runs it; `address` is its base URL."""
+class ControlServer:
+    """The HTTP server. It answers between `open` and `close`; `address` is its base URL."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, at: tuple[str, int], sessions: Sessions, *, key: str | None) -> None:
-        super().__init__(at, _Handler)
+    def __init__(
+        self,
+        at: tuple[str, int],
+        sessions: Sessions,
+        *,
+        key: str,
+        callers: Callers,
+        limits: Limits = LIMITS,
+    ) -> None:
         self.sessions = sessions
         self.prover: MergeProver | None = None
         self._key = key
+        self._callers = callers
+        self._door = Door(Guard(self, limits), host=at[0], port=at[1], limits=limits)
 
     @property
     def address(self) -> str:
         """The base URL."""
-        return f"http://{self.server_address[0]!s}:{self.server_address[1]}"
+        return self._door.url
 
-    def respond(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
-        """Answer one request. A caller without the key learns nothing, not even which routes exist."""
+    @property
+    def port(self) -> int:
+        """The port on which it listens."""
+        return self._door.port
+
+    def open(self) -> None:
+        """Answer requests."""
+        self._door.open()
+
+    def close(self) -> None:
+        """Answer no more requests. Closing twice does nothing."""
+        self._door.close()
+
+    def admit(self, head: Head) -> Response | None:
+        """Refuse whom no body could help. A caller without the key learns nothing, not even which routes exist."""
+        problem = self._callers.problem(head.headers, reached=head.reached)
+        if problem is not None:
+            return refusal(403, problem)
+        given = head.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
+            return refusal(401, "the bearer token is missing or is not the key of this control server")
+        if head.method not in _METHODS:
+            return refusal(405, f"{head.method} is not allowed")
+        if head.has_body and not _is_json(head.headers.get("content-type", "")):
+            return refusal(415, "the body must be application/json")
+        return None
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request that was admitted."""
+        head = request.head
+        status, answer = self.respond(head.method, head.target, head.headers, request.body)
+        return json_answer(status, answer)
+
+    def respond(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
+        """The answer to one request, as status and JSON object."""
         try:
-            self._require_key(headers)
-            return self._route(method, path.partition("?")[0], headers, body)
+            return self._route(method, target.partition("?")[0], headers, body)
         except RequestRefused as refused:
             return refused.status, {"error": str(refused)}
         except OSError as error:
             return 500, {"error": f"a file or process operation failed in this container: {error.strerror}"}
 
-    def _require_key(self, headers: Mapping[str, str]) -> None:
-        given = _header(headers, "Authorization")
-        if self._key is not None and not hmac.compare_digest(given.encode(), f"Bearer {self._key}".encode()):
-            raise RequestRefused(401, "the bearer token is missing or is not the key of this control server")
-
     def _route(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> SessionAnswer:
-        key = _header(headers, "Idempotency-Key")
+        key = headers.get("idempotency-key", "")
         sessions = self.sessions
         whole: dict[tuple[str, str], Callable[[], SessionAnswer]] = {
             ("GET", "/health"): sessions.health,
@@ -98,7 +137,7 @@ class ControlServer(ThreadingHTTPServer):
                 agent_id,
                 _body(SendMessage, body),
                 message_id=key or "message",
-                mode=_header(headers, "Town-Message-Mode") or "immediate",
+                mode=headers.get("town-message-mode") or "immediate",
             ),
             ("PATCH", "model"): lambda: sessions.update_model(agent_id, _body(SetModel, body), effect_id=key),
         }
@@ -111,64 +150,26 @@ class ControlServer(ThreadingHTTPServer):
         """Check whether a merge has happened, with this container's git."""
         if self.prover is None:
             return 200, {"says": "this control server has no git to look with"}
+        wrong = wrong_address(asked.git_url, local=self.sessions.local_repositories)
+        if wrong is not None:
+            raise RequestRefused(400, f"gitUrl: {wrong}")
         claim = MergeClaim(**asked.model_dump())
         return 200, proof_answer(self.prover.proof(Asker(self.sessions.town_id), claim))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """Reads a request, passes it to the server and writes the answer."""
-
-    server: ControlServer
-    protocol_version = "HTTP/1.1"
-    timeout = _SOCKET_SECONDS
-
-    def do_GET(self) -> None:
-        """Answer a request of any method."""
-        self._answer()
-
-    do_POST = do_PATCH = do_PUT = do_DELETE = do_GET
-
-    def _answer(self) -> None:
-        try:
-            length = int(self.headers.get("Content-Length") or 0)
-        except ValueError:
-            length = -1
-        if not 0 <= length <= LARGEST_BODY:
-            self.close_connection = True
-            self.write(413, {"error": f"the body is larger than {LARGEST_BODY} bytes, or Content-Length is invalid"})
-            return
-        status, answer = self.server.respond(
-            self.command, self.path, dict(self.headers.items()), self.rfile.read(length)
-        )
-        self.write(status, answer)
-
-    def write(self, status: int, answer: Mapping[str, object]) -> None:
-        """Send one JSON answer. A caller that has closed the connection is ignored."""
-        content = json.dumps(answer).encode()
-        try:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-        except OSError:
-            self.close_connection = True
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-        """Log nothing, because events and answers already report everything that matters."""
 
 
 def _body(model: type[B], content: bytes) -> B:
     """The body as an instance of `model`. Raises RequestRefused, which names the field but never shows the value."""
     try:
-        return model.model_validate_json(content)
+        return model.model_validate(strict_json.parse(content, limit=LIMITS.body, depth=strict_json.DEEPEST))
+    except Refused as refused:
+        raise RequestRefused(refused.status, f"{refused.path or 'body'}: {refused.message}") from None
     except ValidationError as error:
         first = first_error(error)
         raise RequestRefused(400, f"{first.place or 'body'}: {first.message}") from None
 
 
 def _generation(headers: Mapping[str, str]) -> int | None:
-    text = _header(headers, "Town-Generation")
+    text = headers.get("town-generation", "")
     if not text:
         return None
     if not _NUMBER.fullmatch(text):
@@ -176,6 +177,6 @@ def _generation(headers: Mapping[str, str]) -> int | None:
     return int(text)
 
 
-def _header(headers: Mapping[str, str], name: str) -> str:
-    """The value of a header, matched without regard to case; empty if it was not sent."""
-    return next((value for key, value in headers.items() if key.lower() == name.lower()), "")
+def _is_json(content_type: str) -> bool:
+    kind, _, parameters = content_type.partition(";")
+    return kind.strip().lower() == "application/json" and parameters.strip().lower() in ("", "charset=utf-8")

@@ -15,8 +15,8 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import NothingToDo, keep_own_token, request_at, run_one
 from infra.agents.posting import poster_from
 from infra.buckets import BUCKET_VARIABLE
-from shared.adapters.agent_users import require_way_to
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
+from shared.adapters.local_users import require_way_to
 
 _SDK: Final = "AWS_"
 
@@ -40,7 +40,15 @@ def run(environment: Mapping[str, str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
-    running = Running(settings, poster)
+    try:
+        running = Running(settings, poster)
+    except (OSError, OverflowError) as error:
+        print(f"control server: it cannot start: {error}", file=sys.stderr)
+        return 2
+    if running.made_key is not None:
+        print(
+            f'control server: it made a key for its callers: TOWN_CONTROL_KEY="$(cat {running.made_key})"', flush=True
+        )
     print(settings.about_users, flush=True)
     print(f"control server of {settings.town_id} at {running.address}, instance {settings.instance_id}", flush=True)
     url, code = environment.get(START_URL_VARIABLE), 0

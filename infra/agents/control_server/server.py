@@ -1,15 +1,16 @@
 """A running control server, assembled from its parts, which a process or a test starts and ends."""
 
-import threading
 from typing import Final
 
 from infra.agents.control_server.eviction import announce_ready, evict, leave
 from infra.agents.control_server.http import ControlServer
+from infra.agents.control_server.key import KEY_FILE, own_key
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.sessions import Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import Watch
 from infra.agents.posting import Poster
+from infra.listening.callers import Callers
 from shared.adapters.git_prover import REMOTE_PROTOCOLS, GitProver, git_variables
 
 _LAST_REPORTS_SECONDS: Final = 10.0
@@ -26,17 +27,21 @@ class Running:
         self.reporter = Reporter(poster, settings.clock)
         self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)
         self.watch = Watch(settings, self.sessions.runtime, self.reporter)
-        self.door = door((settings.host, settings.port), self.sessions, key=settings.key)
+        self.made_key = None if settings.key else settings.root / KEY_FILE
+        """The file with the key, if the platform gave none."""
+        self.door = door(
+            (settings.host, settings.port),
+            self.sessions,
+            key=settings.key or own_key(settings.root),
+            callers=Callers(hosts=settings.hosts),
+        )
         git = git_variables(settings.environment)
         allowed = git.get("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
         self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git, user=settings.keeper)
-        self._thread = threading.Thread(
-            target=self.door.serve_forever, kwargs={"poll_interval": 0.05}, name="door", daemon=True
-        )
         self.reporter.start()
         announce_ready(settings, self.reporter)
         self.watch.start()
-        self._thread.start()
+        self.door.open()
 
     @property
     def address(self) -> str:
@@ -70,8 +75,7 @@ class Running:
 
     def _close(self) -> None:
         self.watch.finish()
-        self.door.shutdown()
-        self.door.server_close()
+        self.door.close()
         self.sessions.close()
 
     def _started(self, agent_id: str, generation: int) -> None:

@@ -28,11 +28,11 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
 from shared.adapters import outside_files
-from shared.adapters.agent_users import AgentUsers
 from shared.adapters.git_prover import REMOTE_PROTOCOLS
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
+from shared.adapters.local_users import AgentUsers
 from shared.domain.orders import ModelOrder
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
@@ -85,6 +85,11 @@ class Sessions:
     def town_id(self) -> str:
         """The town whose agents these are."""
         return self._settings.town_id
+
+    @property
+    def local_repositories(self) -> bool:
+        """Whether repositories on this machine's disk may be used."""
+        return self._settings.local_repositories
 
     def health(self) -> SessionAnswer:
         """The state of this server and its running agents."""

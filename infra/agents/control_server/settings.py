@@ -4,7 +4,8 @@ TOWN_ID                 the town whose agents it runs (required)
 TOWN_AGENT_COMMAND      the agent CLI: a command line, or a JSON list of words (required)
 TOWN_CONTROL_ROOT       directory for clones, worktrees, start files and logs (default ./control-data)
 TOWN_CONTROL_HOST/PORT  address to listen on (default 127.0.0.1:8080; port 0 picks a free one)
-TOWN_CONTROL_KEY        the bearer token that callers must present; optional only on the loopback interface
+TOWN_CONTROL_KEY        the bearer token that callers must present; on the loopback interface, the server makes one if it is missing
+TOWN_CONTROL_HOSTS      names, separated by commas, under which callers reach it: `t1.agents.example.com` or `*.agents.example.com`
 TOWN_INSTANCE_ID        id that distinguishes this container from the one that it replaces (default: a random id)
 TOWN_EVICTION_SECONDS   seconds that agents have to save their work when the container is evicted (default 10)
 TOWN_AGENT_UIDS         users as which agents run, such as 20000-20255 (the default for root): the first owns the caches of
@@ -25,6 +26,7 @@ from typing import Final
 
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE
 from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
+from infra.listening.callers import named_hosts
 from shared.adapters import clock as clocks
 from shared.adapters import ids, outside_files
 from shared.domain import strict_json
@@ -63,8 +65,9 @@ _LAST_PORT: Final = 65_535
 class ControlServerSettings:
     """The settings of one control server. A start that takes longer than `answer_within` real seconds is answered with
     `starting`. On eviction, agents have `eviction_seconds` to save their work. Agents are observed every `look_every` seconds.
-    `named` are the variables that requests may set besides those of the town. `users` are those as which agents run, the first
-    of them the keeper of the caches; None if all run as the server's user.
+    `named` are the variables that requests may set besides those of the town, `hosts` the names to which the server answers besides
+    those of the loopback interface and the addresses that it listens on. `users` are those as which agents run, the first of them
+    the keeper of the caches; None if all run as the server's user.
     """
 
     town_id: str
@@ -78,6 +81,7 @@ class ControlServerSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
     users: range | None = None
+    hosts: frozenset[str] = frozenset()
     answer_within: float = 5.0
     eviction_seconds: float = 10.0
     look_every: float = 0.5
@@ -135,6 +139,10 @@ class ControlServerSettings:
             named = named_variables(environment.get(NAMED_VARIABLE, "").split(","))
         except ValueError as error:
             raise ValueError(f"{NAMED_VARIABLE}: {error}") from None
+        try:
+            hosts = named_hosts(environment.get("TOWN_CONTROL_HOSTS", "").split(","))
+        except ValueError as error:
+            raise ValueError(f"TOWN_CONTROL_HOSTS: {error}") from None
         return cls(
             town_id=town_id,
             command=command,
@@ -147,6 +155,7 @@ class ControlServerSettings:
             environment=passed | values_of(named, environment),
             named=named,
             users=_users(environment),
+            hosts=hosts,
             eviction_seconds=_number(environment, "TOWN_EVICTION_SECONDS", 10),
         )
 

@@ -8,7 +8,7 @@ from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Role
 from shared.domain.times import to_text
-from shared.town import lookup, outbox
+from shared.town import lookup, new_ids, outbox
 from shared.town.rows import Agent
 from shared.town.town import Town
 from shared.town.writing import beads, hooks, leases
@@ -255,7 +255,7 @@ def _create(town: Town, role: Role, rig_id: str | None) -> str:
     name = _free_polecat_name(town) if role is Role.POLECAT else role.value.capitalize()
     agent_id = beads.create(
         town,
-        beads.NewBead(id=town.tick.ids.new(), type=BeadType.AGENT, title=name, rig_id=rig_id, created_by=SYSTEM),
+        beads.NewBead(id=new_ids.for_bead(town), type=BeadType.AGENT, title=name, rig_id=rig_id, created_by=SYSTEM),
     )
     town.sql.execute(
         "INSERT INTO agent_metadata (bead_id, role, identity) VALUES (:id, :role, :identity)",

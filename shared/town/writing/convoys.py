@@ -30,6 +30,18 @@ def create_metadata(
     )
 
 
+def is_feature_branch(town: Town, branch: str, rig_id: str) -> bool:
+    """Whether a live convoy whose beads are of this rig has this feature branch."""
+    row = town.sql.execute(
+        "SELECT 1 FROM beads b JOIN convoy_metadata c ON c.bead_id = b.bead_id AND c.feature_branch = :branch "
+        "JOIN bead_dependencies d ON d.depends_on_bead_id = b.bead_id AND d.dependency_type = 'tracks' "
+        "JOIN beads t ON t.bead_id = d.bead_id AND t.rig_id = :rig "
+        "WHERE b.type = 'convoy' AND b.status IN ('open', 'in_progress', 'in_review') LIMIT 1",
+        {"branch": branch, "rig": rig_id},
+    ).fetchone()
+    return row is not None
+
+
 def start(town: Town, convoy_id: str) -> str:
     """Start a staged convoy; returns `missing`, `already` or `started`."""
     row = town.sql.execute("SELECT staged FROM convoy_metadata WHERE bead_id = :id", {"id": convoy_id}).fetchone()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shared.domain import limits
 from shared.domain.notes import Change, EscalationNotes, TriageNotes
 from shared.domain.states import SYSTEM, BeadType, Label
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.town import Town
 from shared.town.writing import audit, beads
 
@@ -27,7 +27,7 @@ def escalate(
     bead_id = beads.create(
         town,
         beads.NewBead(
-            id=town.tick.ids.new(),
+            id=new_ids.for_bead(town),
             type=BeadType.ESCALATION,
             title=title,
             body=body,
@@ -122,7 +122,7 @@ def open_triage_request(
     beads.create(
         town,
         beads.NewBead(
-            id=town.tick.ids.new(),
+            id=new_ids.for_bead(town),
             type=BeadType.ISSUE,
             title=f"Triage: {reason}",
             assignee=agent_id,

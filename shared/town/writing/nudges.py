@@ -1,6 +1,7 @@
 """Nudges: short messages to a running agent. Only the first delivery of each is recorded."""
 
 from datetime import datetime
+from typing import Final
 
 from shared.domain.times import text_or_none, to_text
 from shared.town.town import Town
@@ -18,22 +19,25 @@ def create(
     nudge_id: str | None = None,
 ) -> str:
     """Store an undelivered nudge; returns its id. One that is stored under the given id already stays as it is."""
-    nudge_id = nudge_id or town.tick.ids.new()
-    town.sql.execute(
-        "INSERT INTO agent_nudges (nudge_id, agent_bead_id, message, mode, priority, source, created_at, expires_at) "
-        "VALUES (:id, :agent, :message, :mode, :priority, :source, :now, :expires) ON CONFLICT (nudge_id) DO NOTHING",
-        {
-            "id": nudge_id,
-            "agent": agent_id,
-            "message": message,
-            "mode": mode,
-            "priority": priority,
-            "source": source,
-            "now": town.tick.now_text,
-            "expires": text_or_none(expires_at),
-        },
-    )
-    return nudge_id
+    nudge = {
+        "agent": agent_id,
+        "message": message,
+        "mode": mode,
+        "priority": priority,
+        "source": source,
+        "now": town.tick.now_text,
+        "expires": text_or_none(expires_at),
+    }
+    made = nudge_id or town.tick.ids.new()
+    while town.sql.execute(_INSERT, {**nudge, "id": made}).rowcount == 0 and nudge_id is None:
+        made = town.tick.ids.new()
+    return made
+
+
+_INSERT: Final = (
+    "INSERT INTO agent_nudges (nudge_id, agent_bead_id, message, mode, priority, source, created_at, expires_at) "
+    "VALUES (:id, :agent, :message, :mode, :priority, :source, :now, :expires) ON CONFLICT (nudge_id) DO NOTHING"
+)
 
 
 def agent_of(town: Town, nudge_id: str) -> str | None:

@@ -11,7 +11,7 @@ from shared.domain.states import (
     Label,
     MergeMode,
 )
-from shared.town import belonging, lookup
+from shared.town import belonging, lookup, new_ids
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, beads, convoys, escalations, hooks
@@ -44,7 +44,7 @@ def submit(
     review_id = beads.create(
         town,
         beads.NewBead(
-            id=town.tick.ids.new(),
+            id=new_ids.for_bead(town),
             type=BeadType.MERGE_REQUEST,
             title=f"Review: {branch}",
             body=summary,

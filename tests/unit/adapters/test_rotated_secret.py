@@ -97,6 +97,7 @@ def test_the_authorizer_hands_the_claims_of_a_valid_token_on(manager: Any, monke
             "town": "one",
             "scope": "agent",
             "agent": "toast",
+            "agentInLog": "toast",
             "generation": "3",
             "key": town_tokens.key_id(FIRST),
             "token": town_tokens.read(token, [FIRST], now=T).token,

@@ -43,7 +43,11 @@ class AgentNapped(Event):
         return EventResult(Applied())
 '''
 STEPS = {
-    "class": ("shared/events/agents.py", 'STALE_GENERATION = Skipped("stale generation")\n', CLASS),
+    "class": (
+        "shared/events/agents.py",
+        '        """Change nothing; the stored event is the record."""\n        return EventResult(Applied())\n',
+        CLASS,
+    ),
     "EVENTS": ("shared/events/__init__.py", "    AgentHeartbeat,\n", "    AgentNapped,\n"),
     "catalogue": (
         "tests/unit/events/catalogue.py",

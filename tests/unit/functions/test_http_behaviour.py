@@ -255,7 +255,7 @@ def test_an_unexpected_error_is_told_and_not_shown(monkeypatch: pytest.MonkeyPat
         raise KeyError("a secret")
 
     monkeypatch.setattr(debug, "deployment", broken)
-    told: list[Exception] = []
+    told: list[BaseException] = []
     answered = api.run(debug.ROUTES, request("GET", "/api/health", caller=OPERATOR), told.append)
     answer = Answer.of(answered)
     assert (answer.status, answer.is_problem, len(told)) == (500, True, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from functions import wiring
 from functions.settings import DebugSettings, EventsSettings, TickSettings, WorkerSettings
-from shared.adapters import town_tokens
+from shared.adapters import control_keys, town_tokens
 from shared.adapters.control_keys import ControlKeys
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
@@ -69,10 +69,10 @@ def test_lists_come_with_commas_as_parameters_of_a_template_do() -> None:
     assert (ecs.capacity, ecs.container, ecs.port, ecs.public_ip) == ("FARGATE", "agent", 9000, True)
 
 
-def test_a_control_server_is_called_with_its_towns_key_or_the_platforms() -> None:
-    secrets = FakeSecrets({"platform/control-key": "everybody's", "towns/one/control-key": "one's"})
+def test_a_control_server_is_called_with_its_towns_key_or_one_derived_for_it() -> None:
+    secrets = FakeSecrets({"platform/control-key": "the platform's", "towns/one/control-key": "one's"})
     key_of = ControlKeys(secrets)
-    assert (key_of("one"), key_of("two")) == ("one's", "everybody's")
+    assert (key_of("one"), key_of("two")) == ("one's", control_keys.derived("the platform's", "two"))
     assert ControlKeys(FakeSecrets({}))("one") is None
 
 

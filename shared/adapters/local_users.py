@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Final
 
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters.agent_locks import Busy, locked
 from shared.adapters.clock import Budget
+from shared.adapters.local_locks import Busy, locked
 from shared.adapters.local_state import USER, AgentHome, remove
 
 _SHARED_PLACES: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - where strangers may leave files

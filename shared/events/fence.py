@@ -1,0 +1,35 @@
+"""The fence of generations: what the token of an older generation sends changes nothing (spec/events.md 2.1).
+
+A token is made for one generation of an agent, so its holder speaks for that generation only, whatever the event says and
+whatever its type is. Only the process of that generation is stopped again, as after every report behind the end of a lease.
+"""
+
+from shared.domain.outcomes import MISSING, Skipped
+from shared.domain.states import Role
+from shared.events.base import Event, EventResult
+from shared.town import lookup
+from shared.town.inbox import Fact
+from shared.town.town import Town
+from shared.town.writing import leases
+
+STALE_GENERATION = Skipped("stale generation")
+
+
+def stopped(event: Event, fact: Fact, town: Town) -> EventResult | None:
+    """The result of an event from a generation that is not its agent's newest, or whose agent is gone; None for all others.
+
+    A token without a generation, which only an operator makes by hand, speaks for whatever generation its agent has.
+    """
+    if fact.generation is None or fact.sender is None or fact.sender.agent is None:
+        return None
+    agent = lookup.generation_of(town, fact.sender.agent)
+    if agent is not None and not is_stale(agent.role, agent.generation, fact.generation):
+        return None
+    if not event.is_farewell and (agent is None or agent.role != Role.MAYOR):
+        leases.heard_from(town, fact.sender.agent, None, fact.generation)
+    return EventResult(MISSING if agent is None else STALE_GENERATION)
+
+
+def is_stale(role: str, newest: int, generation: int) -> bool:
+    """Whether another generation than the newest speaks. No dispatch numbers the mayor's sessions, so only older ones are stale."""
+    return generation < newest if role == Role.MAYOR else generation != newest

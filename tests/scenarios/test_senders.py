@@ -1,0 +1,105 @@
+"""Scenarios 400 to 405: a token speaks for one generation, and nobody uses up a name of another."""
+
+from dataclasses import replace
+
+import pytest
+
+from shared.domain import canonical
+from shared.domain.ids import IdMaker
+from shared.domain.limits import ACTIVE_INTERVAL
+from shared.domain.times import to_text
+from shared.events.convoys import task_id
+from shared.intake import ingest, redrive
+from shared.town import database
+from shared.town.inbox import fact_of
+from tests.scenarios.table import scenario
+from tests.security.holders import CONTAINER, OPERATOR, a_busy_town, agent, said, sent
+from tests.towns import TOWN, T, event, outcome_of
+
+LATER = T + ACTIVE_INTERVAL
+DONE = {"branch": "gt/toast/b"}
+RAISED = {"title": "fire", "severity": "high"}
+
+
+@scenario(400)
+@pytest.mark.parametrize(("who", "outcome"), [("toast", "stale generation"), ("slit", "missing")])
+def test_an_older_generation_and_a_deleted_agent_say_nothing(who: str, outcome: str) -> None:
+    town = a_busy_town()
+    (raised,) = sent(agent(who, 4), said("escalation_raised", RAISED, by=who))
+    assert outcome_of(town.tick(raised), raised.event_id) == f"skipped: {outcome}"
+    assert town.rows("SELECT subject, generation FROM outbox WHERE kind = 'stop_agent'") == [(who, 4)]
+
+
+@scenario(401)
+def test_a_heartbeat_counts_for_the_generation_of_its_token() -> None:
+    town = a_busy_town()
+    new = sent(agent(), said("agent_heartbeat", {"last_event_type": "new"}, by="toast", event_id="beat-new"))
+    old = sent(
+        agent(generation=4), said("agent_heartbeat", {"last_event_type": "old"}, by="toast", event_id="beat-old")
+    )
+    report = town.tick(*new, *old)
+    assert outcome_of(report, "beat-old@toast") == "skipped: stale generation"
+    assert town.one("agent_metadata", "toast", "last_event_type", "last_activity_at") == ("new", to_text(T))
+
+
+@scenario(402)
+def test_what_is_dispatched_submitted_and_planned_has_ids_of_its_own() -> None:
+    town = a_busy_town().bead("work")
+    for number in range(town.tick_no + 1, town.tick_no + 11):
+        for bead_id in (*IdMaker(TOWN, number).ahead(20), task_id(TOWN, "plan", number)):
+            town.bead(bead_id, status="closed", created_by="nux")
+    town.bead(task_id(TOWN, "plan", 0), status="closed", created_by="nux")
+    plan = {"convoy_id": "plan", "title": "p", "rig_id": "rig-1", "tasks": [{"title": "t"}]}
+    (done,) = sent(agent(), said("agent_done", DONE, by="toast"))
+    (planned,) = sent(agent("mayor", scope="coordinator"), said("convoy_created", plan, by="mayor"))
+    report = town.tick(done, planned)
+    assert {seen.outcome for seen in report.events} == {"applied"}
+    assert (town.status("work"), town.status("B")) == ("in_progress", "in_review")
+    assert town.one("convoy_metadata", "plan", "total_beads", "closed_beads") == (1, 0)
+
+
+@scenario(403)
+@pytest.mark.parametrize("payload", [DONE, {"branch": "gt/toast/other"}], ids=["equal", "other"])
+def test_a_report_is_applied_whoever_has_used_its_id(payload: dict[str, str]) -> None:
+    town = a_busy_town()
+    town.tick(
+        *sent(agent("nux", 4), said("agent_done", payload, by="nux")),
+        *sent(CONTAINER, said("agent_completed", {"status": "completed"}, by="nux")),
+        *sent(OPERATOR, said("town_started")),
+        *sent(agent(generation=4), said("agent_done", payload, by="toast")),
+    )
+    (honest,) = sent(agent(), said("agent_done", DONE, by="toast"), at=LATER)
+    report = town.tick(honest, at=LATER)
+    assert outcome_of(report, "report-1~5@toast") == "applied"
+    assert town.status("B") == "in_review"
+
+
+@scenario(404)
+def test_a_report_of_before_the_upgrade_is_not_applied_again() -> None:
+    town = a_busy_town()
+    town.tick(event("escalation_raised", RAISED, agent="toast", event_id="report-1"))
+    with database.migrating(town.sql):
+        town.sql.execute("ALTER TABLE town_events DROP COLUMN sender")
+    database.set_schema_version(town.sql, 2)
+    assert town.tick(*sent(agent(), said("escalation_raised", RAISED, by="toast")), at=LATER).events == ()
+    assert town.rows("SELECT COUNT(*) FROM beads WHERE title = 'fire'") == [(1,)]
+
+
+@scenario(405)
+def test_a_copy_of_a_poisoned_report_keeps_its_sender() -> None:
+    town = a_busy_town()
+    broken = replace(
+        event("agent_done", {"branch": 1}, agent="toast", event_id="report-1@toast"), sender=agent(generation=4)
+    )
+    town.tick(broken)
+    (row,) = town.rows(
+        "SELECT event_id, seq, event_type, agent_id, bead_id, ?, source, created_at, received_at, retry_count, sender "
+        "FROM town_events WHERE outcome = 'poisoned'",
+        canonical.dumps(DONE),
+    )
+    poisoned = fact_of(row)
+    copy = redrive.copy_of(poisoned, redrive.id_of_copy(poisoned.event_id, 1))
+    batch = ingest.batch_of([copy], received_at=LATER, copied_from=poisoned.sender)
+    report = town.tick(*ingest.read_object(f"towns/{TOWN}/inbox/1-x.json", batch.body), at=LATER)
+    assert outcome_of(report, "report-1:r1@toast") == "skipped: stale generation"
+    assert town.status("B") == "in_progress"
