@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Final, Literal
 
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_supervisor import as_user
 from shared.domain.branches import is_branch_name
 from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 
@@ -83,7 +82,9 @@ class _Clone:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            **as_user(self.user),
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else (),
         )
         try:
             out, err = process.communicate(timeout=max(0.1, self.budget.left()))
