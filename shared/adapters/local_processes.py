@@ -36,7 +36,7 @@ from shared.adapters.local_locks import Busy, is_locked, locked
 from shared.adapters.local_state import USER, AgentHome, GenerationFiles, RuntimeDirectory, remove
 from shared.adapters.local_users import AgentUsers, NoUserLeft
 from shared.adapters.prompts import letter, told
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
@@ -197,7 +197,7 @@ class LocalProcessRuntime:
             supervisor.write_atomically(home.directory / "model.json", told_model, reader=home.user)
         return Done()
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
         """Does nothing: a local agent has the permissions of the user who runs it."""
         return Done()
 
