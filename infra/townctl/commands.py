@@ -166,7 +166,7 @@ COMMANDS: Final = (
         "Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.",
     ),
     Command(
-        "secret rotate-token-key",
+        "secret rotate-town-tokens",
         "townctl.token_keys:rotate",
         "Make a new key for town tokens.",
     ),
@@ -216,9 +216,9 @@ ON_FILES: Final = {
         _USE_BUCKET,
     ),
     "litestream import": ("it writes a whole image", _USE_BUCKET),
-    "secret rotate-token-key": (
+    "secret rotate-town-tokens": (
         "it replaces the key itself, and no API takes one",
-        "use `townctl secret rotate-token-key --stack NAME` for a deployment",
+        "use `townctl secret rotate-town-tokens --stack NAME` for a deployment",
     ),
     "serve": ("it serves an API itself", "leave --api out"),
     "doctor": (

@@ -1,4 +1,4 @@
-"""`townctl secret rotate-token-key`: a new key for town tokens, of a data directory or of a deployed stack.
+"""`townctl secret rotate-town-tokens`: a new key for town tokens, of a data directory or of a deployed stack.
 
 With the usual rotation, the previous key stays valid until the next one, so that tokens in use go on. With --now it ends at once:
 then every token that it has signed is refused, also the honest ones. Two caches know keys or decisions, and --now empties both:

@@ -173,7 +173,7 @@ def test_a_rotation_that_was_not_made_is_refused_and_touches_nothing(cloud: Clou
 
 
 def rotated(data: Path, *words: str) -> int:
-    return main.run(["--json", "--data", str(data), "secret", "rotate-token-key", *words])
+    return main.run(["--json", "--data", str(data), "secret", "rotate-town-tokens", *words])
 
 
 def test_on_one_machine_a_rotation_counts_for_the_next_request(
