@@ -48,7 +48,7 @@ _SECRET: Final = re.compile(
         (?!(?:missing|null|None|true|false|expired|invalid|required|extra_forbidden
             |[a-z]+_(?:type|parsing|error|too_long|too_short))\b)
         (?P<key_value>\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|[^\s,;&"'}})\]]+)
-    | (?P<flag>(?i:--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
+    | (?P<flag>(?i:(?<![\w-])--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
     | (?P<hook>(?i:hooks\.slack(?:-gov)?\.com/|discord(?:app)?\.com/api/|webhook\.office\.com/|/(?:web)?hooks?/))
         (?P<hook_value>[^\s"'<>]+)
     | (?P<login>(?<![\w.:/-])[\w.+-]{{1,64}}:[^\s:@/"'<>]{{1,128}}@(?=[\w-]+[.:/]))
