@@ -17,7 +17,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from shared.domain.alert import Alert
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.repositories import repository_of_pull_request
 from shared.ports.forge import (
@@ -182,7 +182,7 @@ class FakeRuntime:
         agent_id = order.agent_id
         return self._answer("update_model", agent_id, effect_id, lambda: self._update_model(agent_id, order.model))
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
         return self._answer("refresh_token", "container", effect_id, self._refresh_token)
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:

@@ -15,25 +15,47 @@ from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.intake.asked_time import time_in
 
-_FILE_SIZE: Final = 64 << 20
+_FILE_SIZE: Final = 16 << 20
 _FILE_DEPTH: Final = 64
 
 _IN_GENERAL: Final = (
     'give one JSON value, for example {"key": "text"}; `python -m json.tool` shows where a file is wrong'
 )
 
+LARGEST_MIB: Final = 64
+_MOST_MIB: Final = 1024
+
+Largest = Annotated[
+    int,
+    Parameter(
+        help="The largest size, in MiB, of the file, as it is and unpacked. A larger one is refused, because a small file from "
+        "elsewhere may become very large; raise it only for a file that you trust."
+    ),
+]
+
 TownName = Annotated[
     str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
 ]
 
 
-def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE) -> bytes:
-    """The bytes of a file that the user named; `-` is standard input. Raises Refused."""
+def bytes_of_largest(mib: int) -> int:
+    """The size that --largest allows, in bytes. Raises Refused."""
+    if not 1 <= mib <= _MOST_MIB:
+        hint = f"leave --largest out for {LARGEST_MIB} MiB"
+        raise Refused(f"--largest must be 1 to {_MOST_MIB} (MiB), not {mib}", status=400, path="largest", hint=hint)
+    return mib << 20
+
+
+def content_of(name: str, *, what: str, at_most: int = _FILE_SIZE, raised_by: str | None = None) -> bytes:
+    """The bytes of a file that the user named; `-` is standard input. `raised_by` is the option that allows a larger one.
+
+    Raises Refused.
+    """
     try:
         if name == "-":
-            return _at_most(sys.stdin.buffer, what, at_most)
+            return _at_most(sys.stdin.buffer, what, at_most, raised_by)
         with Path(name).open("rb") as file:
-            return _at_most(file, what, at_most)
+            return _at_most(file, what, at_most, raised_by)
     except OSError as error:
         hint = "give the path of a readable file, or - for standard input"
         raise Refused(f"cannot read {name}: {error.strerror or error}", status=400, path=what, hint=hint) from error
@@ -75,9 +97,10 @@ def write_whole(to: Path, body: bytes, *, what: str) -> None:
         raise Refused(f"cannot write {to}: {error.strerror or error}", status=400, path=what, hint=hint) from error
 
 
-def _at_most(file: BinaryIO, what: str, size: int) -> bytes:
+def _at_most(file: BinaryIO, what: str, size: int, raised_by: str | None) -> bytes:
     body = file.read(size + 1)
     if len(body) > size:
-        hint = "give a smaller file"
+        allow = f"if you trust the file, allow more with --{raised_by} MIB"
+        hint = "give a smaller file" if raised_by is None else allow
         raise Refused(f"the content is larger than {size >> 20} MiB", status=413, path=what, hint=hint)
     return body

@@ -20,7 +20,7 @@ from rich.text import Text
 from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
 from infra.townctl import commands
 from infra.townctl.context import Context, OpenDirectory
-from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, plain, screen
+from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, lines, plain, screen
 from infra.townctl.place import Place
 from shared.domain.errors import Refused, TownError, UnknownTown
 
@@ -104,7 +104,9 @@ def run(arguments: Sequence[str], *, objects: OpenDirectory | None = None) -> in
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:  # noqa: BLE001 - the last boundary: the exit code marks a bug, not a finding
-        traceback.print_exc()
+        from shared.domain.secret_texts import masked
+
+        print("\n".join(plain(masked(line)) for line in traceback.format_exc().splitlines()), file=sys.stderr)
         print("townctl: this is a bug in townctl; please report it with the lines above", file=sys.stderr)
         return BROKEN
 
@@ -142,7 +144,9 @@ def _run(arguments: Sequence[str], objects: OpenDirectory | None) -> int:
         out = screen(sys.stdout)
         for part in answer.shown:
             # The terminal breaks a line that is too long, so that a command can be copied from it.
-            out.print(part, soft_wrap=isinstance(part, str | Text))
+            if isinstance(part, Text):
+                part.plain = lines(part.plain)
+            out.print(lines(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str | Text))
     sys.stdout.flush()
     return answer.code
 
@@ -204,7 +208,10 @@ def _advised(hint: str) -> Iterator[None]:
 
 
 def _complain(kind: str, message: str, *, hint: str, as_json: bool, path: str = "", place: str = "") -> int:
-    """Print on standard error one line that says what happened and one that says what to do."""
+    """Print on standard error one line that says what happened and one that says what to do, both without secrets."""
+    from shared.domain.secret_texts import masked
+
+    message, hint = masked(message), masked(hint)
     if as_json:
         shown = {"kind": kind, "message": message, "path": path, "hint": hint}
         print(compact({"error": shown}), file=sys.stderr)

@@ -153,7 +153,7 @@ COMMANDS: Final = (
     Command(
         "secret set-platform",
         "townctl.secret_commands:set_platform",
-        "Store a token, read from standard input, for every town that has none of its own.",
+        "Store a token, read from standard input, for the towns that --serves names and that have none of their own.",
     ),
     Command(
         "secret list",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from infra.townctl.output import lines
 from shared.domain.errors import Refused, UnknownTown
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ class Context:
 
     def talk(self, line: str) -> None:
         """Print a progress line: on standard output, or with --json on standard error."""
-        print(line, file=sys.stderr if self.wants_json else sys.stdout, flush=True)
+        print(lines(line), file=sys.stderr if self.wants_json else sys.stdout, flush=True)
 
     def _directory(self) -> ObjectStore:
         from shared.adapters.directory_objects import DirectoryObjects

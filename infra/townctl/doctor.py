@@ -5,7 +5,9 @@ manifest against the image, violated invariants, poisoned events, the inbox and 
 and agent processes that belong to no town.
 """
 
+import contextlib
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Annotated, Any, Final
@@ -14,14 +16,16 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import agent_programs
+from infra.townctl import agent_programs, platform_tokens
 from infra.townctl.context import Context, TheContext
+from infra.townctl.forges import secret_files
 from infra.townctl.output import FOUND, OK, Answer, plain, table
 from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
 from shared.domain.errors import Refused, TownError
+from shared.domain.secret_texts import masked
 from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
@@ -32,7 +36,7 @@ from shared.moving import checkup
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import DueMarker
-from shared.questions import overview
+from shared.questions import overview, rosters
 from shared.questions.event_list import stored
 from shared.questions.filters import EventFilter
 from shared.questions.next_due import next_due
@@ -98,9 +102,11 @@ def doctor(
         rows += looked_at
     findings += _of_agents(context, store, towns, known)
     findings += _of_program(context)
+    findings += _of_platform_tokens(context, store, towns)
     if town_id is None:
         findings += _of_strangers(markers, known)
-    checked = Checked(context.place, towns, rows, tuple(findings))
+    shown = tuple(replace(each, problem=masked(each.problem), hint=masked(each.hint)) for each in findings)
+    checked = Checked(context.place, towns, rows, shown)
     return Answer(checked, _view(checked), FOUND if findings else OK)
 
 
@@ -257,6 +263,18 @@ def _of_program(context: Context) -> Iterator[Finding]:
     if program.command and not program.is_there:
         problem = f"the program that local agents run does not exist: {program.command[0]}"
         yield Finding("*", "agent program", program.command[0], problem, hint)
+
+
+def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[str, ...]) -> Iterator[Finding]:
+    """Tokens of the platform that serve every town."""
+
+    def readable() -> Iterator[rosters.TownSettings]:
+        for town_id in towns:
+            with contextlib.suppress(Exception):  # whatever is wrong with the town, its own check has found it
+                yield drive(rosters.settings(town_id, store))
+
+    for each in platform_tokens.unsafe(secret_files(context.data), readable):
+        yield Finding("*", "platform token", each.name, each.problem, each.hint)
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from rich.console import RenderableType
 
-from infra.townctl.arguments import TownName, content_of, write_whole
+from infra.townctl.arguments import LARGEST_MIB, Largest, TownName, bytes_of_largest, content_of, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.wording import quantity
@@ -23,7 +23,6 @@ from shared.moving.foreign_rows import NotRead
 from shared.ports.steps import drive
 
 _SHOWN: Final = 50
-_LARGEST_FILE: Final = 1 << 30
 
 
 @answer
@@ -92,6 +91,7 @@ def import_(
     town_id: TownName,
     /,
     *,
+    largest: Largest = LARGEST_MIB,
     context: TheContext,
 ) -> Answer:
     """Create a new town from an export or from a SQLite file with a town's tables. It is paused until `townctl town start`.
@@ -104,9 +104,10 @@ def import_(
         hint = f'checkpoint it first: sqlite3 {file} "PRAGMA wal_checkpoint(TRUNCATE)"'
         problem = f"{file} has a write-ahead log with newer rows, {log.name}"
         raise Refused(problem, status=400, path="file", hint=hint)
-    content = content_of(str(file), what="file", at_most=_LARGEST_FILE)
+    at_most = bytes_of_largest(largest)
+    content = content_of(str(file), what="file", at_most=at_most, raised_by="largest")
     around = context.around(context.founding_store())
-    made = drive(transfer.import_town(town_id, content, around, worker_id=ids.worker_id()))
+    made = drive(transfer.import_town(town_id, content, around, worker_id=ids.worker_id(), largest=at_most))
     imported = ImportedTown(
         town_id=town_id,
         data=context.place,

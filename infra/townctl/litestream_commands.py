@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from infra.ops.litestream import adopt
 from infra.ops.litestream import config as litestream
-from infra.townctl.arguments import TownName
+from infra.townctl.arguments import LARGEST_MIB, Largest, TownName, bytes_of_largest
 from infra.townctl.context import TheContext
 from infra.townctl.output import Answer
 from shared.adapters import ids
@@ -51,10 +51,11 @@ def import_(
     town_id: TownName,
     /,
     *,
+    largest: Largest = LARGEST_MIB,
     context: TheContext,
 ) -> Answer:
     """Create a town from the newest state of a replica that Litestream wrote."""
-    read = adopt.read_replica(replica)
+    read = adopt.read_replica(replica, largest=bytes_of_largest(largest))
     image = adopt.as_town(read, town_id)
     now = context.clock.now()
     facts = CommitFacts(

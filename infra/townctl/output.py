@@ -54,6 +54,11 @@ class Answer:
         return document(self.said)
 
 
+def lines(text: str) -> str:
+    """Lines of text that are safe to show."""
+    return "\n".join(plain(each) for each in text.split("\n"))
+
+
 def plain(text: object) -> str:
     """One line of text that is safe to show."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(text))

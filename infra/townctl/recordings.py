@@ -13,6 +13,7 @@ from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import quantity
+from shared.adapters import outside_files
 from shared.domain.errors import DamagedImage, Refused
 from shared.domain.shapes import answer, document
 from shared.domain.times import to_text
@@ -101,15 +102,21 @@ def _not_recorded(unproven: RecordedWindow) -> Answer:
     return Answer(unproven, tuple(lines), FOUND)
 
 
-def replay_file(path: Path) -> Answer:
-    """Replay a recording. Exit code 1 if it diverges or the file is damaged. Raises Refused."""
+def replay_file(path: Path, *, largest: int = file_format.LARGEST) -> Answer:
+    """Replay a recording of at most `largest` bytes, packed or unpacked. Exit code 1 if it diverges or the file is damaged.
+
+    Raises Refused.
+    """
     try:
-        body = path.read_bytes()
+        body = outside_files.start_of(path, largest + 1)
     except OSError as error:
         hint = "give a file that `townctl record` wrote, or a town and --from"
         raise Refused(f"cannot read {path}: {error.strerror or error}", status=400, path="file", hint=hint) from error
+    if len(body) > largest:
+        hint = "if you trust the file, allow more with --largest MIB"
+        raise Refused(f"{path} is larger than {largest >> 20} MiB", status=413, path="file", hint=hint)
     try:
-        verified = verifying.verify(file_format.from_bytes(body, path.name))
+        verified = verifying.verify(file_format.from_bytes(body, path.name, largest=largest))
     except DamagedImage as damage:
         damaged = ReplayedFile(str(path), damage.message, None)
         return Answer(damaged, (Text(plain(damage.message), style="bold"),), FOUND)

@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.arguments import content_of, json_of, time_of
+from infra.townctl.arguments import LARGEST_MIB, Largest, bytes_of_largest, content_of, json_of, time_of
 from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
 from infra.townctl.place import ThePlace
 from infra.townctl.summaries import action_line, code_of, event_line
@@ -59,6 +59,7 @@ def replay(
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
     overrides: _Overrides = None,
+    largest: Largest = LARGEST_MIB,
     place: ThePlace,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
@@ -67,7 +68,7 @@ def replay(
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
-        return recordings.replay_file(Path(target))
+        return recordings.replay_file(Path(target), largest=bytes_of_largest(largest))
     if from_ is None:
         hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)

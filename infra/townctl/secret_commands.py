@@ -18,14 +18,15 @@ from infra.townctl.place import Place, ThePlace
 from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters import control_keys
 from shared.adapters.forge_hosts import ForgeHost
-from shared.adapters.forge_tokens import secret_name
-from shared.adapters.secret_files import LARGEST, SecretFiles
+from shared.adapters.forge_tokens import PlatformToken, secret_name, with_towns
+from shared.adapters.secret_files import SecretFiles
 from shared.domain.errors import Refused
 from shared.domain.repositories import ForgeKind
 from shared.domain.shapes import answer
 from shared.ports.secrets import Secret
 from shared.storage.keys import checked_town_id
 
+_LONGEST: Final = 8 << 10
 ForgeWord = Literal["github", "gitlab"]
 _USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
 _Rig = Annotated[str | None, Parameter(help="Only for this rig; its token takes precedence over the town's.")]
@@ -89,9 +90,42 @@ def set_(
     return store(secrets, forge, town_id=town_id, rig=rig, host=host)
 
 
-def set_platform(forge: ForgeWord, /, *, host: _Host = None, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
-    """Store a token, read from standard input, for every town that has none of its own."""
-    return store(_secrets(place, secrets_prefix), forge, host=host)
+def set_platform(
+    forge: ForgeWord,
+    /,
+    *,
+    serves: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="TOWN=OWNER or TOWN=OWNER/REPOSITORY that may use it, or TOWN=* for all at the host; repeat it."
+        ),
+    ] = (),
+    keep_token: Annotated[
+        bool,
+        Parameter(help="Keep the stored token, read nothing, and replace only the towns that it serves.", negative=()),
+    ] = False,
+    host: _Host = None,
+    secrets_prefix: _Prefix = None,
+    place: ThePlace,
+) -> Answer:
+    """Store a token, read from standard input, for the towns that --serves names and that have none of their own.
+
+    Without --serves, every town may use it, for every repository that it can reach. That ends with 0.3.
+    """
+    secrets = _secrets(place, secrets_prefix)
+    name = secret_name(_host(forge, host))
+    pairs = tuple(_pair(each) for each in serves)
+    if keep_token:
+        kept = secrets.get(name)
+        if kept is None or not pairs:
+            hint = "give --serves with the towns; store a token first, without --keep-token, if there is none"
+            raise Refused(
+                f"{name}: there is no token to keep, or no town to serve", status=400, path="keep-token", hint=hint
+            )
+        token = PlatformToken.read(kept).token
+    else:
+        token = _read_token()
+    return _stored(secrets, name, with_towns(token, pairs) if pairs else token)
 
 
 def list_(*, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
@@ -140,8 +174,11 @@ def store(
     host: str | None = None,
 ) -> Answer:
     """Store a token from standard input under the name by which towns look for it."""
-    name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
-    secrets.put(name, _read_token())
+    return _stored(secrets, secret_name(_host(forge, host), town_id=town_id, rig_id=rig), _read_token())
+
+
+def _stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
+    secrets.put(name, secret)
     where = "in a file that only its owner can read"
     if isinstance(secrets, StackSecrets):
         where = f"below {secrets.prefix} in AWS Secrets Manager; the functions use it within five minutes"
@@ -164,11 +201,22 @@ def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | N
     return Answer(RemovedSecret(name, gone), (shown,), OK if gone else FOUND)
 
 
+def _pair(given: str) -> tuple[str, str]:
+    """The town and the owner or repository of one --serves. Raises Refused."""
+    town_id, _, entry = given.partition("=")
+    checked_town_id(town_id)
+    if not entry:
+        hint = "write it as --serves TOWN=OWNER or --serves TOWN=OWNER/REPOSITORY"
+        raise Refused(f"--serves: {given[:80]!r} names no owner", status=400, path="serves", hint=hint)
+    return town_id, entry
+
+
 def _read_token() -> Secret:
     """A token from standard input, or typed. Raises Refused, which never repeats what was read."""
-    text = getpass.getpass("token: ") if sys.stdin.isatty() else sys.stdin.read(LARGEST + 1)
+    text = getpass.getpass("token: ") if sys.stdin.isatty() else sys.stdin.read(_LONGEST + 1)
     text = text.strip()
-    if not text or len(text) > LARGEST or not text.isascii() or not text.isprintable() or " " in text:
+    is_plain = text.isascii() and text.isprintable() and " " not in text and text[:1] not in ("{", "[")
+    if not 0 < len(text) <= _LONGEST or not is_plain:
         hint = "give only the token on standard input: townctl secret set TOWN github < FILE"
         raise Refused("standard input does not contain a valid token", status=400, path="token", hint=hint)
     return Secret(text)

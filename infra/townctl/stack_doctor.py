@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from infra.townctl.output import FOUND, OK, Answer, table
+from infra.townctl.platform_tokens import NamedSecrets, unsafe
 from shared.adapters import ids, outside_files
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.ecs_runtime import KEY_VARIABLE
@@ -20,6 +21,7 @@ from shared.domain import strict_json
 from shared.domain.errors import AccessDenied, Refused, TownError
 from shared.domain.shapes import answer, read
 from shared.ports.steps import drive
+from shared.questions.rosters import TownSettings
 from shared.questions.tick_list import TickList
 from shared.storage import keys
 from shared.storage.probe import prove_conditional_writes
@@ -71,13 +73,14 @@ class DeployedApi(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A deployment: its outputs, the SDK's clients by service name, its bucket, its token keys and its API."""
+    """A deployment: its outputs, the SDK's clients by service name, its bucket, its token keys, its API and its secrets."""
 
     outputs: Mapping[str, str]
     client: Callable[[str], Any]
     objects: S3Objects
     keys: RotatedSecret
     api: DeployedApi
+    secrets: NamedSecrets | None = None
     wait: Callable[[Callable[[], bool]], bool] = lambda done: wait_for(done, seconds=SECONDS, every=2)
 
 
@@ -86,7 +89,7 @@ def examine(stack: Stack) -> Answer:
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
-    for check in (_quota, _schedule, _secret, _alarms, _agents, _bucket, _whole_way):
+    for check in (_quota, _schedule, _secret, _platform_tokens, _alarms, _agents, _bucket, _whole_way):
         name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
@@ -106,6 +109,7 @@ def deployed(name: str) -> Stack:
     import boto3
 
     from infra.townctl.api import Api as Signed
+    from infra.townctl.stack_secrets import StackSecrets
 
     session = boto3.session.Session()
     if session.region_name is None:
@@ -120,6 +124,7 @@ def deployed(name: str) -> Stack:
         objects=S3Objects(outputs["TownsBucket"]),
         keys=RotatedSecret(outputs["TownTokenKeyArn"], SystemClock()),
         api=Signed(outputs["ApiUrl"]),
+        secrets=StackSecrets(outputs["SecretsPrefix"]) if "SecretsPrefix" in outputs else None,
     )
 
 
@@ -206,6 +211,23 @@ def _schedules(scheduler: Any) -> Iterator[Mapping[str, Any]]:
 def _secret(stack: Stack) -> Iterator[Symptom]:
     if any(len(value) < 32 for value in stack.keys.values()):
         yield Symptom("secret", "a key of town tokens is too short", "rotate it as docs/runbook/deploy.md describes")
+
+
+def _platform_tokens(stack: Stack) -> Iterator[Symptom]:
+    """Tokens of the platform that serve every town, with the towns that use them, as far as the caller may read these."""
+    if stack.secrets is None:
+        return
+
+    def towns() -> Iterator[TownSettings]:
+        after: str | None = ""
+        while after is not None:
+            page = stack.api.ask("GET", f"/api/towns?after={after}" if after else "/api/towns")
+            for town in page["towns"]:
+                yield read(TownSettings, stack.api.ask("GET", f"/api/towns/{town['townId']}/config"))
+            after = page["next"]
+
+    for each in unsafe(stack.secrets, towns):
+        yield Symptom(f"platform token {each.name}", each.problem, each.hint)
 
 
 def _agents(stack: Stack) -> Iterator[Symptom]:

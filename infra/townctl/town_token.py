@@ -42,7 +42,8 @@ def token(
     scope: Annotated[
         Literal["agent", "coordinator", "container", "operator"],
         Parameter(
-            help="agent: its own reports; coordinator: also the mayor's; container: its agents' reports; operator: every event."
+            help="agent: its own reports; coordinator: also what the mayor or triage decides; container: its processes; "
+            "operator: every event."
         ),
     ] = "operator",
     agent: Annotated[

@@ -29,7 +29,9 @@ def since(start: datetime, at: datetime) -> str:
 
 
 def message_of(error: Exception) -> str:
-    """The message of an error, with its hint if it has one."""
+    """The message of an error without secrets, with its hint if it has one."""
+    from shared.domain.secret_texts import masked
+
     if not isinstance(error, TownError):
-        return f"{type(error).__name__}: {error} (a bug in townctl; nothing was committed)"
-    return f"{error.message}; {error.hint}" if error.hint else error.message
+        return f"{type(error).__name__}: {masked(str(error))} (a bug in townctl; nothing was committed)"
+    return masked(f"{error.message}; {error.hint}" if error.hint else error.message)

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from shared.actions.base import Action, outcome_of_request
-from shared.domain.orders import ContainerStopOrder, TokenOrder
+from shared.domain.orders import ContainerStopOrder, Coordinator, TokenOrder
 from shared.domain.outcomes import ActionOutcome
+from shared.town import lookup
 from shared.town.town import Town
 
 CONTAINER: Final = "container"
@@ -19,7 +20,18 @@ class RefreshContainerToken(Action):
 
     def apply(self, town: Town) -> ActionOutcome:
         """Request it."""
-        return outcome_of_request(town, TokenOrder(town_id=town.tick.town_id), CONTAINER, town.tick.number)
+        order = TokenOrder(town_id=town.tick.town_id, coordinators=_coordinators(town) or None)
+        return outcome_of_request(town, order, CONTAINER, town.tick.number)
+
+
+def _coordinators(town: Town) -> tuple[Coordinator, ...]:
+    """The mayor, whose sessions no dispatch numbers, and the agents that answer triage requests now."""
+    mayor, batch = lookup.mayor(town), lookup.live_triage_batch(town)
+    on_triage = [] if batch is None else lookup.agents_hooked_to(town, batch)
+    return (
+        *(() if mayor is None else (Coordinator(agent_id=mayor.id),)),
+        *(Coordinator(agent_id=agent.id, generation=agent.generation) for agent in on_triage),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

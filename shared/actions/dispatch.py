@@ -12,6 +12,7 @@ from shared.actions.base import DUPLICATE_EFFECT, Action, Want, outcome_of_reque
 from shared.actions.start_context import start_context
 from shared.domain.notes import ReviewNotes, TriageNotes
 from shared.domain.outcomes import ALREADY, MISSING, MOVED_ON, TERMINAL, ActionOutcome, Applied, Failed, Skipped
+from shared.domain.quoting import line, name
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup, new_ids
 from shared.town.rows import Agent, Bead
@@ -158,12 +159,13 @@ def _questions(town: Town, request_ids: Sequence[str]) -> str:
 
 
 def _question(request: Bead) -> str:
-    title = " ".join(request.title.split())[:_TITLE_SHOWN]
+    title = line(request.title[:_TITLE_SHOWN])
     named = (
         ("type", TriageNotes.triage_type),
         ("agent", TriageNotes.agent_bead_id),
         ("bead", TriageNotes.hooked_bead_id),
     )
     said = ((word, note.of(request.metadata)) for word, note in named)
-    about = [f"{word} {text}" for word, text in said if text is not None]
-    return f"- {request.id}: {title} ({', '.join(about)})" if about else f"- {request.id}: {title}"
+    about = [f"{word} {name(text)}" for word, text in said if text is not None]
+    said_of = f" ({', '.join(about)})" if about else ""
+    return f"- {name(request.id)}: {title}{said_of}"

@@ -21,7 +21,7 @@ from shared.adapters.clock import Budget
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
 from shared.domain.errors import TownError
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 from shared.ports.runtime import (
@@ -88,8 +88,14 @@ class ControlServerRuntime:
             return awake
         try:
             # the server may have just started, without any token
-            self._give_tokens(town_id, awake.address, effect_id, None, seconds=budget.left(at_most=self._seconds.other))
-            environment = self._environment(town_id, agent_id, generation)
+            self._give_tokens(
+                TokenOrder(town_id=town_id),
+                awake.address,
+                effect_id,
+                None,
+                seconds=budget.left(at_most=self._seconds.other),
+            )
+            environment = self._environment(order)
             headers = self._headers(town_id, effect_id, generation)
         except TownError as error:
             return StartRejected(f"no token can be had: {error.message}", kind="bad_configuration")
@@ -146,11 +152,12 @@ class ControlServerRuntime:
             return Done()
         return _done(answer)
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
         """Send the container a fresh token, and one for each agent that it reports as running.
 
         A container that starts later gets its token with the start of its first agent.
         """
+        town_id = order.town_id
         address = self._containers.address(town_id)
         if self._mint is None or address is None:
             return Done()
@@ -159,7 +166,7 @@ class ControlServerRuntime:
         health = call("GET", f"{address}/health", headers=self._headers(town_id), seconds=self._seconds.health)
         agents = health.body.get("agents") if isinstance(health, Answered) and health.ok else None
         try:
-            return self._give_tokens(town_id, address, effect_id, agents, seconds=self._seconds.other)
+            return self._give_tokens(order, address, effect_id, agents, seconds=self._seconds.other)
         except TownError as error:
             return NotDone(f"no token can be made: {error.message}", passing=True)
 
@@ -202,16 +209,21 @@ class ControlServerRuntime:
         answer = self._ask("GET", town_id, "/health", None, seconds=self._seconds.health)
         return "healthy" if isinstance(answer, Answered) and answer.ok else "running"
 
-    def _environment(self, town_id: str, agent_id: str, generation: int) -> dict[str, str]:
+    def _environment(self, order: StartOrder) -> dict[str, str]:
         found = {}
         if self._mint is not None:
-            found[TOKEN_VARIABLE] = self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation)
+            found[TOKEN_VARIABLE] = self._mint(
+                order.town_id, scope=order.scope, agent_id=order.agent_id, generation=order.generation
+            )
         if self._api is not None:
             found[API_VARIABLE] = self._api
         return found
 
-    def _tokens_of_agents(self, town_id: str, agents: object) -> list[dict[str, object]]:
-        """A fresh token for each generation that the container says it runs, if it hosts that agent."""
+    def _tokens_of_agents(self, order: TokenOrder, agents: object) -> list[dict[str, object]]:
+        """A fresh token for each generation that the container says it runs, if it hosts that agent.
+
+        The town says which of them coordinate.
+        """
         if self._mint is None or not isinstance(agents, list):
             return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]
@@ -219,23 +231,28 @@ class ControlServerRuntime:
             {
                 "agentId": agent_id,
                 "generation": generation,
-                "token": self._mint(town_id, scope="agent", agent_id=agent_id, generation=generation),
+                "token": self._mint(
+                    order.town_id,
+                    scope=order.scope_of(agent_id, generation),
+                    agent_id=agent_id,
+                    generation=generation,
+                ),
             }
             for agent_id, generation in running
             if isinstance(agent_id, str) and type(generation) is int and self._hosts(agent_id, generation)
         ]
 
     def _give_tokens(
-        self, town_id: str, address: str, effect_id: str, agents: object, *, seconds: float
+        self, order: TokenOrder, address: str, effect_id: str, agents: object, *, seconds: float
     ) -> Done | NotDone:
         """Send the container its token, and those of the agents that its /health named."""
         if self._mint is None:
             return Done()
-        body: dict[str, object] = {"token": self._mint(town_id, scope="container")}
-        tokens = self._tokens_of_agents(town_id, agents)
+        body: dict[str, object] = {"token": self._mint(order.town_id, scope="container")}
+        tokens = self._tokens_of_agents(order, agents)
         if tokens:
             body["agentTokens"] = tokens
-        headers = self._headers(town_id, effect_id)
+        headers = self._headers(order.town_id, effect_id)
         path = f"{address}/refresh-token"
         return _done(call("POST", path, body=body, headers=headers, seconds=max(0.1, seconds)))
 

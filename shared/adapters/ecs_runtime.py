@@ -26,7 +26,7 @@ from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsTask, EcsTasks, N
 from shared.adapters.start_request import start_request
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.ports.runtime import (
     AddressUnknown,
@@ -176,13 +176,13 @@ class EcsAgents:
             return NotDone(server.reason, passing=True)
         return Done() if server is None else server.update_model(order, effect_id=effect_id)
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
         """Send every task of the town fresh tokens."""
-        found = self._tasks.find(town_id, ended=False)
+        found = self._tasks.find(order.town_id, ended=False)
         if isinstance(found, NotSeen):
             return NotDone(found.reason, passing=True)
         answers = [
-            server.refresh_token(town_id, effect_id=effect_id)
+            server.refresh_token(order, effect_id=effect_id)
             for task in found
             if task.lives and (server := self._server(task)) is not None
         ]
@@ -201,7 +201,7 @@ class EcsAgents:
         if self._mint is not None:
             environment[CONTAINER_TOKEN_VARIABLE] = self._mint(order.town_id, scope="container")
             environment[TOKEN_VARIABLE] = self._mint(
-                order.town_id, scope="agent", agent_id=order.agent_id, generation=order.generation
+                order.town_id, scope=order.scope, agent_id=order.agent_id, generation=order.generation
             )
         request = start_request(order, model=self._default_model, small_model=None, environment=environment)
         return json.dumps(request, ensure_ascii=False).encode()

@@ -1,15 +1,33 @@
 """The token for a request to a forge: the rig's, else the town's, else the platform's.
 
 A token is stored under the name of its host, so it is never sent to another host.
+
+The platform's token may be stored with the towns that it serves and, for each of them, the owners and repositories:
+
+    {"token": "...", "towns": {"t1": ["acme", "other/app"], "t2": ["*"]}}
+
+Then a town that is not named, or a repository that is not named for it, gets no token. No event can change that, because the list
+stands beside the token. An owner stands for all its repositories, and a group of GitLab for its subgroups too; `*` stands for
+everything at this host. Case does not matter. A plain token serves every town (until 0.3).
 """
 
+import json
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from shared.domain import strict_json
+from shared.domain.errors import Refused, Terminal
+from shared.domain.ids import is_town_id
 from shared.ports.forge import Asker
 from shared.ports.secrets import Secret, Secrets
 
+LARGEST: Final = 64 << 10
+"""The longest text of a platform's token with its towns, in bytes: what Secrets Manager takes."""
+_DEPTH: Final = 4
+_ANYTHING: Final = "*"
+_PATH: Final = re.compile(r"[a-z0-9_.+~-]+(/[a-z0-9_.+~-]+)*", re.ASCII)
 _UNUSUAL: Final = re.compile(r"[^a-z0-9_-]|^$")
 
 
@@ -34,21 +52,101 @@ class NamedToken:
     is_platform: bool
 
 
+@dataclass(frozen=True, slots=True)
+class NotServed:
+    """The platform has a token, but it does not serve this repository for the town that asks."""
+
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformToken:
+    """A platform's token, and the towns that it serves with their owners and repositories; None if it serves all of them."""
+
+    token: Secret
+    towns: Mapping[str, tuple[str, ...]] | None = None
+
+    @classmethod
+    def read(cls, stored: Secret) -> "PlatformToken":
+        """The token in a stored text. Raises Terminal, without anything of the text, if it is neither of the two forms."""
+        text = stored.reveal()
+        if not text.lstrip().startswith(("{", "[")):
+            return cls(stored)
+        try:
+            found = strict_json.parse(text.encode(errors="surrogatepass"), limit=LARGEST, depth=_DEPTH)
+        except Refused:
+            raise _malformed("it is not strict JSON") from None
+        if not isinstance(found, dict) or set(found) != {"token", "towns"}:
+            raise _malformed("it is not an object with token and towns")
+        token, towns = found["token"], found["towns"]
+        if not isinstance(token, str) or not token or not isinstance(towns, dict):
+            raise _malformed("the token is not text, or towns is not an object")
+        return cls(Secret(token), {town: _served(town, given) for town, given in towns.items()})
+
+    def serves(self, town_id: str, project: str) -> bool:
+        """Whether this town may use it for the repository at this path."""
+        if self.towns is None:
+            return True
+        path = project.lower()
+        return any(entry in (_ANYTHING, path) or path.startswith(f"{entry}/") for entry in self.towns.get(town_id, ()))
+
+
 def names_for(asker: Asker, host: str) -> tuple[str, ...]:
     """The names under which a token for a host is looked for, the most specific first; the last is the platform's."""
     names = (secret_name(host, town_id=asker.town_id), secret_name(host))
     return names if asker.rig_id is None else (secret_name(host, town_id=asker.town_id, rig_id=asker.rig_id), *names)
 
 
-def token_for(asker: Asker, host: str, secrets: Secrets) -> NamedToken | None:
-    """The most specific token for a host. Raises what `Secrets.get` raises."""
-    names = names_for(asker, host)
-    for name in names:
+def token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> NamedToken | NotServed | None:
+    """The most specific token for a repository at a host. Raises what `Secrets.get` raises, and Terminal for a malformed one.
+
+    A request with it also reads the repositories of the rig, so the platform's token must serve them too.
+    """
+    *own, platform = names_for(asker, host)
+    for name in own:
         token = secrets.get(name)
         if token is not None:
-            return NamedToken(name, token, is_platform=name == names[-1])
-    return None
+            return NamedToken(name, token, is_platform=False)
+    stored = secrets.get(platform)
+    if stored is None:
+        return None
+    found = PlatformToken.read(stored)
+    touched = (project, *(each for each in (asker.repository, asker.upstream) if each is not None))
+    refused = next((each for each in touched if not found.serves(asker.town_id, each)), None)
+    return NamedToken(platform, found.token, is_platform=True) if refused is None else NotServed(refused)
+
+
+def _served(town_id: str, given: object) -> tuple[str, ...]:
+    """The owners and repositories of a town, in lower case. Raises Terminal."""
+    if not is_town_id(town_id):
+        raise _malformed("towns names a town that no town can be")
+    if not isinstance(given, list) or not given:
+        raise _malformed(f"the town {town_id} has no list of owners and repositories")
+    return tuple(_entry(town_id, each) for each in given)
+
+
+def _entry(town_id: str, given: object) -> str:
+    entry = given.lower() if isinstance(given, str) else ""
+    parts = entry.split("/")
+    if entry != _ANYTHING and (not _PATH.fullmatch(entry) or "." in parts or ".." in parts):
+        raise _malformed(f"the list of the town {town_id} has something other than owner, owner/repository and *")
+    return entry
+
+
+def _malformed(why: str) -> Terminal:
+    hint = 'store a token, or {"token": "...", "towns": {"TOWN": ["OWNER", "OWNER/REPOSITORY"]}}: townctl secret set-platform'
+    return Terminal(f"the platform's token cannot be used: {why}", hint=hint)
 
 
 def _part(given: str) -> str:
     return _UNUSUAL.sub(lambda found: "".join(f"={byte:02X}" for byte in found[0].encode()) or "=", given)
+
+
+def with_towns(token: Secret, towns: Iterable[tuple[str, str]]) -> Secret:
+    """The text to store for a token that serves these pairs of town and owner or repository. Raises Terminal."""
+    listed: dict[str, list[str]] = {}
+    for town_id, entry in towns:
+        listed.setdefault(town_id, []).append(entry)
+    made = Secret(json.dumps({"token": token.reveal(), "towns": listed}))
+    PlatformToken.read(made)
+    return made

@@ -11,10 +11,10 @@ from typing import Protocol, TypeVar
 
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place, Target
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.forge_tokens import NamedToken, names_for, token_for
+from shared.adapters.forge_tokens import NamedToken, NotServed, names_for, token_for
 from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab.pulls import GitLabMergeRequests
-from shared.domain.errors import AccessDenied, SecretsUnavailable
+from shared.domain.errors import AccessDenied, SecretsUnavailable, Terminal
 from shared.domain.repositories import ForgeKind
 from shared.ports.clock import Clock
 from shared.ports.forge import (
@@ -147,12 +147,17 @@ class Forges:
         host = place.at.host
         about = ForgeError("no_token", f"no token is stored for {host}", host=host, repository=place.project)
         try:
-            found = token_for(asker, host, self._secrets)
+            found = token_for(asker, host, self._secrets, project=place.project)
         except (SecretsUnavailable, AccessDenied) as error:
             unread = f"the token for {host} could not be read: {type(error).__name__}"
             return replace(about, kind="transient", message=unread, secret=names_for(asker, host)[0])
+        except Terminal as error:
+            return replace(about, message=error.message, secret=names_for(asker, host)[-1], is_platform=True)
         if found is None:
             return replace(about, secret=names_for(asker, host)[0])
+        if isinstance(found, NotServed):
+            problem = f"{about.message} for this town, and the platform's does not serve it for {found.project}"
+            return replace(about, message=problem, secret=names_for(asker, host)[0])
         about = replace(about, secret=found.name, is_platform=found.is_platform)
         until = self._limits.until(host, found.token)
         if until is not None:

@@ -34,7 +34,7 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_state import AgentHome, GenerationFiles, RuntimeDirectory
 from shared.adapters.prompts import letter, told
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 
@@ -178,7 +178,7 @@ class LocalProcessRuntime:
             supervisor.write_atomically(home.directory / "model.json", told_model)
         return Done()
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
         """Does nothing: a local agent has the permissions of the user who runs it."""
         return Done()
 

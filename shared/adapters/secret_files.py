@@ -8,7 +8,7 @@ from typing import Final
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.secrets import Secret
 
-LARGEST: Final = 8 << 10
+LARGEST: Final = 64 << 10
 _PRIVATE_FILE: Final = 0o600
 _PRIVATE_DIRECTORY: Final = 0o700
 

@@ -78,7 +78,7 @@ class Mint:
         self,
         town_id: str,
         *,
-        scope: Literal["container", "agent"],
+        scope: Literal["container", "agent", "coordinator"],
         agent_id: str | None = None,
         generation: int | None = None,
     ) -> str:

@@ -6,7 +6,7 @@ a new one has a default. An order never contains a secret.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final, Literal, TypeVar
 
 from shared.domain import wire
 from shared.domain.states import EffectKind, Role
@@ -22,6 +22,8 @@ class Order(wire.WireObject):
 
 
 AnyOrder = TypeVar("AnyOrder", bound=Order)
+AgentScope = Literal["agent", "coordinator"]
+"""The scopes of the tokens of agents."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,11 @@ class StartOrder(Order):
     small_model: str | None = None
     start_point: str | None = None
     lightweight: bool | None = None
+
+    @property
+    def scope(self) -> AgentScope:
+        """The scope of the token that this start carries: the mayor and triage polecats coordinate, everybody else works."""
+        return "coordinator" if self.role is Role.MAYOR or self.prompt_kind == "triage" else "agent"
 
     def _unsaid(self) -> frozenset[str]:
         """An order without a bead says nothing about work. Only a control server names the agent and adds its own keys."""
@@ -262,10 +269,29 @@ class MayorOrder(Order):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Coordinator(wire.WireObject):
+    """An agent whose tokens are those of a coordinator in one generation; without one, in all of its generations."""
+
+    agent_id: str
+    generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TokenOrder(Order):
-    """Give the town's container a fresh token."""
+    """Give the town's container, and each agent in it, a fresh token. The other agents get tokens of scope `agent`."""
 
     kind: ClassVar[EffectKind] = EffectKind.REFRESH_TOKEN
+
+    coordinators: tuple[Coordinator, ...] | None = None
+
+    def scope_of(self, agent_id: str, generation: int) -> AgentScope:
+        """The scope of the token of one generation of an agent."""
+        named = (each for each in self.coordinators or () if each.agent_id == agent_id)
+        return "coordinator" if any(each.generation in (None, generation) for each in named) else "agent"
+
+    def _unsaid(self) -> frozenset[str]:
+        """A town without coordinators says nothing about them."""
+        return frozenset({"coordinators"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

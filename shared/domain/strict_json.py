@@ -20,7 +20,7 @@ DEEPEST: Final = 64
 MOST_VALUES: Final = 1_000_000
 """The most values of one text."""
 _DEEPEST_STORED: Final = 2 * DEEPEST  # the payload of an event, in a journal row
-_MOST_TOKENS: Final = 3 * MOST_VALUES
+_TOKENS_PER_VALUE: Final = 3  # a key, a value or its brackets
 _LONGEST_NUMBER: Final = 64
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
@@ -45,7 +45,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> object:
     except UnicodeDecodeError as error:
         raise Refused(f"not UTF-8 text at byte {error.start}", status=400, hint="send plain UTF-8") from None
     try:
-        _require_shape(text, depth)
+        _require_shape(text, depth, MOST_VALUES)
     except UnreadableJson as problem:
         raise Refused(str(problem), status=400, hint="send a flatter or smaller value") from None
     try:
@@ -67,7 +67,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> object:
     return value
 
 
-def foreign(content: bytes | str, *, limit: int, depth: int = DEEPEST) -> Any:
+def foreign(content: bytes | str, *, limit: int, depth: int = DEEPEST, values: int = MOST_VALUES) -> Any:
     """The value in a text that another program wrote, at most `limit` bytes long. Raises UnreadableJson and nothing else.
 
     A key that occurs twice has its last value, and texts may contain what the town cannot store.
@@ -78,7 +78,7 @@ def foreign(content: bytes | str, *, limit: int, depth: int = DEEPEST) -> Any:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UnreadableJson("not UTF-8 text") from None
-    _require_shape(text, depth)
+    _require_shape(text, depth, values)
     try:
         return json.loads(
             text, parse_int=_foreign_integer, parse_float=_foreign_float, parse_constant=_unknown_constant
@@ -129,24 +129,24 @@ def below(path: str, key: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def _require_shape(text: str, deepest: int) -> None:
+def _require_shape(text: str, deepest: int, most: int) -> None:
     """Count levels and values. Raises UnreadableJson."""
     opened = text.count("[") + text.count("{")
-    if opened + text.count(",") > MOST_VALUES:
-        _require_few(text)
+    if opened + text.count(",") > most:
+        _require_few(text, most)
     if opened > deepest:
-        _require_depth(text, deepest)
+        _require_depth(text, deepest, most)
 
 
-def _require_few(text: str) -> None:
+def _require_few(text: str, most: int) -> None:
     values = 1
     for tokens, found in enumerate(_TEXT_OR_MARK.finditer(text)):
         values += text[found.start()] != '"'
-        if values > MOST_VALUES or tokens > _MOST_TOKENS:
-            raise UnreadableJson(f"more than {MOST_VALUES} values")
+        if values > most or tokens > _TOKENS_PER_VALUE * most:
+            raise UnreadableJson(f"more than {most} values")
 
 
-def _require_depth(text: str, limit: int) -> None:
+def _require_depth(text: str, limit: int, most: int = MOST_VALUES) -> None:
     level = 0
     for tokens, found in enumerate(_TEXT_OR_BRACKET.finditer(text)):
         first = text[found.start()]
@@ -158,8 +158,8 @@ def _require_depth(text: str, limit: int) -> None:
             level -= 1
             if level < 0:
                 return  # not JSON; the parser says where
-        if tokens > _MOST_TOKENS:
-            raise UnreadableJson(f"more than {MOST_VALUES} values")
+        if tokens > _TOKENS_PER_VALUE * most:
+            raise UnreadableJson(f"more than {most} values")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -13,7 +13,7 @@ from shared.domain.report import AppliedEvent
 from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
 from shared.engine import alerts
-from shared.events import ages, fence
+from shared.events import ages, fence, proposals, speakers
 from shared.events.base import EventResult
 from shared.town import database, inbox
 from shared.town.inbox import Fact
@@ -51,6 +51,7 @@ def pending_events(town: Town) -> Drained:
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
                 _apply(town, fact, drained)
+    proposals.tell_mayor(town)
     return drained
 
 
@@ -67,7 +68,8 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
     town.said = None if fact.sender is None else Said(fact.event_id, fact.sender.words)
     try:
         with database.savepoint(town.sql):
-            result = fence.stopped(event, fact, town) or event.apply(fact, town)
+            refused = fence.stopped(event, fact, town) or _refused(event, fact, town)
+            result = refused or event.apply(fact, town)
             if isinstance(result.outcome, Rejected):
                 raise _NothingStored(result)
             _settle(town, fact, result, transient=type(event).transient or result.transient)
@@ -86,6 +88,11 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
     rule = f"event:{fact.event_type}"
     drained.returned.extend((rule, action) for action in result.returns)
     _note(drained, fact, result.outcome.text)
+
+
+def _refused(event: events.Event, fact: Fact, town: Town) -> EventResult | None:
+    refusal = speakers.refusal(event, fact, town)
+    return None if refusal is None else EventResult(refusal)
 
 
 def _settle(town: Town, fact: Fact, result: EventResult, *, transient: bool) -> None:

@@ -33,7 +33,7 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -90,6 +90,7 @@ class AgentHeartbeat(Event):
     event_type = "agent_heartbeat"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    asks = "leave it out: the container's control server says it"
     transient = True
     ages = True
 
@@ -134,7 +135,7 @@ class AgentReported(Event):
 
     event_type = "agent_status"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
     transient = True
 
     message: StatusMessage
@@ -152,7 +153,7 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
     ages = True
 
     fired_at: Time
@@ -213,7 +214,7 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "operator"})
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -273,7 +274,7 @@ class NudgeAcknowledged(Event):
 
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
 
     nudge_id: IdText
 
@@ -296,7 +297,7 @@ class NudgeTimeout(Event):
     """A nudge was not answered in time. This has no effect, because rules look only at when a nudge was created."""
 
     event_type = "nudge_timeout"
-    senders = frozenset({"container", "operator"})
+    senders = frozenset({"operator"})
 
     nudge_id: IdText | None = None
 

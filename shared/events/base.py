@@ -42,6 +42,10 @@ class Event(BaseModel):
     needs: ClassVar[tuple[Literal["agent_id", "bead_id"], ...]] = ()
     senders: ClassVar[frozenset[Scope]]
     """Every event must define it. With no senders, only the town itself makes the event, and ingest refuses it from producers."""
+    mayor_only: ClassVar[bool] = False
+    """Whether the holder of an agent's token must be the mayor. Tokens do not name roles, so this is judged when it is applied."""
+    asks: ClassVar[str] = "let an operator send it, with an operator's token"
+    """What the sender of a forbidden value can do instead."""
     transient: ClassVar[bool] = False
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""

@@ -7,6 +7,7 @@ from shared.domain import notes
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, EventOutcome, Rejected
 from shared.domain.states import BeadType, Label, Role, Scope
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.fields import (
     BodyText,
@@ -22,8 +23,8 @@ from shared.events.fields import (
 )
 from shared.town import lookup
 from shared.town.inbox import Fact
-from shared.town.rows import Bead
-from shared.town.town import Town
+from shared.town.rows import Agent, Bead
+from shared.town.town import Proposal, Town
 from shared.town.writing import audit, beads, membership, reviews, rigs
 
 CREATABLE: Final = (BeadType.ISSUE, BeadType.MESSAGE, BeadType.MERGE_REQUEST, BeadType.MOLECULE)
@@ -59,35 +60,60 @@ class BeadCreated(Event):
     """Somebody asked for a new bead."""
 
     event_type = "bead_created"
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
+
+    asks = (
+        "a polecat proposes a plain issue of its own rig: without convoy, parent, dependencies, assignee, branches and labels of "
+        "the town; the mayor decides about it, and only an operator creates a merge request"
+    )
 
     bead: GivenBead
 
     @classmethod
     def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:
-        """Only people create merge requests: a program could have the town merge any pull request through one."""
+        """Agents only propose issues, and only people create merge requests: through one, the town merges a pull request."""
         bead = payload.get("bead")
-        is_review = isinstance(bead, dict) and bead.get("type") == BeadType.MERGE_REQUEST
-        return "bead.type" if is_review and scope != "operator" else None
+        if not isinstance(bead, dict):
+            return None
+        if scope == "agent":
+            wrong = speakers.not_proposed(bead)
+            return None if wrong is None else f"bead.{wrong}"
+        return "bead.type" if bead.get("type") == BeadType.MERGE_REQUEST and scope != "operator" else None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the bead with its edges and, for a merge request, its review; or skip or reject all of it."""
-        refusal = self._refused_sender(fact, town) or self._refusal(fact, town)
+        if speakers.is_unknown(fact, town):
+            return EventResult(MISSING)
+        worker = speakers.worker(fact, town)
+        refusal = self._refused_sender(fact, town) or self._refused_proposal(worker, town) or self._refusal(fact, town)
         if refusal is not None:
             return EventResult(refusal)
-        self._create(fact, town)
+        self._create(fact, town, worker)
         return EventResult(Applied())
 
     def _refused_sender(self, fact: Fact, town: Town) -> EventOutcome | None:
         """An agent on this machine needs no token; it creates no merge request all the same."""
-        if self.bead.type != BeadType.MERGE_REQUEST or lookup.agent(town, fact.agent_id) is None:
+        if self.bead.type != BeadType.MERGE_REQUEST or lookup.agent(town, _speaker(fact)) is None:
             return None
         return Rejected("only operators create merge requests")
+
+    def _refused_proposal(self, agent: Agent | None, town: Town) -> EventOutcome | None:
+        if agent is None:
+            return None
+        if agent.role is not Role.POLECAT:
+            return Rejected("only a polecat proposes beads")
+        wrong = speakers.not_proposed(self.bead.model_dump())
+        if wrong is not None:
+            return Rejected(f"an agent does not choose bead.{wrong}")
+        if agent.rig_id is None or self.bead.rig_id not in (None, agent.rig_id):
+            return Rejected("another rig than the agent's")
+        # whoever made the bead that others wait for would decide when they go on
+        return Rejected("other beads wait for this id") if lookup.awaiting(town, self.bead.bead_id) else None
 
     def _refusal(self, fact: Fact, town: Town) -> EventOutcome | None:
         given = self.bead
         if (there := lookup.creator_of(town, given.bead_id)) is not None:
-            return EXISTS if there.by == (given.created_by or fact.agent_id) else TAKEN
+            return EXISTS if there.by == speakers.named(fact, given.created_by) else TAKEN
         if given.type not in CREATABLE:
             return Rejected("a bead of this type is not created by an event")
         if given.rig_id is not None and not rigs.exists(town, given.rig_id):
@@ -128,11 +154,8 @@ class BeadCreated(Event):
         """The dependencies that exist, each once, in the given order."""
         return [other for other in dict.fromkeys(self.bead.depends_on) if lookup.exists(town, other)]
 
-    def _create(self, fact: Fact, town: Town) -> None:
+    def _create(self, fact: Fact, town: Town, worker: Agent | None) -> None:
         given = self.bead
-        labels = given.labels
-        if given.babysat and Label.BABYSIT not in labels:
-            labels = (*labels, Label.BABYSIT)
         blockers = self._blockers(town)
         beads.create(
             town,
@@ -141,13 +164,13 @@ class BeadCreated(Event):
                 type=BeadType(given.type),
                 title=given.title,
                 body=given.body,
-                rig_id=given.rig_id,
+                rig_id=given.rig_id if worker is None else worker.rig_id,
                 parent_id=given.parent_bead_id,
                 assignee=self._addressee(town),
                 priority=given.priority or "medium",
-                labels=labels,
-                metadata=self._metadata(blockers),
-                created_by=given.created_by or fact.agent_id,
+                labels=self._labels(worker),
+                metadata=self._metadata(blockers, trusted=lookup.agent(town, _speaker(fact)) is None),
+                created_by=speakers.named(fact, given.created_by) if worker is None else worker.id,
             ),
         )
         convoy = lookup.bead(town, given.convoy_id)
@@ -157,6 +180,14 @@ class BeadCreated(Event):
             beads.add_edge(town, given.bead_id, blocker, "blocks")
         if given.type == BeadType.MERGE_REQUEST:
             self._create_review(town)
+        if worker is not None:
+            town.proposals.append(Proposal(given.bead_id, given.title, given.priority or "medium", worker.id))
+
+    def _labels(self, worker: Agent | None) -> tuple[str, ...]:
+        """The given labels. A babysat merge request is labelled as one, and a proposal is held until somebody decides about it."""
+        labels = self.bead.labels
+        added = Label.HELD if worker is not None else Label.BABYSIT if self.bead.babysat else None
+        return labels if added is None or added in labels else (*labels, added)
 
     def _addressee(self, town: Town) -> str | None:
         """The agent that a message is for. `mayor` names whoever is the mayor, as no name does."""
@@ -166,16 +197,17 @@ class BeadCreated(Event):
         mayor = lookup.mayor(town)
         return None if mayor is None else mayor.id
 
-    def _metadata(self, blockers: Sequence[str]) -> Metadata:
+    def _metadata(self, blockers: Sequence[str], *, trusted: bool) -> Metadata:
         """The given metadata, with the dependencies that do not exist yet, the pull request and, except for a merge request,
-        the branches. The start context of a fix-up reads them here.
+        the branches. The start context of a fix-up reads them here. Only people write the keys that belong to the town.
         """
         given = self.bead
         missing = tuple(other for other in dict.fromkeys(given.depends_on) if other not in blockers)
         said = [BranchNotes.pr_url.to(given.pr_url), BeadNotes.awaits.to(missing) if missing else BeadNotes.awaits.gone]
         if given.type != BeadType.MERGE_REQUEST:
             said += [BranchNotes.branch.to(given.branch), BranchNotes.target_branch.to(given.target_branch)]
-        told = {key: value for key, value in (given.metadata or {}).items() if key != BeadNotes.awaits.name}
+        kept = frozenset({BeadNotes.awaits.name}) if trusted else notes.RESERVED
+        told = {key: value for key, value in (given.metadata or {}).items() if key not in kept}
         return {**told, **notes.known(said)}
 
     def _create_review(self, town: Town) -> None:
@@ -193,17 +225,24 @@ class BeadCreated(Event):
             audit.record(town, given.bead_id, "babysit_started", new=given.pr_url)
 
 
+def _speaker(fact: Fact) -> str | None:
+    """The agent that speaks: the holder of the token; without one, the agent of the envelope."""
+    return fact.agent_id if fact.sender is None else fact.sender.agent
+
+
 class BeadUpdated(Event):
     """Somebody asked to change a bead."""
 
     event_type = "bead_updated"
     needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     title: FreeText | None = None
     body: BodyText | None = None
     priority: PriorityName | None = None
     labels: Texts | None = None
+    remove_labels: Texts = ()
     metadata: JsonObject | None = None
     rig_id: IdText | None = None
 
@@ -230,10 +269,18 @@ class BeadUpdated(Event):
             "title": self.title,
             "body": self.body,
             "priority": self.priority,
-            "labels": self.labels,
+            "labels": self._labels(bead),
             "rig_id": self.rig_id if _may_be_given_a_rig(bead) else None,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+    def _labels(self, bead: Bead) -> tuple[str, ...] | None:
+        """The new labels: those given, or the present ones, without the removed ones; None if nothing is said about labels."""
+        if self.labels is None and not self.remove_labels:
+            return None
+        return tuple(
+            label for label in (bead.labels if self.labels is None else self.labels) if label not in self.remove_labels
+        )
 
 
 def _may_be_given_a_rig(bead: Bead) -> bool:

@@ -6,7 +6,8 @@ from typing import Literal
 
 from shared.actions import StopAgent
 from shared.domain.outcomes import MISSING, TERMINAL, Applied
-from shared.domain.states import SYSTEM, BeadStatus, BeadType
+from shared.domain.states import BeadStatus, BeadType
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText
 from shared.town import belonging, lookup
@@ -23,7 +24,8 @@ class BeadCancelled(Event):
 
     event_type = "bead_cancelled"
     needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     cancel_status: Literal["closed", "failed"] = "failed"
     by: FreeText | None = None
@@ -34,7 +36,7 @@ class BeadCancelled(Event):
         bead_type = None if bead_id is None else belonging.type_of(town, bead_id)
         if bead_id is None or bead_type is None:
             return EventResult(MISSING)
-        cancelled = _Cancelled(town, BeadStatus(self.cancel_status), self.by or fact.agent_id or SYSTEM)
+        cancelled = _Cancelled(town, BeadStatus(self.cancel_status), speakers.by(fact, self.by))
         cancelled.end(bead_id, bead_type)
         return EventResult(Applied() if cancelled.something else TERMINAL, tuple(cancelled.stops))
 

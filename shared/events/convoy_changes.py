@@ -15,7 +15,8 @@ class ConvoyChanged(Event):
     """Somebody put beads into a convoy, or took some out."""
 
     event_type = "convoy_changed"
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     convoy_id: IdText
     add: Ids = ()

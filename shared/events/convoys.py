@@ -11,7 +11,8 @@ from shared.domain import ids, limits
 from shared.domain.branches import digest_of
 from shared.domain.notes import ConvoyNotes, known
 from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, Rejected, Skipped
-from shared.domain.states import SYSTEM, BeadStatus, BeadType, MergeMode
+from shared.domain.states import BeadStatus, BeadType, MergeMode
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.cancelling import release
 from shared.events.fields import BodyText, FreeText, IdText, Integer, NonEmptyText, Part, PriorityName, Texts
@@ -39,7 +40,8 @@ class ConvoyCreated(Event):
     """Somebody asked for a group of issues that are done and landed together."""
 
     event_type = "convoy_created"
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     convoy_id: IdText
     title: FreeText
@@ -149,7 +151,8 @@ class ConvoyStarted(Event):
     """Somebody started a staged convoy."""
 
     event_type = "convoy_started"
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     convoy_id: IdText
 
@@ -171,7 +174,8 @@ class ConvoyClosed(Event):
     """Somebody closed a convoy, whatever the state of its tasks."""
 
     event_type = "convoy_closed"
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     convoy_id: IdText
     by: FreeText | None = None
@@ -183,7 +187,7 @@ class ConvoyClosed(Event):
             return EventResult(MISSING)
         if not convoy.live:
             return EventResult(TERMINAL)
-        actor = self.by or fact.agent_id or SYSTEM
+        actor = speakers.by(fact, self.by)
         tasks = lookup.tracked_issues(town, convoy.id)
         sources = [*tasks, convoy.id]
         review_ids = sorted({review for source in sources for review in lookup.live_reviews_of(town, source)})

@@ -4,7 +4,8 @@ from typing import ClassVar, Literal
 
 from shared.domain.notes import BeadNotes
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
-from shared.domain.states import PATROL, AgentStatus, BeadStatus, DispatchOutcome, EffectKind, Label
+from shared.domain.states import AgentStatus, BeadStatus, DispatchOutcome, EffectKind
+from shared.events import speakers
 from shared.events.attempts import LATE, AttemptReport, settle_attempt
 from shared.events.base import EventResult
 from shared.events.fields import FreeText, Generation
@@ -85,11 +86,11 @@ def _rejected(town: Town, agent: Agent, reason: str, *, no_program: bool = False
         return LATE
     agents.move(town, agent.id, AgentStatus.IDLE, from_=AgentStatus.WORKING)
     agents.set_outcome(town, agent.id, DispatchOutcome.REJECTED.value)
-    if no_program and not _is_triage_batch(bead):
+    if no_program and not speakers.is_triage_batch(bead):
         _put_back(town, agent, bead, reason)
         return Applied()
     beads.note_failed_start(town, bead.id)
-    if _is_triage_batch(bead):
+    if speakers.is_triage_batch(bead):
         hooks.unhook(town, agent.id)
         failure = Failure("container_start_failed", reason, "container")
         beads.move(town, bead.id, BeadStatus.FAILED, reason=reason, failure=failure)
@@ -116,10 +117,6 @@ def _unknown(town: Town, agent: Agent) -> EventOutcome:
     if agent.last_dispatch_outcome is DispatchOutcome.PENDING:
         agents.set_outcome(town, agent.id, DispatchOutcome.UNKNOWN.value)
     return Applied()
-
-
-def _is_triage_batch(bead: Bead) -> bool:
-    return Label.TRIAGE in bead.labels and bead.created_by == PATROL
 
 
 class StopResult(AttemptReport):

@@ -14,6 +14,7 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.notes import BeadNotes, EscalationNotes, ReviewNotes
 from shared.domain.obstacles import Obstacle, obstacle_or_none
+from shared.domain.quoting import block, line
 from shared.domain.repositories import pull_request_at, repository_at
 from shared.domain.states import BeadStatus
 from shared.domain.times import readable_time, to_text
@@ -234,7 +235,7 @@ def _voice(town: Town, episode: Episode, message: str) -> tuple[Action, ...]:
     title = f"{_TITLES[episode.obstacle]}: {episode.host} {episode.repository}"
     about = (EscalationNotes.cause.to(episode.cause),)
     made = escalations.escalate(town, title, severity="high", category=episode.obstacle, body=message, about=about)
-    return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}. {message}"),)
+    return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {line(title)}\n{block(message)}"),)
 
 
 # The town key

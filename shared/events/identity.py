@@ -13,6 +13,7 @@ from shared.domain.branches import without_ref
 from shared.domain.identities import Difference, differences, of_pin
 from shared.domain.notes import BeadNotes, EscalationNotes, Metadata, ReviewNotes
 from shared.domain.orders import ExpectedIdentity
+from shared.domain.quoting import block, line
 from shared.domain.repositories import name_of
 from shared.domain.states import Label
 from shared.domain.times import to_text
@@ -204,4 +205,4 @@ def _tell_once(about: Polled, source: Bead, says: str) -> tuple[Action, ...]:
     )
     if made is None:
         return ()
-    return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}. {says}"),)
+    return (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {line(title)}\n{block(says)}"),)

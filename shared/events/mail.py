@@ -21,7 +21,7 @@ class MayorSaid(Event):
     """The mayor says something, perhaps in reply to a message."""
 
     event_type = "mayor_said"
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
 
     text: Annotated[BodyText, Field(min_length=1)]
     in_reply_to: IdText | None = None

@@ -11,6 +11,7 @@ from shared.actions import NotifyMayor
 from shared.domain import limits
 from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
+from shared.domain.quoting import line, name
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
@@ -92,7 +93,9 @@ def _escalate_once(town: Town, review: Bead, category: Cap, title: str) -> Event
         rig_id=review.rig_id,
         about=(EscalationNotes.mr_bead_id.to(review.id),),
     )
-    return EventResult(Applied(), (NotifyMayor(subject=f"cap:{review.id}", message=title),))
+    return EventResult(
+        Applied(), (NotifyMayor(subject=f"cap:{review.id}", message=f"Escalation (high): {line(title)}"),)
+    )
 
 
 class PrStatusChanged(Event):
@@ -181,15 +184,17 @@ class PrFeedbackDetected(Event):
 
     def _body(self) -> str:
         if self.retarget_to is not None:
-            return f"Retarget {self.pr_url} to {self.retarget_to}: change its base branch, and nothing else."
+            return (
+                f"Retarget {name(self.pr_url)} to {name(self.retarget_to)}: change its base branch, and nothing else."
+            )
         kinds = {
             "unresolved comments": self.has_unresolved_comments,
             "failing checks": self.has_failing_checks,
             "checks that did not run": self.has_unchecked_runs,
-            f"changes requested in review {', '.join(self.change_requests)}": bool(self.change_requests),
+            f"changes requested in review {', '.join(map(name, self.change_requests))}": bool(self.change_requests),
         }
         found = [kind for kind, is_there in kinds.items() if is_there is True]
-        said = f"Resolve on {self.pr_url}: {', '.join(found) or 'the feedback'}."
+        said = f"Resolve on {name(self.pr_url)}: {', '.join(found) or 'the feedback'}."
         if self.all_runs_counted:
             said += " Every run of a check counts, because the token may not read workflows (it needs Actions: read)."
         return said
@@ -228,7 +233,7 @@ class PrConflictDetected(Event):
             review,
             label=Label.PR_CONFLICT,
             title=f"Resolve conflicts: {review.title}",
-            body=f"{self.pr_url} conflicts with its target branch. Resolve the conflicts on its own branch.",
+            body=f"{name(self.pr_url)} conflicts with its target branch. Resolve the conflicts on its own branch.",
             pr_url=self.pr_url,
             branch=self.branch,
         )
@@ -243,7 +248,7 @@ class PrConflictDetected(Event):
             title,
             severity="high",
             category="merge_conflict",
-            body=f"{self.pr_url} conflicts with its target branch, and agents do not resolve conflicts here.",
+            body=f"{name(self.pr_url)} conflicts with its target branch, and agents do not resolve conflicts here.",
             rig_id=review.rig_id,
             about=(EscalationNotes.mr_bead_id.to(review.id), EscalationNotes.pr_url.to(self.pr_url)),
         )

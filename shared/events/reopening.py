@@ -5,6 +5,7 @@ from typing import Final
 from shared.domain.notes import BeadNotes, BranchNotes, Change, ConvoyNotes, ReviewNotes
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Rejected, Skipped
 from shared.domain.states import BeadStatus, BeadType
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText
 from shared.town import belonging, lookup
@@ -70,7 +71,8 @@ class BeadReopened(Event):
 
     event_type = "bead_reopened"
     needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     by: FreeText | None = None
     reason: FreeText | None = None
@@ -87,11 +89,12 @@ class BeadReopened(Event):
         refusal = _refusal(town, bead)
         if refusal is not None:
             return EventResult(refusal)
-        self._reopen(town, bead, fact.agent_id)
+        sender = speakers.named(fact, self.by)
+        self._reopen(town, bead, sender)
         if bead.type is BeadType.ISSUE:
             membership.rejoin(town, bead.id)
         elif bead.type is BeadType.MERGE_REQUEST:
-            self._reopen_review(town, bead, fact.agent_id)
+            self._reopen_review(town, bead, sender)
         return EventResult(Applied())
 
     def _reopen(self, town: Town, bead: Bead, sender: str | None) -> None:
@@ -100,7 +103,7 @@ class BeadReopened(Event):
         if bead.type is BeadType.CONVOY:
             for review_id in lookup.failed_reviews_of(town, bead.id):
                 beads.note(town, review_id, ReviewNotes.awaiting_approval.gone)
-        given = {"by": self.by or sender, "reason": self.reason}
+        given = {"by": sender, "reason": self.reason}
         why = {name: value for name, value in given.items() if value is not None}
         audit.record(town, bead.id, "reopened", old=bead.status.value, new=BeadStatus.OPEN.value, metadata=why)
 

@@ -9,8 +9,10 @@ from shared.actions.base import Action
 from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
 from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
+from shared.domain.quoting import line
 from shared.domain.repositories import is_local, name_of
-from shared.domain.states import SYSTEM, Role
+from shared.domain.states import Role
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
 from shared.events.triage import TriageResolved
@@ -153,7 +155,7 @@ class EscalationRaised(Event):
     """Somebody asked for a person. This never creates triage work."""
 
     event_type: ClassVar[str] = "escalation_raised"
-    senders = frozenset({"agent", "coordinator", "container", "operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
 
     title: NonEmptyText
     body: BodyText | None = None
@@ -163,6 +165,11 @@ class EscalationRaised(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the escalation and tell the mayor."""
+        if speakers.is_unknown(fact, town):
+            return EventResult(MISSING)
+        worker = None if fact.sender is None else speakers.worker(fact, town)
+        if worker is not None and self.rig_id not in (None, worker.rig_id):
+            return EventResult(Rejected("another rig than the agent's"))
         if self.rig_id is not None and not rigs.exists(town, self.rig_id):
             return EventResult(Rejected("unknown rig"))
         bead_id = escalations.escalate(
@@ -172,9 +179,9 @@ class EscalationRaised(Event):
             category=self.category,
             body=self.body,
             rig_id=self.rig_id,
-            created_by=fact.agent_id or SYSTEM,
+            created_by=speakers.by(fact, None),
         )
-        message = f"Escalation ({self.severity}): {self.title}"
+        message = f"Escalation ({self.severity}): {line(self.title)}"
         return EventResult(Applied(), returns=(NotifyMayor(subject=f"escalation:{bead_id}", message=message),))
 
 

@@ -7,7 +7,9 @@ from shared.actions import NotifyMayor, SendNudge, StopAgent
 from shared.actions.base import Action
 from shared.domain.notes import EscalationNotes, TriageNotes
 from shared.domain.outcomes import MISSING, Applied, Skipped
+from shared.domain.quoting import block, line
 from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.cancelling import end_reviews
 from shared.events.fields import FreeText, NonEmptyText
@@ -41,7 +43,7 @@ class TriageResolved(Event):
 
     event_type: ClassVar[str] = "triage_resolved"
     needs = ("bead_id",)
-    senders = frozenset({"coordinator", "container", "operator"})
+    senders = frozenset({"coordinator", "operator"})
 
     action: NonEmptyText
     notes: FreeText | None = None
@@ -54,13 +56,16 @@ class TriageResolved(Event):
             return EventResult(MISSING)
         if Label.TRIAGE_REQUEST not in request.labels or request.status is not BeadStatus.OPEN:
             return EventResult(Skipped("not open"))
+        refused = speakers.triage_refusal(fact, request.id, town)
+        if refused is not None:
+            return EventResult(refused)
         question = _Question(
             request,
             lookup.agent(town, TriageNotes.agent_bead_id.of(request.metadata)),
             lookup.bead(town, TriageNotes.hooked_bead_id.of(request.metadata)),
         )
         returns = self._answer(town, question)
-        self._close(town, request, by=self.by or fact.agent_id or SYSTEM)
+        self._close(town, request, by=speakers.by(fact, self.by))
         return EventResult(Applied(), returns=returns)
 
     def _answer(self, town: Town, question: _Question) -> tuple[Action, ...]:
@@ -97,13 +102,15 @@ class TriageResolved(Event):
             rig_id=None if question.bead is None else question.bead.rig_id,
             about=(EscalationNotes.triage_request_id.to(question.request.id),),
         )
-        message = f"{question.request.title}: {self.notes}" if self.notes else question.request.title
+        message = f"Triage asks for a person: {line(question.request.title)}"
+        if self.notes:
+            message += f"\nIts notes:\n{block(self.notes)}"
         return NotifyMayor(subject=f"escalation:{bead_id}", message=message)
 
     def _nudge(self, agent: Agent, request: Bead) -> Action:
         return SendNudge(
             agent_id=agent.id,
-            message=self.notes or request.title,
+            message=f"Triage answers a question about you, {line(request.title)}:\n{block(self.notes or self.action)}",
             source="triage",
             mode="immediate",
             priority="normal",

@@ -9,6 +9,8 @@ from typing import Final
 from shared.domain.errors import SchemaMismatch
 from shared.domain.images import Content, PageChange
 
+LARGEST_IMAGE: Final = 1 << 30
+"""Bytes of the largest image that a tick opens."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _LOCK_BYTE: Final = 0x40000000  # sqlite3: PENDING_BYTE
 _CHUNK_PAGES: Final = 64

@@ -1,4 +1,4 @@
-"""Decides who may send an event (spec/events.md 1.6): an agent for itself, a container for its agents, the town for itself.
+"""Decides who may send an event (spec/events.md 1.6): an agent for itself, a container for its processes, the town for itself.
 
 Each event class lists in `senders` the scopes of town tokens that may send it.
 """
@@ -38,7 +38,7 @@ def require_entitled(event: Incoming, sender: Sender | None) -> None:
         raise Refused("this token may not send such events", status=403, path=f"{path}.event_type", hint=hint)
     forbidden = BY_TYPE[envelope.event_type].forbidden(event.payload, sender.scope)
     if forbidden is not None:
-        hint = "let an operator send it, with an operator's token"
+        hint = BY_TYPE[envelope.event_type].asks
         problem = f"a token of scope {sender.scope} may not send this value"
         raise Refused(problem, status=403, path=f"{path}.payload.{forbidden}", hint=hint)
     _require_own_name(event, sender)

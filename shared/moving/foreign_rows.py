@@ -8,16 +8,18 @@ from typing import Final, Literal
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
 from shared.moving import export
+from shared.town import schemas
 
 MAGIC: Final = b"SQLite format 3\0"
 NO_TOWN_HINT: Final = "name a file that `townctl export` wrote, or a SQLite file with the tables of a town"
 _WRITE_VERSION_AT: Final = 18
 _ROLLBACK_JOURNAL: Final = b"\1\1"
-_INSTRUCTIONS: Final = 1_000_000
-_ROUNDS: Final = 500
-_LONGEST_VALUE: Final = 64 << 20
-_UNREADABLE: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
-"""The errors of reading. Even SQLite's own message about a damaged file may fail to decode."""
+_INSTRUCTIONS: Final = 10_000
+_FEWEST_ROUNDS: Final = 1000
+_BYTES_PER_ROUND: Final = 16 << 10
+BYTES_PER_ROW: Final = 512
+LARGEST: Final = 64 << 20
+"""Bytes of a file, unless the reader says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +45,20 @@ class NotRead:
     outcome: Literal["kept", "column left out", "row left out"] = "row left out"
 
 
-def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:
+def of_database(content: bytes, *, largest: int = LARGEST) -> Iterator[GivenRow | NotRead]:
     """The rows of a town's tables in a SQLite file, including journal rows. Raises Refused if the file has no such tables.
 
-    Only plain tables are read. No view, virtual table or function in the file is ever executed.
+    Only plain tables are read. No view, virtual table, trigger or function in the file is ever executed, and the time of all
+    reading together is limited by the size of the file.
     """
     sql = sqlite3.connect(":memory:", isolation_level=None)
+    schemas.harden(sql)
+    amount = _Amount(rows=max(largest, len(content)) // BYTES_PER_ROW, size=2 * len(content))
     try:
         tables = _tables(sql, content)
         for table in (*export.TABLES, "ticks"):
             if tables.get(table, ("", False))[1]:
-                yield from _rows(sql, table)
+                yield from _rows(sql, table, amount)
                 del tables[table]
         for name, is_plain in sorted(tables.values()):
             if is_plain:
@@ -67,32 +72,30 @@ def of_database(content: bytes) -> Iterator[GivenRow | NotRead]:
 def _tables(sql: sqlite3.Connection, content: bytes) -> dict[str, tuple[str, bool]]:
     """For each name in lower case, as SQLite compares names: the name as written, and whether it is a plain table."""
     # A file in WAL mode cannot be opened from memory. Its log is not part of the file, so the mode does not matter.
-    content = content[:_WRITE_VERSION_AT] + _ROLLBACK_JOURNAL + content[_WRITE_VERSION_AT + 2 :]
+    readable = bytearray(content)
+    readable[_WRITE_VERSION_AT : _WRITE_VERSION_AT + 2] = _ROLLBACK_JOURNAL
     try:
-        sql.deserialize(content)
+        sql.deserialize(readable)
+        del readable
         sql.text_factory = bytes
-        sql.execute("PRAGMA cell_size_check = ON")
-        names = sql.execute(
-            "SELECT name, type, type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' FROM sqlite_master "
-            "WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-        ).fetchall()
-    except _UNREADABLE as error:
+        with schemas.reading_schema(sql):
+            named = sql.execute(
+                "SELECT name, type, rootpage FROM sqlite_schema WHERE type IN ('table', 'view')"
+            ).fetchall()
+    except schemas.UNREADABLE as error:
         raise Refused(f"the SQLite file cannot be read: {error}", status=400, path="file", hint=NO_TOWN_HINT) from error
-    texts = [(name.decode(errors="replace"), kind, bool(is_plain)) for name, kind, is_plain in names]
-    # Views with other names than a town's tables contain no data of their own.
-    wanted = [each for each in texts if each[1] == b"table" or each[0].lower() in (*export.TABLES, "ticks")]
-    found = {name.lower(): (name, is_plain) for name, _, is_plain in wanted}
+    found: dict[str, tuple[str, bool]] = {}
+    for written, kind, page in named:
+        name = written.decode(errors="replace") if isinstance(written, bytes) else str(written)
+        is_plain = kind == b"table" and isinstance(page, int) and page > 0  # a virtual table has no page
+        # Views with other names than a town's tables contain no data of their own.
+        if not name.lower().startswith("sqlite_") and (kind == b"table" or name.lower() in (*export.TABLES, "ticks")):
+            found[name.lower()] = (name, is_plain)
     if not found.get("beads", ("", False))[1]:
         raise Refused("the SQLite file has no table named beads", status=400, path="file", hint=NO_TOWN_HINT)
-    rounds = 0
-
-    def enough() -> int:
-        nonlocal rounds
-        rounds += 1
-        return int(rounds > _ROUNDS)
-
-    sql.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST_VALUE)
-    sql.set_progress_handler(enough, _INSTRUCTIONS)
+    rounds = iter(range(_FEWEST_ROUNDS + len(content) // _BYTES_PER_ROUND))
+    sql.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * len(content))
+    sql.set_progress_handler(lambda: next(rounds, None) is None, _INSTRUCTIONS)
     sql.set_authorizer(_only_reads)
     return found
 
@@ -102,17 +105,47 @@ def _only_reads(action: int, first: str | None, *_: object) -> int:
     return sqlite3.SQLITE_OK if reads or first == "table_info" else sqlite3.SQLITE_DENY
 
 
-def _rows(sql: sqlite3.Connection, table: str) -> Iterator[GivenRow | NotRead]:
+@dataclass(slots=True)
+class _Amount:
+    """How many rows, and how many bytes of values, may still be read. A damaged file may show the same pages again and again."""
+
+    rows: int
+    size: int
+
+    def take(self, row: tuple[object, ...]) -> None:
+        """Count a row. Raises Refused if it is one too many."""
+        self.rows -= 1
+        self.size -= sum(len(value) for value in row if isinstance(value, bytes))
+        if self.rows < 0:
+            raise too_many_rows()
+        if self.size < 0:
+            raise Refused(
+                "the values in the SQLite file are larger than the file: it is damaged or forged",
+                status=400,
+                path="file",
+                hint="check it with `sqlite3 FILE 'PRAGMA integrity_check'`, and copy it again",
+            )
+
+
+def too_many_rows() -> Refused:
+    """The refusal of a file with more rows than a town of the largest accepted size has."""
+    hint = "if you trust the file, allow more with --largest MIB; each MiB allows 2048 rows"
+    return Refused("the file has too many rows for its largest accepted size", status=413, path="file", hint=hint)
+
+
+def _rows(sql: sqlite3.Connection, table: str, amount: _Amount) -> Iterator[GivenRow | NotRead]:
     number = 0
     try:
         # table_info does not list generated columns, so their expressions are never evaluated.
         names = [row[1].decode(errors="replace") for row in sql.execute(f"PRAGMA table_info({table})").fetchall()]
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
-        for row in sql.execute(f"SELECT {quoted} FROM {table}"):  # noqa: S608 - quoted, and one of our own names
+        # An index may be forged, and may contain the results of expressions.
+        for row in sql.execute(f"SELECT {quoted} FROM {table} NOT INDEXED"):  # noqa: S608 - quoted, and our own name
+            amount.take(row)
             number += 1
             values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
             yield GivenRow(table, f"row {number}", values)
-    except _UNREADABLE as error:
+    except schemas.UNREADABLE as error:
         why = f"the table cannot be read after its row {number}: {error}"
         yield NotRead(table, f"row {number + 1}", "", why)
 
@@ -121,8 +154,8 @@ def _left_out(sql: sqlite3.Connection, table: str) -> Iterator[NotRead]:
     """Report a table that towns do not have, with the number of its rows, if it has any."""
     quoted = '"' + table.replace('"', '""') + '"'
     try:
-        rows = sum(1 for _ in sql.execute(f"SELECT 1 FROM {quoted}"))  # noqa: S608 - quoted
-    except _UNREADABLE as error:
+        rows = sum(1 for _ in sql.execute(f"SELECT 1 FROM {quoted} NOT INDEXED"))  # noqa: S608 - quoted
+    except schemas.UNREADABLE as error:
         yield NotRead(table[:100], "", "", f"towns have no such table, and it cannot be read: {error}")
         return
     if rows:

@@ -5,11 +5,10 @@ twice; the breaker, counters and triage. Reset: the drain, the container's insta
 the next tick is due. The imported town is always paused.
 """
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
-from shared.domain import canonical
+from shared.domain import canonical, strict_json
 from shared.domain.config import NEW_TOWN, TownConfig, first_problem
 from shared.domain.errors import Refused
 from shared.domain.times import readable_time
@@ -87,7 +86,7 @@ def read(rows: Sequence[GivenRow]) -> tuple[dict[str, object], list[NotRead]]:
             missed.append(NotRead("town", key, "key", "an earlier row has the same key"))
             continue
         try:
-            value = json.loads(text) if isinstance(text, str) else text
+            value = strict_json.stored(text) if isinstance(text, str) else text
             canonical.dumps(value).encode()
         except (ValueError, TypeError, RecursionError):
             missed.append(NotRead("town", key, "value", "it is not JSON"))

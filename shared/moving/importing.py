@@ -24,7 +24,9 @@ from shared.moving import checkup, export, imported_keys
 from shared.moving.foreign_rows import GivenRow, NotRead
 from shared.town.town_keys import TownKeys
 
-_JSON: Final = frozenset({"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"})
+JSON_COLUMNS: Final = frozenset(
+    {"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"}
+)
 _TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
 _TOLD_AS_THEY_CAME: Final = frozenset({("agent_metadata", "last_event_at"), ("town_events", "created_at")})
 """Times as a producer wrote them: any text is valid there."""
@@ -233,7 +235,7 @@ def _fitted(table: str, column: _Column, value: object) -> tuple[object, str]:
         if not isinstance(value, int):
             return _NOTHING, f"a whole number is required, not {_described(value)}"
         return (value, "") if abs(value) <= imported_keys.LARGEST else (_NOTHING, "the number is too large")
-    if column.name in _JSON and isinstance(value, dict | list):
+    if column.name in JSON_COLUMNS and isinstance(value, dict | list):
         return canonical.dumps(value), ""
     if not isinstance(value, str):
         return _NOTHING, f"a text is required, not {_described(value)}"

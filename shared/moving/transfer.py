@@ -5,13 +5,14 @@ the system that this one replaces is unknown, because no such export was availab
 these JSON lines.
 """
 
+import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from shared.domain import strict_json
+from shared.domain import canonical, strict_json
 from shared.domain.errors import Refused
 from shared.moving import export, foreign_rows, importing
 from shared.moving.foreign_rows import NO_TOWN_HINT, GivenRow, NotRead
@@ -52,11 +53,16 @@ def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
     return Exported(base, body, len(waiting.objects))
 
 
-def import_town(town_id: str, content: bytes, around: Surroundings, *, worker_id: str) -> Steps[Imported]:
-    """Make a new, paused town from a file. Raises TownExists, Refused (not an export, newer than this code, invalid town id)."""
+def import_town(
+    town_id: str, content: bytes, around: Surroundings, *, worker_id: str, largest: int = foreign_rows.LARGEST
+) -> Steps[Imported]:
+    """Make a new, paused town from a file of at most `largest` bytes.
+
+    Raises TownExists, Refused (not an export, newer than this code, too large, invalid town id).
+    """
     now: datetime = yield Call("clock", around.clock.now)
     is_database = content.startswith(foreign_rows.MAGIC)
-    given = foreign_rows.of_database(content) if is_database else of_lines(content)
+    given = foreign_rows.of_database(content, largest=largest) if is_database else of_lines(content, largest=largest)
     read = importing.imported(town_id, given, now=now)
     facts = CommitFacts(
         commit_id=f"import-{worker_id}",
@@ -69,12 +75,14 @@ def import_town(town_id: str, content: bytes, around: Surroundings, *, worker_id
     return Imported(created, "sqlite" if is_database else "json lines", read)
 
 
-def of_lines(content: bytes) -> Iterator[GivenRow | NotRead]:
-    """The rows of an export. Raises Refused if its first line is not a header that this code can read."""
-    numbered = ((number, line) for number, line in enumerate(content.split(b"\n"), start=1) if line.strip())
+def of_lines(content: bytes, *, largest: int = foreign_rows.LARGEST) -> Iterator[GivenRow | NotRead]:
+    """The rows of an export. Raises Refused if its first line is not a header that this code can read, or for too many rows."""
+    numbered = ((number, line) for number, line in enumerate(io.BytesIO(content), start=1) if line.strip())
     promised = _promised(next(numbered, (1, b""))[1])
     found: Counter[str] = Counter()
-    for number, line in numbered:
+    for read, (number, line) in enumerate(numbered):
+        if read * foreign_rows.BYTES_PER_ROW >= max(largest, len(content)):
+            raise foreign_rows.too_many_rows()
         row = _row(line, f"line {number}")
         if isinstance(row, GivenRow):
             found[row.table] += 1
@@ -112,4 +120,11 @@ def _row(line: bytes, place: str) -> GivenRow | NotRead:
     table, row = value["table"], value["row"]
     if not isinstance(table, str) or not isinstance(row, dict):
         return NotRead("", place, "", "table must be a text and row an object")
-    return GivenRow(table, place, row)
+    return GivenRow(table, place, {name: _packed(name, value) for name, value in row.items()})
+
+
+def _packed(name: str, value: object) -> object:
+    """A value as it is kept until its row is stored: lists and objects as JSON, which takes a fraction of their memory."""
+    if not isinstance(value, dict | list):
+        return value
+    return canonical.dumps(value) if name in importing.JSON_COLUMNS else type(value)()

@@ -15,7 +15,8 @@ from shared.domain.forge_errors import ForgeErrorKind, Refusal
 class ForgeError:
     """Why a forge call returned no result.
 
-    - `no_token`, `unrecognized_url`, `host_mismatch`: nothing was sent; the configuration or the URL must be corrected.
+    - `no_token`, `unrecognized_url`, `host_mismatch`: nothing was sent; the configuration or the URL must be corrected. `no_token`
+      also if the platform's token does not serve this town and repository.
     - `http`: the forge answered with an error, `http_status`.
     - `rate_limited`: the token may not be used before `retry_at` (set for this kind only). Nothing was merged.
     - `transient`: no answer, or a failure inside the forge. The pull request may have been merged.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 
 
@@ -94,7 +94,7 @@ class AgentRuntime(Protocol):
         """Change the model of a running agent. Done if it is not running: its next start order contains the model."""
         ...
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
         """Give the town's container, and each agent that runs in it, a fresh token. Done if there is no container."""
         ...
 

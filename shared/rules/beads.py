@@ -15,6 +15,7 @@ from shared.actions import (
 from shared.domain import limits
 from shared.domain.limits import just_after
 from shared.domain.notes import BeadNotes
+from shared.domain.quoting import name
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
@@ -162,7 +163,7 @@ def report_failed_blocker(town: TownReader, tick: Tick) -> Iterator[Decision]:
     for blocker_id, dependents in sorted(held.items()):
         yield NotifyMayor(
             subject=f"failed_blocker:{blocker_id}",
-            message=f"bead {blocker_id} failed and holds back {', '.join(dependents[:10])}",
+            message=f"bead {name(blocker_id)} failed and holds back {', '.join(map(name, dependents[:10]))}",
         )
 
 

@@ -92,12 +92,15 @@ def deliver_mail(town: TownReader, tick: Tick) -> Iterator[Decision]:
         if mail.told_at is not None and tick.now < mail.told_at + mail.again_after:
             yield Due.at_least(mail.told_at, mail.again_after, rows=(mail.id,), wait="mail_again")
         elif for_mayor:
-            sender = "" if mail.created_by is None else f" from {mail.created_by}"
-            text = mail.title if mail.body is None else f"{mail.title}\n\n{mail.body}"
-            yield NotifyMayor(subject=subject_of(mail.id), message=f"Message {mail.id}{sender}: {text}")
+            yield NotifyMayor(subject=subject_of(mail.id), message=mail.letter)
         elif agent is not None:
             yield SendNudge(
-                agent_id=agent.id, message=mail.text, source="agent", mode="wait-idle", priority="normal", mail=mail.id
+                agent_id=agent.id,
+                message=mail.letter,
+                source="agent",
+                mode="wait-idle",
+                priority="normal",
+                mail=mail.id,
             )
 
 

@@ -8,6 +8,7 @@ from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
 from shared.domain import limits
 from shared.domain.notes import BeadNotes, Metadata, ReviewNotes
 from shared.domain.obstacles import OBSTACLES, VOICED
+from shared.domain.quoting import line, name
 from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
@@ -46,7 +47,7 @@ def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
         yield RaiseEscalation(bead_id=silence.bead_id, reason=silence.reason, episode=episode, message=silence.message)
         yield NotifyMayor(
             subject=f"{silence.reason}:{silence.bead_id}",
-            message=f"{silence.bead_id} has waited for a day: {silence.message}",
+            message=f"{name(silence.bead_id)} has waited for a day: {silence.message}",
         )
 
 
@@ -72,7 +73,7 @@ def _of_reviews(town: TownReader) -> Iterator[_Silence]:
         told_at_once = obstacle == "checks_unreadable" and ReviewNotes.checks_episode.of(review.metadata) is not None
         if obstacle in VOICED and since is not None and not told_at_once:
             words, detail = obstacle.replace("_", " "), ReviewNotes.obstacle_detail.of(review.metadata)
-            message = words if detail is None else f"{words} ({detail})"  # "by anna" alone says nothing
+            message = words if detail is None else f"{words} ({line(detail)})"  # "by anna" alone says nothing
             yield _Silence(review.id, obstacle, since, message, review.metadata)
 
 
@@ -82,7 +83,7 @@ def _of_beads(town: TownReader) -> Iterator[_Silence]:
         convoy = town.beads_of_ended_convoys.get(issue.id)
         if convoy is not None and waits_for_its_convoy(town, issue):
             since = max(issue.updated_at, town.convoys_ended_at[convoy])
-            message = f"its convoy {convoy} has ended: reopen it if it failed, or take the bead out of it"
+            message = f"its convoy {name(convoy)} has ended: reopen it if it failed, or take the bead out of it"
             yield _Silence(issue.id, _CONVOY_OVER, since, message, issue.metadata)
         else:
             yield from _of_lacks(issue)
@@ -96,7 +97,7 @@ def _of_lacks(bead: Issue | LiveReview) -> Iterator[_Silence]:
     missing = BeadNotes.awaits.of(bead.metadata)
     since = BeadNotes.no_program_since.of(bead.metadata)
     if missing:
-        message = f"it depends on {', '.join(missing)}, which does not exist"
+        message = f"it depends on {', '.join(map(name, missing))}, which does not exist"
         yield _Silence(bead.id, "missing_blocker", bead.created_at, message, bead.metadata)
     elif since is not None:
         yield _Silence(bead.id, _NO_PROGRAM, since, "no program for agents is configured", bead.metadata)

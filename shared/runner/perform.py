@@ -188,8 +188,7 @@ def _tell_mayor(effect: ClaimedEffect, outside: Outside) -> Result:
 def _refresh_token(effect: ClaimedEffect, outside: Outside) -> Result:
     if outside.runtime is None:
         return _unconfigured(effect)
-    town_id = effect.order(TokenOrder).town_id
-    return _ok(outside.runtime.refresh_token(town_id, effect_id=effect.effect_id), kind=effect.kind)
+    return _ok(outside.runtime.refresh_token(effect.order(TokenOrder), effect_id=effect.effect_id), kind=effect.kind)
 
 
 def _stop_container(effect: ClaimedEffect, outside: Outside) -> Result:

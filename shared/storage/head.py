@@ -23,9 +23,10 @@ from shared.domain import strict_json
 from shared.domain.errors import DamagedImage, ImageTooLarge, SchemaMismatch, WrongTown
 from shared.domain.field_errors import all_errors
 from shared.domain.times import from_text, to_text
+from shared.images.pages import LARGEST_IMAGE
 
 FORMAT: Final = 1
-MAX_IMAGE_BYTES: Final = 1 << 30
+MAX_IMAGE_BYTES: Final = LARGEST_IMAGE
 
 _LARGEST_MANIFEST: Final = 4 << 20
 _LENGTH_BYTES: Final = 4

@@ -23,9 +23,9 @@ from typing import Final
 import lz4.block
 from fastcrc import crc64
 
-from shared.domain.errors import DamagedImage
+from shared.domain.errors import DamagedImage, ImageTooLarge
 from shared.domain.times import to_milliseconds
-from shared.images.pages import is_page_size, lock_page
+from shared.images.pages import LARGEST_IMAGE, is_page_size, lock_page
 
 _MAGIC: Final = b"LTX1"
 _NO_CHECKSUM: Final = 2  # header flag: the checksums of the database before and after are omitted
@@ -128,8 +128,11 @@ def applied(image: bytes, delta: LtxFile) -> bytes:
     return bytes(after)
 
 
-def read_header(blob: bytes, name: str) -> LtxHeader:
-    """The header alone, checked for consistency. The rest of the file is not read. `name` is for error messages."""
+def read_header(blob: bytes, name: str, *, largest: int = LARGEST_IMAGE) -> LtxHeader:
+    """The header alone, checked for consistency. The rest of the file is not read. `name` is for error messages.
+
+    Raises DamagedImage, and ImageTooLarge if the database is larger than `largest` bytes.
+    """
     if len(blob) < _HEADER.size:
         raise _damaged(name, f"its LTX part ends after {len(blob)} bytes, inside the header")
     magic, flags, page_size, pages, min_txid, max_txid, time_ms, before, *_ = _HEADER.unpack_from(blob)
@@ -141,14 +144,22 @@ def read_header(blob: bytes, name: str) -> LtxHeader:
         raise _damaged(name, f"its LTX header has checksum {before} of the database before it; only 0 is supported")
     if not is_page_size(page_size) or pages < 1:
         raise _damaged(name, f"its LTX header gives {pages} pages of {page_size} bytes")
+    if pages * page_size > largest:
+        raise ImageTooLarge(
+            f"{name} describes an image of {pages * page_size} bytes, more than {largest}",
+            hint="if you trust the file and a parameter allows more, raise it; else restore the town to an earlier commit",
+        )
     if not 1 <= min_txid <= max_txid:
         raise _damaged(name, f"its LTX header gives transactions {min_txid} to {max_txid}")
     return LtxHeader(page_size, pages, min_txid, max_txid, time_ms)
 
 
-def decode(blob: bytes, name: str) -> LtxFile:
-    """Decode and check every byte of a file. Raises DamagedImage, which names the object by `name`."""
-    header = read_header(blob, name)
+def decode(blob: bytes, name: str, *, largest: int = LARGEST_IMAGE) -> LtxFile:
+    """Decode and check every byte of a file, whose pages together have at most `largest` bytes.
+
+    Raises DamagedImage, which names the object by `name`, and ImageTooLarge before anything is decompressed.
+    """
+    header = read_header(blob, name, largest=largest)
     pages: dict[int, bytes] = {}
     checksum = _Checksum()
     checksum.add(blob[: _HEADER.size])

@@ -8,13 +8,13 @@ For example, tick 500 gets 372 as its input `journal_published_to` if the object
 deletes those rows from the image. If the create failed, it gets 0 and keeps them. So every row is always in at least one place.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import lz4.frame
 
+from shared.domain import limits, strict_json
 from shared.domain.images import JournalBlock
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Call, Steps
@@ -24,6 +24,10 @@ from shared.storage import keys, layers
 from shared.storage.head import Manifest
 
 JOURNAL_FORMAT: Final = 1
+_LARGEST: Final = 2 * limits.EVENTS_PER_TICK * limits.EVENT_SIZE
+"""Bytes of an unpacked object, which ends with the row that makes it large: a row has the events of one tick."""
+_DEEPEST: Final = 2 * strict_json.DEEPEST  # a payload in a row in a list
+_MOST_VALUES: Final = 4 * strict_json.MOST_VALUES
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +77,25 @@ class ObjectPublication:
 
 
 def read_block(body: bytes) -> bytes:
-    """The JSON of a journal object. Raises RuntimeError unless the body is exactly one complete LZ4 frame."""
-    content: bytes
-    content, length = lz4.frame.decompress(body, return_bytes_read=True)
-    if length != len(body):
-        raise RuntimeError("bytes follow the frame")
+    """The JSON of a journal object. Raises RuntimeError unless the body is exactly one complete LZ4 frame of at most _LARGEST."""
+    unpacking = lz4.frame.LZ4FrameDecompressor()
+    content: bytes = unpacking.decompress(body, max_length=_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise RuntimeError(f"it has more than {_LARGEST >> 20} MiB")
+    if not unpacking.eof or unpacking.unused_data:
+        raise RuntimeError("it is cut off, or bytes follow the frame")
     return content
 
 
 def rows_of(body: bytes, key: str) -> list[JournalRow]:
     """The rows of a journal object, from the first to the last tick in its name. Raises DamagedImage, which names the object."""
     try:
-        content = json.loads(read_block(body))
+        content = strict_json.foreign(read_block(body), limit=_LARGEST, depth=_DEEPEST, values=_MOST_VALUES)
         known = content["format"] == JOURNAL_FORMAT
         rows = [journal_row(row) for row in content["ticks"]] if known else []
     except (RuntimeError, ValueError, KeyError, TypeError) as error:
-        raise layers.damaged(key, "its journal rows cannot be read") from error
+        why = f" ({error})" if isinstance(error, RuntimeError | strict_json.UnreadableJson) else ""
+        raise layers.damaged(key, f"its journal rows cannot be read{why}") from error
     if not known:
         raise layers.damaged(key, f"it has format {content['format']!r}, this version reads format {JOURNAL_FORMAT}")
     numbers = [row["tick_no"] for row in rows]

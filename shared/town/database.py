@@ -8,16 +8,16 @@ VACUUM, ANALYZE, ATTACH and every function that reads a clock or a random source
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-from shared.domain.errors import SchemaMismatch, WrongTown
+from shared.domain.errors import DamagedImage, SchemaMismatch, WrongTown
 from shared.domain.images import Content
+from shared.town import schemas
 from shared.town.large_images import FollowedConnection, LargeImage
 
-SCHEMA_VERSION: Final = 3
-OLDEST_SCHEMA: Final = 1
-APPLICATION_ID: Final = 0x47545231  # "GTR1"
+SCHEMA_VERSION: Final = schemas.NEWEST
+OLDEST_SCHEMA: Final = schemas.OLDEST
+APPLICATION_ID: Final = schemas.APPLICATION_ID
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
@@ -58,7 +58,6 @@ class _AuthorizedFile(_AuthorizedConnection, FollowedConnection):
     """A connection to the file of a large image, with its authorizer."""
 
 
-_HERE = Path(__file__).parent
 _FORBIDDEN_FUNCTIONS: Final = frozenset(
     {
         "random",
@@ -93,20 +92,27 @@ _READABLE_PRAGMAS: Final = frozenset(
 def open_image(image: Content) -> sqlite3.Connection:
     """Open a private in-memory copy of `image`. A LargeImage is opened in place and must be closed before it is opened again.
 
-    Raises SchemaMismatch if the image is not a database.
+    Raises SchemaMismatch if the image is not a town with the schema of a release (`schemas`).
     """
     connection = _connect_to(image) if isinstance(image, LargeImage) else _connect()
     try:
-        if not isinstance(image, LargeImage):
-            connection.deserialize(image if isinstance(image, bytes) else image.whole())
-        connection.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except sqlite3.DatabaseError as error:
+        schemas.open_within_walls(connection, _bytes_of(image))
+    except SchemaMismatch:
         connection.close()
-        raise SchemaMismatch(
-            "the image is not a readable SQLite database", hint="restore an earlier commit of this town"
-        ) from error
+        raise
     _settle(connection)
     return connection
+
+
+def require_sound(image: bytes) -> None:
+    """Check every page of an image from elsewhere, because reading a damaged one may take long or find rows that are none.
+
+    Raises SchemaMismatch as `open_image`, and DamagedImage.
+    """
+    with opened(image) as connection:
+        problem = schemas.unsound(connection)
+    if problem is not None:
+        raise DamagedImage(f"the image is damaged: {problem}", hint="copy it again from where it was made")
 
 
 @contextmanager
@@ -123,10 +129,7 @@ def new_image() -> bytes:
     """The image of an empty database with our schema."""
     connection = _connect()
     connection.execute(f"PRAGMA page_size = {PAGE_SIZE}")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.executescript((_HERE / "schema.sql").read_text(encoding="utf-8"))
-    connection.executescript((_HERE / "views.sql").read_text(encoding="utf-8"))
+    schemas.create(connection)
     image = connection.serialize()
     connection.close()
     return image
@@ -273,6 +276,13 @@ def changes(connection: sqlite3.Connection) -> int:
     return connection.total_changes
 
 
+def _bytes_of(image: Content) -> bytes | None:
+    """The bytes to load; None for a LargeImage, whose file is the database."""
+    if isinstance(image, LargeImage):
+        return None
+    return image if isinstance(image, bytes) else image.whole()
+
+
 def _connect() -> sqlite3.Connection:
     return sqlite3.connect(
         ":memory:", isolation_level=None, cached_statements=256, check_same_thread=False, factory=_AuthorizedConnection
@@ -291,7 +301,6 @@ def _connect_to(image: LargeImage) -> sqlite3.Connection:
 def _settle(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_spill = OFF")  # else the size of the cache would decide when pages are written
     connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA cell_size_check = ON")
     restrict(connection)
 
 

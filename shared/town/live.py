@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
-from shared.domain import limits
+from shared.domain import limits, quoting
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import EscalationNotes, MailNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
@@ -168,9 +168,11 @@ class Mail:
         return limits.MAIL_AGAIN_AFTER if self.told < 2 else limits.MAIL_AGAIN_LATER
 
     @property
-    def text(self) -> str:
-        """What its addressee reads."""
-        return self.body or self.title
+    def letter(self) -> str:
+        """What its addressee reads: whose message it is, and what that one wrote, quoted."""
+        sender = "" if self.created_by is None else f" from {quoting.name(self.created_by)}"
+        text = self.title if self.body is None else f"{self.title}\n\n{self.body}"
+        return f"Message {quoting.name(self.id)}{sender}:\n{quoting.block(text)}"
 
 
 def issue_of(row: Row) -> Issue:

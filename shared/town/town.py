@@ -13,6 +13,16 @@ from shared.town.town_keys import TownKeys
 
 
 @dataclass(frozen=True, slots=True)
+class Proposal:
+    """A bead that an agent has proposed in this tick."""
+
+    bead_id: str
+    title: str
+    priority: str
+    agent_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Said:
     """An event that is being applied, and who sent it, in words."""
 
@@ -40,6 +50,7 @@ class Town:
     next_effect_seq: int = 0
     said: Said | None = None
     business_events: list[BusinessEvent] = field(default_factory=list)
+    proposals: list[Proposal] = field(default_factory=list)
 
     @property
     def keys(self) -> TownKeys:
@@ -66,14 +77,15 @@ class Town:
         """Note a business event for the journal and the log."""
         self.business_events.append(BusinessEvent(name, data))
 
-    def noted(self) -> tuple[int, bool]:
-        """A mark for `forget_since`: the business events and the change of configuration that were noted so far."""
-        return len(self.business_events), self.config_changed
+    def noted(self) -> tuple[int, int, bool]:
+        """A mark for `forget_since`: the business events, proposals and the change of configuration that were noted so far."""
+        return len(self.business_events), len(self.proposals), self.config_changed
 
-    def forget_since(self, noted: tuple[int, bool]) -> None:
-        """Drop the business events and the change of configuration noted since a mark. A savepoint undoes only the database."""
+    def forget_since(self, noted: tuple[int, int, bool]) -> None:
+        """Drop what was noted since a mark. A savepoint undoes only the database."""
         del self.business_events[noted[0] :]
-        self.config_changed = noted[1]
+        del self.proposals[noted[1] :]
+        self.config_changed = noted[2]
 
     def next_free_effect_seq(self) -> int:
         """The next sequence number of the outbox."""

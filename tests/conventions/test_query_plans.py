@@ -15,7 +15,7 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.questions import bead_list, event_list
-from shared.town import database
+from shared.town import database, schemas
 from shared.town.queries import QUERIES
 from tests.histories import STEPS, told
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
@@ -123,7 +123,7 @@ def _tables_by_alias(statement: str) -> dict[str, str]:
     }
 
 
-_VIEWS = (database._HERE / "views.sql").read_text(encoding="utf-8")
+_VIEWS = (schemas._HERE / "views.sql").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

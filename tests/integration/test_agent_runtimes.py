@@ -9,7 +9,7 @@ import pytest
 
 from shared.adapters.clock import wait_for
 from shared.domain import wire
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
 from tests.patience import PATIENCE_SECONDS
@@ -161,7 +161,7 @@ def test_a_model_is_updated_whether_the_agent_runs_or_not(ground: Ground) -> Non
 
 def test_a_token_is_refreshed_again_and_again(ground: Ground) -> None:
     for effect_id in ("r1", "r2"):
-        assert ground.runtime.refresh_token("t1", effect_id=effect_id) == Done()
+        assert ground.runtime.refresh_token(TokenOrder(town_id="t1"), effect_id=effect_id) == Done()
 
 
 def test_the_container_has_a_state(ground: Ground) -> None:

@@ -20,7 +20,7 @@ from shared.adapters.http_json import call
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.town_containers import FixedAddresses
-from shared.domain.orders import StartOrder
+from shared.domain.orders import StartOrder, TokenOrder
 from shared.domain.shapes import document
 from shared.domain.states import Role
 from shared.ports.runtime import Done, Started
@@ -133,7 +133,7 @@ def test_what_a_container_knows_is_told_to_no_agent_and_to_nobody_who_asks(tmp_p
         )
         order = StartOrder(town_id=TOWN, agent_id="a1", role=Role.POLECAT, generation=1)
         assert isinstance(runtime.start(order, effect_id="e1"), Started)
-        assert runtime.refresh_token(TOWN, effect_id="r1") == Done()
+        assert runtime.refresh_token(TokenOrder(town_id=TOWN), effect_id="r1") == Done()
         assert wait_for(lambda: runtime.status(TOWN, "a1").status == "exited", seconds=PATIENCE_SECONDS)
         answers = [
             repr(call(method, f"{container.address}{path}", body=body, headers=headers, seconds=PATIENCE_SECONDS))

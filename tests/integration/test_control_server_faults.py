@@ -15,7 +15,7 @@ from shared.adapters.http_json import Answered, call
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain import wire
 from shared.domain.errors import Terminal
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import (
@@ -254,7 +254,7 @@ def test_tokens_reach_the_container_and_every_agent_and_nobody_else(server: Test
     token_file = server.settings.root / "tokens" / "a1.1"
     assert token_file.read_text() == "agent t1 a1 1"
     token_file.write_text("old")
-    assert runtime.refresh_token("t1", effect_id="r1") == Done()
+    assert runtime.refresh_token(TokenOrder(town_id="t1"), effect_id="r1") == Done()
     assert token_file.read_text() == "agent t1 a1 1"
     assert (server.settings.root / "token").read_text() == "container t1"
     assert {path.stat().st_mode & 0o777 for path in (token_file, server.settings.root / "token")} == {0o600}
@@ -317,7 +317,7 @@ def test_a_token_that_cannot_be_issued_rejects_the_start(server: TestServer) -> 
     assert runtime.start(order(), effect_id="e1") == StartRejected(
         "no token can be had: the signing key is gone", kind="bad_configuration"
     )
-    assert runtime.refresh_token("t1", effect_id="r1") == NotDone(
+    assert runtime.refresh_token(TokenOrder(town_id="t1"), effect_id="r1") == NotDone(
         "no token can be made: the signing key is gone", passing=True
     )
 

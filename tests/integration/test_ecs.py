@@ -21,7 +21,7 @@ from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTask
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.domain.errors import StoreUnavailable
-from shared.domain.orders import ModelOrder
+from shared.domain.orders import ModelOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Awake, Done, NotDone, Started, StartRejected, StartUnknown
 from tests.control_servers import PATIENT
@@ -246,7 +246,7 @@ def test_tokens_reach_the_task_of_each_agent(fargate: Fargate) -> None:
     for server in fargate.servers.values():
         for file in (server.settings.root / "tokens").iterdir():
             file.write_text("old")
-    assert runtime.refresh_token("t1", effect_id="r1") == Done()
+    assert runtime.refresh_token(TokenOrder(town_id="t1"), effect_id="r1") == Done()
     kept = [file.read_text() for s in fargate.servers.values() for file in (s.settings.root / "tokens").iterdir()]
     assert sorted(kept) == ["secret-agent-a1", "secret-agent-a2"]
 
@@ -360,7 +360,7 @@ def test_while_ecs_does_not_answer_nobody_is_taken_for_gone(fargate: Fargate, mo
     assert deaf.container_state("t1") == "unknown"
     for answer in (
         deaf.stop("t1", "a1", generation=1, effect_id="s"),
-        deaf.refresh_token("t1", effect_id="r"),
+        deaf.refresh_token(TokenOrder(town_id="t1"), effect_id="r"),
         deaf.message("t1", "a1", message_id="m", text="hi", mode="queue"),
     ):
         assert isinstance(answer, NotDone)

@@ -18,7 +18,7 @@ import pytest
 from shared.adapters import local_generations, local_supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import LocalProcessRuntime
-from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.domain.states import Role
 from shared.ports.runtime import Done, NotDone, Started, StartRejected
@@ -443,7 +443,7 @@ def test_local_agents_have_no_container(bench: Bench) -> None:
     runtime = bench.runtime()
     assert runtime.container_state("t1") == "none"
     assert runtime.stop_container("t1", effect_id="c1") == Done()
-    assert runtime.refresh_token("t1", effect_id="r1") == Done()
+    assert runtime.refresh_token(TokenOrder(town_id="t1"), effect_id="r1") == Done()
 
 
 def test_stop_all_of_one_town_leaves_the_others(bench: Bench) -> None:

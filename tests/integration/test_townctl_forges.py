@@ -19,7 +19,7 @@ from infra.devstack.fake_github import FakeGitHub
 from infra.townctl import api, forges, main
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.adapters.forge_tokens import token_for
+from shared.adapters.forge_tokens import NamedToken, token_for
 from shared.adapters.secrets_manager import SecretsManager
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
@@ -161,8 +161,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 def asked_of_forges(host: str, rig_id: str | None = None) -> str | None:
     """The token with which a function of the stack would ask that host for a rig of alpha."""
-    found = token_for(Asker("alpha", rig_id), host, SecretsManager(PREFIX, SystemClock()))
-    return None if found is None else found.token.reveal()
+    found = token_for(Asker("alpha", rig_id), host, SecretsManager(PREFIX, SystemClock()), project="acme/app")
+    return found.token.reveal() if isinstance(found, NamedToken) else None
 
 
 def test_a_token_of_a_stack_lies_where_its_functions_look_for_it(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
 
-from shared.domain.orders import ModelOrder, OrderedRig, StartOrder
+from shared.domain.orders import ModelOrder, OrderedRig, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
 from shared.domain.report import ClaimedEffect
 from shared.images import first_image
@@ -85,7 +85,7 @@ class Processes:
     def update_model(self, order: ModelOrder, *, effect_id: str) -> Done | NotDone:
         return Done()
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
         return Done()
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:

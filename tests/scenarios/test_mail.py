@@ -27,7 +27,7 @@ MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
 TO_MAYOR: Final = "housekeeping.deliver_mail: notify_mayor mail:m"
 TO_AGENT: Final = "housekeeping.deliver_mail: send_nudge p"
-LETTER: Final = "Message m from ann: Hello\n\nWhat is going on?"
+LETTER: Final = "Message m from ann:\n> Hello\n>\n> What is going on?"
 
 
 def with_mail(town: TownBuilder, to: str | None = "mayor", **columns: Any) -> TownBuilder:
@@ -172,7 +172,7 @@ def test_mail_to_an_agent_at_work_is_closed_when_it_is_known_to_have_arrived(con
     first = town.tick()
     assert (deeds(first), town.status("m")) == ([TO_AGENT], "open")
     [(nudge_id, said)] = town.rows("SELECT nudge_id, message FROM agent_nudges")
-    assert said == "What is going on?"
+    assert said == LETTER
     waiting = town.waits(T + SECOND)["m"]
     assert (waiting.reason, waiting.actor, waiting.guards[0].says) == ("agent_working", "p", "it is on its way to p")
     arrived = answers(first, T + SECOND)

@@ -379,7 +379,9 @@ def test_a_nudge_by_triage_reaches_an_agent_that_runs(does: str, nudged: bool) -
     town = a_town_in_triage(does=does)
     assert resolve(town, "NUDGE", notes="try again") == (["event:triage_resolved: send_nudge p"] if nudged else [])
     assert town.rows("SELECT agent_bead_id, message, source, mode, priority, expires_at FROM agent_nudges") == (
-        [("p", "try again", "triage", "immediate", "normal", None)] if nudged else []
+        [("p", 'Triage answers a question about you, "asked":\n> try again', "triage", "immediate", "normal", None)]
+        if nudged
+        else []
     )
 
 

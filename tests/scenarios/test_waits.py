@@ -317,7 +317,7 @@ def test_a_held_bead_names_the_event_the_bead_and_the_sender() -> None:
     assert (need.event_type, need.bead_id, need.senders) == (
         "bead_updated",
         "b",
-        ("container", "coordinator", "operator"),
+        ("coordinator", "operator"),
     )
 
 

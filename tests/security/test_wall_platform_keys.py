@@ -16,7 +16,7 @@ from shared.adapters.control_keys import ControlKeys, derived
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
 from shared.adapters.secret_files import SecretFiles
 from shared.domain.errors import SecretsUnavailable
-from shared.domain.orders import StartOrder
+from shared.domain.orders import StartOrder, TokenOrder
 from shared.domain.states import Role
 from shared.ports.runtime import Done, Started, StartRejected
 from shared.ports.secrets import Secret
@@ -90,7 +90,7 @@ def test_a_task_cannot_ask_for_the_tokens_of_other_agents(fargate: Fargate) -> N
     class Liar:
         """A control server that claims to host everybody."""
 
-        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:  # noqa: ARG002
+        def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
             claimed = [("toast", 1), ("mayor", 1), ("toast", 2), ("toast", True), ("nux", 1)]
             agents = [{"agentId": agent, "generation": generation} for agent, generation in claimed]
             said = {"status": "ok", "agents": agents} if target == "/health" else {}
@@ -101,7 +101,7 @@ def test_a_task_cannot_ask_for_the_tokens_of_other_agents(fargate: Fargate) -> N
         runtime = EcsAgents(fargate.tasks, shelf=fargate.keep, address_of=lambda _: url, mint=mint)
         assert isinstance(runtime.start(an_order(), effect_id="e" * 64), Started)
         minted.clear()
-        assert runtime.refresh_token("one", effect_id="r") == Done()
+        assert runtime.refresh_token(TokenOrder(town_id="one"), effect_id="r") == Done()
     assert minted == [("container", None, None), ("agent", "toast", 1)]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 from random import Random
 from typing import Any, Literal, get_args
 
-from shared.domain.orders import ModelOrder, OrderedBead, StartOrder
+from shared.domain.orders import ModelOrder, OrderedBead, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.states import Role
 from shared.domain.times import to_text
@@ -145,8 +145,8 @@ class SimulatedRuntime:
         self.ground.checks.key_used(order.town_id, effect_id)
         return Done()
 
-    def refresh_token(self, town_id: str, *, effect_id: str) -> Done | NotDone:
-        self.ground.checks.key_used(town_id, effect_id)
+    def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:
+        self.ground.checks.key_used(order.town_id, effect_id)
         return NotDone("no answer", passing=True) if self.ground.plan.happens("message_fails") else Done()
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:

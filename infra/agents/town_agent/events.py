@@ -15,6 +15,7 @@ from infra.agents.town_agent.commits import UNKNOWN, Commits
 from infra.agents.town_agent.order import Caller
 from shared.domain import ids, times
 from shared.domain.limits import STATUS_MESSAGE
+from shared.domain.states import Label
 
 AgentEvent = dict[str, Any]
 
@@ -89,6 +90,16 @@ def bead_created(caller: Caller, bead: Mapping[str, Any]) -> AgentEvent:
     bead_id = given.pop("bead_id", None) or ids.derived_from(caller.town_id, f"bead of {_digest(caller, given)}")
     payload = {"bead": {"bead_id": bead_id, "created_by": caller.agent_id, **given}}
     return _event(caller, "bead_created", payload)
+
+
+def bead_released(caller: Caller, bead_id: str) -> AgentEvent:
+    """A held bead may be worked on."""
+    return _event(caller, "bead_updated", {"remove_labels": [Label.HELD]}, bead_id=bead_id)
+
+
+def bead_cancelled(caller: Caller, bead_id: str) -> AgentEvent:
+    """Nobody shall work on a bead, and what depends on it goes on."""
+    return _event(caller, "bead_cancelled", {"cancel_status": "closed", "by": caller.agent_id}, bead_id=bead_id)
 
 
 def convoy_created(caller: Caller, convoy: Mapping[str, object]) -> AgentEvent:

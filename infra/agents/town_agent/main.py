@@ -23,6 +23,7 @@ from infra.agents.town_agent.order import SPOKE, WAITING, Caller, NoOrder, calle
 from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
+from shared.domain.quoting import cleaned
 from shared.ports.clock import Clock
 
 OK: Final = 0
@@ -123,7 +124,7 @@ def _heartbeat(talk: Talk, given: argparse.Namespace) -> None:
 
 def _messages(talk: Talk, _given: argparse.Namespace) -> None:
     for letter in mailbox.unread(talk.caller.place):
-        print(letter.text, flush=True)
+        print(cleaned(letter.text), flush=True)
         if letter.is_nudge:
             talk.tell(events.nudge_acknowledged(talk.caller, letter.message_id))
         letter.mark_read()
@@ -134,6 +135,8 @@ def _triage(talk: Talk, given: argparse.Namespace) -> None:
 
 
 def _bead_create(talk: Talk, given: argparse.Namespace) -> None:
+    if talk.caller.role != "mayor":
+        _require_proposal(talk.caller, given)
     bead = {
         "bead_id": given.id,
         "type": "issue",
@@ -149,6 +152,34 @@ def _bead_create(talk: Talk, given: argparse.Namespace) -> None:
     said = events.bead_created(talk.caller, bead)
     talk.tell(said)
     print(said["payload"]["bead"]["bead_id"])
+    if talk.caller.role != "mayor":
+        print("proposed: it is held until the mayor or an operator decides about it", file=sys.stderr)
+
+
+def _require_proposal(caller: Caller, given: argparse.Namespace) -> None:
+    """Raises ValueError for what the town refuses from an agent that is not the mayor."""
+    if caller.role != "polecat":
+        raise ValueError("bead create: only a polecat proposes beads; as a reviewer, use: town-agent request-changes")
+    refused = {
+        "--convoy": given.convoy is not None,
+        "--depends-on": bool(given.depends_on),
+        "--rig": given.rig not in (None, caller.rig_id),
+        "--label": any(label.startswith("gt:") for label in given.label),
+    }
+    for option, is_given in refused.items():
+        if is_given:
+            raise ValueError(
+                f"bead create: leave out {option}: a polecat proposes an issue of its own rig with title, body, priority, "
+                "labels of its own and metadata, and the mayor decides the rest"
+            )
+
+
+def _bead_release(talk: Talk, given: argparse.Namespace) -> None:
+    talk.tell(events.bead_released(talk.caller, given.bead))
+
+
+def _bead_cancel(talk: Talk, given: argparse.Namespace) -> None:
+    talk.tell(events.bead_cancelled(talk.caller, given.bead))
 
 
 def _convoy_create(talk: Talk, given: argparse.Namespace) -> None:
@@ -227,8 +258,10 @@ def _add_answers(commands: object) -> None:
 
 
 def _add_bead_create(commands: Any) -> None:
-    bead = commands.add_parser("bead", help="create beads").add_subparsers(required=True, metavar="create")
-    new = _command(bead, "create", _bead_create, "create a bead and print its id")
+    bead = commands.add_parser("bead", help="create beads; as the mayor, release or cancel them").add_subparsers(
+        required=True, metavar="create|release|cancel"
+    )
+    new = _command(bead, "create", _bead_create, "create a bead and print its id; of a polecat, it is a proposal")
     new.add_argument("--title", required=True, help="the title")
     new.add_argument("--body", help="the description")
     new.add_argument("--rig", help="the id of the rig (default: the rig of the order)")
@@ -240,6 +273,11 @@ def _add_bead_create(commands: Any) -> None:
     new.add_argument("--convoy", metavar="BEAD", help="the id of the convoy that it belongs to")
     new.add_argument("--metadata", action="append", default=[], metavar="KEY=VALUE", help="metadata; may be repeated")
     new.add_argument("--id", help="the id of the bead (default: derived from its content)")
+
+    release = _command(bead, "release", _bead_release, "as the mayor, let a held bead be worked on")
+    release.add_argument("bead", help="the id of the bead")
+    cancel = _command(bead, "cancel", _bead_cancel, "as the mayor, end a bead that nobody shall work on")
+    cancel.add_argument("bead", help="the id of the bead")
 
 
 def _add_convoy_create(commands: Any) -> None:
@@ -270,7 +308,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _complain(error: Exception, code: int) -> int:
-    print(f"town-agent: {error}", file=sys.stderr)
+    print(f"town-agent: {cleaned(str(error))}", file=sys.stderr)
     return code
 
 

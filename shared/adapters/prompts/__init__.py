@@ -7,8 +7,9 @@
 
 Rendering is pure. It happens when an effect is performed and not in the tick, so that the texts are not stored in every
 outbox row and a reworded prompt does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
-and forges are cleaned, truncated and quoted (`quoting`) before they are inserted, so they can neither end their own quotation nor
-be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted.
+and forges are cleaned, truncated and quoted (`shared.domain.quoting`) before they are inserted, so they can neither end their
+own quotation nor be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted. Of
+messages the town quotes what others wrote when it composes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,9 +19,9 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from shared.adapters.prompts.quoting import block, cleaned, line
 from shared.domain.notes import BranchNotes
 from shared.domain.orders import OrderedRig, StartOrder
+from shared.domain.quoting import block, cleaned, line
 
 _HERE: Final = Path(__file__).parent
 _INSTRUCTIONS_LIMIT: Final = 8_000

@@ -63,6 +63,8 @@ def from_json(given: Iterable[Any]) -> Changes:
     """The inverse of `as_json`. Raises DamagedImage for an unknown table or column."""
     found: Changes = {}
     for table, first, second, columns in given:
+        if not isinstance(first, str) or not isinstance(second, str) or not isinstance(columns, dict | None):
+            raise DamagedImage("a change is not a key and its columns")
         if table not in _ORDER or not set(columns or ()) <= set(dump.columns_of(table)):
             raise DamagedImage(f"it has changes of an unknown table or column: {table} {sorted(columns or ())}"[:200])
         found[(table, first, second)] = columns

@@ -76,7 +76,7 @@ class Verified:
 
 
 def verify(recording: Recording) -> Verified:
-    """Run the recorded ticks again. A damaged image or input is reported as a divergence, not raised."""
+    """Run the recorded ticks again. Whatever is wrong with the image or an input is reported as a divergence, not raised."""
     broken = _of_base(recording)
     if broken is not None:
         return _answer(recording, broken)
@@ -86,8 +86,9 @@ def verify(recording: Recording) -> Verified:
             again.run_all()
             seen = again.reports[-1].input.now if again.reports else recording.base_at
             return _answer(recording, again.divergence, again, snapshot.town_state(running, seen))
-    except TownError as error:
-        difference = Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message)
+    except Exception as error:  # noqa: BLE001 - a forged image may make any reader of its rows fail
+        problem = error.message if isinstance(error, TownError) else f"{type(error).__name__}: {error}"
+        difference = Difference("image", f"after tick {recording.base_tick}", "*", "a town", problem)
         return _answer(recording, Divergence(recording.base_tick, recording.base_at, (difference,), BASE_CHANGED))
 
 
@@ -235,11 +236,12 @@ def _of_base(recording: Recording) -> Divergence | None:
     """The divergence if the image in a recording was changed; None if it is intact."""
     try:
         digest, marks = base_digest(recording), page_marks(recording.image)
-    except SchemaMismatch as error:
+        if digest == recording.image_digest and marks == recording.page_marks:
+            database.require_sound(recording.image)
+            return None
+    except (SchemaMismatch, DamagedImage) as error:
         unreadable = (Difference("image", f"after tick {recording.base_tick}", "*", "a town", error.message),)
         return Divergence(recording.base_tick, recording.base_at, unreadable, BASE_CHANGED)
-    if digest == recording.image_digest and marks == recording.page_marks:
-        return None
     pages = max(len(marks), len(recording.page_marks))
     wanted, got = _padded(recording.page_marks, pages), _padded(marks, pages)
     found = tuple(

@@ -10,6 +10,7 @@ from typing import Final
 from shared.domain import limits, merge_state
 from shared.domain.forge_errors import Refusal
 from shared.domain.notes import Change, EscalationNotes, ReviewNotes
+from shared.domain.quoting import line
 from shared.domain.states import BeadStatus, BeadType, Label
 from shared.town import lookup
 from shared.town.rows import Bead
@@ -121,7 +122,7 @@ def see_merge_state(town: Town, review: Bead, status: str | None) -> None:
 def _ask_a_person(town: Town, review: Bead, refusal: Refusal, says: str) -> None:
     row = lookup.review(town, review.id)
     pr_url = None if row is None else row.pr_url
-    said = f" It says: {says}" if says else ""
+    said = f" It says: {line(says)}" if says else ""
     escalations.escalate_once(
         town,
         f"merge_refused:{review.id}",

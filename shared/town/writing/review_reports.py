@@ -6,6 +6,7 @@ from typing import Final
 from shared.domain import repositories
 from shared.domain.notes import BeadNotes, EscalationNotes, ReviewNotes
 from shared.domain.outcomes import Applied, EventOutcome, Rejected, Skipped
+from shared.domain.quoting import name
 from shared.domain.states import BeadStatus, Label, Role
 from shared.town import lookup
 from shared.town.rows import Agent, Bead
@@ -48,7 +49,7 @@ def review_done(town: Town, agent: Agent, target: Bead, report: Done) -> Told:
     if report.pr_url is not None and not repositories.same_pull_request(report.pr_url, stored):
         return Told(
             OTHER_PULL_REQUEST,
-            f"Your report was rejected: this review already has the pull request {stored}, which is open. "
+            f"Your report was rejected: this review already has the pull request {name(stored)}, which is open. "
             "Report that one, or close it first.",
         )
     return _pull_request_reviewed(town, agent, target, report)

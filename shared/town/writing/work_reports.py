@@ -6,6 +6,7 @@ from shared.domain import branches, limits
 from shared.domain.notes import BranchNotes, ReviewNotes
 from shared.domain.orders import StartOrder
 from shared.domain.outcomes import Applied, EventOutcome, Rejected, Skipped
+from shared.domain.quoting import line
 from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
 from shared.town import lookup, outbox
 from shared.town.rows import Agent, Bead
@@ -93,14 +94,14 @@ def _submit(town: Town, agent: Agent, target: Bead, report: Done) -> Told:
     if wanted not in (None, branch, report.branch):
         return Told(
             OTHER_BRANCH,
-            f"Your report was rejected: the work of this bead belongs on the branch {wanted}. "
+            f"Your report was rejected: the work of this bead belongs on the branch {line(wanted)}. "
             f"Push it there, and report that branch.",
         )
     if branch == target_of(town, target, target.rig_id):
-        where = f"the branch {wanted}" if wanted is not None else "a branch of its own"
+        where = f"the branch {line(wanted)}" if wanted is not None else "a branch of its own"
         return Told(
             OTHER_BRANCH,
-            f"Your report was rejected: {branch} is the branch into which the work is merged. "
+            f"Your report was rejected: {line(branch)} is the branch into which the work is merged. "
             f"Push the work to {where}, and report that branch.",
         )
     review_id = reviews.submit(

@@ -7,11 +7,14 @@ from shared.domain.outcomes import Applied, Skipped
 from tests.towns import a_town
 from tests.unit.actions.builders import TICK_NO, Effect, on
 
+MAYOR = [{"agent_id": "mayor", "generation": None}]
+"""Every session of the mayor coordinates."""
+
 
 @pytest.mark.parametrize(
     ("action", "effect"),
     [
-        (RefreshContainerToken(), ("refresh_token", "container", TICK_NO, {"town_id": "t1"})),
+        (RefreshContainerToken(), ("refresh_token", "container", TICK_NO, {"town_id": "t1", "coordinators": MAYOR})),
         (
             StopContainer(reason="mayor_idle_7m"),
             ("stop_container", "container", TICK_NO, {"town_id": "t1", "reason": "mayor_idle_7m"}),

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from shared.actions.start_context import _BY_LABEL
 from shared.adapters import prompts
-from shared.adapters.prompts.quoting import block, cleaned, line
 from shared.domain import wire
 from shared.domain.orders import StartOrder
+from shared.domain.quoting import block, cleaned, line
 from tests.towns import a_town
 
 KINDS = [kind for _, kind in _BY_LABEL] + ["work", "review", "landing", "mayor"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from shared.adapters.forge_tokens import secret_name, token_for
+from shared.adapters.forge_tokens import NamedToken, secret_name, token_for
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.secrets_manager import KEPT_FOR, SecretsManager
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
@@ -56,11 +56,11 @@ def test_no_id_leads_to_the_secret_of_another(rig_id: str) -> None:
 
 def test_the_nearest_token_is_taken() -> None:
     secrets = FakeSecrets({"platform/forges/github.com": "p"})
-    found = token_for(Asker("t1", "r1"), "github.com", secrets)
-    assert found is not None
+    found = token_for(Asker("t1", "r1"), "github.com", secrets, project="acme/app")
+    assert isinstance(found, NamedToken)
     assert (found.name, found.token.reveal(), found.is_platform) == ("platform/forges/github.com", "p", True)
     assert secrets.asked == ["towns/t1/rigs/r1/forges/github.com", NAME, "platform/forges/github.com"]
-    assert token_for(Asker("t1"), "gitlab.com", secrets) is None
+    assert token_for(Asker("t1"), "gitlab.com", secrets, project="acme/app") is None
 
 
 # --- files ---------------------------------------------------------------------------------------------------

@@ -2,28 +2,30 @@
 
 from typing import Final
 
-EVERYBODY: Final = "agent coordinator container operator"
-COORDINATORS: Final = "coordinator container operator"
+AGENTS: Final = "agent coordinator operator"
+PROCESSES: Final = "agent coordinator container operator"
+WORKERS: Final = "agent operator"
+COORDINATORS: Final = "coordinator operator"
 CONTAINERS: Final = "container operator"
 OPERATORS: Final = "operator"
 NOBODY: Final = ""
 """The town itself makes these."""
 
 CATALOGUE: Final = {
-    "agent_done": EVERYBODY,
-    "agent_completed": EVERYBODY,
-    "agent_heartbeat": EVERYBODY,
-    "agent_status": EVERYBODY,
-    "mayor_waiting": EVERYBODY,
-    "mayor_said": EVERYBODY,
+    "agent_done": AGENTS,
+    "agent_completed": PROCESSES,
+    "agent_heartbeat": PROCESSES,
+    "agent_status": AGENTS,
+    "mayor_waiting": COORDINATORS,
+    "mayor_said": COORDINATORS,
     "agent_reset": OPERATORS,
-    "changes_requested": EVERYBODY,
-    "nudge_acknowledged": EVERYBODY,
-    "nudge_timeout": CONTAINERS,
+    "changes_requested": WORKERS,
+    "nudge_acknowledged": AGENTS,
+    "nudge_timeout": OPERATORS,
     "container_status": CONTAINERS,
     "container_eviction": CONTAINERS,
     "container_ready": CONTAINERS,
-    "bead_created": COORDINATORS,
+    "bead_created": AGENTS,
     "bead_updated": COORDINATORS,
     "bead_cancelled": COORDINATORS,
     "bead_reopened": COORDINATORS,
@@ -39,7 +41,7 @@ CATALOGUE: Final = {
     "rig_registered": OPERATORS,
     "town_configured": OPERATORS,
     "town_started": OPERATORS,
-    "escalation_raised": EVERYBODY,
+    "escalation_raised": AGENTS,
     "escalation_acknowledged": OPERATORS,
     "triage_resolved": COORDINATORS,
     "dispatch_result": NOBODY,

@@ -51,7 +51,7 @@ STEPS = {
     "EVENTS": ("shared/events/__init__.py", "    AgentHeartbeat,\n", "    AgentNapped,\n"),
     "catalogue": (
         "tests/unit/events/catalogue.py",
-        '    "agent_heartbeat": EVERYBODY,\n',
+        '    "agent_heartbeat": PROCESSES,\n',
         '    "agent_napped": "agent operator",\n',
     ),
     "histories": (

@@ -68,9 +68,9 @@ def a_report(
 ) -> dict[str, Any]:
     return {
         "event_id": event_id,
-        "event_type": "agent_status",
+        "event_type": "agent_heartbeat",
         "agent_id": agent,
-        "payload": {"message": message},
+        "payload": {"last_event_type": message},
     } | more
 
 
@@ -242,7 +242,12 @@ def test_who_may_report_for_an_agent(api: EventsApi, claims: dict[str, str], sta
         ("agent", "container_ready", False),
         ("coordinator", "bead_cancelled", True),
         ("coordinator", "town_started", False),
-        ("container", "bead_cancelled", True),
+        ("container", "bead_cancelled", False),
+        ("container", "agent_done", False),
+        ("container", "agent_status", False),
+        ("container", "escalation_raised", False),
+        ("container", "mayor_said", False),
+        ("agent", "mayor_said", False),
         ("container", "container_ready", True),
         ("container", "town_started", False),
         ("operator", "town_started", True),
@@ -306,11 +311,11 @@ HOSTILE: list[tuple[bytes, int]] = [
     (b"9" * 100_000, 400),
     (b'{"events": [' + b"{}," * 101 + b"{}]}", 400),
     (b'"' + b"x" * (7 << 20) + b'"', 413),
-    (json.dumps(a_report(payload={"message": "x" * 70_000})).encode(), 413),
+    (json.dumps(a_report(payload={"last_event_type": "x" * 70_000})).encode(), 413),
     (json.dumps(a_report(agent="x" * 65)).encode(), 400),
     (json.dumps(a_report(event_type="no_such_event")).encode(), 400),
     (json.dumps(a_report(event_type="dispatch_result")).encode(), 400),
-    (json.dumps(a_report(occurred_at="2020-01-01T00:00:00Z")).encode(), 410),
+    (json.dumps(a_completion() | {"occurred_at": "2020-01-01T00:00:00Z"}).encode(), 410),
 ]
 
 

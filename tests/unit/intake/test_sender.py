@@ -15,13 +15,24 @@ def test_each_scope_may_send_exactly_the_events_of_its_classes() -> None:
     } == ALLOWED
 
 
-def test_each_scope_may_send_all_that_the_narrower_ones_may() -> None:
-    assert ALLOWED["agent"] < ALLOWED["coordinator"] < ALLOWED["container"] < ALLOWED["operator"]
+def test_a_container_reports_about_its_processes_and_itself_and_nothing_else() -> None:
+    assert ALLOWED["container"] == {
+        "agent_completed",
+        "agent_heartbeat",
+        "container_status",
+        "container_eviction",
+        "container_ready",
+    }
+
+
+def test_an_operator_may_send_all_that_anybody_may() -> None:
+    assert ALLOWED["agent"] | ALLOWED["coordinator"] | ALLOWED["container"] < ALLOWED["operator"]
+    assert ALLOWED["agent"] - ALLOWED["coordinator"] == {"changes_requested"}
 
 
 @pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("bead_type", ["issue", "merge_request"])
 def test_only_operators_create_merge_requests(scope: Scope, bead_type: str) -> None:
-    payload = {"bead": {"bead_id": "new", "type": bead_type, "title": "x", "branch": "b"}}
+    payload = {"bead": {"bead_id": "new", "type": bead_type, "title": "x"}}
     forbidden = BeadCreated.forbidden(payload, scope)
     assert forbidden == ("bead.type" if bead_type == "merge_request" and scope != "operator" else None)

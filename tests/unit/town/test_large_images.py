@@ -12,7 +12,7 @@ import pytest
 from shared.domain.images import PageChange
 from shared.images.pages import changed_pages
 from shared.storage.scratch import ScratchDirectory
-from shared.town import database
+from shared.town import database, schemas
 from shared.town.large_images import LargeImage, large_image
 
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
@@ -45,7 +45,7 @@ def folder(tmp_path: Path) -> Folder:
 def _an_image(rng: Random, *, rows: int = 300) -> bytes:
     sql = sqlite3.connect(":memory:", isolation_level=None)
     sql.execute(f"PRAGMA page_size = {PAGE}")
-    sql.executescript("CREATE TABLE rows (id INTEGER PRIMARY KEY, body BLOB); CREATE INDEX by_body ON rows (body)")
+    schemas.create(sql)
     _insert(sql, rng, rows)
     image = sql.serialize()
     sql.close()
@@ -54,7 +54,9 @@ def _an_image(rng: Random, *, rows: int = 300) -> bytes:
 
 def _insert(sql: sqlite3.Connection, rng: Random, rows: int) -> None:
     sql.executemany(
-        "INSERT INTO rows (body) VALUES (?)", [(rng.randbytes(rng.choice((5, 80, 700))),) for _ in range(rows)]
+        "INSERT INTO ticks (tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs) "
+        "VALUES (?, '', '', '', '', '', ?, '')",
+        [(rng.randbytes(12).hex(), rng.randbytes(rng.choice((5, 80, 700))).hex()) for _ in range(rows)],
     )
 
 
@@ -67,18 +69,20 @@ def _write_at_random(sql: sqlite3.Connection, rng: Random) -> None:
         if kind == 0:
             _insert(sql, rng, rng.choice((1, 20, 300)))
         elif kind == 1:
-            sql.execute("UPDATE rows SET body = ? WHERE id % ? = 0", (rng.randbytes(rng.choice((9, 900))), share))
+            sql.execute(
+                "UPDATE ticks SET inputs = ? WHERE tick_no % ? = 0", (rng.randbytes(rng.choice((9, 900))).hex(), share)
+            )
         elif kind == 2:
-            sql.execute("DELETE FROM rows WHERE id % ? = 0", (share,))
+            sql.execute("DELETE FROM ticks WHERE tick_no % ? = 0", (share,))
         elif kind == 3:
             sql.execute("SAVEPOINT step")
             _insert(sql, rng, 40)
-            sql.execute("DELETE FROM rows WHERE id % 3 = 1")
+            sql.execute("DELETE FROM ticks WHERE tick_no % 3 = 1")
             sql.execute(rng.choice(("RELEASE step", "ROLLBACK TO step")))
         elif kind == 4 and rng.random() < 0.3:
-            sql.execute("DELETE FROM rows WHERE id % 20 <> 0")
+            sql.execute("DELETE FROM ticks WHERE tick_no % 20 <> 0")
         elif kind == 5:
-            sql.execute("UPDATE rows SET body = body WHERE id % ? = 0", (share,))
+            sql.execute("UPDATE ticks SET inputs = inputs WHERE tick_no % ? = 0", (share,))
 
 
 def _in_memory(image: bytes, seed: str) -> bytes:
@@ -171,7 +175,7 @@ def test_two_transactions_of_one_connection_are_one_change(folder: Folder) -> No
     sql = database.open_image(town)
     for rows in (50, 400):
         database.begin(sql)
-        sql.execute("DELETE FROM rows WHERE id % 4 = 0")
+        sql.execute("DELETE FROM ticks WHERE tick_no % 4 = 0")
         _insert(sql, Random(rows), rows)
         database.commit(sql)
     after = database.content_of(sql)
@@ -182,7 +186,7 @@ def test_two_transactions_of_one_connection_are_one_change(folder: Folder) -> No
 
 def test_an_image_that_two_others_have_followed_is_gone_and_says_so(folder: Folder) -> None:
     first = large_image(_an_image(Random(4)), folder, page_size=PAGE)
-    second = _in_its_file(first, "a")
+    second = _in_its_file(first, "c")
     third = _in_its_file(second, "b")
     with pytest.raises(RuntimeError, match="can no longer be read"):
         first.whole()
@@ -193,7 +197,7 @@ def test_an_image_that_two_others_have_followed_is_gone_and_says_so(folder: Fold
 def test_rows_changed_outside_a_followed_transaction_are_refused(folder: Folder) -> None:
     town = large_image(_an_image(Random(5)), folder, page_size=PAGE)
     sql = database.open_image(town)
-    sql.execute("DELETE FROM rows")
+    sql.execute("DELETE FROM ticks")
     with pytest.raises(RuntimeError, match="outside a followed transaction"):
         database.content_of(sql)
     database.close(sql)
@@ -205,7 +209,7 @@ def test_a_transaction_that_is_rolled_back_leaves_the_image_that_was_opened(fold
     town = large_image(_an_image(Random(5)), folder, page_size=PAGE)
     sql = database.open_image(town)
     database.begin(sql)
-    sql.execute("DELETE FROM rows")
+    sql.execute("DELETE FROM ticks")
     database.rollback(sql)
     assert database.content_of(sql) is town
     database.close(sql)
@@ -217,8 +221,8 @@ def test_a_transaction_larger_than_the_cache_of_sqlite_writes_nothing_early(fold
     for content in (plain, large_image(plain, folder, page_size=PAGE)):
         sql = database.open_image(content)
         database.begin(sql)
-        sql.execute("UPDATE rows SET body = substr(body, 2) WHERE length(body) > 5")
-        sql.execute("DELETE FROM rows WHERE id % 2 = 0")
+        sql.execute("UPDATE ticks SET inputs = substr(inputs, 2) WHERE length(inputs) > 5")
+        sql.execute("DELETE FROM ticks WHERE tick_no % 2 = 0")
         database.commit(sql)
         after = database.content_of(sql)
         database.close(sql)
@@ -232,7 +236,7 @@ def test_a_small_change_of_a_large_image_is_a_few_pages(folder: Folder) -> None:
     town = large_image(_an_image(Random(6), rows=8_000), folder, page_size=PAGE)
     sql = database.open_image(town)
     database.begin(sql)
-    sql.execute("UPDATE rows SET body = x'00' WHERE id = 5")
+    sql.execute("UPDATE ticks SET inputs = '0' WHERE tick_no = 5")
     database.commit(sql)
     after = database.content_of(sql)
     database.close(sql)
@@ -261,7 +265,7 @@ def test_a_journal_that_cannot_be_read_makes_every_page_be_compared(
     monkeypatch.setattr("shared.town.large_images._JOURNAL_MAGIC", b"another!")
     plain = _an_image(Random(8))
     town = large_image(plain, folder, page_size=PAGE)
-    after = _in_its_file(town, "a")
+    after = _in_its_file(town, "c")
     assert _as_dict(after.changed_since(town)) == dict(changed_pages(plain, after.whole(), PAGE))
 
 
