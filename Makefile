@@ -15,6 +15,8 @@ MAKEFLAGS += --no-print-directory
 
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
+# uv and aws-sam-cli with everything that they install, each file with its hash. `make lock-tools` writes them.
+TOOLS := infra/ops/tools
 SAM := .tools/sam-$(SAM_VERSION)/.ready
 # The architecture of the Lambda functions. `x86_64` builds the same bundle for the emulator on this machine.
 BUNDLE_ARCH ?= aarch64
@@ -144,6 +146,23 @@ lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-pa
 		-e 's#\{ url = "[^"]*/([^/"]+)"#{ url = "$(NO_HOST)/\1"#' -e 's#, size = [0-9]+##' uv.lock > .tools/uv.lock && mv .tools/uv.lock uv.lock
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
+.PHONY: lock-tools
+lock-tools: $(UV) ## Pin uv and aws-sam-cli with everything that they install, by hash, after a change of their versions
+	@$(find_python); $(use_pips_index); for tool in uv==$(UV_VERSION) aws-sam-cli==$(SAM_VERSION); do \
+		echo "$$tool" | $(UV) pip compile --quiet --no-config --python "$$py" --universal --python-version 3.11 --generate-hashes \
+			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file "$(TOOLS)/$${tool%%==*}.txt" - >/dev/null; \
+	done
+
+.PHONY: audit
+audit: $(READY) ## Look up known vulnerabilities of everything in the lock (exit code 1: there are some, 3: no data)
+	@$(UV) export --quiet --locked $(OFFLINE) --python .venv/bin/python --all-groups --no-emit-project \
+		--output-file .tools/audited.txt >/dev/null
+	@.venv/bin/python -m infra.ops.audit .tools/audited.txt || { status=$$?; echo "audit: exit code $$status" >&2; exit $$status; }
+
+.PHONY: sbom
+sbom: $(BUNDLE)/.ready ## Write the SBOM (CycloneDX) of the Lambda bundle beside it; `make build` does so too
+	@echo "$(BUNDLE)/sbom.cdx.json"
+
 .PHONY: sam
 sam: $(SAM) ## Install aws-sam-cli below .tools, in an environment of its own
 
@@ -152,6 +171,7 @@ build: $(SAM) ## Build the Lambda bundles (arm64) into .aws-sam/build
 	@$(find_python); $(is_lambdas_python) || \
 		echo "build: no Python 3.13 found, so the bundle is not compiled and every cold start takes twice as long" >&2
 	.tools/sam-$(SAM_VERSION)/bin/sam build
+	@cp $(BUNDLE)/sbom.cdx.json .aws-sam/build/sbom.cdx.json
 
 .PHONY: build-x86
 build-x86: build/sam-x86_64/.ready ## Build the same bundles for x86_64, for the emulator on this machine, into build/sam-x86_64
@@ -207,7 +227,7 @@ build-TickFunction build-WorkerFunction build-EventsFunction build-AuthorizerFun
 	$(call compile_modules,$(ARTIFACTS_DIR),"$(ARTIFACTS_DIR)/functions" "$(ARTIFACTS_DIR)/shared")
 
 # The locked runtime dependencies as prebuilt wheels for Lambda's platform, with every hash verified.
-build/bundle-%/.ready: uv.lock Makefile $(UV)
+build/bundle-%/.ready: uv.lock pyproject.toml infra/ops/sbom.py Makefile $(UV)
 	@rm -rf $(@D); mkdir -p $(@D)
 	@$(find_python); $(UV) export --quiet --locked $(OFFLINE) --python "$$py" --no-default-groups --no-emit-project \
 		--output-file $(@D)/requirements.txt >/dev/null 2>.tools/export.log
@@ -215,6 +235,7 @@ build/bundle-%/.ready: uv.lock Makefile $(UV)
 		--python-platform $*-manylinux_2_28 --python-version 3.13 --only-binary :all: --require-hashes \
 		--requirements $(@D)/requirements.txt
 	@rm -rf $(@D)/python/bin $(@D)/python/.lock
+	@$(find_python); "$$py" -I infra/ops/sbom.py $(@D)/python uv.lock pyproject.toml >$(@D)/sbom.cdx.json
 	$(call compile_modules,$(@D)/python,$(@D)/python)
 	@touch $@
 
@@ -224,7 +245,7 @@ $(SAM): $(UV)
 	echo "setup: installing aws-sam-cli $(SAM_VERSION)"; \
 	rm -rf .tools/sam-$(SAM_VERSION); "$$py" -m venv --without-pip .tools/sam-$(SAM_VERSION); \
 	$(use_pips_index); $(UV) pip install --quiet --no-config --python .tools/sam-$(SAM_VERSION)/bin/python \
-		aws-sam-cli==$(SAM_VERSION)
+		--require-hashes --requirements $(TOOLS)/aws-sam-cli.txt
 	@touch $@
 
 .PHONY: clean
@@ -236,7 +257,7 @@ clean: ## Remove caches, build output and the demo's data
 distclean: clean ## Like clean, and also remove .venv and .tools
 	rm -rf .venv .tools *.egg-info
 
-# uv itself, below .tools. pip installs it from the index that pip is configured for on this machine.
+# uv itself, below .tools. pip installs it from the index that pip is configured for on this machine, and verifies its hash.
 $(UV):
 	@$(find_python); \
 	for pip in "$$py -m pip" "python3 -m pip" "/usr/bin/python3 -m pip" pip3 pip; do $$pip --version >/dev/null 2>&1 && break; pip=; done; \
@@ -246,7 +267,7 @@ $(UV):
 	echo "setup: installing uv $(UV_VERSION)"; \
 	rm -rf .tools/uv-$(UV_VERSION); \
 	.tools/pip install --quiet --disable-pip-version-check --root-user-action=ignore \
-		--target .tools/uv-$(UV_VERSION) uv==$(UV_VERSION) 2>.tools/pip.log || { cat .tools/pip.log >&2; exit 1; }
+		--target .tools/uv-$(UV_VERSION) --require-hashes --requirement $(TOOLS)/uv.txt 2>.tools/pip.log || { cat .tools/pip.log >&2; exit 1; }
 
 .venv/pyvenv.cfg:
 	@$(find_python); "$$py" -m venv --without-pip --clear .venv

@@ -116,10 +116,17 @@ def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:
             yield table(title, "as", "status", rows=rows)
     if bead.audit:
         audit = [
-            (time_text(line.created_at), line.event_type, short(line.agent_id), line.old_value, line.new_value)
+            (
+                time_text(line.created_at),
+                line.event_type,
+                short(line.agent_id),
+                line.old_value,
+                line.new_value,
+                line.said_by,
+            )
             for line in bead.audit
         ]
-        yield table("at", "change", "agent", "from", "to", rows=audit)
+        yield table("at", "change", "agent", "from", "to", "said by", rows=audit)
 
 
 def _facts(bead: WholeBead) -> Iterator[tuple[str, str]]:

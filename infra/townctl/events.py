@@ -72,7 +72,7 @@ def list_(
     require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
-    columns = ("seq", "event", "type", "about", "received", "outcome", "error")
+    columns = ("seq", "event", "type", "about", "sender", "received", "outcome", "error")
     rows = [_row(event) for event in found.events]
     return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
 
@@ -103,6 +103,7 @@ def _row(event: EventEntry) -> tuple[object, ...]:
         event.event_id,
         event.event_type,
         short(event.agent_id or event.bead_id),
+        None if event.sender is None else event.sender.words,
         time_text(event.received_at),
         _outcome(event),
         event.last_error,

@@ -78,6 +78,18 @@ MAX_EVENT_RETRIES: Final = 3
 EVENT_RETENTION: Final = timedelta(days=7)
 RESTORE_WINDOW: Final = timedelta(days=7)
 EVENTS_PER_TICK: Final = 1000
+BUDGET_WINDOW: Final = timedelta(minutes=10)
+EVENT_BUDGET: Final = {"agent": 600, "coordinator": 3000, "container": 6000}
+"""How many events that stay in the image one sender of each scope may send in a window; operators have no budget."""
+BEAD_BUDGET: Final = {"agent": 60, "coordinator": 600}
+"""How many beads and escalations such events may create."""
+MAYOR_TOLD_PER_TICK: Final = 20
+"""How many messages the mayor gets in a tick; one digest replaces the rest, except mail, which waits."""
+WAITING_EVENTS: Final = {"agent": 200, "coordinator": 500, "container": 500}
+"""How many events of one sender may wait in the inbox before its next batch is answered with 429."""
+WAITING_BATCHES: Final = 40
+REWORK_BEADS_AT_MOST: Final = 20
+"""Live rework beads of one MR."""
 EVENTS_PER_BATCH: Final = 100
 EVENT_SIZE: Final = 64 * 1024
 FIELD_SIZE: Final = 4 * 1024

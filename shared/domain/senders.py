@@ -92,6 +92,13 @@ def stored_id_of_generation(event_id: str, sender: Sender) -> str:
     return f"{sent_id(event_id)}~{sender.generation}@{sender.agent}"
 
 
+def stored_ids(event_id: str, sender: Sender | None) -> tuple[str, ...]:
+    """The ids under which the town may have an event with this `stored_id`."""
+    if sender is None or sender.agent is None or sender.generation is None:
+        return (event_id,)
+    return (event_id, stored_id_of_generation(event_id, sender))
+
+
 def sent_id(event_id: str) -> str:
     """The id that the sender of a stored event chose."""
     return _OWNER.split(event_id, maxsplit=1)[0]

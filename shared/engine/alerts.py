@@ -76,6 +76,25 @@ def poisoned_event(tick: Tick, fact: Fact, *, attempt: int, error: str) -> Alert
     )
 
 
+def over_budget(tick: Tick, fact: Fact) -> Alert:
+    """A sender has sent more than its budget; the rest of its events in this window is refused."""
+    sender = fact.sender
+    scope = "unknown" if sender is None else sender.scope
+    agent = "none" if sender is None or sender.agent is None else named(sender.agent)
+    return Alert(
+        kind="over_budget",
+        message=f"a sender of scope {scope} (agent: {agent}) floods town {tick.town_id}: events over its budget are refused",
+        fingerprint=("over_budget", scope, agent),
+        tags={"townId": tick.town_id, "scope": scope},
+        extra={
+            "agent": agent,
+            "generation": None if sender is None else sender.generation,
+            "key": None if sender is None else sender.key,
+            "tick_id": tick.id,
+        },
+    )
+
+
 def platform_trouble(tick: Tick, data: Mapping[str, object]) -> Alert:
     """A forge does not let towns look with a token of the deployment. The alerts of all towns about it are one group."""
     obstacle = str(obstacle_or_none(data.get("obstacle")) or "unknown")

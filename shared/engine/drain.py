@@ -8,11 +8,12 @@ from shared.actions.base import Action
 from shared.domain import limits, strict_json
 from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
-from shared.domain.outcomes import Rejected
+from shared.domain.outcomes import Applied, Rejected
 from shared.domain.report import AppliedEvent
 from shared.domain.secret_texts import masked
 from shared.domain.times import from_text, to_text
-from shared.engine import alerts
+from shared.engine import alerts, budgets
+from shared.engine.budgets import Accounts
 from shared.events import ages, fence, proposals, speakers
 from shared.events.base import EventResult
 from shared.town import database, inbox
@@ -40,6 +41,7 @@ class Drained:
 
 def pending_events(town: Town) -> Drained:
     """Apply all pending events, including those that other events append."""
+    accounts = Accounts(town)
     drained = Drained()
     after = -1
     while facts := inbox.pending(town, after=after):
@@ -50,12 +52,13 @@ def pending_events(town: Town) -> Drained:
                 inbox.remove(town, fact)
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
-                _apply(town, fact, drained)
+                _apply(town, fact, drained, accounts)
+    accounts.store()
     proposals.tell_mayor(town)
     return drained
 
 
-def _apply(town: Town, fact: Fact, drained: Drained) -> None:
+def _apply(town: Town, fact: Fact, drained: Drained, accounts: Accounts) -> None:
     if _too_old(town, fact):
         _poison(town, fact, "too old", drained)
         return
@@ -63,6 +66,10 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         event = events.read(fact)
     except UnreadableEvent as error:
         _poison(town, fact, error_text(error), drained)
+        return
+    has_room = accounts.has_room(event, fact)
+    if not has_room and event.over_budget == "refused":
+        _refuse(town, fact, drained, accounts.refuse(event, fact))
         return
     noted = town.noted()
     town.said = None if fact.sender is None else Said(fact.event_id, fact.sender.words)
@@ -85,9 +92,22 @@ def _apply(town: Town, fact: Fact, drained: Drained) -> None:
         return
     finally:
         town.said = None
+    accounts.count(event, fact, result)
+    if not has_room and not isinstance(result.outcome, Applied):
+        inbox.remove(town, fact)
+        result = EventResult(result.outcome)  # nobody is told why again and again
     rule = f"event:{fact.event_type}"
     drained.returned.extend((rule, action) for action in result.returns)
     _note(drained, fact, result.outcome.text)
+
+
+def _refuse(town: Town, fact: Fact, drained: Drained, told: EventResult | None) -> None:
+    """Refuse an event that is over its sender's budget. It leaves no row, so that a flood does not fill the image."""
+    inbox.remove(town, fact)
+    if told is not None:
+        drained.returned.extend((f"event:{fact.event_type}", action) for action in told.returns)
+        drained.alerts.append(alerts.over_budget(town.tick, fact))
+    _note(drained, fact, budgets.REFUSED.text)
 
 
 def _refused(event: events.Event, fact: Fact, town: Town) -> EventResult | None:

@@ -10,6 +10,7 @@ from shared.domain.errors import RowUnreadable
 from shared.domain.limits import just_after
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import AgentStatus, EffectKind, EffectState
+from shared.engine import mayors_mail
 from shared.events import dispatch_results
 from shared.town import database, lookup, outbox
 from shared.town.outbox import Effect
@@ -38,8 +39,12 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
     # claims a stop_agent again (attempt 2), and expires a dispatch_agent, which has one attempt: the agent's heartbeats decide.
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
-    for effect in outbox.unfinished(town):
-        if _claimable(town, effect) and _superseded(town, effect):
+    waiting = outbox.unfinished(town)
+    later = mayors_mail.fit_into_a_tick(town, [each for each in waiting if _claimable(town, each)])
+    for effect in outbox.unfinished(town) if later.changed else waiting:
+        if effect.id in later.waits:
+            look = town.tick.now
+        elif _claimable(town, effect) and _superseded(town, effect):
             look = town.tick.now  # its agent or review has moved on since phase 6, so the next tick expires it
         elif _claimable(town, effect) and len(claimed) < limits.EFFECTS_PER_TICK:
             outbox.claim(town, effect)

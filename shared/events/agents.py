@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from shared.actions import SendNudge, StopAgent
+from shared.domain import limits
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role, Scope
@@ -33,7 +34,9 @@ class AgentDone(Event):
 
     event_type = "agent_done"
     needs = ("agent_id",)
+    over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     branch: NonEmptyText
     pr_url: FreeText | None = None
@@ -68,7 +71,9 @@ class AgentCompleted(Event):
     """An agent process has ended, successfully or not. Without an agent id, it was the mayor's process."""
 
     event_type = "agent_completed"
+    over_budget = "applied"
     senders = frozenset({"agent", "coordinator", "container", "operator"})
+    is_own_report = True
     is_farewell = True
 
     status: Literal["completed", "failed"]
@@ -91,6 +96,7 @@ class AgentHeartbeat(Event):
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "container", "operator"})
     asks = "leave it out: the container's control server says it"
+    is_own_report = True
     transient = True
     ages = True
 
@@ -136,6 +142,7 @@ class AgentReported(Event):
     event_type = "agent_status"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
     transient = True
 
     message: StatusMessage
@@ -153,7 +160,9 @@ class MayorWaiting(Event):
     """The mayor has nothing to do until it receives a message."""
 
     event_type = "mayor_waiting"
+    over_budget = "applied"
     senders = frozenset({"coordinator", "operator"})
+    is_own_report = True
     ages = True
 
     fired_at: Time
@@ -214,7 +223,9 @@ class ChangesRequested(Event):
 
     event_type = "changes_requested"
     needs = ("agent_id",)
+    over_budget = "applied"
     senders = frozenset({"agent", "operator"})
+    is_own_report = True
 
     feedback: NonEmptyText
     files: Texts | None = None
@@ -228,6 +239,8 @@ class ChangesRequested(Event):
         review = self._under_review_by(agent, town)
         if review is None:
             return EventResult(Skipped("not reviewing"))
+        if lookup.live_reworks(town, review.id) >= limits.REWORK_BEADS_AT_MOST:
+            return EventResult(Skipped("too many rework beads"))
         self._create_rework(town, review, agent)
         return EventResult(Applied())
 
@@ -275,6 +288,7 @@ class NudgeAcknowledged(Event):
     event_type = "nudge_acknowledged"
     needs = ("agent_id",)
     senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
     nudge_id: IdText
 

@@ -46,7 +46,11 @@ class Event(BaseModel):
     """Whether the holder of an agent's token must be the mayor. Tokens do not name roles, so this is judged when it is applied."""
     asks: ClassVar[str] = "let an operator send it, with an operator's token"
     """What the sender of a forbidden value can do instead."""
+    over_budget: ClassVar[Literal["refused", "applied"]] = "refused"
+    """What happens to it beyond the budget of its sender. `applied`: the town must know it in any case."""
     transient: ClassVar[bool] = False
+    is_own_report: ClassVar[bool] = False
+    """Whether an agent reports with it about itself and its own work; it judges by itself what counts behind the end of a lease."""
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
     ages: ClassVar[bool] = False
@@ -64,6 +68,11 @@ class Event(BaseModel):
     def forbidden(cls, payload: Mapping[str, object], scope: Scope) -> str | None:  # noqa: ARG003 - most events forbid nothing
         """The part of a payload that a town token of this scope may not send; None if it may send all of it."""
         return None
+
+    @property
+    def creates(self) -> int:
+        """How many beads and escalations it asks for, at most."""
+        return 0
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Change the town. If this raises, the savepoint is rolled back and later ticks retry the event."""

@@ -80,6 +80,11 @@ class BeadCreated(Event):
             return None if wrong is None else f"bead.{wrong}"
         return "bead.type" if bead.get("type") == BeadType.MERGE_REQUEST and scope != "operator" else None
 
+    @property
+    def creates(self) -> int:
+        """One bead."""
+        return 1
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the bead with its edges and, for a merge request, its review; or skip or reject all of it."""
         if speakers.is_unknown(fact, town):

@@ -51,6 +51,11 @@ class ConvoyCreated(Event):
     feature_branch: NonEmptyText | None = None
     tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=TASKS_AT_MOST, strict=False)]
 
+    @property
+    def creates(self) -> int:
+        """The convoy and its tasks."""
+        return 1 + len(self.tasks)
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the convoy and its tasks with their edges; or skip or reject all of it."""
         if (there := lookup.creator_of(town, self.convoy_id)) is not None:

@@ -13,21 +13,30 @@ from shared.town.town import Town
 from shared.town.writing import leases
 
 STALE_GENERATION = Skipped("stale generation")
+LEASE_OVER = Skipped("its lease is over")
 
 
 def stopped(event: Event, fact: Fact, town: Town) -> EventResult | None:
-    """The result of an event from a generation that is not its agent's newest, or whose agent is gone; None for all others.
+    """The result of an event from a generation that may not speak any more; None for all others.
 
+    It is not its agent's newest, its agent is gone, or its lease is over and it does not only report about itself.
     A token without a generation, which only an operator makes by hand, speaks for whatever generation its agent has.
     """
     if fact.generation is None or fact.sender is None or fact.sender.agent is None:
         return None
-    agent = lookup.generation_of(town, fact.sender.agent)
-    if agent is not None and not is_stale(agent.role, agent.generation, fact.generation):
+    agent_id = fact.sender.agent
+    agent = lookup.generation_of(town, agent_id)
+    if agent is None:
+        outcome = MISSING
+    elif is_stale(agent.role, agent.generation, fact.generation):
+        outcome = STALE_GENERATION
+    elif not event.is_own_report and leases.is_over(town, agent_id, agent):
+        outcome = LEASE_OVER
+    else:
         return None
     if not event.is_farewell and (agent is None or agent.role != Role.MAYOR):
-        leases.heard_from(town, fact.sender.agent, None, fact.generation)
-    return EventResult(MISSING if agent is None else STALE_GENERATION)
+        leases.stop_reporting(town, agent_id, fact.generation)
+    return EventResult(outcome)
 
 
 def is_stale(role: str, newest: int, generation: int) -> bool:

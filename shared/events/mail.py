@@ -22,9 +22,15 @@ class MayorSaid(Event):
 
     event_type = "mayor_said"
     senders = frozenset({"coordinator", "operator"})
+    is_own_report = True
 
     text: Annotated[BodyText, Field(min_length=1)]
     in_reply_to: IdText | None = None
+
+    @property
+    def creates(self) -> int:
+        """One bead."""
+        return 1
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Keep it as a closed message bead. A message that is answered has been delivered."""

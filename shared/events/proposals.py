@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from shared.domain.quoting import line, name
 from shared.domain.states import SYSTEM, BeadType
 from shared.town import lookup
 from shared.town.town import Proposal, Town
@@ -42,9 +43,9 @@ def tell_mayor(town: Town) -> None:
 
 
 def _line(proposal: Proposal) -> str:
-    title = " ".join(proposal.title.split())
-    shown = title if len(title) <= _TITLE_AT_MOST else f"{title[: _TITLE_AT_MOST - 3]}..."
-    return f"- {proposal.bead_id} ({proposal.priority}) by {proposal.agent_id}: {shown!r}"
+    title = proposal.title
+    shown = line(title if len(title) <= _TITLE_AT_MOST else f"{title[: _TITLE_AT_MOST - 3]}...")
+    return f"- {name(proposal.bead_id)} ({proposal.priority}) by {name(proposal.agent_id)}: {shown}"
 
 
 def _left_out(count: int) -> list[str]:

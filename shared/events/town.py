@@ -163,6 +163,11 @@ class EscalationRaised(Event):
     category: FreeText | None = None
     rig_id: IdText | None = None
 
+    @property
+    def creates(self) -> int:
+        """One bead."""
+        return 1
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the escalation and tell the mayor."""
         if speakers.is_unknown(fact, town):

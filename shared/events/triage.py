@@ -49,6 +49,11 @@ class TriageResolved(Event):
     notes: FreeText | None = None
     by: FreeText | None = None
 
+    @property
+    def creates(self) -> int:
+        """An escalation, if it asks for one."""
+        return int(self.action in _ESCALATES)
+
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Do what the answer says, and close the request."""
         request = lookup.bead(town, fact.bead_id)

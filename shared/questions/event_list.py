@@ -8,8 +8,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from shared.domain import limits
-from shared.domain.senders import Sender, sender_in, stored_id_of_generation
+from shared.domain import canonical, limits
+from shared.domain.senders import Sender, sender_in, stored_ids
 from shared.domain.shapes import Time, answer
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -143,10 +143,9 @@ def _newest_seq(sql: sqlite3.Connection) -> int:
 def _is_taken(sql: sqlite3.Connection, waiting: EventEntry) -> bool:
     """Whether a tick has stored the event, and has not yet cleared the inbox."""
     stored = sql.execute(
-        "SELECT 1 FROM town_events WHERE event_id IN (:id, :own) AND received_at = :received",
+        "SELECT 1 FROM town_events WHERE event_id IN (SELECT value FROM json_each(:ids)) AND received_at = :received",
         {
-            "id": waiting.event_id,
-            "own": None if waiting.sender is None else stored_id_of_generation(waiting.event_id, waiting.sender),
+            "ids": canonical.dumps(list(stored_ids(waiting.event_id, waiting.sender))),
             "received": text_or_none(waiting.received_at),
         },
     ).fetchone()

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from shared.domain.report import CONFLICT
-from shared.domain.senders import stored_id_of_generation
+from shared.domain.senders import stored_ids
 from shared.domain.tick import Envelope
 from shared.ports.town_past import JournalRow
 
@@ -74,12 +74,9 @@ def _types_of_conflicts(row: JournalRow, event_id: str, clashes: int) -> Iterato
 
 def _stored_under(envelope: Mapping[str, object], applied: Container[str], sql: sqlite3.Connection) -> str:
     """The id under which the town has the event: another one if another generation of its agent has used its id."""
-    event_id = str(envelope["event_id"])
-    sender = Envelope.from_json(envelope).sender
-    if sender is None or sender.agent is None or sender.generation is None:
-        return event_id
-    own = stored_id_of_generation(event_id, sender)
-    return own if own in applied or _stored(sql, own) is not None else event_id
+    told = Envelope.from_json(envelope)
+    *_, own = stored_ids(told.event_id, told.sender)
+    return own if own in applied or _stored(sql, own) is not None else told.event_id
 
 
 def _content(envelope: Mapping[str, Any]) -> tuple[Any, ...]:

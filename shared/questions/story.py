@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Any, Final, Literal
 
 from shared.domain import strict_json
+from shared.domain.senders import stored_ids
 from shared.domain.shapes import Time, answer
+from shared.domain.tick import Envelope
 from shared.domain.times import from_text
 from shared.events import BY_TYPE
 from shared.history import recorded_results
@@ -88,7 +90,7 @@ class Story:
             if effect is not None:
                 self._results[effect] = (event["event_id"], {**event, "payload": strict_json.stored(event["payload"])})
             if self._concerns(event, rows):
-                self._known[event["event_id"]] = event
+                self._known |= dict.fromkeys(_ids_of(event), event)
         self._entries += self._observations(row, at, rows)
         self._entries += self._events(row, at)
         self._entries += self._actions(row, at, rows)
@@ -246,6 +248,12 @@ class Story:
                 what = f"{what}: {line.new}"
             reason = _said(line.metadata)
             yield StoryEntry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
+
+
+def _ids_of(event: Mapping[str, object]) -> tuple[str, ...]:
+    """The ids under which the town may have an event of the inbox."""
+    envelope = Envelope.from_json(event)
+    return stored_ids(envelope.event_id, envelope.sender)
 
 
 def sentence(action: Mapping[str, Any]) -> str:

@@ -16,6 +16,8 @@ from shared.rules.base import Decision, Due
 from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
 
+OVER_BUDGET: Final = "over_budget"
+"""Why an escalation about a sender that floods the town is raised, when its events are applied."""
 _CONVOY_OVER: Final = "convoy_over"
 _NO_PROGRAM: Final = "no_agent_program"
 
@@ -120,6 +122,8 @@ def _obstacle_of(review: LiveReview) -> str | None:
 
 def _holds(town: TownReader, reason: str, subject: str) -> bool:
     """Whether the cause of an escalation still holds. A cause without a test of its own ends with its bead."""
+    if reason == OVER_BUDGET:
+        return True  # a person finds out why it floods the town
     review = town.reviews_by_id.get(subject)
     if reason in OBSTACLES and review is not None:
         return _obstacle_of(review) == reason

@@ -1,12 +1,14 @@
 """Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import BeadNotes
 from shared.domain.states import Label
+from shared.domain.times import readable_time
 from shared.town.rows import (
     AGENT_COLUMNS,
     AGENT_TABLES,
@@ -76,19 +78,22 @@ def agent(town: Town, agent_id: str | None) -> Agent | None:
     return None if row is None else agent_of(row)
 
 
-class Numbered(NamedTuple):
-    """An agent's newest generation, and the role as stored."""
+class NewestGeneration(NamedTuple):
+    """The newest generation of an agent and what its lease depends on. `role` is as stored."""
 
     role: str
     generation: int
+    dispatched_at: datetime | None
+    hook_ended_at: datetime | None
 
 
-def generation_of(town: Town, agent_id: str) -> Numbered | None:
-    """The newest generation of an agent; None if there is no such agent. The rest of its row may be unreadable."""
+def generation_of(town: Town, agent_id: str) -> NewestGeneration | None:
+    """The newest generation of an agent; None if there is no such agent. Anything in its row may be unreadable."""
     row = town.sql.execute(
-        "SELECT role, generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
+        "SELECT role, generation, dispatched_at, hook_ended_at FROM agent_metadata WHERE bead_id = :id",
+        {"id": agent_id},
     ).fetchone()
-    return None if row is None else Numbered(*row)
+    return None if row is None else NewestGeneration(*row[:2], *map(readable_time, row[2:]))
 
 
 def agents(town: Town, agent_ids: Sequence[str]) -> dict[str, Agent]:
@@ -165,6 +170,16 @@ def live_reviews_of(town: Town, source_id: str) -> list[str]:
         {"id": source_id},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def live_reworks(town: Town, review_id: str) -> int:
+    """How many live rework beads an MR has."""
+    rows = town.sql.execute(
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id "  # noqa: S608
+        "AND b.status NOT IN ('closed', 'failed') ORDER BY b.bead_id",
+        {"id": review_id},
+    ).fetchall()
+    return sum(Label.REWORK in bead.labels for bead in readable(town, rows, bead_of))
 
 
 def failed_reviews_of(town: Town, source_id: str) -> list[str]:

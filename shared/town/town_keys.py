@@ -59,6 +59,24 @@ class TriageState:
     escalated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one sender has spent of its budget in the window: events that were applied, and the beads that they created."""
+
+    events: int = 0
+    beads: int = 0
+    over: bool = False
+    """Whether an event was refused, so that a person was told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """The window that began at `since`, and what each sender has spent in it. A new window begins with the first event in it."""
+
+    since: datetime | None
+    spent: Mapping[str, Spent]
+
+
 class TriageParts(TypedDict, total=False):
     """Parts of `triage` as they are stored."""
 
@@ -125,6 +143,18 @@ def _triage(stored: Stored) -> TriageState:
     )
 
 
+def _budgets(stored: Stored) -> Budgets:
+    return Budgets(
+        time_or_none(stored["since"]),
+        {name: Spent(events, beads, bool(over)) for name, (events, beads, over) in stored["spent"].items()},
+    )
+
+
+def _stored_budgets(budgets: Budgets) -> Stored:
+    spent = {name: [each.events, each.beads, int(each.over)] for name, each in budgets.spent.items()}
+    return {"since": text_or_none(budgets.since), "spent": spent}
+
+
 def _part_by_part(_: TriageState) -> Stored:
     raise TypeError("triage is stored part by part: change_triage")
 
@@ -177,6 +207,7 @@ class TownKeys:
         read=_triage,
         write=_part_by_part,
     )
+    budgets: Key[Budgets] = Key({"since": None, "spent": {}}, read=_budgets, write=_stored_budgets)
     forge_episodes: Key[dict[str, dict[str, object]]] = Key({}, read=_or_empty_objects)
     """The episodes in which a forge could not be read, by key: see `shared.events.episodes`."""
     queued_reviews: Key[dict[str, datetime]] = Key(

@@ -10,9 +10,11 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
+from shared.domain.senders import Sender
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.images import rewriting
+from shared.intake import ingest
 from shared.ports.steps import Steps, drive
 from shared.ports.town_past import JournalRow, PastImage, journal_row
 from shared.replay.recordings import file_format, making, verifying
@@ -24,6 +26,7 @@ from shared.storage.restore import Archive, restore_in_place
 from shared.town import database
 from tests.fakes import FakeClock
 from tests.recordings.golden import past_of
+from tests.security.holders import a_busy_town, said
 from tests.towns import MS, TOWN, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
@@ -190,6 +193,26 @@ def test_nothing_of_a_secret_in_any_text_column_or_payload_is_in_the_file() -> N
     assert traces_in(one) == []
     assert one.masked > 100
     assert len(one.ticks) > 5
+    assert verifying.verify(one).exact
+
+
+def test_events_of_agents_are_recorded_with_their_agent_and_generation_and_decide_the_same() -> None:
+    world = World(clock=FakeClock(T))
+    world.put_in(a_busy_town())
+    for number, generation in enumerate((4, 5)):
+        world.clock.move(seconds=10)
+        holder = Sender("agent", "toast", generation, key="key-of-alice", token="token-of-alice", request="alice")
+        branch = f"gt/toast/{'b' if generation == 5 else 'evil'}"
+        batch = ingest.batch_of(
+            [said("agent_done", {"branch": branch}, by="toast")], received_at=world.clock.now(), sent_by=holder
+        )
+        world.put_raw(batch.body, name=f"b{number}")
+        world.run()
+    one = recorded(world)
+    outcomes = {each["event_id"]: each["outcome"] for tick in one.ticks for each in tick.row["outputs"]["events"]}
+    assert outcomes["report-1@toast"] == "skipped: stale generation"
+    assert outcomes["report-1~5@toast"] == "applied"
+    assert traces_in(one) == []
     assert verifying.verify(one).exact
 
 

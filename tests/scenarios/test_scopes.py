@@ -121,9 +121,9 @@ def test_the_mayor_reads_of_all_proposals_of_a_tick_in_one_message_and_releases_
     )
     assert (title, assignee) == ("3 proposed beads are held", "mayor")
     assert [line for line in body.splitlines() if line.startswith("- ")] == [
-        "- n1 (medium) by p: 'Tidy the cellar'",
-        "- n2 (medium) by p: 'x y'",
-        "- n3 (high) by p2: 'Tidy the cellar'",
+        '- n1 (medium) by p: "Tidy the cellar"',
+        '- n2 (medium) by p: "x y"',
+        '- n3 (high) by p2: "Tidy the cellar"',
     ]
     assert types_of(report).count("notify_mayor") == 1
 

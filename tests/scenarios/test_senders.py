@@ -1,4 +1,4 @@
-"""Scenarios 400 to 405: a token speaks for one generation, and nobody uses up a name of another."""
+"""Scenarios 400 to 406: a token speaks for one generation, and nobody uses up a name of another."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from shared.domain import canonical
 from shared.domain.ids import IdMaker
-from shared.domain.limits import ACTIVE_INTERVAL
+from shared.domain.limits import ACTIVE_INTERVAL, HOOK_END_GRACE, MILLISECOND
 from shared.domain.times import to_text
 from shared.events.convoys import task_id
 from shared.intake import ingest, redrive
@@ -15,6 +15,7 @@ from shared.town.inbox import fact_of
 from tests.scenarios.table import scenario
 from tests.security.holders import CONTAINER, OPERATOR, a_busy_town, agent, said, sent
 from tests.towns import TOWN, T, event, outcome_of
+from tests.upgrades.older import as_of_the_first_release
 
 LATER = T + ACTIVE_INTERVAL
 DONE = {"branch": "gt/toast/b"}
@@ -78,9 +79,7 @@ def test_a_report_is_applied_whoever_has_used_its_id(payload: dict[str, str]) ->
 def test_a_report_of_before_the_upgrade_is_not_applied_again() -> None:
     town = a_busy_town()
     town.tick(event("escalation_raised", RAISED, agent="toast", event_id="report-1"))
-    with database.migrating(town.sql):
-        town.sql.execute("ALTER TABLE town_events DROP COLUMN sender")
-    database.set_schema_version(town.sql, 2)
+    town = replace(town, sql=database.open_image(as_of_the_first_release(town.image())))
     assert town.tick(*sent(agent(), said("escalation_raised", RAISED, by="toast")), at=LATER).events == ()
     assert town.rows("SELECT COUNT(*) FROM beads WHERE title = 'fire'") == [(1,)]
 
@@ -103,3 +102,23 @@ def test_a_copy_of_a_poisoned_report_keeps_its_sender() -> None:
     report = town.tick(*ingest.read_object(f"towns/{TOWN}/inbox/1-x.json", batch.body), at=LATER)
     assert outcome_of(report, "report-1:r1@toast") == "skipped: stale generation"
     assert town.status("B") == "in_progress"
+
+
+@scenario(406)
+@pytest.mark.parametrize(("late", "outcome"), [(0, "applied"), (1, "skipped: its lease is over")])
+def test_who_has_lost_its_lease_reports_about_itself_alone(late: int, outcome: str) -> None:
+    town = a_busy_town().update(
+        "agent_metadata",
+        "nux",
+        current_hook_bead_id=None,
+        status="idle",
+        hook_ended_at=T - HOOK_END_GRACE - late * MILLISECOND,
+    )
+    (order,) = sent(agent("nux", scope="coordinator"), said("escalation_raised", RAISED, by="nux"))
+    (done,) = sent(agent("nux"), said("agent_done", DONE, by="nux", event_id="report-2"))
+    report = town.tick(order, done)
+    assert outcome_of(report, order.event_id) == outcome
+    assert outcome_of(report, done.event_id) == "applied"
+    assert (
+        len(town.rows("SELECT 1 FROM outbox WHERE kind = 'stop_agent' AND payload LIKE '%its lease is over%'")) == late
+    )

@@ -45,7 +45,8 @@ def a_busy_town() -> TownBuilder:
     town.bead("S", status="in_review").review("M", "in_progress", of="S", assignee_agent_bead_id="r")
     town.bead("F", status="failed").bead("W").convoy("C", tracked=["W"])
     town.bead("Q", labels=["gt:triage-request"], metadata={"agent_bead_id": "toast", "hooked_bead_id": "B"})
-    town.bead("answers", status="in_progress", labels=["gt:triage"], created_by="patrol", assignee_agent_bead_id="nux")
+    batch: dict[str, Any] = {"labels": ["gt:triage"], "created_by": "patrol", "metadata": {"request_ids": ["Q"]}}
+    town.bead("answers", status="in_progress", assignee_agent_bead_id="nux", **batch)
     for agent_id, role, hook in (("toast", "polecat", "B"), ("nux", "polecat", "answers"), ("r", "refinery", "M")):
         town.agent(agent_id, role, "working", hook=hook, generation=5, dispatched_at=ago(minutes=5))
     return town.insert("agent_nudges", nudge_id="N", agent_bead_id="toast", message="hello", created_at=ago(minutes=1))

@@ -202,8 +202,8 @@ def test_nobody_speaks_in_the_name_of_the_town_itself() -> None:
 
 def test_what_a_token_did_stands_in_the_audit_trail_under_its_name() -> None:
     town = a_busy_town()
-    town.tick(*sent(agent("nux", 5, scope="coordinator"), said("bead_updated", {"title": "mine"}, by="nux", bead="W")))
+    town.tick(*sent(agent("mayor", scope="coordinator"), said("bead_updated", {"title": "mine"}, by="mayor", bead="W")))
     (row,) = town.rows(
         "SELECT metadata ->> '$.said_by', metadata ->> '$.said_in' FROM bead_events WHERE event_type = 'fields_updated'"
     )
-    assert row == ("coordinator nux, generation 5", "report-1@nux")
+    assert row == ("coordinator mayor, generation 5", "report-1@mayor")

@@ -230,9 +230,7 @@ def test_whatever_is_squatted_honest_work_goes_on_and_nothing_is_poisoned(
         envelope
         for name in names
         for sender in ((OPERATOR, CONTAINER, agent("nux"), agent(generation=1)) if events_too else ())
-        for envelope in sent(
-            sender, said("escalation_raised", {"title": "x", "severity": "low"}, by=sender.agent, event_id=name)
-        )
+        for envelope in sent(sender, said("agent_heartbeat", by=sender.agent or "toast", event_id=name))
     ]
     honest = sent(agent(), said("agent_done", {"branch": "gt/toast/b"}, by="toast"))
     report = town.tick(*squatting, *honest)

@@ -12,7 +12,8 @@ from typing import Any, Literal, get_args
 
 from shared.domain.orders import ModelOrder, OrderedBead, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.domain.states import Role
+from shared.domain.senders import Sender
+from shared.domain.states import Role, Scope
 from shared.domain.times import to_text
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.simulation.forge import SimulatedForge
@@ -45,6 +46,11 @@ class Life:
     @property
     def mayor(self) -> bool:
         return self.generation == 0
+
+    @property
+    def scope(self) -> Scope:
+        """The scope of its token: the mayor and triage coordinate."""
+        return "coordinator" if self.mayor or self.work.prompt_kind == "triage" else "agent"
 
     @property
     def work(self) -> StartOrder:
@@ -255,7 +261,11 @@ class SimulatedRuntime:
             self._report(life, "agent_completed", {"status": "failed", "generation": life.generation - 1})
 
     def _report(self, life: Life, event_type: str, payload: dict[str, Any], **more: Any) -> str:
-        return self.post.send(life.town_id, event_type, payload, agent=life.agent_id, **more)
+        generation = payload.get("generation", life.generation)  # an old report is one of that generation's process
+        sender = Sender(life.scope, life.agent_id, generation or None, key="honest-key")
+        if "container_instance_id" in payload:  # a sign of life comes from its container
+            sender = Sender("container", key="honest-key")
+        return self.post.send(life.town_id, event_type, payload, agent=life.agent_id, sender=sender, **more)
 
     def _mayor_waits(self, life: Life) -> None:
         if life.alive:

@@ -15,8 +15,9 @@ from random import Random
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import QueueUnavailable
+from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.images import Content
+from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.images.pages import bytes_of
@@ -200,10 +201,14 @@ class Post:
         agent: str | None = None,
         bead: str | None = None,
         event_id: str | None = None,
+        sender: Sender | None = None,
         repetitions: int = _REPETITIONS,
         then: Callable[[bool], None] | None = None,
     ) -> str:
-        """Post one event until it is acknowledged; `then` hears whether it ever was. Returns the event id."""
+        """Post one event until it is acknowledged; `then` hears whether it ever was. Returns the event id.
+
+        With a `sender`, the request has his token, and a refusal is a problem: nobody honest is refused.
+        """
         event_id = event_id or self.new_id(event_type.replace("_", "-"))
         event = {
             "event_id": event_id,
@@ -213,32 +218,36 @@ class Post:
             "payload": payload or {},
         }
         event = {name: value for name, value in event.items() if value is not None}
-        self._try(town_id, event, repetitions, then or (lambda _: None))
+        self._try(town_id, event, sender, repetitions, then or (lambda _: None))
         return event_id
 
-    def _try(self, town_id: str, event: Payload, left: int, then: Callable[[bool], None]) -> None:
+    def _try(
+        self, town_id: str, event: Payload, sender: Sender | None, left: int, then: Callable[[bool], None]
+    ) -> None:
         host = self._random.choice(self._hosts)
         batch_id = f"b{next(self._batches)}"
 
         def ended(ending: Ending) -> None:
             if ending.error is None and not ending.crashed:
-                self._acknowledged(town_id, event, *ending.result)
+                self._acknowledged(town_id, event, sender, *ending.result)
                 then(True)
-            elif left > 0:
-                self._ground.scheduler.after(
-                    self._random.randrange(SECOND, 15 * SECOND), partial(self._try, town_id, event, left - 1, then)
-                )
+                return
+            if isinstance(ending.error, Refused):
+                self._ground.checks.fail("refused", f"{town_id}: {event} of {sender}: {ending.error}")
+            if left > 0:
+                again = partial(self._try, town_id, event, sender, left - 1, then)
+                self._ground.scheduler.after(self._random.randrange(SECOND, 15 * SECOND), again)
             else:
                 then(False)
 
-        steps = self._posting(town_id, event, batch_id, host)
+        steps = self._posting(town_id, event, sender, batch_id, host)
         self._ground.driver.start(f"ingest {event['event_id']}", steps, ended, town=town_id)
 
     def _posting(
-        self, town_id: str, event: Payload, batch_id: str, host: SkewedClock
+        self, town_id: str, event: Payload, sender: Sender | None, batch_id: str, host: SkewedClock
     ) -> Steps[tuple[str, ingest.AcceptedBatch]]:
         now = yield Call("clock", host.now)
-        batch = ingest.batch_of([event], received_at=now, source=EventSource.INGEST)
+        batch = ingest.batch_of([event], received_at=now, source=EventSource.INGEST, sent_by=sender)
         self._ground.checks.offered(town_id, batch.envelopes)
         wake = not batch.transient_only
         key = yield from self._ground.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=wake)
@@ -248,11 +257,13 @@ class Post:
                 yield Call("send wakes", partial(self.queue.send, (told,)))
         return key, batch
 
-    def _acknowledged(self, town_id: str, event: Payload, key: str, batch: ingest.AcceptedBatch) -> None:
+    def _acknowledged(
+        self, town_id: str, event: Payload, sender: Sender | None, key: str, batch: ingest.AcceptedBatch
+    ) -> None:
         ground = self._ground
         ground.checks.acknowledged(town_id, batch.envelopes)
         if ground.plan.happens("posted_twice"):
-            again = partial(self._try, town_id, event, 0, lambda _: None)
+            again = partial(self._try, town_id, event, sender, 0, lambda _: None)
             ground.scheduler.after(self._random.randrange(SECOND, 300 * SECOND), again)
         if ground.plan.happens("redelivered"):
             after = self._random.randrange(SECOND, 300 * SECOND)

@@ -22,6 +22,7 @@ from shared.storage import head
 from shared.town import database, journal
 from tests.simulation.differences import first_difference
 from tests.simulation.processes import Process
+from tests.simulation.walls import Walls
 
 _FINAL: Final = ("closed", "failed")
 _MAY_REPEAT: Final = ("agent_heartbeat", "agent_status")
@@ -62,6 +63,7 @@ class Ledger:
         self.generations: dict[str, int] = {}
         self.over: set[tuple[str, int]] = set()
         self.rules: Counter[str] = Counter()
+        self.walls = Walls(town_id, self._fail)
         self._sql: database.Database | None = None
 
     def _fail(self, what: str, detail: str) -> None:
@@ -130,6 +132,7 @@ class Ledger:
 
     def _judge(self, sql: database.Database, row: dict[str, Any], report: TickReport) -> None:
         events = [Envelope.from_json(event) for event in row["inputs"]["new_events"]]
+        self.walls.judge(row, events=events, before=self.image, after=sql, generations=self.generations)
         self._events(events, row["outputs"]["events"])
         self._effects(row)
         self._beads(sql, row["outputs"]["events"])
@@ -158,7 +161,7 @@ class Ledger:
             self._fail("event", f"{event_id} ({event_type}) was applied and never given")
         if outcome == "failed":
             return
-        if outcome == "conflict":
+        if outcome == "conflict" and not self.walls.is_his(event_id):
             self._fail("event", f"{event_id}: conflict, although nobody posts two contents under one id")
         if (outcome == "poisoned") != (event_id in self._checks.poisonous):
             self._fail("event", f"{event_id} ({event_type}): {outcome}")

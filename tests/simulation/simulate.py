@@ -13,6 +13,7 @@ from shared.storage.towns import IN_FILES_ABOVE
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.checks import Checks
 from tests.simulation.endings import unfinished, unsettled
+from tests.simulation.evil import Thief, let_thieves_in
 from tests.simulation.faults import Plan, Swarm
 from tests.simulation.fleet import Fleet
 from tests.simulation.forge import SimulatedForge
@@ -74,6 +75,7 @@ class World:
         self.runtime = SimulatedRuntime(self.ground, self.post, self.forge)
         self.fleet = Fleet(self.ground, self.post, self.runtime, self.forge)
         self.people: list[People] = []
+        self.thieves: list[Thief] = []
 
     # set-up
 
@@ -107,6 +109,8 @@ class World:
         self.forge.calm_down()
         for people in self.people:
             people.calm_down()
+        for thief in self.thieves:
+            thief.calm_down()
 
     def recover(self) -> None:
         """What was on its way arrives, and one sweep finds what fell through; from then on nothing may fall through."""
@@ -184,6 +188,9 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     world.fleet.begin()
     for people in world.people:
         people.begin()
+    world.thieves = let_thieves_in(world.ground, world.runtime, tuple(world.checks.ledgers), seed)
+    for thief in world.thieves:
+        thief.begin()
     _ask_now_and_then(world, random)
     _live_under_faults(world, int((minutes or _length(random, towns=len(world.people))) * MINUTE))
     world.calm_down()

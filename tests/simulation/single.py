@@ -44,7 +44,7 @@ class SingleFault:
         return f"{self.mode}: {self.kind} at call {self.at}" + (f", {self.times} times" if self.times > 1 else "")
 
 
-class _ExactClocks(Skew):
+class ExactClocks(Skew):
     """All clocks agree."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class _ExactClocks(Skew):
 def tell(mode: Mode, fault: SingleFault | None = None) -> tuple[Outcome, list[str]]:
     """The story under that fault: what came of it, and the names of its calls."""
     plan = One() if fault is None else One(fault.kind, fault.at, times=fault.times)
-    world = World(0, plan, skew=_ExactClocks())
+    world = World(0, plan, skew=ExactClocks())
     people = world.found(_TOWN, {"merge_strategy": "direct", "refinery": {"code_review": True}})
     world.checks.markers_may_be_missing = fault is not None and fault.kind == "late"
     world.calm_down()

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from shared.domain import branches, canonical, strict_json
 from shared.domain.notes import ReviewNotes
+from shared.domain.senders import sent_id
 from shared.events.convoys import slug_of
 from shared.replay.recordings.vocabulary import known_keys, known_words
 from shared.town.town_keys import TownKeys
@@ -143,6 +144,17 @@ class Masks:
         if _ID.fullmatch(given) is None or SECRET.search(given):
             return given if given in known_words() or not given else self._placeholder("id", given)
         return _HASH.sub(lambda found: self.effects.get(found[0], found[0]), given)
+
+    def event_id(self, given: str) -> str:
+        """The id of a stored event, which names its sender behind the id that the sender chose."""
+        chosen = sent_id(given)
+        behind, at, agent = given[len(chosen) :].partition("@")
+        return f"{self.identifier(chosen)}{behind}{at}{self.identifier(agent)}"
+
+    def sender(self, given: Mapping[str, object]) -> dict[str, object]:
+        """The sender of an event, without what names its key, token and request."""
+        kept = {name: given[name] for name in ("scope", "generation") if name in given}
+        return kept if given.get("agent") is None else kept | {"agent": self.identifier(str(given["agent"]))}
 
     def identity(self, given: str) -> str:
         """The identity of an agent: `<name>-<role>-<rig id>@<town id>`."""

@@ -4,10 +4,11 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from shared.domain import ids, strict_json
+from shared.domain import canonical, ids, strict_json
 from shared.domain.errors import Refused
 from shared.domain.orders import rearm_of
 from shared.domain.report import TickReport
+from shared.domain.senders import sender_in
 from shared.images import rewriting
 from shared.images.rewriting import DumpedRow
 from shared.ports.town_past import JournalRow, journal_row
@@ -61,8 +62,7 @@ class Scrubbing:
         """What a tick of history decided, masked, in the form of `decisions_of`."""
         masks = self.masks
         events = [
-            (masks.identifier(e["event_id"]), masks.free(e["event_type"]), _head(e["outcome"]))
-            for e in outputs["events"]
+            (masks.event_id(e["event_id"]), masks.free(e["event_type"]), _head(e["outcome"])) for e in outputs["events"]
         ]
         return [*events, *_actions(outputs)]
 
@@ -90,17 +90,24 @@ class Scrubbing:
             return value
         if (table, column) == ("open_violations", "subject"):
             return " ".join(self.masks.identifier(part) for part in value.split(" "))
-        if column in ("pr_url", "git_url"):
-            return self.masks.url(value)
-        if column == "identity":
-            return self.masks.identity(value)
+        masks = self.masks
+        own = {
+            "pr_url": masks.url,
+            "git_url": masks.url,
+            "identity": masks.identity,
+            "event_id": masks.event_id,
+            "sender": self._sender,
+            "outcome": self._outcome,
+        }
+        if column in own:
+            return own[column](value)
         if column in _DOCUMENTS:
-            return self.masks.document(value, column)
-        if column in _IDS:
-            return self.masks.identifier(value)
-        if column == "outcome":
-            return self._outcome(value)
-        return self.masks.free(value)
+            return masks.document(value, column)
+        return masks.identifier(value) if column in _IDS else masks.free(value)
+
+    def _sender(self, value: str) -> str:
+        known = sender_in(value)
+        return self.masks.free(value) if known is None else canonical.dumps(self.masks.sender(known.as_json()))
 
     def _outcome(self, value: str) -> str:
         head, colon, reason = value.partition(": ")
@@ -110,11 +117,12 @@ class Scrubbing:
         masks = self.masks
         return {
             **event,
-            "event_id": masks.identifier(event["event_id"]),
+            "event_id": masks.event_id(event["event_id"]),
             "event_type": masks.free(event["event_type"]),
             "agent_id": None if event["agent_id"] is None else masks.identifier(event["agent_id"]),
             "bead_id": None if event["bead_id"] is None else masks.identifier(event["bead_id"]),
             "payload": masks.document(event["payload"], "payload"),
+            **({} if event.get("sender") is None else {"sender": masks.sender(event["sender"])}),
         }
 
     def _observations(self, seen: Mapping[str, Any]) -> dict[str, Any]:

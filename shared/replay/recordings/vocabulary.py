@@ -1,8 +1,10 @@
 """The system's own words: names of fields, and values that the code knows. They reveal nothing about people."""
 
+import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import cache
+from pathlib import Path
 from typing import Any, Final, get_args
 
 from pydantic import BaseModel
@@ -15,9 +17,13 @@ from shared.domain.obstacles import OBSTACLES
 from shared.events import BY_TYPE
 from shared.images import dump
 from shared.intake.unreadable import UNREADABLE
+from shared.town import database
 from shared.town.town_keys import KEYS
 from shared.town.writing.agents import POLECAT_NAMES
 
+_SCHEMA: Final = Path(database.__file__).with_name("schema.sql")
+_CHECKED: Final = re.compile(r"\bIN\s*\(([^)]*)\)")
+_QUOTED: Final = re.compile(r"'([^']+)'")
 _KEYS: Final = """
     agents attempt bead beads begins breaker claim container counters conflicts drain episode fruitless head_sha
     http_status id index inputs kind last_batch_at message messages mergeable_state model name new_events nonce object observations
@@ -48,6 +54,8 @@ def known_words() -> frozenset[str]:
     """All texts that the code itself writes or compares with."""
     words = {*_WORDS, *POLECAT_NAMES, *BY_TYPE, UNREADABLE, *OBSTACLES, *get_args(Refusal), *get_args(ForgeErrorKind)}
     words.update(value for name, value in vars(states.Label).items() if name.isupper())
+    for words_of_column in _CHECKED.findall(_SCHEMA.read_text(encoding="utf-8")):
+        words.update(_QUOTED.findall(words_of_column))
     for found in vars(states).values():
         if isinstance(found, type) and issubclass(found, StrEnum):
             words.update(member.value for member in found)

@@ -14,6 +14,7 @@ from shared.domain.orders import StopOrder
 from shared.domain.states import DispatchOutcome, EffectKind, EffectState, Role
 from shared.domain.times import from_text
 from shared.town import outbox
+from shared.town.lookup import NewestGeneration
 from shared.town.rows import Agent
 from shared.town.town import Town
 
@@ -90,19 +91,34 @@ def heard_from(town: Town, agent_id: str | None, agent: Agent | None, generation
     reporting = generation or (_newest_known(town, agent_id) if agent is None else agent.generation)
     if not reporting:
         return
-    newest = _newest_stop(town, agent_id, reporting)
-    if agent is not None and reporting == agent.generation and not _is_over(town, agent, newest):
-        return
+    if agent is not None and reporting == agent.generation:
+        newest = _newest_stop(town, agent_id, reporting)
+        if not _is_over(town, agent.dispatched_at, agent.hook_ended_at, newest):
+            return
+    stop_reporting(town, agent_id, reporting)
+
+
+def stop_reporting(town: Town, agent_id: str, generation: int) -> None:
+    """Stop a generation that reports although its lease is over: at most once in STOP_REARM_AFTER."""
+    newest = _newest_stop(town, agent_id, generation)
     if newest is None:
-        _request(town, agent_id, reporting, reason=STILL_REPORTS, again=False)
+        _request(town, agent_id, generation, reason=STILL_REPORTS, again=False)
     elif not newest.unfinished and town.tick.stale(newest.created_at, limits.STOP_REARM_AFTER):
-        _request(town, agent_id, reporting, reason=STILL_REPORTS, again=True)
+        _request(town, agent_id, generation, reason=STILL_REPORTS, again=True)
 
 
-def _is_over(town: Town, agent: Agent, newest: _Stop | None) -> bool:
-    if newest is not None and (agent.dispatched_at is None or newest.created_at >= agent.dispatched_at):
+def is_over(town: Town, agent_id: str, newest: NewestGeneration) -> bool:
+    """Whether the lease of the agent's newest generation is over. The mayor has none."""
+    if newest.role == Role.MAYOR:
+        return False
+    stop = _newest_stop(town, agent_id, newest.generation)
+    return _is_over(town, newest.dispatched_at, newest.hook_ended_at, stop)
+
+
+def _is_over(town: Town, dispatched_at: datetime | None, hook_ended_at: datetime | None, newest: _Stop | None) -> bool:
+    if newest is not None and (dispatched_at is None or newest.created_at >= dispatched_at):
         return True
-    return agent.hook_ended_at is not None and town.tick.stale(agent.hook_ended_at, limits.HOOK_END_GRACE)
+    return hook_ended_at is not None and town.tick.stale(hook_ended_at, limits.HOOK_END_GRACE)
 
 
 def _known_to_have_ended(town: Town, agent: Agent) -> bool:

@@ -81,7 +81,7 @@ def test_what_waits_for_its_retry_is_looked_at_when_its_deadline_is_over() -> No
 def test_a_hundred_effects_are_claimed_in_order_and_the_rest_is_due_at_once() -> None:
     town = a_town()
     for number in range(1, 102):
-        with_message(town, number)
+        with_message(town, number, kind="send_nudge")
     report = town.tick()
     assert [effect.subject for effect in report.effects] == [f"e{number:03}" for number in range(1, 101)]
     assert (state_of(town, "e100"), state_of(town, "e101"), report.next_due) == ("claimed", "pending", T)

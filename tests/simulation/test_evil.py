@@ -1,0 +1,77 @@
+"""Thieves in the simulation's world: the honest beads land as without them, and a wall that is torn down is seen."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import pytest
+
+from shared.events import fence
+from shared.intake import sender
+from tests.simulation.evil import Thief
+from tests.simulation.faults import One
+from tests.simulation.scheduler import HOUR, MINUTE
+from tests.simulation.simulate import Outcome, World
+from tests.simulation.single import ExactClocks
+
+_TOWN: Final = "town-1"
+_BEADS: Final = 5
+
+
+def an_hour(*, seed: int, with_thief: bool) -> tuple[Outcome, dict[str, str]]:
+    """A town of exact clocks and no faults, whose people file a bead every few minutes. Returns also the end of each bead."""
+    world = World(seed, One(), skew=ExactClocks())
+    people = world.found(_TOWN, {"merge_strategy": "direct", "refinery": {"code_review": True}})
+    people.most_beads = _BEADS
+    world.runtime.calm = True
+    world.fleet.begin()
+    people.want_bead()
+    if with_thief:
+        world.thieves = [Thief(world.ground, world.runtime, _TOWN, seed)]
+        world.thieves[0].begin()
+    for _ in range(_BEADS - 1):
+        world.live(until=world.scheduler.now + 10 * MINUTE)
+        people.want_bead()
+    world.live(until=HOUR)
+    world.calm_down()
+    world.come_to_an_end(at_most=HOUR)
+    world.close()
+    statuses = world.checks.ledgers[_TOWN].statuses
+    return world.outcome(), {
+        bead: status for bead, (_, status) in statuses.items() if bead.startswith(f"{_TOWN}-bead-")
+    }
+
+
+@pytest.mark.slow
+def test_in_an_hour_beside_a_thief_the_honest_beads_land_as_they_would_without_him() -> None:
+    seed = 11
+    alone, expected = an_hour(seed=seed, with_thief=False)
+    outcome, beads = an_hour(seed=seed, with_thief=True)
+    assert not alone.problems
+    assert not outcome.problems, outcome.told()
+    assert outcome.figures["tokens stolen"] == 1
+    assert outcome.figures["forgeries"] > 300
+    assert beads == expected
+    assert len(beads) == _BEADS
+    assert set(beads.values()) <= {"closed", "open"}  # open: it depends on a bead that nobody ever files
+
+
+def _no_fence(*_: Any) -> None:
+    """A fence that stops nobody."""
+
+
+def _anybody_may(event: Any, _: Any) -> None:
+    sender.require_from_outside(event)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("module", "wall", "instead"),
+    [(fence, "stopped", _no_fence), (sender, "require_entitled", _anybody_may)],
+    ids=["the fence of generations", "the scopes"],
+)
+def test_a_wall_that_is_torn_down_is_seen(
+    module: Any, wall: str, instead: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, wall, instead)
+    outcome, _ = an_hour(seed=11, with_thief=True)
+    assert any(problem.startswith("wall: ") for problem in outcome.problems), outcome.told()

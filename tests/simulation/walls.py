@@ -1,0 +1,123 @@
+"""What a ledger checks about a stolen token in every tick: whose name its events bear, and that they count for no other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+
+from shared.domain.senders import Sender
+from shared.domain.tick import Envelope, TickInput
+from shared.engine import tick
+from shared.town import database
+
+STOLEN: Final = "stolen-key"
+_OWN_WORDS: Final = (
+    "agent_done",
+    "agent_completed",
+    "agent_heartbeat",
+    "agent_status",
+    "changes_requested",
+    "nudge_acknowledged",
+)
+"""What an agent says about itself. While its generation runs, that is its word, and the town acts on it."""
+
+_SUPERSEDED: Final = "agent_heartbeat"
+"""All heartbeats of a generation but the newest are dropped unread, and count as applied, also those of a stale generation."""
+
+
+class Failing(Protocol):
+    """A ledger, which is told what is wrong."""
+
+    def __call__(self, what: str, detail: str) -> None:
+        """Something happened that must not."""
+        ...
+
+
+class Walls:
+    """The checks of one town. Without a stolen token they cost nothing."""
+
+    def __init__(self, town_id: str, fail: Failing) -> None:
+        self._town_id = town_id
+        self._fail = fail
+        self._thief: Sender | None = None
+        self._beads: set[str] = set()
+        self.compared = 0
+
+    def robbed(self, token: Sender, bead_id: str) -> None:
+        """The token of a generation that works on this bead is in wrong hands."""
+        self._thief = token
+        self._beads.add(bead_id)
+
+    def is_his(self, event_id: str) -> bool:
+        """Whether an event stands under the name of the agent whose token was stolen."""
+        return self._thief is not None and event_id.endswith(f"@{self._thief.agent}")
+
+    def judge(
+        self,
+        row: dict[str, Any],
+        *,
+        events: Sequence[Envelope],
+        before: bytes,
+        after: database.Database,
+        generations: Mapping[str, int],
+    ) -> None:
+        """Judge one tick: its journal row, the image before it, and the town after it. `generations` are those before it."""
+        thief = self._thief
+        if thief is None:
+            return
+        outcomes = {seen["event_id"]: seen["outcome"] for seen in row["outputs"]["events"]}
+        said = [event for event in events if event.sender is not None and event.sender.key == STOLEN]
+        self._under_his_name(thief, events)
+        is_stale = generations.get(str(thief.agent), 0) > (thief.generation or 0)
+        applied = [event for event in said if outcomes.get(event.event_id) == "applied"]
+        names = sorted({event.event_type for event in applied} - {_SUPERSEDED})
+        if is_stale and names:
+            self._fail("wall", f"generation {thief.generation} is over, and its {', '.join(names)} were applied")
+        if said and (is_stale or not any(event.event_type in _OWN_WORDS for event in applied)):
+            own = () if is_stale else (str(thief.agent), *self._beads)
+            self._counts_for_nobody(row, said, before=before, after=after, own=own)
+
+    def _under_his_name(self, thief: Sender, events: Sequence[Envelope]) -> None:
+        for event in events:
+            his_id = event.event_id.endswith(f"@{thief.agent}")
+            if event.sender is None or event.sender.key != STOLEN:
+                continue
+            if event.sender != thief:
+                self._fail("audit", f"{event.event_id} names {event.sender} as its sender, not {thief}")
+            if not his_id or event.agent_id != thief.agent:
+                self._fail("audit", f"{event.event_id} of {thief.agent} stands under {event.agent_id}")
+
+    def _counts_for_nobody(
+        self,
+        row: dict[str, Any],
+        said: Sequence[Envelope],
+        *,
+        before: bytes,
+        after: database.Database,
+        own: Sequence[str],
+    ) -> None:
+        """The same tick without his events comes to the same for every bead and every agent but his own."""
+        given = TickInput.from_record(row)
+        his = {event.event_id for event in said}
+        honest = replace(given, new_events=tuple(each for each in given.new_events if each.event_id not in his))
+        with database.opened(before) as sql:
+            existing = _state(sql)
+            tick.run(sql, honest, town_id=self._town_id)
+            without = _state(sql)
+        with_him = _state(after)
+        self.compared += 1
+        for name, known in existing.items():
+            if name not in own and known[0] != "mayor" and with_him.get(name) != without.get(name):
+                self._fail(
+                    "wall", f"{name} is {with_him.get(name)} with a thief's events and {without.get(name)} without"
+                )
+
+
+def _state(sql: database.Database) -> dict[str, tuple[Any, ...]]:
+    """Of each bead what others see of it; of an agent also its hook and its generation; of a review what it is about."""
+    query = (
+        "SELECT b.bead_id, COALESCE(a.role, b.type), b.status, b.title, b.body, b.priority, b.labels, b.dispatch_attempts, "
+        "a.generation, a.status, a.current_hook_bead_id, a.agent_status_message, a.last_activity_at, a.last_event_type, "
+        "r.branch, r.target_branch, r.pr_url, r.merge_commit FROM beads b LEFT JOIN agent_metadata a USING (bead_id) "
+        "LEFT JOIN review_metadata r USING (bead_id) ORDER BY b.bead_id"
+    )
+    return {name: tuple(rest) for name, *rest in sql.execute(query)}
