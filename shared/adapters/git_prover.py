@@ -62,6 +62,7 @@ class _Clone:
     place: Path
     environment: Mapping[str, str]
     budget: Budget
+    user: int | None = None
 
     def git(self, *words: str) -> str:
         """Run git and return its output. Raises _GitFailed, _OutOfTime."""
@@ -81,6 +82,9 @@ class _Clone:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else (),
         )
         try:
             out, err = process.communicate(timeout=max(0.1, self.budget.left()))
@@ -128,13 +132,19 @@ class GitProver:
     """A `MergeProver` over plain git. Safe for several threads and processes.
 
     `protocols` are those that git may use. `environment` is what git sees besides PATH, HOME and the like, for
-    example a redirection of addresses.
+    example a redirection of addresses. Git runs as `user` if one is given, which only root can do.
     """
 
     def __init__(
-        self, root: Path, *, protocols: str = REMOTE_PROTOCOLS, environment: Mapping[str, str] | None = None
+        self,
+        root: Path,
+        *,
+        protocols: str = REMOTE_PROTOCOLS,
+        environment: Mapping[str, str] | None = None,
+        user: int | None = None,
     ) -> None:
         self._root = root
+        self._user = user
         self._environment = _environment(protocols, environment or {})
 
     def proof(self, asker: Asker, claim: MergeClaim) -> Proof | ForgeError:  # noqa: ARG002 - git has its own credentials
@@ -163,13 +173,20 @@ class GitProver:
         with (self._root / f"{name}.lock").open("w") as lock:
             if not wait_for(lambda: _locked(lock.fileno()), seconds=budget.left()):
                 raise _OutOfTime
-            place.mkdir(mode=0o700, exist_ok=True)
-            clone = _Clone(place, self._environment, budget)
+            self._make(place)
+            home = {} if self._user is None else {"HOME": str(place)}
+            clone = _Clone(place, {**self._environment, **home}, budget, self._user)
             if clone.attempt("rev-parse", "--git-dir")[0:2] != (0, "."):
                 shutil.rmtree(place, ignore_errors=True)
-                place.mkdir(mode=0o700)
+                self._make(place)
                 clone.git("init", "--quiet", "--bare", ".")
             yield clone
+
+    def _make(self, place: Path) -> None:
+        place.mkdir(mode=0o700, exist_ok=True)
+        if self._user is not None:
+            self._root.chmod(0o711)
+            os.chown(place, self._user, self._user)
 
 
 def git_variables(environment: Mapping[str, str]) -> dict[str, str]:

@@ -62,16 +62,32 @@ def is_running(generation: GenerationFiles) -> bool:
 
 
 def living(generation: GenerationFiles) -> set[int]:
-    """The agent's process, if it is still the recorded one, and all processes that belong to it, except the supervisor."""
+    """The agent's process, if it is still the recorded one, and all processes that belong to it, except the supervisor.
+
+    If the agent has a user of its own, these are all processes of the user. An older generation has only those that bear its
+    mark, because the others may belong to the newer one.
+    """
     if generation.exit_reason() is not None:
         return set()
     recorded = generation.recorded()
+    user = generation.user
+    if user is not None:
+        of_user = set(supervisor.of_user(user))
+        if recorded is not None and is_newest_recorded(generation):
+            return of_user
+        return of_user & set(supervisor.marked(generation.mark))
     alive = set(supervisor.marked(generation.mark))
     if recorded is None:
         return alive
     if recorded.agent_is_alive:
         alive |= {recorded.pid, *supervisor.in_session(recorded.pid)}
     return alive - {recorded.supervisor_pid}
+
+
+def is_newest_recorded(generation: GenerationFiles) -> bool:
+    """Whether no newer generation of the agent was run."""
+    newer = AgentHome(generation.directory.parent).generations()
+    return not any(each.recorded() is not None for each in newer if each.number > generation.number)
 
 
 def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals = signal.SIGTERM) -> bool:
@@ -95,7 +111,7 @@ def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals =
 def forget_old(home: AgentHome) -> None:
     """Remove the files of old generations, so that logs and mailboxes do not accumulate."""
     for old in home.generations()[_KEPT_GENERATIONS + 1 :]:
-        shutil.rmtree(old.directory, ignore_errors=True)
+        shutil.rmtree(old.directory, ignore_errors=True)  # follows no link
 
 
 def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
@@ -105,6 +121,10 @@ def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
 
 def _killed(generation: GenerationFiles, known: Mapping[int, str | None]) -> bool:
     """Kill the living processes of a generation, including those noted before; returns whether there were none."""
+    user = generation.user
+    if user is not None and is_newest_recorded(generation) and any(True for _ in supervisor.of_user(user)):
+        supervisor.kill_user(user)  # whether or not its end is recorded
+        return False
     alive = living(generation) | {
         pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
     }

@@ -17,13 +17,13 @@ Requires a POSIX system. On Linux all descendants are found; elsewhere only thos
 """
 
 import contextlib
-import fcntl
+import errno
 import os
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,9 @@ from typing import Final
 from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
-from shared.adapters.local_state import AgentHome, GenerationFiles, RuntimeDirectory
+from shared.adapters.local_locks import Busy, is_locked, locked
+from shared.adapters.local_state import USER, AgentHome, GenerationFiles, RuntimeDirectory, remove
+from shared.adapters.local_users import AgentUsers, NoUserLeft
 from shared.adapters.prompts import letter, told
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessStatus
@@ -41,7 +43,11 @@ from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnk
 CALL_BUDGET_SECONDS: Final = 10.0
 HOME_VARIABLE: Final = "TOWN_AGENT_HOME"
 """The agent's own directory, which all its generations share. It may work in another directory."""
-_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+PROXIES_AND_CERTIFICATES: Final = (
+    *("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"),
+    *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "GIT_SSL_CAINFO"),
+)
+_INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "TERM", *PROXIES_AND_CERTIFICATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +62,22 @@ class RunningAgent:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """One start: the order, its effect id, and `environment`, which only the process may see and which is not stored."""
+    """One start: the order, its effect id, and `environment` and `token`, which only the process may see. `prepare` puts the
+    token where the process finds it; the environment is not stored.
+    """
 
     order: StartOrder
     effect_id: str
     environment: Mapping[str, str]
+    token: str | None = None
 
 
 class NotPrepared(Exception):
     """The working directory could not be prepared. The text says why, for people."""
 
+
+Wrap = Callable[[GenerationFiles, Sequence[str]], Sequence[str]]
+"""Puts a command into a sandbox: (the files of the generation, command) -> command."""
 
 Prepare = Callable[[Launch, Path, Callable[[], bool]], Path]
 """Prepares the working directory of an agent: (launch, the agent's own directory, is_cancelled) -> working directory.
@@ -74,8 +86,8 @@ It may take long. It should call `is_cancelled` now and then and give up if the 
 """
 
 
-class _Busy(Exception):
-    """Another start or stop of the same agent did not end in time."""
+def _as_it_is(files: GenerationFiles, command: Sequence[str]) -> Sequence[str]:  # noqa: ARG001 - a Wrap
+    return command
 
 
 def _own_directory(launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:  # noqa: ARG001 - a Prepare
@@ -87,7 +99,10 @@ class LocalProcessRuntime:
 
     `command` is the program with its arguments. The program finds the path of its start order in TOWN_AGENT_CONTEXT. It runs
     in a working directory that all generations of the agent share, and inherits only the usual variables of our environment
-    (PATH, HOME and so on), plus `environment`.
+    (PATH, HOME, proxies and so on), plus `environment`.
+
+    With `users`, each agent runs as a user of its own, with a home of its own; without, as our user. `wrap` may put the command
+    into a sandbox.
     """
 
     def __init__(
@@ -97,12 +112,16 @@ class LocalProcessRuntime:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
+        users: AgentUsers | None = None,
+        wrap: Wrap = _as_it_is,
     ) -> None:
         # resolved, because the path is used as the mark and must always be spelled the same
         self._directory = RuntimeDirectory(root.resolve())
         self._command = list(command)
         self._environment = dict(environment or {})
         self._prepare = prepare
+        self._users = users
+        self._wrap = wrap
 
     def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""
@@ -114,9 +133,9 @@ class LocalProcessRuntime:
         generation = home.generation(launch.order.generation)
         try:
             generation.announce()
-            with _locked(home, Budget(CALL_BUDGET_SECONDS)) as lock:
+            with locked(home, Budget(CALL_BUDGET_SECONDS)) as lock:
                 return self._start_locked(home, generation, launch, lock=lock)
-        except _Busy:
+        except Busy:
             return StartUnknown("another start or stop of this agent is still going on")
         except (OSError, ValueError) as error:  # ValueError: a text with U+0000, which no system call accepts
             return StartRejected(
@@ -141,9 +160,9 @@ class LocalProcessRuntime:
         try:
             target = home.generation(generation)
             target.mark_stopped(effect_id)
-            with _locked(home, budget):
+            with locked(home, budget):
                 ended = generations.end(target, budget, polite=polite)
-        except _Busy:
+        except Busy:
             return NotDone("another start or stop of this agent is still going on", passing=True)
         except OSError as error:
             return NotDone(f"cannot stop under {home.directory}: {error}", passing=True)
@@ -153,7 +172,7 @@ class LocalProcessRuntime:
         """The agent's newest process: `not_found` if there never was one, `unknown` if its files cannot be read."""
         home = self._directory.agent(town_id, agent_id)
         try:
-            return generations.status_in(home, is_locked=lambda: _is_locked(home))
+            return generations.status_in(home, is_locked=lambda: is_locked(home))
         except OSError as error:
             return ProcessStatus("unknown", str(error))
 
@@ -175,7 +194,7 @@ class LocalProcessRuntime:
         home = self._directory.agent(order.town_id, order.agent_id)
         with contextlib.suppress(FileNotFoundError):
             told_model = {**order.as_json(), "small_model": order.small_model, "effect_id": effect_id}
-            supervisor.write_atomically(home.directory / "model.json", told_model)
+            supervisor.write_atomically(home.directory / "model.json", told_model, reader=home.user)
         return Done()
 
     def refresh_token(self, order: TokenOrder, *, effect_id: str) -> Done | NotDone:  # noqa: ARG002 - the port's shape
@@ -193,6 +212,10 @@ class LocalProcessRuntime:
     def newest(self, town_id: str, agent_id: str) -> GenerationFiles | None:
         """The files of the agent's newest generation."""
         return self._directory.agent(town_id, agent_id).newest()
+
+    def user_of(self, town_id: str, agent_id: str) -> int | None:
+        """The user that only this agent has; None if it runs as our own user, or never ran."""
+        return self._directory.agent(town_id, agent_id).user
 
     def was_stopped(self, town_id: str, agent_id: str, generation: int) -> bool:
         """Whether the stop of this generation was requested: it is never started again, whether or not it has ended."""
@@ -235,9 +258,12 @@ class LocalProcessRuntime:
             if not generations.end(older, budget):
                 return StartRejected(f"generation {older.number} of this agent does not end; kill its processes")
         generations.forget_old(home)
-        work = home.directory / "work"
-        work.mkdir(exist_ok=True)
-        supervisor.write_atomically(Path(generation.mark), told(launch.order).as_json())
+        try:
+            user = self._user_of(home)
+        except NoUserLeft as error:
+            return StartRejected(str(error), kind="no_capacity")
+        work = home.own_directory("work", user=user)
+        generation.lay_out(told(launch.order), user=user)
         try:
             place = self._prepare(launch, work, lambda: _overtaken(home, generation) is not None)
         except NotPrepared as error:
@@ -254,8 +280,22 @@ class LocalProcessRuntime:
         answer = generations.earlier_answer(generation, launch.effect_id)
         return answer or StartUnknown("the supervisor has not answered in time")
 
+    def _user_of(self, home: AgentHome) -> int | None:
+        """The user as which an agent runs, of whom no process is left; None for our own. Raises NoUserLeft, OSError."""
+        if self._users is None:
+            remove(home.directory / USER)  # an earlier server gave it one
+            return None
+        user = self._users.user_of(home)
+        self._users.let_pass(self._directory.root, home.directory.parent, home.directory)
+        for name in ("home", "tmp"):
+            home.own_directory(name, user=user)
+        if not supervisor.end_user(user):
+            raise OSError(errno.EBUSY, f"processes of user {user} survived a KILL")
+        return user
+
     def _spawn(self, generation: GenerationFiles, launch: Launch, place: Path, *, lock: int) -> None:
         """Start the supervisor, which starts the agent and holds our lock until it has recorded the start."""
+        user = generation.user
         script = [
             sys.executable,
             "-I",
@@ -264,9 +304,10 @@ class LocalProcessRuntime:
             str(generation.directory),
             str(lock),
             launch.effect_id,
+            supervisor.NOBODY_ELSE if user is None else str(user),
         ]
         process = subprocess.Popen(
-            script + self._command,
+            [*script, *self._wrap(generation, self._command)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -280,7 +321,10 @@ class LocalProcessRuntime:
 
     def _agent_environment(self, generation: GenerationFiles, launch: Launch) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(generation.directory.parent / "work")}
+        home = generation.directory.parent
+        ours = {supervisor.MARK_VARIABLE: generation.mark, HOME_VARIABLE: str(home / "work")}
+        if generation.user is not None:
+            ours |= {"HOME": str(home / "home"), "TMPDIR": str(home / "tmp")}
         return inherited | self._environment | dict(launch.environment) | ours
 
 
@@ -292,31 +336,3 @@ def _overtaken(home: AgentHome, generation: GenerationFiles) -> str | None:
     if generation.was_stopped:
         return "this generation was stopped before it was started"
     return None
-
-
-@contextlib.contextmanager
-def _locked(home: AgentHome, budget: Budget) -> Iterator[int]:
-    """Hold the lock of one agent. Release it by closing the file, never by unlocking: a supervisor may hold it as well."""
-    home.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(home.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not wait_for(lambda: _try_lock(lock), seconds=budget.left()):
-            raise _Busy
-        yield lock
-    finally:
-        os.close(lock)
-
-
-def _is_locked(home: AgentHome) -> bool:
-    """Whether a start or stop of the agent is in progress."""
-    with contextlib.suppress(OSError), (home.directory / "lock").open("rb") as lock:
-        return not _try_lock(lock.fileno())
-    return False
-
-
-def _try_lock(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

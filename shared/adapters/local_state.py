@@ -2,22 +2,31 @@
 
     <root>/<town>/<agent>/lock               held while the agent is started or stopped
     <root>/<town>/<agent>/model.json         the newest model that it was told to use
+    <root>/<town>/<agent>/uid                its user, if it has one of its own (`local_users`)
     <root>/<town>/<agent>/work/              the agent's own working directory, kept for the next generation
-    <root>/<town>/<agent>/00000007/          generation 7
-        context.json     the start order, as the agent reads it
+    <root>/<town>/<agent>/home/, tmp/        HOME and TMPDIR of an agent with a user of its own
+    <root>/<town>/<agent>/00000007/          generation 7: what the runtime knows of it. The agent writes nothing here
+        context.json     the start order
         process.json     pid and identity of agent and supervisor (written once the command runs)
         rejected.json    why the command could not be started; instead of process.json
         stopped.json     the stop of this generation was requested; it is never started (again)
         exit.json        the exit code (written by the supervisor, once no process of the agent is left)
-        exit-reason.txt  the reason that the agent itself gives for its end, if it gives one
-        messages/        the mailbox: one file for each message id
+        ended-by-us.json why the runtime ended it, if not on request
+        messages/        the messages that were delivered: one file for each message id
         agent.log        what the agent printed
+        agent/           the agent's side: it may add files here, and alter none of ours
+            context.json, messages/    what the agent reads
+            exit-reason.txt            the reason that the agent itself gives for its end, if it gives one
+            waiting.json, spoke        what `town-agent` notes
 
-Ids come from outside. In a path segment, every character with a meaning to a file system is escaped.
+What an agent wrote is read only through `written_by_agent`. Ids come from outside. In a path segment, every character with a
+meaning to a file system is escaped.
 """
 
 import contextlib
 import hashlib
+import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +39,14 @@ from shared.domain import wire
 from shared.domain.orders import StartOrder
 
 _LONGEST_SEGMENT: Final = 150
+
+
+USER: Final = "uid"
+_DESK: Final = "agent"
+_OWN_REASON: Final = "exit-reason.txt"
+_LONGEST_REASON: Final = 1000
+_DESK_OF_OTHERS: Final = 0o1770
+"""Whoever is in the group may add files, and may remove or replace only its own."""
 
 
 def segment(text: str) -> str:
@@ -69,7 +86,31 @@ class GenerationFiles:
     @property
     def mark(self) -> str:
         """The path of the context, which every process of this generation has in its environment."""
-        return str(self.directory / supervisor.CONTEXT)
+        return str(self.desk / supervisor.CONTEXT)
+
+    @property
+    def desk(self) -> Path:
+        """The agent's side of the files. Until 0.2, it was the directory itself."""
+        desk = self.directory / _DESK
+        return self.directory if (self.directory / supervisor.CONTEXT).exists() and not desk.exists() else desk
+
+    @property
+    def user(self) -> int | None:
+        """The user that only this agent has; None if it runs as our own user."""
+        return AgentHome(self.directory.parent).user
+
+    def lay_out(self, order: StartOrder, *, user: int | None) -> None:
+        """Lay the order and an empty mailbox on the desk, before the agent can write there, and keep the order ourselves."""
+        desk = self.directory / _DESK
+        remove(desk)
+        (desk / _MESSAGES).mkdir(mode=0o700, parents=True)
+        if user is not None:
+            self.directory.chmod(0o711)
+            for place, mode in ((desk, _DESK_OF_OTHERS), (desk / _MESSAGES, 0o750)):
+                os.chown(place, -1, user)
+                place.chmod(mode)
+        supervisor.write_atomically(desk / supervisor.CONTEXT, order.as_json(), reader=user)
+        supervisor.write_atomically(self.directory / supervisor.CONTEXT, order.as_json())
 
     def context(self) -> StartOrder | None:
         """The start file; None if there is none that can be read."""
@@ -110,7 +151,11 @@ class GenerationFiles:
         facts = _read(self.directory / supervisor.EXIT)
         if facts is None:
             return None
-        return self._own_words() or self._in_words(int(facts["code"]))
+        return self._our_words() or self._own_words() or self._in_words(int(facts["code"]))
+
+    def explain(self, reason: str) -> None:
+        """Record why we end it; counts more than the agent's own words."""
+        supervisor.write_atomically(self.directory / _OUR_REASON, {"reason": reason})
 
     def reason_without_code(self) -> str:
         """How it ended, if no supervisor was left to record the exit code."""
@@ -122,17 +167,19 @@ class GenerationFiles:
         """Whether this message is in the mailbox, or the agent was started with it."""
         if self._message(message_id).exists():
             return True
-        order = _read(Path(self.mark))
+        order = _read(self.directory / supervisor.CONTEXT)
         return order is not None and order.get("message_id") == message_id and self.recorded() is not None
 
     def deliver(self, message_id: str, message: dict[str, str]) -> None:
-        """Put a message into the mailbox."""
-        path = self._message(message_id)
-        path.parent.mkdir(exist_ok=True)
-        supervisor.write_atomically(path, message)
+        """Put a message into the mailbox, and record that."""
+        record = self._message(message_id)
+        record.parent.mkdir(mode=0o700, exist_ok=True)
+        if self.desk != self.directory:
+            supervisor.write_atomically(self.desk / _MESSAGES / record.name, message, reader=self.user)
+        supervisor.write_atomically(record, message)
 
     def _message(self, message_id: str) -> Path:
-        return self.directory / "messages" / f"{segment(message_id)}.json"
+        return self.directory / _MESSAGES / f"{segment(message_id)}.json"
 
     def _in_words(self, code: int) -> str:
         """An exit code in words. Negative codes are signals."""
@@ -142,14 +189,13 @@ class GenerationFiles:
             return f"crashed (exit code {code})"
         return "stopped" if self.was_stopped else f"killed by signal {-code}"
 
+    def _our_words(self) -> str:
+        facts = _read(self.directory / _OUR_REASON)
+        return "" if facts is None else str(facts["reason"])
+
     def _own_words(self) -> str:
-        with contextlib.suppress(OSError):
-            return (
-                outside_files.start_of(self.directory / "exit-reason.txt", _LONGEST_REASON)
-                .decode(errors="replace")
-                .strip()[:1000]
-            )
-        return ""
+        said = written_by_agent(self.desk / _OWN_REASON, most=4 * _LONGEST_REASON)
+        return said.decode(errors="replace").strip()[:_LONGEST_REASON]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +203,24 @@ class AgentHome:
     """The directory of one agent."""
 
     directory: Path
+
+    @property
+    def user(self) -> int | None:
+        """The user that only this agent has; None if it runs as our own user."""
+        try:
+            return int((self.directory / USER).read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return None
+
+    def own_directory(self, name: str, *, user: int | None) -> Path:
+        """A directory of the agent, which nobody else may read if the agent has a user of its own."""
+        place = self.directory / name
+        if place.is_symlink() or (place.exists() and user is not None and place.stat().st_uid != user):
+            remove(place)
+        place.mkdir(mode=0o700, exist_ok=True)
+        if user is not None:
+            os.chown(place, user, user, follow_symlinks=False)
+        return place
 
     def generation(self, number: int) -> GenerationFiles:
         """The files of that generation, whether they exist or not."""
@@ -192,7 +256,26 @@ class RuntimeDirectory:
 
 
 _STOPPED: Final = "stopped.json"
-_LONGEST_REASON: Final = 4096
+_MESSAGES: Final = "messages"
+_OUR_REASON: Final = "ended-by-us.json"
+
+
+def written_by_agent(path: Path, *, most: int) -> bytes:
+    """The beginning of a file that an agent may have written; empty if it cannot be read or is no plain file.
+
+    A link is not followed, and a pipe is not waited for.
+    """
+    with contextlib.suppress(OSError):
+        return outside_files.start_of(path, most, follow=False)
+    return b""
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a directory with everything in it, without following links. Nothing there is not an error."""
+    try:
+        path.unlink(missing_ok=True)
+    except (IsADirectoryError, PermissionError):
+        shutil.rmtree(path)  # follows no link
 
 
 def _read(path: Path) -> dict[str, Any] | None:

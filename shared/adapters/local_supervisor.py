@@ -5,15 +5,20 @@ its own that outlives townctl: it starts the command in a new session, writes `p
 left running, and writes `exit.json`. It runs as a script (`python -I -S local_supervisor.py`), so this module uses only the
 standard library.
 
-Two facts make killing by pid safe. Pids are reused, but the pair of pid and start time is not; `identity` combines it with
-the id of the boot. And a descendant may leave its group, its session and its parent, but it keeps the environment that it was
-started with: every process with the agent's mark in its environment belongs to the agent. Only a process that clears its
-environment after it has left the session escapes; only a container can stop that.
+Three facts make killing by pid safe. Pids are reused, but the pair of pid and start time is not; `identity` combines it with
+the id of the boot. A descendant may leave its group, its session and its parent, but it keeps the environment that it was
+started with: every process with the agent's mark in its environment belongs to the agent. And an agent with a user of its own
+cannot leave that user: every process of the user belongs to the agent. Without a user of its own, a process that clears its
+environment after it has left the session escapes.
+
+The agent writes into a pipe, not into its log, so it can neither rewrite nor grow the log.
 """
 
 import contextlib
+import ctypes
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,7 +27,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 MARK_VARIABLE: Final = "TOWN_AGENT_CONTEXT"
 CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
@@ -36,15 +41,28 @@ _PROC: Final = Path("/proc")
 _SWEEP_SECONDS: Final = 5.0
 LARGEST_LOG: Final = 8 << 20
 _KEPT_OF_LOG: Final = 1 << 20
-_LOOK_AT_LOG_SECONDS: Final = 1.0
+_LAST_WORDS_SECONDS: Final = 1.0
+_READ_AT_ONCE: Final = 1 << 16
+_MOST_PROCESSES: Final = 4096
+_SET_NO_NEW_PRIVILEGES: Final = 38
+NOBODY_ELSE: Final = "-"
+"""In place of a user id: the agent runs as the user of its supervisor."""
 
 
-def write_atomically(path: Path, value: object) -> None:
-    """Write a JSON file so that a reader, even after a power failure, sees all of it or nothing."""
+def write_atomically(path: Path, value: object, *, reader: int | None = None) -> None:
+    """Write a JSON file so that a reader, even after a power failure, sees all of it or nothing.
+
+    Only this user can read the file, and the group `reader` if one is given. A link at the place of the file is replaced.
+    """
     draft = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    with draft.open("w", encoding="utf-8") as file:
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
+    ) as file:
         json.dump(value, file, ensure_ascii=False, sort_keys=True)
         file.flush()
+        if reader is not None:
+            os.fchown(file.fileno(), -1, reader)
+            os.fchmod(file.fileno(), 0o640)
         os.fsync(file.fileno())
     draft.replace(path)
 
@@ -73,6 +91,38 @@ def marked(mark: str) -> Iterator[int]:
                 yield pid
 
 
+def of_user(user: int) -> Iterator[int]:
+    """Living processes whose real, effective, saved or file system user is this one."""
+    for pid in _all_pids():
+        with contextlib.suppress(OSError, ValueError):
+            status = (_PROC / str(pid) / "status").read_text(encoding="utf-8", errors="replace")
+            users = status.partition("\nUid:")[2].partition("\n")[0].split()
+            if str(user) in users and identity(pid) is not None:
+                yield pid
+
+
+def kill_user(user: int) -> None:
+    """Kill every process of a user at once, so that none can start another meanwhile. Needs the rights of root."""
+    kill = ["/bin/sh", "-c", "kill -KILL -1"]
+    subprocess.run(kill, check=False, stderr=subprocess.DEVNULL, env={}, cwd="/", **as_user(user))
+
+
+def end_user(user: int, *, seconds: float = _SWEEP_SECONDS) -> bool:
+    """Kill the processes of a user until there are none, for at most `seconds`. Returns whether none is left."""
+    end = time.monotonic() + seconds
+    while any(True for _ in of_user(user)):
+        kill_user(user)
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def as_user(user: int | None) -> dict[str, Any]:
+    """The arguments of `subprocess` with which a process runs as a user of its own: no other group, files for nobody else."""
+    return {} if user is None else {"user": user, "group": user, "extra_groups": [], "umask": 0o077}
+
+
 def in_session(leader: int) -> Iterator[int]:
     """Living processes of the session that `leader` opened; without /proc, of its process group.
 
@@ -94,29 +144,54 @@ def kill_all(pids: set[int]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def supervise(directory: Path, lock: int, *, effect_id: str, command: list[str]) -> None:
-    """Run one agent to its end. `lock` is an inherited file lock; it is released once `process.json` or `rejected.json` exists."""
+def supervise(directory: Path, lock: int, *, effect_id: str, user: int | None, command: list[str]) -> None:
+    """Run one agent to its end, as `user` if one is given. `lock` is an inherited file lock; it is released once `process.json`
+    or `rejected.json` exists.
+    """
     mark = os.environ[MARK_VARIABLE]
+    _limit(user)
+    said, says = os.pipe()
+    if user is not None:
+        os.fchown(says, user, user)  # so that programs can open /dev/stdout and /dev/stderr
     try:
-        with (directory / LOG).open("ab") as log:
-            agent = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    except OSError as error:
+        agent = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=says, stderr=says, start_new_session=True, **as_user(user)
+        )
+    except (OSError, subprocess.SubprocessError) as error:
         write_atomically(directory / REJECTED, {"effect_id": effect_id, "reason": _why_not_started(command, error)})
         return
+    os.close(says)
+    log = threading.Thread(target=_keep, args=(said, directory / LOG), daemon=True)
+    log.start()
     facts = {"effect_id": effect_id, "pid": agent.pid, "started": identity(agent.pid) or "ended at once"}
     facts |= {"supervisor_pid": os.getpid(), "supervisor_started": identity(os.getpid())}
     write_atomically(directory / PROCESS, facts)
     os.close(lock)
     _pass_on_signals(agent)
-    threading.Thread(target=_keep_short, args=(directory / LOG,), daemon=True).start()
     _await_end(agent)
-    _end_what_is_left(mark, agent.pid)
+    _end_what_is_left(mark, agent.pid, user)
+    log.join(_LAST_WORDS_SECONDS)
     write_atomically(directory / EXIT, {"code": agent.wait()})
 
 
-def _why_not_started(command: list[str], error: OSError) -> str:
+def _limit(user: int | None) -> None:
+    """What the agent inherits from its supervisor: it can gain no rights by running a program, and leaves no core file. An
+    agent with a user of its own has a limit of processes, so that it cannot take them all from the machine.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+    if user is not None:
+        most = min(each for each in (_MOST_PROCESSES, resource.getrlimit(resource.RLIMIT_NPROC)[1]) if each >= 0)
+        resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
+
+
+def _why_not_started(command: list[str], error: Exception) -> str:
     """Why the operating system did not start a command, and what to do about it."""
-    return f"cannot run {command[0]!r}: {error.strerror}; set the runtime's command to a program that exists"
+    if isinstance(error, PermissionError):
+        return f"cannot run {command[0]!r}: {error.strerror}; let the agent's user read and run the program and its directories"
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return f"cannot run {command[0]!r}: {said}; set the runtime's command to a program that exists"
 
 
 def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
@@ -131,18 +206,19 @@ def _pass_on_signals(agent: "subprocess.Popen[bytes]") -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
-def _keep_short(log: Path) -> None:
-    """Truncate the log when it grows too long, keeping its end, so that an agent that prints without end cannot fill the disk."""
-    while True:
-        time.sleep(_LOOK_AT_LOG_SECONDS)
+def _keep(said: int, path: Path) -> None:
+    """Write what the agent says into its log. A log that grows too long is cut, and its end kept, so that an agent that prints
+    without end cannot fill the disk. A full disk loses words, and does not stop the agent.
+    """
+    log = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    while words := os.read(said, _READ_AT_ONCE):
         with contextlib.suppress(OSError):
-            if log.stat().st_size > LARGEST_LOG:
-                with log.open("rb") as printed:
-                    printed.seek(-_KEPT_OF_LOG, os.SEEK_END)
-                    newest = printed.read()
-                os.truncate(log, 0)  # the agent appends, so it continues at the new end
-                with log.open("ab") as shorter:
-                    shorter.write(b"[earlier output was removed: the log grew too long]\n" + newest)
+            size = os.fstat(log).st_size
+            if size > LARGEST_LOG - _READ_AT_ONCE:
+                newest = os.pread(log, _KEPT_OF_LOG, size - _KEPT_OF_LOG)
+                os.ftruncate(log, 0)
+                os.write(log, b"[earlier output was removed: the log grew too long]\n" + newest)
+            os.write(log, words)
 
 
 def _await_end(agent: "subprocess.Popen[bytes]") -> None:
@@ -153,8 +229,11 @@ def _await_end(agent: "subprocess.Popen[bytes]") -> None:
         agent.wait()
 
 
-def _end_what_is_left(mark: str, leader: int) -> None:
+def _end_what_is_left(mark: str, leader: int, user: int | None) -> None:
     """Kill what an ended agent left running."""
+    if user is not None:
+        end_user(user)
+        return
     end = time.monotonic() + _SWEEP_SECONDS
     while left := ({*marked(mark), *in_session(leader)} - {os.getpid()}):
         kill_all(left)
@@ -204,4 +283,6 @@ def _group_by_ps(leader: int) -> Iterator[int]:
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]), int(sys.argv[2]), effect_id=sys.argv[3], command=sys.argv[4:])
+    place, locked, effect, of = sys.argv[1:5]
+    runs_as = None if of == NOBODY_ELSE else int(of)
+    supervise(Path(place), int(locked), effect_id=effect, user=runs_as, command=sys.argv[5:])

@@ -15,9 +15,9 @@ LARGEST: Final = 4 << 20
 """Bytes of JSON that are read unless the reader says otherwise; a start file with the longest texts has fewer."""
 
 
-def start_of(path: Path, length: int) -> bytes:
-    """The first `length` bytes of a regular file. Raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+def start_of(path: Path, length: int, *, follow: bool = True) -> bytes:
+    """The first `length` bytes of a regular file. Raises OSError; without `follow` also for a link to a file."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
     try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is not a regular file")

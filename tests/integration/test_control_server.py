@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
-from infra.agents.control_server import eviction
+from infra.agents.control_server import eviction, git_runs
+from infra.agents.control_server.git_runs import Git
 from infra.agents.control_server.settings import ControlServerSettings
-from infra.agents.control_server.workspace import Workspaces, _said
 from infra.agents.posting import poster_from
 from infra.devstack import container, git_seed
 from infra.devstack.gateway import serving
@@ -240,7 +240,7 @@ def test_an_agent_that_only_waits_is_stopped(tmp_path: Path, clock: FakeClock, r
     with a_control_server(tmp_path, command=WAITER, clock=clock) as server:
         calm(server)
         start(server, role=role, rig=None)
-        note = server.runtime.newest("t1", "a1").directory / "waiting.json"
+        note = server.runtime.newest("t1", "a1").desk / "waiting.json"
         assert wait_for(lambda: note.exists() and note.stat().st_size > 0, seconds=PATIENCE_SECONDS)
         look(server)
         clock.move(minutes=patience)
@@ -259,10 +259,10 @@ def test_an_agent_that_is_active_again_no_longer_waits_and_a_mayor_may_wait_fore
         calm(server)
         for agent_id, role in (("a1", "polecat"), ("m1", "mayor")):
             start(server, agent_id=agent_id, role=role, rig=None, effect=agent_id)
-            note = server.runtime.newest("t1", agent_id).directory / "waiting.json"
+            note = server.runtime.newest("t1", agent_id).desk / "waiting.json"
             assert wait_for(partial(_is_written, note), seconds=PATIENCE_SECONDS)
         look(server)
-        (server.runtime.newest("t1", "a1").directory / "spoke").touch()
+        (server.runtime.newest("t1", "a1").desk / "spoke").touch()
         look(server)
         clock.move(hours=9)
         look(server)
@@ -276,7 +276,7 @@ def test_an_unreadable_note_of_one_agent_stops_no_heartbeats(server: TestServer,
     """A note that was not UTF-8 ended the thread that observes all agents, and the town declared every agent lost."""
     calm(server)
     start(server)
-    (server.runtime.newest("t1", "a1").directory / "waiting.json").write_bytes(note)
+    (server.runtime.newest("t1", "a1").desk / "waiting.json").write_bytes(note)
     start(server, agent_id="a2", effect="e2")
 
     assert [event["agent_id"] for event in look(server).heard("agent_heartbeat")] == ["a1", "a2"]
@@ -312,7 +312,7 @@ def test_two_agents_work_on_one_branch_without_touching_one_another(server: Test
 
 def test_credentials_are_removed_from_urls_in_messages_of_git() -> None:
     """Newer versions of git remove them themselves."""
-    assert _said(b"fatal: unable to access 'https://user:hunter2@x.example/a'") == (
+    assert git_runs.said(b"fatal: unable to access 'https://user:hunter2@x.example/a'") == (
         "fatal: unable to access 'https://x.example/a'"
     )
 
@@ -326,7 +326,7 @@ def test_a_repository_that_cannot_be_fetched_rejects_the_start_and_shows_no_cred
     }
     answer = start(server, rig=rig)
     assert isinstance(answer, StartRejected)
-    assert "git fetch" in answer.reason
+    assert "git clone" in answer.reason
     assert "hunter2" not in answer.reason
 
 
@@ -357,17 +357,16 @@ def test_a_start_that_is_superseded_while_it_clones_is_cancelled(
 ) -> None:
     """Generation 1 hangs while it clones. When generation 2 is started, 1 is cancelled and never starts, and 2 runs."""
     reached = threading.Event()
-    whole = Workspaces.git
+    whole = Git.run
 
-    def hangs(self: Workspaces, *words: str, **more: Any) -> str:
-        cancelled = more.get("cancelled")
-        if words[0] == "fetch" and not reached.is_set() and cancelled is not None:
+    def hangs(self: Git, *words: str) -> str:
+        if words[0] == "fetch" and not reached.is_set():
             reached.set()
-            wait_for(cancelled, seconds=PATIENCE_SECONDS)
+            wait_for(self.cancelled, seconds=PATIENCE_SECONDS)
             raise NotPrepared("cancelled")
-        return whole(self, *words, **more)
+        return whole(self, *words)
 
-    monkeypatch.setattr(Workspaces, "git", hangs)
+    monkeypatch.setattr(Git, "run", hangs)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(start, server, 1)
         assert reached.wait(PATIENCE_SECONDS)

@@ -55,7 +55,9 @@ class Bench:
 
     def processes(self, agent_id: str = "a1", generation: int = 1) -> set[int]:
         """Every process that belongs to that generation, its supervisor among them."""
-        return set(local_supervisor.marked(str(self.directory(agent_id, generation) / local_supervisor.CONTEXT)))
+        return set(
+            local_supervisor.marked(str(self.directory(agent_id, generation) / "agent" / local_supervisor.CONTEXT))
+        )
 
 
 @pytest.fixture

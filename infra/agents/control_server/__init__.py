@@ -2,10 +2,13 @@
 
     python -m infra.agents.control_server
 
+    clean_start  hides the environment, which contains keys, from other processes
+    process      runs the server from its start to its end
     settings     reads the configuration from the environment
     http         checks the caller's key and routes requests
     sessions     carries the requests out
-    workspace    manages clones and worktrees
+    workspace    manages the clones of agents
+    git_runs     runs git as the user whose files it works on
     watch        reports how agents live and end, and stops idle ones
     eviction     shuts the container down
     reporter     posts events to the town

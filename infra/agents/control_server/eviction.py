@@ -26,6 +26,7 @@ from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_supervisor import write_atomically
 from shared.events.containers import drain_nonce
 
+NONCE_VARIABLE: Final = "TOWN_DRAIN_NONCE"
 _DRAIN: Final = "drain.json"
 _LAST_MESSAGE: Final = "Your container is about to be taken away. Commit and push what you have, then end."
 _SAVE_SECONDS: Final = 10.0
@@ -55,7 +56,7 @@ def leave(settings: ControlServerSettings, sessions: Sessions, watch: Watch, rep
 def announce_ready(settings: ControlServerSettings, reporter: Reporter) -> bool:
     """End the drain that an earlier instance started. Returns False if its nonce is unknown."""
     path = settings.root / _DRAIN
-    nonce = os.environ.get("TOWN_DRAIN_NONCE") or _kept_nonce(settings)
+    nonce = os.environ.get(NONCE_VARIABLE) or _kept_nonce(settings)
     if not nonce:
         return False
     reporter.fact(reporter.event("container_ready", f"ready:{settings.instance_key}", {"nonce": nonce}))

@@ -37,7 +37,7 @@ class Running:
         )
         git = git_variables(settings.environment)
         allowed = git.get("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
-        self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git)
+        self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git, user=settings.keeper)
         self.reporter.start()
         announce_ready(settings, self.reporter)
         self.watch.start()

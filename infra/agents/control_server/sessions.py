@@ -15,6 +15,7 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Final
 
+from infra.agents.control_server.log import say
 from infra.agents.control_server.requests import (
     RefreshToken,
     SendMessage,
@@ -28,9 +29,11 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
 from shared.adapters import outside_files
+from shared.adapters.git_prover import REMOTE_PROTOCOLS
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import segment
 from shared.adapters.local_supervisor import write_atomically
+from shared.adapters.local_users import AgentUsers
 from shared.domain.orders import ModelOrder
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
@@ -62,12 +65,15 @@ class Sessions:
         self._started = started
         self._failed_late = failed_late
         self._root = settings.root
-        self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment)
+        self._tokens = settings.root / "tokens"
+        users = settings.agent_users
+        self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment, keeper=settings.keeper)
         self.runtime = LocalProcessRuntime(
             settings.root / "agents",
             command=settings.command,
-            environment=settings.environment,
-            prepare=self.workspaces.prepare,
+            environment={"GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS, **settings.environment},
+            prepare=self._prepare,
+            users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens,)),
         )
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
         self._fetches = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
@@ -189,14 +195,15 @@ class Sessions:
         return 200, {"agentId": agent_id, "model": body.model}
 
     def refresh_token(self, body: RefreshToken) -> SessionAnswer:
-        """Store the tokens in the files from which the server and its agents read them; only this user can read the files.
+        """Store the tokens in the files from which the server and its agents read them. Nobody else can read the files.
 
         A generation whose stop was requested gets no more token.
         """
         write_secret(self._root / "token", body.token)
         for each in body.agent_tokens:
             if not self.runtime.was_stopped(self._settings.town_id, each.agent_id, each.generation):
-                write_secret(self._token_file(each.agent_id, each.generation), each.token)
+                reader = self.runtime.user_of(self._settings.town_id, each.agent_id)
+                write_secret(self._token_file(each.agent_id, each.generation), each.token, reader=reader)
         return 200, {"status": "refreshed"}
 
     def sync_config(self, body: SyncConfig) -> SessionAnswer:
@@ -236,13 +243,22 @@ class Sessions:
         environment = self._configured() | body.environment
         token, token_file = environment.pop(_TOKEN_VARIABLE, None), self._token_file(body.agent_id, generation)
         if token is not None:
-            for older in self._root.glob(f"tokens/{segment(body.agent_id)}.*"):
+            for older in self._tokens.glob(f"{segment(body.agent_id)}.*"):
                 if int(older.suffix[1:]) < generation:
                     older.unlink(missing_ok=True)
-            write_secret(token_file, token)
         environment[TOKEN_FILE_VARIABLE] = str(token_file)
         key = effect_id or f"{body.agent_id}:{generation}"
-        return Launch(order, key, environment)
+        return Launch(order, key, environment, token)
+
+    def _prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
+        """Put the token and the clone where the agent finds them. The agent's lock is held. Raises NotPrepared."""
+        order = launch.order
+        if launch.token is not None:
+            reader = self.runtime.user_of(order.town_id, order.agent_id)
+            write_secret(self._token_file(order.agent_id, order.generation), launch.token, reader=reader)
+            if cancelled():  # the stop looked for the file before it was there
+                self._token_file(order.agent_id, order.generation).unlink(missing_ok=True)
+        return self.workspaces.prepare(launch, work, cancelled)
 
     def _run(self, launch: Launch) -> StartAnswer:
         answer = self.runtime.launch(launch)
@@ -264,10 +280,7 @@ class Sessions:
         try:
             self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
-            print(
-                f"control server: a repository could not be fetched in advance; the first start retries: {error}",
-                flush=True,
-            )
+            say(f"a repository could not be fetched in advance; the first start retries: {error}")
 
     def _configured(self) -> dict[str, str]:
         path = self._root / "config.json"
@@ -284,7 +297,7 @@ class Sessions:
 
     def _token_file(self, agent_id: str, generation: int) -> Path:
         """The token file of one generation. Generations do not share it, so a late token cannot replace a newer generation's."""
-        return self._root / "tokens" / f"{segment(agent_id)}.{generation}"
+        return self._tokens / f"{segment(agent_id)}.{generation}"
 
     def _shown(self, agent_id: str, generation: int | None, status: str) -> dict[str, object]:
         shown: dict[str, object] = {"agentId": agent_id, "status": status}
@@ -293,10 +306,18 @@ class Sessions:
         return shown
 
 
-def write_secret(path: Path, secret: str) -> None:
-    """Atomically write a file that only this user can read."""
+def write_secret(path: Path, secret: str, *, reader: int | None = None) -> None:
+    """Atomically write a file that only this user can read, or only the user `reader` if one is given."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if reader is not None:
+        path.parent.chmod(0o711)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
+    draft.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
+    ) as file:
         file.write(secret)
+        if reader is not None:
+            os.fchmod(file.fileno(), 0o400)
+            os.fchown(file.fileno(), reader, reader)
     draft.replace(path)

@@ -8,18 +8,23 @@ TOWN_CONTROL_KEY        the bearer token that callers must present; on the loopb
 TOWN_CONTROL_HOSTS      names, separated by commas, under which callers reach it: `t1.agents.example.com` or `*.agents.example.com`
 TOWN_INSTANCE_ID        id that distinguishes this container from the one that it replaces (default: a random id)
 TOWN_EVICTION_SECONDS   seconds that agents have to save their work when the container is evicted (default 10)
+TOWN_AGENT_UIDS         users as which agents run, such as 20000-20255 (the default for root): the first owns the caches of
+                        repositories, each agent has one of the others. `none`: all run as the server's user
 TOWN_AGENT_ENV          names, separated by commas: variables for agents that requests may set too (see `infra.agents.variables`)
 TOWN_CLOCK              the town's clock, if it is not the system clock
 TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach the town: see `infra.agents.posting`
 """
 
 import hashlib
+import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from infra.agents.posting import API_VARIABLE, DATA_VARIABLE
 from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
 from infra.listening.callers import named_hosts
 from shared.adapters import clock as clocks
@@ -41,8 +46,18 @@ PASSED_ON: Final = (
     "PYTHONPATH",
     "PYTHONDONTWRITEBYTECODE",
 )
-"""The variables that are passed on to agents, in addition to every variable that begins with GIT_."""
+"""The variables that are passed on to agents, besides proxies, certificates, the configuration of git and what the operator
+names in TOWN_AGENT_ENV.
+"""
 
+USERS: Final = range(20_000, 20_256)
+"""The users as which agents run if the server is root and nothing else is set. The image knows them by name."""
+
+_OF_GIT: Final = re.compile(
+    r"GIT_(?:CONFIG(?:_\w+)?|SSL_\w+|HTTP_\w+|AUTHOR_\w+|COMMITTER_\w+|ALLOW_PROTOCOL|TERMINAL_PROMPT|SSH|SSH_COMMAND|ASKPASS)"
+)
+_USERS_VARIABLE: Final = "TOWN_AGENT_UIDS"
+_RANGE: Final = re.compile(r"([0-9]{1,9})-([0-9]{1,9})")
 _LAST_PORT: Final = 65_535
 
 
@@ -51,7 +66,8 @@ class ControlServerSettings:
     """The settings of one control server. A start that takes longer than `answer_within` real seconds is answered with
     `starting`. On eviction, agents have `eviction_seconds` to save their work. Agents are observed every `look_every` seconds.
     `named` are the variables that requests may set besides those of the town, `hosts` the names to which the server answers besides
-    those of the loopback interface and the addresses that it listens on.
+    those of the loopback interface and the addresses that it listens on. `users` are those as which agents run, the first of them
+    the keeper of the caches; None if all run as the server's user.
     """
 
     town_id: str
@@ -64,6 +80,7 @@ class ControlServerSettings:
     clock: Clock = field(default_factory=clocks.SystemClock)
     environment: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
+    users: range | None = None
     hosts: frozenset[str] = frozenset()
     answer_within: float = 5.0
     eviction_seconds: float = 10.0
@@ -73,6 +90,28 @@ class ControlServerSettings:
     def instance_key(self) -> str:
         """The instance id, hashed for use in event ids, whose length and characters are limited."""
         return hashlib.sha256(self.instance_id.encode()).hexdigest()[:16]
+
+    @property
+    def keeper(self) -> int | None:
+        """The user who owns the caches of repositories."""
+        return None if self.users is None else self.users[0]
+
+    @property
+    def agent_users(self) -> range | None:
+        """The users of whom each agent has one."""
+        return None if self.users is None else self.users[1:]
+
+    @property
+    def about_users(self) -> str:
+        """A line for the operator about the wall between the agents."""
+        if self.agent_users is not None:
+            return (
+                f"control server: each agent runs as a user of its own, {self.agent_users[0]} to {self.agent_users[-1]}"
+            )
+        return (
+            "control server: agents run as the user of this server, so they can read one another's files and tokens;"
+            f" to separate them, run it as root with {_USERS_VARIABLE}, or run one agent per container"
+        )
 
     @property
     def local_repositories(self) -> bool:
@@ -95,7 +134,7 @@ class ControlServerSettings:
                 f"set TOWN_CONTROL_KEY to a long secret: it is required because other machines can connect to {host}"
             )
         passed = {name: environment[name] for name in PASSED_ON if environment.get(name)}
-        passed |= {name: value for name, value in environment.items() if name.startswith("GIT_")}
+        passed |= {name: value for name, value in environment.items() if _OF_GIT.fullmatch(name)}
         try:
             named = named_variables(environment.get(NAMED_VARIABLE, "").split(","))
         except ValueError as error:
@@ -115,9 +154,34 @@ class ControlServerSettings:
             clock=clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, "")),
             environment=passed | values_of(named, environment),
             named=named,
+            users=_users(environment),
             hosts=hosts,
             eviction_seconds=_number(environment, "TOWN_EVICTION_SECONDS", 10),
         )
+
+
+def _users(environment: Mapping[str, str]) -> range | None:
+    """The users of agents. Raises ValueError, which names the variable.
+
+    By default there are none if agents report into a directory, which only the server's user may write.
+    """
+    given, is_root = environment.get(_USERS_VARIABLE, "").strip(), os.geteuid() == 0
+    if not given:
+        reports_into_a_directory = not environment.get(API_VARIABLE) and environment.get(DATA_VARIABLE)
+        return USERS if is_root and not reports_into_a_directory else None
+    if given == "none":
+        return None
+    found = _RANGE.fullmatch(given)
+    users = range(int(found[1]), int(found[2]) + 1) if found is not None else range(0)
+    if len(users) < 2 or users[0] == 0:
+        raise ValueError(
+            f"{_USERS_VARIABLE}: {given!r} is not a range of at least two users other than root: give 20000-20255"
+        )
+    if not is_root:
+        raise ValueError(
+            f"{_USERS_VARIABLE}: only root can run agents as other users: run the server as root, or set none"
+        )
+    return users
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:

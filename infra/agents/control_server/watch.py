@@ -4,6 +4,7 @@ A heartbeat carries the time of the agent's last activity. Output counts as acti
 process runs but makes no progress.
 """
 
+import contextlib
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,12 +12,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from infra.agents.control_server.log import say
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters import outside_files
 from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.local_state import GenerationFiles, written_by_agent
 from shared.domain import limits, strict_json, times
 
 IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
@@ -94,7 +96,7 @@ class Watch:
             try:
                 self.look()
             except OSError as error:
-                print(f"control server: observing the agents failed: {error}", flush=True)
+                say(f"observing the agents failed: {error}")
 
     def _look_at_all(self, *, beats: bool = True) -> None:
         running = [(agent.agent_id, agent.generation) for agent in self._runtime.running(self._settings.town_id)]
@@ -122,9 +124,9 @@ class Watch:
         newest = self._runtime.newest(self._settings.town_id, session.agent_id)
         if newest is None:
             return
-        self._notice(session, newest.directory, now)
+        self._notice(session, newest, now)
         if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
-            newest.directory.joinpath("exit-reason.txt").write_text("idle: it only waited", encoding="utf-8")
+            newest.explain("idle: it only waited")
             self._runtime.stop(
                 self._settings.town_id, session.agent_id, generation=session.generation, effect_id="idle-exit"
             )
@@ -159,10 +161,10 @@ class Watch:
             return _IDLE_EXIT_DRAINING
         return IDLE_EXIT.get(role, timedelta.max)
 
-    def _notice(self, session: Session, place: Path, now: datetime) -> None:
+    def _notice(self, session: Session, files: GenerationFiles, now: datetime) -> None:
         """Record what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
-        signs = (_size(place / supervisor.LOG), _touched(place / SPOKE))
-        said = _text(place / WAITING)
+        signs = (_size(files.directory / supervisor.LOG), _touched(files.desk / SPOKE))
+        said = written_by_agent(files.desk / WAITING, most=_LONGEST_NOTE).decode(errors="replace")
         if signs != session.signs:
             session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
             session.signs, session.active_at, session.waiting_since = signs, now, None
@@ -179,19 +181,15 @@ def _since(said: str) -> datetime | None:
 
 
 def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_size
+    return 0
 
 
 def _touched(path: Path) -> int:
-    return path.stat().st_mtime_ns if path.exists() else 0
-
-
-def _text(path: Path) -> str:
-    """The beginning of a file; empty if it cannot be read. One agent's file must not stop the observation of the others."""
-    try:
-        return outside_files.start_of(path, _LONGEST_NOTE).decode(errors="replace")
-    except OSError:
-        return ""
+    with contextlib.suppress(FileNotFoundError):
+        return path.lstat().st_mtime_ns
+    return 0
 
 
 def as_part(text: str) -> str:

@@ -1,183 +1,166 @@
-"""The directories in which agents work: one clone per repository, and a new worktree for every start.
+"""The directories in which agents work: a cache of each repository, and for every start of an agent a new clone of its own.
 
-The clone is bare and is fetched before every start. The worktree is at the commit that the order's branch has in the origin;
-if the origin has no such branch, the branch is created at the start point. Work that an evicted agent did not push is
-committed and pushed to its branch, so that the next generation finds it.
+The cache is bare, belongs to a user of its own and is fetched before every start. Agents may read it: a clone borrows its objects
+(`--reference`), so that it costs little time and disk. The clone belongs to the agent; it is at the commit that the order's branch
+has in the origin. If the origin has no such branch, the branch is created at the start point.
 
-Git may hang on the network, so every command has a time limit and is killed when its start is cancelled. Credentials are
-removed from git's messages before people see them.
+Work that an evicted agent did not push is committed and pushed to its branch, so that the next generation finds it. This too
+is done as the agent, and with a repository that is made for it, because the configuration in the agent's clone may make git run
+anything.
 """
 
 import hashlib
 import os
 import re
-import shutil
-import signal
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from shared.adapters.clock import Budget, wait_for
+from infra.agents.control_server.git_runs import GIT_SECONDS, Git, git_environment, never
+from shared.adapters import local_supervisor as supervisor
+from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import Launch, NotPrepared
+from shared.adapters.local_state import AgentHome, remove
 from shared.adapters.start_request import branch_of
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.states import Role
 
 TREE: Final = "tree"
-GIT_SECONDS: Final = 600.0
-_SETTINGS: Final = ("core.hooksPath=/dev/null", "gc.auto=0", "advice.detachedHead=false", "commit.gpgSign=false")
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
+_SAVING: Final = "saving.git"
+_AUTHOR: Final = {
+    "GIT_AUTHOR_NAME": "Town",
+    "GIT_AUTHOR_EMAIL": "town@town.invalid",
+    "GIT_COMMITTER_NAME": "Town",
+    "GIT_COMMITTER_EMAIL": "town@town.invalid",
+}
+_LAST_COMMIT: Final = "Work of an evicted agent, unfinished"
 _SAFE_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*")
-
-
-def never() -> bool:
-    """The argument `cancelled` of a call that is never cancelled."""
-    return False
+_ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_GITLINK: Final = "160000 "
 
 
 class Workspaces:
-    """Clones below `root`. Thread-safe."""
+    """Caches below `root`, and clones in the directories of agents. Thread-safe.
 
-    def __init__(self, root: Path, *, environment: Mapping[str, str]) -> None:
+    `keeper` is the user who owns the caches; None if all run as our user.
+    """
+
+    def __init__(self, root: Path, *, environment: Mapping[str, str], keeper: int | None = None) -> None:
         self._root = root
-        self._environment = {**os.environ, **environment, "GIT_TERMINAL_PROMPT": "0"}
+        self._keeper = keeper
+        self._environment = git_environment(environment)
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
 
     def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
-        """A new worktree for this start, or the agent's own directory if it needs no repository. Raises NotPrepared."""
+        """A new clone for this start, or the agent's own directory if it needs no repository. Raises NotPrepared."""
         order = launch.order
         url = "" if order.rig is None else order.rig.git_url
-        tree = work / TREE
         if order.lightweight or not url:
             return work
-        clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
-        with self._locked(clone, cancelled):
-            self._fetch(clone, url, cancelled)
-            shutil.rmtree(tree, ignore_errors=True)
-            self.git("worktree", "prune", at=clone, cancelled=cancelled)
-            self._add(clone, tree, order, cancelled)
+        if order.role is not Role.REFINERY and not _SAFE_BRANCH.fullmatch(branch_of(order)):
+            raise NotPrepared("the order's branch is not a valid branch name")
+        cache = self._cache(url)
+        with self._locked(cache, cancelled):
+            try:
+                self._fetch(cache, url, cancelled)
+            except NotPrepared:
+                if cancelled():
+                    raise
+                # The agent may have a credential that the keeper of the caches has not. If not, its own message says why.
+        tree = work / TREE
+        remove(tree)
+        git = self.as_agent(work, cancelled)
+        borrow = ("--reference-if-able", str(cache), "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+        git.run("clone", "--quiet", "--no-checkout", "--no-local", *borrow, "--", url, str(tree))
+        self._check_out(git.where(tree), order)
         return tree
 
     def fetch(self, url: str, cancelled: Callable[[], bool] = never) -> None:
         """Fetch a repository ahead of the first start that uses it. Raises NotPrepared."""
-        clone = self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
-        with self._locked(clone, cancelled):
-            self._fetch(clone, url, cancelled)
+        cache = self._cache(url)
+        with self._locked(cache, cancelled):
+            self._fetch(cache, url, cancelled)
+
+    def as_agent(self, work: Path, cancelled: Callable[[], bool] = never) -> Git:
+        """Git as the user of the agent whose directory this is, with the agent's home."""
+        home = AgentHome(work.parent)
+        user = home.user
+        return Git(self._environment, work, cancelled, user, None if user is None else home.directory / "home")
 
     def save(self, work: Path, order: StartOrder, cancelled: Callable[[], bool] = never) -> str:
-        """Commit and push the work that an agent left in its worktree. Returns a text about the result."""
-        tree, branch = work / TREE, branch_of(order)
-        if not tree.is_dir():
+        """Commit and push the work that an agent left in its clone. Returns a text about the result."""
+        tree, saving = work / TREE, work / _SAVING
+        url = "" if order.rig is None else order.rig.git_url
+        if tree.is_symlink() or not tree.is_dir() or not url:
             return "nothing to save"
-        git = partial(self.git, at=tree, cancelled=cancelled)
+        git = self.as_agent(work, cancelled)
         try:
-            git("add", "--all")
-            if git("status", "--porcelain"):
-                who = ["-c", "user.name=Town", "-c", "user.email=town@town.invalid"]
-                git(*who, "commit", "--quiet", "--no-verify", "-m", "Work of an evicted agent, unfinished")
-            if git("log", "--oneline", "-1", "HEAD", "--not", "--remotes"):
-                git("push", "--quiet", "origin", f"HEAD:refs/heads/{branch}")
-                return f"saved on {branch}"
-        except NotPrepared as error:
+            remove(saving)
+            git.run("init", "--quiet", "--bare", "--template=", str(saving))
+            commit = _commit(git.where(tree), saving)
+            if commit is None:
+                return "nothing to save"
+            _clean(git, tree, saving).run("push", "--quiet", "--", url, f"{commit}:refs/heads/{branch_of(order)}")
+        except (NotPrepared, OSError) as error:
             return f"could not be saved: {error}"
-        return "nothing to save"
+        finally:
+            if git.user is not None:
+                supervisor.end_user(git.user)
+            remove(saving)
+        return f"saved on {branch_of(order)}"
 
-    def git(self, *words: str, at: Path, cancelled: Callable[[], bool] = never) -> str:
-        """Run git and return its output. Raises NotPrepared with git's message."""
-        flags = [word for setting in _SETTINGS for word in ("-c", setting)]
-        process = subprocess.Popen(
-            ["git", *flags, *words],
-            cwd=at,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        output: list[bytes] = []
-        reader = threading.Thread(target=lambda: output.extend(process.communicate()), daemon=True)
-        reader.start()
-        budget = Budget(GIT_SECONDS)
-        wait_for(lambda: not reader.is_alive() or cancelled() or budget.left() == 0, seconds=GIT_SECONDS, every=0.02)
-        if reader.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
-            reader.join()
-            raise NotPrepared("cancelled" if cancelled() else f"git {words[0]} took longer than {GIT_SECONDS:g} s")
-        if process.returncode != 0:
-            raise NotPrepared(f"git {words[0]}: {_said(output[1])}")
-        return output[0].decode(errors="replace").strip()
+    def _cache(self, url: str) -> Path:
+        return self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
 
-    def _fetch(self, clone: Path, url: str, cancelled: Callable[[], bool]) -> None:
-        """Update the clone. A damaged clone is deleted and created again."""
-        if (clone / "HEAD").exists():
+    def _keeping(self, at: Path, cancelled: Callable[[], bool] = never) -> Git:
+        """Git as the keeper of the caches, whose files agents may read."""
+        home = None
+        if self._keeper is not None:
+            home = self._root / "home"
+            home.mkdir(mode=0o700, exist_ok=True)
+            os.chown(home, self._keeper, self._keeper)
+        return Git(self._environment, at, cancelled, self._keeper, home, umask=0o022)
+
+    def _fetch(self, cache: Path, url: str, cancelled: Callable[[], bool]) -> None:
+        """Update the cache. A damaged one, and one of another user, is deleted and created again."""
+        self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        git = self._keeping(cache, cancelled)
+        if (cache / "HEAD").exists() and self._keeper in (None, cache.stat().st_uid):
             try:
-                self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
+                git.run("fetch", "--quiet", "--prune", "origin")
             except NotPrepared:
-                if cancelled() or self._is_sound(clone):
+                if cancelled() or _is_sound(git):
                     raise
             else:
                 return
-        shutil.rmtree(clone, ignore_errors=True)
-        clone.mkdir(parents=True)
-        self.git("init", "--quiet", "--bare", ".", at=clone, cancelled=cancelled)
-        self.git("remote", "add", "--", "origin", url, at=clone, cancelled=cancelled)
-        self.git("fetch", "--quiet", "--prune", "origin", at=clone, cancelled=cancelled)
+        remove(cache)
+        cache.mkdir(mode=0o755)
+        if self._keeper is not None:
+            self._root.chmod(0o755)
+            os.chown(cache, self._keeper, self._keeper)
+        git.run("init", "--quiet", "--bare", "--template=", ".")
+        git.run("remote", "add", "--", "origin", url)
+        git.run("fetch", "--quiet", "--prune", "origin")
 
-    def _is_sound(self, clone: Path) -> bool:
-        """Whether the clone is intact. If so, a failed fetch has another cause, such as the network."""
-        try:
-            self.git("rev-parse", "--git-dir", at=clone)
-            self.git("for-each-ref", "--count=1", at=clone)
-        except NotPrepared:
-            return False
-        return True
-
-    def _add(self, clone: Path, tree: Path, order: StartOrder, cancelled: Callable[[], bool]) -> None:
+    def _check_out(self, git: Git, order: StartOrder) -> None:
         default = (order.rig or OrderedRig()).default_branch or "main"
         branch = branch_of(order)
         begin = order.start_point or order.feature_branch or order.target_branch or default
-        found = next((name for name in (branch, begin, default) if self._has(clone, name)), None)
+        found = next((name for name in (branch, begin, default) if _has(git, name)), None)
         if found is None:
             raise NotPrepared(f"the repository has none of the branches {branch}, {begin} and {default}")
         origin = f"refs/remotes/origin/{found}"
         if order.role is Role.REFINERY:
-            self.git(
-                "worktree", "add", "--quiet", "--force", "--detach", str(tree), origin, at=clone, cancelled=cancelled
-            )
-            return
-        if not _SAFE_BRANCH.fullmatch(branch):
-            raise NotPrepared("the order's branch is not a valid branch name")
-        self._free(clone, branch)
-        words = ["worktree", "add", "--quiet", "--force", "--no-track", "-B", branch, str(tree), origin]
-        self.git(*words, at=clone, cancelled=cancelled)
-
-    def _free(self, clone: Path, branch: str) -> None:
-        """Detach the worktree that has the branch checked out, because git allows a branch in one worktree only.
-
-        That worktree belongs to an agent that worked on the branch earlier, and keeps its files and its commit.
-        """
-        place = ""
-        for line in self.git("worktree", "list", "--porcelain", at=clone).splitlines():
-            if line.startswith("worktree "):
-                place = line.removeprefix("worktree ")
-            elif line == f"branch refs/heads/{branch}":
-                self.git("checkout", "--quiet", "--detach", at=Path(place))
-
-    def _has(self, clone: Path, branch: str) -> bool:
-        try:
-            self.git("rev-parse", "--quiet", "--verify", f"refs/remotes/origin/{branch}^{{commit}}", at=clone)
-        except NotPrepared:
-            return False
-        return True
+            git.run("checkout", "--quiet", "--detach", origin)
+        else:
+            git.run("checkout", "--quiet", "--no-track", "-B", branch, origin)
 
     @contextmanager
     def _locked(self, clone: Path, cancelled: Callable[[], bool]) -> Iterator[None]:
-        """Hold the lock of a clone. Raises NotPrepared if the start is cancelled or the lock is not free in time."""
+        """Hold the lock of a cache. Raises NotPrepared if the start is cancelled or the lock is not free in time."""
         with self._guard:
             lock = self._locks.setdefault(clone, threading.Lock())
         held = False
@@ -196,5 +179,40 @@ class Workspaces:
             lock.release()
 
 
-def _said(stderr: bytes) -> str:
-    return _CREDENTIALS.sub("", stderr.decode(errors="replace")).strip()[-500:] or "git gave no reason"
+def _is_sound(git: Git) -> bool:
+    """Whether the cache is intact. If so, a failed fetch has another cause, such as the network."""
+    return git.succeeds("rev-parse", "--git-dir") and git.succeeds("for-each-ref", "--count=1")
+
+
+def _has(git: Git, branch: str) -> bool:
+    return git.succeeds("rev-parse", "--quiet", "--verify", f"refs/remotes/origin/{branch}^{{commit}}")
+
+
+def _clean(git: Git, tree: Path, saving: Path) -> Git:
+    """Git in a clone's files and objects, with the configuration of `saving` in place of the clone's."""
+    objects = str(tree / ".git" / "objects")
+    return git.where(
+        tree, GIT_DIR=str(saving), GIT_WORK_TREE=str(tree), GIT_ALTERNATE_OBJECT_DIRECTORIES=objects, **_AUTHOR
+    )
+
+
+def _commit(own: Git, saving: Path) -> str | None:
+    """The commit with everything in the clone; None if the origin has it.
+
+    In the clone itself, git only reads names of commits, for which it runs nothing.
+    """
+    head = own.run("rev-parse", "--quiet", "--verify", "HEAD")
+    known = own.run("for-each-ref", "--format=%(objectname)", "refs/remotes").split()
+    if not all(_ID.fullmatch(each) for each in (head, *known)):
+        raise NotPrepared("the clone's commits cannot be read")
+    git = _clean(own, own.at, saving)
+    git.run("read-tree", head)
+    for line in git.run("ls-files", "--stage", "-z").split("\0"):
+        if line.startswith(_GITLINK):  # git would look for changes in it with the configuration that it has
+            git.run("update-index", "--assume-unchanged", "--", line.partition("\t")[2])
+    git.run("add", "--all", ".")
+    tree = git.run("write-tree")
+    if tree != git.run("rev-parse", f"{head}^{{tree}}"):
+        return git.run("commit-tree", tree, "-p", head, "-m", _LAST_COMMIT)
+    newer = git.run("rev-list", "--max-count=1", "--ignore-missing", head, "--not", *dict.fromkeys(known[:1000]))
+    return head if newer else None

@@ -21,7 +21,7 @@ def test_whatever_it_copies_is_there_and_whatever_runs_in_it_is_copied() -> None
     copied = [words.split()[:-1] for words in re.findall(r"^COPY (.+)$", RECIPE, re.MULTILINE)]
     sources = [source for each in copied for source in each]
     assert [source for source in sources if not (ROOT / source).exists()] == []
-    script = "import sys, infra.agents.control_server.__main__, infra.agents.town_agent.main\n"
+    script = "import sys, infra.agents.control_server.process, infra.agents.town_agent.main\n"
     script += (
         "print(*(m.__file__ for n, m in sys.modules.items() if n.split('.')[0] in ('infra', 'shared')), sep='\\n')"
     )
