@@ -11,6 +11,7 @@ from typing import Final
 from shared.actions import NotifyMayor
 from shared.domain import limits
 from shared.domain.outcomes import Applied, Rejected
+from shared.domain.quoting import line
 from shared.events.base import Event, EventResult
 from shared.rules.voices import OVER_BUDGET
 from shared.town.inbox import Fact
@@ -59,7 +60,9 @@ class Accounts:
         title = f"{fact.sender.words} sends too much: events beyond its budget are rejected"
         made = escalations.escalate_once(self.town, f"{OVER_BUDGET}:{name}", title, category=OVER_BUDGET)
         told = (
-            () if made is None else (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}"),)
+            ()
+            if made is None
+            else (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {line(title)}"),)
         )
         return EventResult(REFUSED, told)
 
