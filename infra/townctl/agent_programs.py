@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from infra.agents.posting import DATA_VARIABLE
 from infra.buckets import Bucket
+from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
@@ -129,7 +130,15 @@ def local_runtime(
     place = str(data.resolve())
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
     around = {**runs.environment, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
-    return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+    agents = agents_root(data.resolve())
+    sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)
+    return LocalProcessRuntime(agents, command=runs.command, environment=around, wrap=sandbox)
+
+
+def tell_about_users(data: Path, runs: AgentProgram, talk: Callable[[str], None]) -> None:
+    """Tell the user once as whom local agents run, if there is a program for them."""
+    if runs.command:
+        tell_once(agents_root(data), os.environ, talk)
 
 
 def _with_town_agent() -> dict[str, str]:
