@@ -7,6 +7,7 @@ A refused token leaves an audit line. An accepted one leaves the line of its req
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cache, partial
 from typing import Any, Final
 from urllib.parse import quote
@@ -20,6 +21,8 @@ from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import Claims
 from shared.domain.errors import Refused
 
+KEY_LIFE: Final = timedelta(minutes=1)
+"""How long a key that was rotated away is still believed here; the gateway adds the life of its cached answers."""
 _SCHEME: Final = "bearer "
 
 
@@ -27,7 +30,7 @@ _SCHEME: Final = "bearer "
 def secret() -> RotatedSecret:
     """The keys, cached for the life of this environment. Raises Terminal if the settings are invalid."""
     settings = AuthorizerSettings.from_environment()
-    return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint)
+    return RotatedSecret(settings.token_secret, SystemClock(), settings.secrets_endpoint, life=KEY_LIFE)
 
 
 @told(partial(log.error_told, "function.failed"))

@@ -165,6 +165,11 @@ COMMANDS: Final = (
         "townctl.secret_commands:control_key",
         "Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.",
     ),
+    Command(
+        "secret rotate-town-tokens",
+        "townctl.token_keys:rotate",
+        "Make a new key for town tokens.",
+    ),
     Command("secret remove", "townctl.secret_commands:remove", "Remove a token."),
     Command("token", "townctl.town_token:token", "Print a token for the header `Authorization: Bearer TOKEN`."),
     Command(
@@ -211,6 +216,10 @@ ON_FILES: Final = {
         _USE_BUCKET,
     ),
     "litestream import": ("it writes a whole image", _USE_BUCKET),
+    "secret rotate-town-tokens": (
+        "it replaces the key itself, and no API takes one",
+        "use `townctl secret rotate-town-tokens --stack NAME` for a deployment",
+    ),
     "serve": ("it serves an API itself", "leave --api out"),
     "doctor": (
         "it checks the files of the towns",

@@ -12,7 +12,7 @@ from shared.questions.rosters import TownSettings
 _PLATFORMS: Final = "platform/forges/"
 _HINT: Final = (
     "give each of these towns a token of its own with `townctl secret set`, or say what it may reach: "
-    "townctl secret set-platform FORGE --keep-token --serves TOWN=OWNER/REPOSITORY"
+    "townctl secret set-platform FORGE --serves TOWN=OWNER/REPOSITORY --keep-token"
 )
 
 

@@ -4,7 +4,6 @@ The routes, their code and their refusals are those of a deployment. There is no
 scope `operator`, which gives access only to the town that it names.
 """
 
-import secrets
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
 from infra.townctl.provers import prover_of
+from infra.townctl.token_keys import keys_in, new_key
 from infra.townctl.town_token import KEY_NAME
 from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
@@ -71,7 +71,7 @@ class Served:
     """The routes of the functions and their handlers. They answer one request at a time, because they share warm images."""
 
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
-    key: str
+    keys: Callable[[], Sequence[str]]
     clock: Clock
     write_line: Callable[[str], object]
     _turn: threading.Lock = field(default_factory=threading.Lock)
@@ -134,7 +134,7 @@ class Served:
         if shown is None:
             hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
             raise Refused("the request has no town token", status=401, hint=hint)
-        return town_tokens.read(shown, [self.key], now=self.clock.now())
+        return town_tokens.read(shown, self.keys(), now=self.clock.now())
 
 
 @answer
@@ -166,7 +166,7 @@ def serve(
     agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
-    served = served_from(context, around, key=key_of(context))
+    served = served_from(context, around, keys=keys_of(context))
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     stop = Stop()
     with stop.on_signals(), serving(served, port=port) as url:
@@ -176,7 +176,7 @@ def serve(
     return Answer(Ended(url, tally.counts()), (quantity(tally.passes, "pass", "passes"),))
 
 
-def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
+def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Sequence[str]]) -> Served:
     """The functions for these towns. Make only one per process, because a handler keeps its deployment for its life."""
     from functions.debug import app as debug
     from functions.events import app as events
@@ -213,7 +213,7 @@ def served_from(context: Context, around: Surroundings, *, key: str) -> Served:
         for each in routes
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
-    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), key, around.clock, write)
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)
 
 
 def _shown_token(headers: Mapping[str, str]) -> str | None:
@@ -232,14 +232,15 @@ def _root(method: str) -> dict[str, Any]:
     return said
 
 
-def key_of(context: Context) -> str:
-    """The key that signs this directory's tokens; the first `serve` creates it."""
+def keys_of(context: Context) -> Callable[[], Sequence[str]]:
+    """The keys of this directory's tokens, read for every request, so that a rotation counts at once.
+
+    The first `serve` makes the key that signs.
+    """
     kept = secret_files(context.data)
-    known = kept.get(KEY_NAME)
-    if known is None:
-        known = Secret(secrets.token_urlsafe(48))
-        kept.put(KEY_NAME, known)
-    return known.reveal()
+    if kept.get(KEY_NAME) is None:
+        kept.put(KEY_NAME, Secret(new_key()))
+    return lambda: keys_in(kept)
 
 
 def _problem(event: Mapping[str, Any], status: int, detail: str, hint: str) -> dict[str, Any]:

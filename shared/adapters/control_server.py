@@ -57,6 +57,7 @@ class ControlServerRuntime:
     - `key_of` returns the key that a town's server requires, or None.
     - `api` is the base URL of the events API that agents report to.
     - `default_model` is used if neither town nor rig names a model.
+    - `hosts` says whether a container may have the token of an agent and generation that it claims to run.
     """
 
     def __init__(
@@ -210,20 +211,15 @@ class ControlServerRuntime:
         return "healthy" if isinstance(answer, Answered) and answer.ok else "running"
 
     def _environment(self, order: StartOrder) -> dict[str, str]:
-        found = {}
+        found = {} if self._api is None else {API_VARIABLE: self._api}
         if self._mint is not None:
             found[TOKEN_VARIABLE] = self._mint(
                 order.town_id, scope=order.scope, agent_id=order.agent_id, generation=order.generation
             )
-        if self._api is not None:
-            found[API_VARIABLE] = self._api
         return found
 
     def _tokens_of_agents(self, order: TokenOrder, agents: object) -> list[dict[str, object]]:
-        """A fresh token for each generation that the container says it runs, if it hosts that agent.
-
-        The town says which of them coordinate.
-        """
+        """A fresh token for each generation that the container says it runs and hosts; the town says which of them coordinate."""
         if self._mint is None or not isinstance(agents, list):
             return []
         running = [(each.get("agentId"), each.get("generation")) for each in agents if isinstance(each, dict)]

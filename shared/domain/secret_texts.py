@@ -19,7 +19,7 @@ _RESULT_ID: Final = re.compile(r"res-[0-9a-f]{64}-[0-9]{1,6}")
 _LONG: Final = 8_192
 _PLACES: Final = 5
 
-_TOKENS: Final = r"""
+TOKENS: Final = r"""
       gh[opsur]_[\w.-]{10,} | github_pat_\w{10,} | GR1348941[\w-]{8,}
     | gl(?:pat|ptt|dt|rtr?|cbt|soat|imt|ft|ffct|agent|wt|oas)-[\w.-]{8,}
     | (?:npm|hf|dckr_pat|dop_v1|doo_v1|shp[a-z]{2}|whsec|sntr[a-z]{1,2}|pul|lin_api|rubygems)_[A-Za-z0-9_.-]{10,}
@@ -27,7 +27,7 @@ _TOKENS: Final = r"""
     | AGE-SECRET-KEY-\w{10,} | xapp-[\w-]{10,} | xox[a-z]-[\w-]{8,} | (?<![A-Za-z0-9])(?:sk|pk|rk)[-_][\w-]{8,}
     | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,} | eyJ[\w-]{8,}(?:\.[\w-]*){0,4}
 """
-"""Tokens that say themselves what they are."""
+"""Tokens that say themselves what they are, as a part of a verbose regular expression."""
 _NAME: Final = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|credentials?|signature|cookie|authori[sz]ation|session[_-]?id"
     r"|(?:access|private|account|control|signing|shared|master)[_-]?key)"
@@ -48,18 +48,18 @@ _SECRET: Final = re.compile(
         (?!(?:missing|null|None|true|false|expired|invalid|required|extra_forbidden
             |[a-z]+_(?:type|parsing|error|too_long|too_short))\b)
         (?P<key_value>\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|[^\s,;&"'}})\]]+)
-    | (?P<flag>(?i:--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
+    | (?P<flag>(?i:(?<![\w-])--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
     | (?P<hook>(?i:hooks\.slack(?:-gov)?\.com/|discord(?:app)?\.com/api/|webhook\.office\.com/|/(?:web)?hooks?/))
         (?P<hook_value>[^\s"'<>]+)
     | (?P<login>(?<![\w.:/-])[\w.+-]{{1,64}}:[^\s:@/"'<>]{{1,128}}@(?=[\w-]+[.:/]))
-    | {_TOKENS}
+    | {TOKENS}
     | (?<![A-Za-z0-9])[0-9a-fA-F]{{64,}}(?![A-Za-z0-9]) | [0-9a-fA-F]{{16,}}(?:(?:\\n|\s)*\n\s*[0-9a-fA-F]{{16,}})+
     """,
     re.VERBOSE | re.DOTALL,
 )
 _VALUES: Final = ("header", "scheme", "word", "query", "key", "flag", "hook")
 """The forms of which the beginning is kept and the value is removed."""
-_STRICT: Final = re.compile(_TOKENS + r"| -----BEGIN[A-Z]* | ://[^\s/]{0,512}@", re.VERBOSE)
+_STRICT: Final = re.compile(TOKENS + r"| -----BEGIN[A-Z]* | ://[^\s/]{0,512}@", re.VERBOSE)
 """What is a secret also in a text whose blanks were removed."""
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
 _WHOLE_KEY: Final = 32

@@ -16,6 +16,7 @@ from shared.actions.triage_exhausted import EscalateTriage
 from shared.domain import limits
 from shared.domain.limits import just_after
 from shared.domain.mail import effect_of, subject_of
+from shared.domain.quoting import name
 from shared.domain.states import AgentStatus, EffectKind, Priority
 from shared.domain.tick import Tick
 from shared.rules.base import Decision, Due
@@ -36,7 +37,7 @@ def bump_escalation(town: TownReader, tick: Tick) -> Iterator[Decision]:
         yield BumpEscalation(bead_id=escalation.bead_id, severity=severity)
         yield NotifyMayor(
             subject=f"escalation:{escalation.bead_id}",
-            message=f"escalation {escalation.bead_id} waits since {escalation.created_at:%Y-%m-%d %H:%M} UTC, now {severity}",
+            message=f"escalation {name(escalation.bead_id)} waits since {escalation.created_at:%Y-%m-%d %H:%M} UTC, now {severity}",
         )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from shared.domain.report import ClaimedEffect
+from shared.domain.secret_texts import masked
 from shared.domain.states import EffectKind
 from shared.domain.wire import Unfit
 
@@ -47,6 +48,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
 }
 
 
+_EXPLANATIONS: Final = frozenset(("error", "message", "reason", "says"))
 ABOUT_REVIEWS: Final = (
     EffectKind.POLL_PR,
     EffectKind.MERGE_PR,
@@ -65,8 +67,8 @@ _UNDONE: Final[Mapping[EffectKind, Mapping[str, object]]] = {
 
 
 def short(text: str) -> str:
-    """A text from outside, cut to 1,000 bytes so that it fits into an event."""
-    return text.encode()[:1000].decode(errors="ignore")
+    """A text from outside without what looks like a secret, cut to 1,000 bytes so that it fits into an event."""
+    return masked(text).encode(errors="replace")[:1000].decode(errors="ignore")
 
 
 def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
@@ -75,13 +77,25 @@ def event_of(effect: ClaimedEffect, result: Result) -> ResultEvent:
     event: ResultEvent = {
         "event_id": f"res-{effect.effect_id}-{effect.attempt}",
         "event_type": _EVENT[kind],
-        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **result.payload},
+        "payload": {"effect_id": effect.effect_id, "attempt": effect.attempt, **_without_secrets(result.payload)},
     }
     if kind in (EffectKind.DISPATCH_AGENT, EffectKind.STOP_AGENT):
         event["agent_id"] = effect.subject
     if kind in ABOUT_REVIEWS:
         event["bead_id"] = effect.subject
     return event
+
+
+def _without_secrets(payload: Mapping[str, object]) -> dict[str, object]:
+    """The payload with its explanations masked: forges, runtimes and git wrote them, and the town keeps them."""
+    return {
+        key: _without_secrets(value)
+        if isinstance(value, Mapping)
+        else masked(value)
+        if isinstance(value, str) and key in _EXPLANATIONS
+        else value
+        for key, value in payload.items()
+    }
 
 
 def result_of_broken(effect: ClaimedEffect, error: Exception) -> Result:

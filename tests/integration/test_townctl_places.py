@@ -69,7 +69,7 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
     post("escalation_raised", {"title": "Waits", "severity": "low"}, "waits-0001")
     context = Context(named_data=data)
     around = context.around(context.store())
-    with serving(serve.served_from(context, around, key=KEY), port=0) as url:
+    with serving(serve.served_from(context, around, keys=lambda: (KEY,)), port=0) as url:
         yield data, url
 
 

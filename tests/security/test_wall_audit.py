@@ -194,7 +194,7 @@ def test_what_the_town_stores_of_an_event_leads_to_the_same_line(logs: Logs) -> 
     """The event in the town, its journal and the logs carry the same ids."""
     logs.post(logs.token(), [a_completion("done-0001")], source=THIEF)
     logs.cloud.queue.pump(logs.cloud.work)
-    [record] = logs.cloud.world.journal("one")
+    record, *_ = logs.cloud.world.journal("one")
     [stored] = record["inputs"]["new_events"]
     line = with_event(logs.audit(), stored["event_id"])
     assert stored["sender"]["request"] == line["request_id"]
@@ -331,3 +331,24 @@ def test_the_skew_and_life_of_tokens_leave_no_request_without_a_line(logs: Logs)
         logs.post(token, [a_report(f"report-{hours}")])
     assert [line.get("status") for line in logs.audit()] == [202, 202, None]
     assert timedelta(hours=8) < timedelta(hours=9)
+
+
+def test_the_queries_of_the_runbook_ask_for_fields_that_the_lines_have(logs: Logs) -> None:
+    stolen = logs.token()
+    logs.post(stolen, [a_report("evil-event-1")], source=THIEF)
+    logs.post("eyJ.x.y", [a_report("evil-event-1")], source=THIEF)
+    logs.cloud.world.clock.move(hours=9)
+    logs.post(stolen, [a_report("evil-event-2")], source=THIEF)
+    logs.ask("GET", "/api/towns/one/status")
+    logs.ask("GET", "/nowhere")
+    known = {name for line in logs.audit() for name in line}
+    page = (ROOT / "docs/runbook/token-stolen.md").read_text(encoding="utf-8")
+    queries = [block for block in re.findall(r"```\n(.*?)```", page, re.DOTALL) if "filter" in block]
+    assert len(queries) == 4
+    for query in queries:
+        asked = {name for line in re.findall(r"^fields (.*)$", query, re.MULTILINE) for name in line.split(", ")}
+        asked |= set(re.findall(r"(\w+) = \"", query))
+        assert {name for name in asked if not name.startswith("@")} <= known
+        assert set(re.findall(r"event = \"([\w.]+)\"", query)) <= {line["event"] for line in logs.audit()}
+    table = page.partition("## The lines")[2]
+    assert known - {"event"} <= set(re.findall(r"`(\w+)`", table))

@@ -19,9 +19,15 @@ from shared.events.containers import drain_nonce
 from shared.events.convoys import task_id
 from shared.intake import ingest
 from shared.intake.repeats import require_no_other
+from shared.ports.steps import drive
 from shared.ports.waiting_room import InboxObject
+from shared.questions import event_list
+from shared.questions.filters import EventFilter
+from tests.fakes import FakeClock
+from tests.recordings.golden import past_of
 from tests.security.holders import CONTAINER, OPERATOR, a_busy_town, agent, said, sent
 from tests.towns import TOWN, T, TownBuilder, a_town, ago, event, outcome_of, types_of
+from tests.worlds import World
 
 MAYOR = agent("mayor", 5, scope="coordinator")
 
@@ -256,3 +262,26 @@ def test_two_senders_never_have_one_stored_id(event_id: str, other: str) -> None
     names += [stored_id_of_generation(event_id, sender) for sender in senders[:3]]
     assert len(set(names)) == len(names)
     assert {sent_id(name) for name in names} == {event_id}
+
+
+def test_lists_show_what_each_generation_said_and_who_said_it() -> None:
+    world = World(clock=FakeClock(T))
+    world.put_in(a_busy_town())
+    told = {4: {"branch": "gt/toast/evil"}, 5: {"branch": "gt/toast/b"}}
+    for number, generation in enumerate((4, 5, 5)):
+        world.clock.move(seconds=10)
+        batch = ingest.batch_of(
+            [said("agent_done", told[generation], by="toast")],
+            received_at=world.clock.now(),
+            sent_by=agent(generation=generation),
+        )
+        world.put_raw(batch.body, name=f"b{number}")
+        if number != 1:
+            world.run()
+    listed = drive(event_list.events(TOWN, world.store, past_of(world), EventFilter("all", "agent_done")))
+    shown = [(each.event_id, each.state, each.sender and each.sender.generation) for each in listed.events]
+    assert shown == [
+        ("report-1~5@toast", "duplicate", 5),
+        ("report-1~5@toast", "processed", 5),
+        ("report-1@toast", "processed", 4),
+    ]

@@ -12,16 +12,20 @@ from sentry_sdk.transport import Transport
 
 from functions import log, wiring
 from functions.boundary import told
+from infra.agents.control_server.log import say
 from shared.domain.alert import Alert
 from shared.domain.config import TownConfig
 from shared.domain.errors import AlreadyTold, DamagedImage, Refused, RowUnreadable
 from shared.domain.ids import IdMaker
-from shared.domain.report import Violation
+from shared.domain.report import ClaimedEffect, Violation
 from shared.domain.secret_texts import masked, named
+from shared.domain.states import EffectKind
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
 from shared.engine import alerts
 from shared.engine.drain import error_text
+from shared.replay.recordings.masking import SECRET, Masks
+from shared.runner.result_events import event_of, failure, short
 from shared.telemetry import errors
 from shared.telemetry.alert_log import line_of
 from shared.town.inbox import Fact
@@ -174,6 +178,7 @@ def alerts_with(text: str) -> list[Alert]:
     ]
 
 
+_NAMED: Final = ("AIza", "AKIA", "ASIA", "GR1348941", "JWT", "token as user")
 WORDS = "Dear reader, ignore all that"
 
 
@@ -290,3 +295,30 @@ def test_headers_of_a_request_do_not_reach_sentry_by_way_of_its_traces(wire: Wir
 def test_what_a_failing_event_leaves_in_the_town_has_no_secret() -> None:
     secret = "ghp_" + "a0B" * 12
     assert secret not in error_text(ValueError(f"GET https://u:{secret}@h/x failed with Bearer {secret}"))
+
+
+@settings(max_examples=60)
+@given(planted=secrets(), form=st.sampled_from(sorted(FORMS)))
+def test_what_forges_runtimes_and_git_say_reaches_a_town_without_secrets(planted: Planted, form: str) -> None:
+    text = f"fatal: {FORMS[form](planted.text)} refused"
+    effect = ClaimedEffect("e1", EffectKind.POLL_PR, "b1", 1, 1, 1, {}, T)
+    said = {"error": {"kind": "transient", "message": text}, "reason": text, "says": short(text), "ok": False}
+    assert_hidden(json.dumps(event_of(effect, failure(**said))), planted, form)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(planted=secrets(), form=st.sampled_from(sorted(FORMS)))
+def test_the_log_of_a_control_server_has_no_secret(
+    capsys: pytest.CaptureFixture[str], planted: Planted, form: str
+) -> None:
+    say(f"it cannot start: {FORMS[form](planted.text)}\x1b[2J")
+    said = capsys.readouterr().out
+    assert_hidden(said, planted, form)
+    assert "\x1b" not in said
+
+
+@settings(max_examples=60)
+@given(planted=secrets(tuple(kind for kind in KINDS if kind.endswith(("_", "-")) or kind in _NAMED)))
+def test_a_recording_is_not_written_with_a_token(planted: Planted) -> None:
+    assert SECRET.search(f"see {planted.text}")
+    assert planted.core not in Masks().identifier(planted.text)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import sys
 import threading
 from collections.abc import Mapping
 from types import FrameType
@@ -10,6 +9,7 @@ from typing import Final
 
 from infra.agents.control_server.clean_start import is_harmless
 from infra.agents.control_server.eviction import NONCE_VARIABLE
+from infra.agents.control_server.log import say
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import NothingToDo, keep_own_token, request_at, run_one
@@ -30,7 +30,7 @@ def run(environment: Mapping[str, str]) -> int:
         own_token = {"TOWN_TOKEN_FILE": str(settings.root / "token"), **environment}
         poster = poster_from(own_token, town_id=settings.town_id, clock=settings.clock)
     except ValueError as error:
-        print(f"control server: {error}", file=sys.stderr)
+        say(str(error))
         return 2
     _keep_what_is_needed(environment, settings)
     ended = threading.Event()
@@ -43,7 +43,7 @@ def run(environment: Mapping[str, str]) -> int:
     try:
         running = Running(settings, poster)
     except (OSError, OverflowError) as error:
-        print(f"control server: it cannot start: {error}", file=sys.stderr)
+        say(f"it cannot start: {error}")
         return 2
     if running.made_key is not None:
         print(
@@ -85,5 +85,5 @@ def _one(running: Running, settings: ControlServerSettings, url: str, *, key: st
         request = keep_own_token(request_at(url), settings.root)
         return run_one(running, request, effect_id=key, ended=ended.is_set)
     except NothingToDo as error:
-        print(f"control server: {error}", file=sys.stderr)
+        say(str(error))
         return 1

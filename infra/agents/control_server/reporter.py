@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Mapping
 
+from infra.agents.control_server.log import say
 from infra.agents.posting import NotPosted, PostedEvent, Poster
 from shared.adapters.clock import wait_for
 from shared.domain import times
@@ -39,7 +40,7 @@ class Reporter:
         try:
             self._poster.post([event])
         except NotPosted as error:
-            print(f"control server: a heartbeat could not be posted: {error}", flush=True)
+            say(f"a heartbeat could not be posted: {error}")
 
     def event(
         self, event_type: str, event_id: str, payload: Mapping[str, object], *, agent_id: str | None = None
@@ -68,10 +69,10 @@ class Reporter:
                     self._poster.post([event])
                 except NotPosted as error:
                     if error.final:  # retrying this event would block all later ones forever
-                        print(f"control server: the town refused {event['event_type']} for good: {error}", flush=True)
+                        say(f"the town refused {event['event_type']} for good: {error}")
                         self._unposted -= 1
                         break
-                    print(f"control server: {event['event_type']} will be posted again: {error}", flush=True)
+                    say(f"{event['event_type']} will be posted again: {error}")
                     self._ended.wait(_RETRY_SECONDS[min(tries, len(_RETRY_SECONDS) - 1)])
                     tries += 1
                 else:

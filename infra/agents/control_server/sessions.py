@@ -15,6 +15,7 @@ from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Final
 
+from infra.agents.control_server.log import say
 from infra.agents.control_server.requests import (
     RefreshToken,
     SendMessage,
@@ -279,10 +280,7 @@ class Sessions:
         try:
             self.workspaces.fetch(url, self._closed.is_set)
         except NotPrepared as error:
-            print(
-                f"control server: a repository could not be fetched in advance; the first start retries: {error}",
-                flush=True,
-            )
+            say(f"a repository could not be fetched in advance; the first start retries: {error}")
 
     def _configured(self) -> dict[str, str]:
         path = self._root / "config.json"

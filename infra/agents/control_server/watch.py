@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from infra.agents.control_server.log import say
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
@@ -95,7 +96,7 @@ class Watch:
             try:
                 self.look()
             except OSError as error:
-                print(f"control server: observing the agents failed: {error}", flush=True)
+                say(f"observing the agents failed: {error}")
 
     def _look_at_all(self, *, beats: bool = True) -> None:
         running = [(agent.agent_id, agent.generation) for agent in self._runtime.running(self._settings.town_id)]

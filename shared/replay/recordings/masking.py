@@ -11,24 +11,27 @@ from typing import Any, Final
 
 from shared.domain import branches, canonical, strict_json
 from shared.domain.notes import ReviewNotes
+from shared.domain.secret_texts import TOKENS
 from shared.domain.senders import sent_id
 from shared.events.convoys import slug_of
 from shared.replay.recordings.vocabulary import known_keys, known_words
 from shared.town.town_keys import TownKeys
 
 SECRET: Final = re.compile(
-    r"""
+    rf"""
       [\w.+-]+@(?!github\.com[:/]|gitlab\.com[:/])[\w-]+(?:\.[\w-]+)+     # an e-mail address
-    | \b(?:gh[a-z]|github_pat|glpat|npm|hf|pypi)[_-][A-Za-z0-9_.-]{8,}
-    | \bxox[a-z]-[A-Za-z0-9-]{6,}
-    | \b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{8,}
-    | \b(?:AKIA|ASIA|AIza)[A-Za-z0-9_-]{12,}
-    | \beyJ[A-Za-z0-9_-]{6,}
+    | \b(?:gh[a-z]|github_pat|glpat|npm|hf|pypi)[_-][A-Za-z0-9_.-]{{8,}}
+    | \bxox[a-z]-[A-Za-z0-9-]{{6,}}
+    | \b(?:sk|pk|rk)[-_][A-Za-z0-9_-]{{8,}}
+    | \b(?:AKIA|ASIA|AIza)[A-Za-z0-9_-]{{12,}}
+    | \beyJ[A-Za-z0-9_-]{{6,}}
     | -----BEGIN
+    | {TOKENS}
+    | ://(?!git@)[^\s/@]+@                                               # a token as the user of an address
     | ://[^/\s@]*:[^/\s@]*@
     | \b[Bb]earer\s+\S+
-    | (?i:password|passwd|secret|token|api_?key|credential)s?["']?\s*[=:]\s*["']?[^\s"',}\]]+
-    | (?<![\w.-])\+\d[\d\s()-]{7,}\d                                      # a telephone number
+    | (?i:password|passwd|secret|token|api_?key|credential)s?["']?\s*[=:]\s*["']?[^\s"',}}\]]+
+    | (?<![\w.-])\+\d[\d\s()-]{{7,}}\d                                      # a telephone number
     """,
     re.VERBOSE,
 )
