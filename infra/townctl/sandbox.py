@@ -1,8 +1,8 @@
 """What separates local agents from their user and from one another: nothing, or bubblewrap if the user asks for it.
 
 Local agents report by writing into the data directory, so they run as the user of townctl. With `TOWN_AGENT_SANDBOX=bwrap`, each
-runs in namespaces that bubblewrap makes: it sees no other process, and cannot read the secrets of the data directory and the files of
-other agents; the rest of the machine is read-only. It may still write the data of the towns. The arguments are tested, but
+runs in namespaces that bubblewrap makes: it sees no other process, and cannot read the secrets of the data directory and the
+files of other agents; the rest of the machine is read-only. It may still write the data of the towns. The arguments are tested, but
 bubblewrap was not installed where they were written.
 """
 
@@ -63,11 +63,9 @@ def tell_once(agents: Path, environment: Mapping[str, str], talk: Callable[[str]
     mark = agents / _TOLD
     if environment.get(SANDBOX_VARIABLE) or mark.exists():
         return
-    helps = (
-        f"{SANDBOX_VARIABLE}={_PROGRAM} runs each in a sandbox"
-        if found
-        else "a control server run as root gives each its own user"
-    )
+    helps = "a control server run as root gives each its own user"
+    if shutil.which(_PROGRAM) is not None:
+        helps = f"{SANDBOX_VARIABLE}={_PROGRAM} runs each in a sandbox"
     talk(f"agents run as your user, so they can read what you can read; {helps}")
     agents.mkdir(mode=0o700, parents=True, exist_ok=True)
     mark.touch()
