@@ -11,6 +11,7 @@ from typing import Final
 from shared.actions import NotifyMayor
 from shared.domain import limits
 from shared.domain.outcomes import Applied, Rejected
+from shared.domain.quoting import line
 from shared.events.base import Event, EventResult
 from shared.rules.voices import OVER_BUDGET
 from shared.town.inbox import Fact
@@ -59,7 +60,9 @@ class Accounts:
         title = f"{fact.sender.words} sends too much: events beyond its budget are rejected"
         made = escalations.escalate_once(self.town, f"{OVER_BUDGET}:{name}", title, category=OVER_BUDGET)
         told = (
-            () if made is None else (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {title}"),)
+            ()
+            if made is None
+            else (NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): {line(title)}"),)
         )
         return EventResult(REFUSED, told)
 
@@ -79,8 +82,7 @@ def _account_of(event: Event, fact: Fact) -> str | None:
     """Under which name an event counts; None if it counts nowhere: people, the town itself, what leaves no row."""
     if fact.sender is None or fact.sender.scope == "operator" or type(event).transient:
         return None
-    generation = fact.sender.generation
-    return fact.sender.name if generation is None else f"{fact.sender.name}:{generation}"
+    return fact.sender.account
 
 
 def _window_of(now: datetime) -> datetime:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from inspect import isfunction
 from typing import Any, Final
 
 import pytest
@@ -19,6 +20,7 @@ from shared.domain.errors import AlreadyTold, DamagedImage, Refused, RowUnreadab
 from shared.domain.ids import IdMaker
 from shared.domain.report import ClaimedEffect, Violation
 from shared.domain.secret_texts import masked, named
+from shared.domain.senders import Sender
 from shared.domain.states import EffectKind
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
@@ -163,7 +165,8 @@ def a_tick() -> Tick:
 def alerts_with(text: str) -> list[Alert]:
     """Every alert that the code raises, with this text wherever text of others can be."""
     at = to_text(T)
-    fact = Fact(text, 1, text, text, text, json.dumps({"title": text}), "ingest", at, at, retry_count=2)
+    sender = Sender("agent", text, 1, "k1", "r1")
+    fact = Fact(text, 1, text, text, text, json.dumps({"title": text}), "ingest", at, at, retry_count=2, sender=sender)
     error = error_text(ValueError(text))
     forge = {"obstacle": text, "host": text, "secret": text, "message": text}
     return [
@@ -171,6 +174,7 @@ def alerts_with(text: str) -> list[Alert]:
         alerts.conflicting_actions(a_tick(), "beads.hook", "transition_bead of bead", text),
         alerts.conflicting_event(a_tick(), text),
         alerts.poisoned_event(a_tick(), fact, attempt=3, error=error),
+        alerts.over_budget(a_tick(), fact),
         alerts.platform_trouble(a_tick(), forge),
         alerts.violation(a_tick(), Violation(1, "row_readable", f"beads {text}", text, captured=True)),
         alerts.town_failed("one", DamagedImage(text, hint=text)),
@@ -180,6 +184,15 @@ def alerts_with(text: str) -> list[Alert]:
 
 _NAMED: Final = ("AIza", "AKIA", "ASIA", "GR1348941", "JWT", "token as user")
 WORDS = "Dear reader, ignore all that"
+
+
+def test_every_alert_of_the_code_is_looked_at_and_its_fields_are_known_to_sentry() -> None:
+    made = [each for each in vars(alerts).values() if isfunction(each) and each.__annotations__.get("return") is Alert]
+    looked_at = alerts_with("x")
+    assert len(looked_at) == len([each for each in made if not each.__name__.startswith("_")])
+    for alert in looked_at:
+        assert set(alert.tags) <= errors._TAGS, alert.kind
+        assert set(alert.extra) <= errors._IDS | errors._WORDS, alert.kind
 
 
 def test_no_alert_carries_a_text_of_others(wire: Wire) -> None:
