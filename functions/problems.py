@@ -29,6 +29,7 @@ _TITLES: Final = {
     413: "Content too large",
     415: "Unsupported media type",
     422: "Unprocessable content",
+    429: "Too many requests",
     500: "Internal error",
     503: "Unavailable",
 }
@@ -66,7 +67,7 @@ def document(status: int, detail: str, *, hint: str, path: str = "") -> dict[str
 
 def response(status: int, detail: str, *, hint: str, path: str = "") -> dict[str, Any]:
     """A problem document as an answer of a function."""
-    headers = {"Content-Type": CONTENT_TYPE, **NO_STORE} | ({"Retry-After": "5"} if status == 503 else {})
+    headers = {"Content-Type": CONTENT_TYPE, **NO_STORE} | ({"Retry-After": "5"} if status in (429, 503) else {})
     body = json.dumps(document(status, detail, path=path, hint=hint))
     return {"statusCode": status, "headers": headers, "body": body, "isBase64Encoded": False}
 

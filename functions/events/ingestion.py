@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -18,6 +18,7 @@ from shared.domain.senders import sent_id, stored_id
 from shared.events.containers import drain_nonce
 from shared.images import summary
 from shared.intake import decoding, ingest
+from shared.intake.crowding import require_room
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
 from shared.ports.queue import Queue, Wake
@@ -71,6 +72,7 @@ class Ingestion:
                 batch_id=batch_id,
                 wake=wakes,
                 judge=partial(require_no_other, batch),
+                admit=partial(_require_room, batch),
             )
         )
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
@@ -102,6 +104,12 @@ class Ingestion:
         self.warm.keep(image)
         with database.opened(image.content) as sql:
             return summary.drain_nonce(sql)
+
+
+def _require_room(batch: AcceptedBatch, waiting: Sequence[str]) -> None:
+    """Refuse a batch (429) of a sender of whom too much waits."""
+    if batch.counted is not None:
+        require_room(batch.id, batch.counted, waiting, urgent=batch.urgent)
 
 
 def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ _WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
-        "postEvents", 202, "The events are stored.", AcceptedReport, _WITH_A_BODY, POSTED
+        "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
     ),
     ("put", _TOWN): Contract(
         "createTown",
@@ -139,6 +139,7 @@ _PROBLEMS: Final = {
     413: "The request is too large.",
     415: "The body is not sent as application/json.",
     422: "A parameter or field has a value that is not allowed.",
+    429: "Too many events of this sender wait; retry after some seconds.",
     500: "Internal error; the function's log has the details.",
     503: "The store is unavailable; retry.",
 }

@@ -3,21 +3,23 @@
 The files of local agents are in the data directory, even if the towns are in a bucket.
 
 <data>/.agents                the local agents: their start orders, working directories and logs
-<data>/.agents/program.json   the program that agents run, remembered from the last --agent-command
+<data>/.agents/program.json   the program that agents run and the names of --agent-env, as they were given last
 """
 
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from infra.agents.posting import DATA_VARIABLE
+from infra.agents.variables import named_variables, values_of
 from infra.buckets import Bucket
+from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
@@ -30,6 +32,9 @@ from shared.domain.errors import Refused
 from shared.domain.orders import StartOrder
 from shared.ports.runtime import StartRejected
 
+ENV_HELP: Final = (
+    "A variable of this environment that agents get, such as the key of a model; remembered by name, without the value."
+)
 _PROGRAM: Final = "program.json"
 
 
@@ -52,10 +57,14 @@ def agents_root(data: Path) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class AgentProgram:
-    """The program that agents of a data directory run, and its environment, to which the place of its town is added."""
+    """The program that agents of a data directory run, and its environment, to which the place of its town is added.
+
+    `named` are the variables of townctl's own environment that agents get; their values are never stored.
+    """
 
     command: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
 
     @classmethod
     def from_text(cls, text: str) -> "AgentProgram":
@@ -90,7 +99,12 @@ def remember_program(data: Path, program: AgentProgram) -> None:
     """Store the program, so that later commands on this directory use it."""
     path = agents_root(data) / _PROGRAM
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(path, {"command": list(program.command), "environment": dict(program.environment)})
+    stored = {
+        "command": list(program.command),
+        "environment": dict(program.environment),
+        "named": sorted(program.named),
+    }
+    write_atomically(path, stored)
 
 
 def remembered_program(data: Path) -> AgentProgram:
@@ -99,7 +113,8 @@ def remembered_program(data: Path) -> AgentProgram:
     try:
         stored = outside_files.json_of(path)
         command = tuple(str(word) for word in stored["command"])
-        return AgentProgram(command, {str(name): str(value) for name, value in stored["environment"].items()})
+        environment = {str(name): str(value) for name, value in stored["environment"].items()}
+        return AgentProgram(command, environment, named_variables(map(str, stored.get("named", ()))))
     except FileNotFoundError:
         return AgentProgram()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -109,12 +124,31 @@ def remembered_program(data: Path) -> AgentProgram:
         ) from error
 
 
-def program(data: Path, given: str | None) -> AgentProgram:
-    """The program of --agent-command, which is remembered; without it, the remembered one."""
-    if given is None:
-        return remembered_program(data)
-    named = AgentProgram.from_text(given).required()
-    remember_program(data, named)
+def program(data: Path, given: str | None, names: Sequence[str] | None = None) -> AgentProgram:
+    """The program of --agent-command and the names of --agent-env, which are remembered; without them, the remembered ones.
+
+    Raises Refused.
+    """
+    known = remembered_program(data) if given is None or names is None else AgentProgram()
+    if given is None and names is None:
+        return known
+    found = known if given is None else replace(AgentProgram.from_text(given).required(), named=known.named)
+    if names is not None:
+        found = replace(found, named=_named(names))
+    remember_program(data, found)
+    return found
+
+
+def _named(names: Sequence[str]) -> frozenset[str]:
+    try:
+        named = named_variables(names)
+    except ValueError as error:
+        hint = "name variables of your environment, for example --agent-env MODEL_KEY"
+        raise Refused(f"--agent-env: {error}", status=400, path="agent-env", hint=hint) from error
+    missing = sorted(named - os.environ.keys())
+    if missing:
+        problem = f"--agent-env: the environment of townctl has no {' and no '.join(missing)}"
+        raise Refused(problem, status=400, path="agent-env", hint="export the variable, or do not name it")
     return named
 
 
@@ -128,8 +162,17 @@ def local_runtime(
         return NoAgentProgram(agents_root(data))
     place = str(data.resolve())
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
-    around = {**runs.environment, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
-    return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+    named = values_of(runs.named, os.environ)
+    around = {**runs.environment, **named, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
+    agents = agents_root(data.resolve())
+    sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)
+    return LocalProcessRuntime(agents, command=runs.command, environment=around, wrap=sandbox)
+
+
+def tell_about_users(data: Path, runs: AgentProgram, talk: Callable[[str], None]) -> None:
+    """Tell the user once as whom local agents run, if there is a program for them."""
+    if runs.command:
+        tell_once(agents_root(data), os.environ, talk)
 
 
 def _with_town_agent() -> dict[str, str]:

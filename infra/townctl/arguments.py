@@ -11,6 +11,7 @@ from typing import Annotated, Any, BinaryIO, Final
 
 from cyclopts import Parameter
 
+from shared.adapters import outside_files
 from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.intake.asked_time import time_in
@@ -98,7 +99,7 @@ def write_whole(to: Path, body: bytes, *, what: str) -> None:
 
 
 def _at_most(file: BinaryIO, what: str, size: int, raised_by: str | None) -> bytes:
-    body = file.read(size + 1)
+    body = outside_files.at_most(file, size + 1)
     if len(body) > size:
         allow = f"if you trust the file, allow more with --{raised_by} MIB"
         hint = "give a smaller file" if raised_by is None else allow

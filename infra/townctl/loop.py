@@ -176,7 +176,7 @@ class TownLoop:
             self._watcher.failed(failed)
 
 
-def run(
+def run(  # noqa: PLR0913 - one for each option
     *,
     speed: Annotated[float, Parameter(help="The speed of the clock: 1 is real time, 2 is twice as fast.")] = 1,
     towns: Annotated[
@@ -185,6 +185,9 @@ def run(
     once: Annotated[bool, Parameter(help="Make one pass over the due towns, then end.", negative="")] = False,
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
+    ] = None,
+    agent_env: Annotated[
+        list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
     forge_host: Annotated[
         list[str] | None, Parameter(help=forges.HOST_HELP, negative="", consume_multiple=True)
@@ -208,11 +211,13 @@ def run(
     context.prove_store()
     known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
-    program = agent_programs.program(context.data, agent_command)
+    program = agent_programs.program(context.data, agent_command, agent_env)
     runtime = context.runtime(program, clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
+    if elsewhere is None:
+        agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.environment)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)

@@ -152,6 +152,9 @@ def serve(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    agent_env: Annotated[
+        list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
+    ] = None,
     context: TheContext,
 ) -> Answer:
     """Serve the API and tick the towns of a data directory or bucket until Ctrl-C or SIGTERM.
@@ -161,8 +164,9 @@ def serve(
     store = context.founding_store()
     context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    program = agent_programs.program(context.data, agent_command)
+    program = agent_programs.program(context.data, agent_command, agent_env)
     runtime = context.runtime(program, clock)
+    agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     served = served_from(context, around, keys=keys_of(context))

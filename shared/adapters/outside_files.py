@@ -6,11 +6,12 @@ A pipe or a device in the place of a file would keep its reader waiting, and a f
 import os
 import stat
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 from shared.domain import strict_json
 from shared.domain.strict_json import UnreadableJson
 
+_PIECE: Final = 1 << 20
 LARGEST: Final = 4 << 20
 """Bytes of JSON that are read unless the reader says otherwise; a start file with the longest texts has fewer."""
 
@@ -22,9 +23,17 @@ def start_of(path: Path, length: int, *, follow: bool = True) -> bytes:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise OSError(f"{path} is not a regular file")
         with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(length)
+            return at_most(file, length)
     finally:
         os.close(handle)
+
+
+def at_most(file: BinaryIO, length: int) -> bytes:
+    """The next `length` bytes, read in pieces: one read would take the memory for all of them before any has come."""
+    found = bytearray()
+    while len(found) < length and (piece := file.read(min(_PIECE, length - len(found)))):
+        found += piece
+    return bytes(found)
 
 
 def json_of(path: Path, *, limit: int = LARGEST) -> Any:

@@ -137,7 +137,7 @@ def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
                 "verify_nbf": False,
             },
         )
-    except jwt.PyJWTError as error:
+    except (jwt.PyJWTError, RecursionError) as error:
         raise _refused(_reason(error)) from None
     return _claims(body, now, key=key_id(key), token=token)
 
@@ -157,7 +157,7 @@ def claimed_ids(token: str) -> tuple[str | None, str | None]:
     key = _key_named(token)
     try:
         body = jwt.decode(token, options={"verify_signature": False})
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         body = {}
     named = body.get("jti")
     is_an_id = isinstance(named, str) and _TOKEN_ID.fullmatch(named) is not None
@@ -242,7 +242,7 @@ def _key_named(token: str) -> str | None:
     """The key that the header names; None if the header is not exactly one of ours."""
     try:
         header: Mapping[str, object] = jwt.get_unverified_header(token)
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, RecursionError):
         return None
     named = header.get("kid")
     ours = {"alg": _ALGORITHM, "typ": "JWT", "kid": named}
@@ -257,7 +257,7 @@ def _usable(keys: Sequence[str]) -> Sequence[str]:
     return usable
 
 
-def _reason(error: jwt.PyJWTError) -> str:
+def _reason(error: jwt.PyJWTError | RecursionError) -> str:
     """What is wrong with a token, in words."""
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"it lacks the claim {error.claim}"

@@ -40,6 +40,11 @@ class Sender:
         return self.scope if self.agent is None else f"@{self.agent}"
 
     @property
+    def account(self) -> str:
+        """The name of its budget. Each generation of an agent has its own, so a stolen token of an older one uses up nothing."""
+        return self.name if self.generation is None else f"{self.name}:{self.generation}"
+
+    @property
     def words(self) -> str:
         """The sender for people, as in `agent toast, generation 5`."""
         agent = "" if self.agent is None else f" {self.agent}"

@@ -11,6 +11,7 @@ memory: a value takes at most about 100 bytes.
 import json
 import math
 import re
+from itertools import accumulate, islice
 from typing import Any, Final
 
 from shared.domain.errors import Refused
@@ -20,21 +21,22 @@ DEEPEST: Final = 64
 MOST_VALUES: Final = 1_000_000
 """The most values of one text."""
 _DEEPEST_STORED: Final = 2 * DEEPEST  # the payload of an event, in a journal row
-_TOKENS_PER_VALUE: Final = 3  # a key, a value or its brackets
 _LONGEST_NUMBER: Final = 64
 _SMALLEST_INTEGER: Final = -(2**63)
 _LARGEST_INTEGER: Final = 2**63 - 1
-_TEXT_OR_BRACKET: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', re.DOTALL)
+_STRING: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 """A string that is not closed extends to the end of the body: the parser refuses it, and the search takes linear time."""
-_TEXT_OR_MARK: Final = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{,]', re.DOTALL)
+_QUOTES_PER_VALUE: Final = 8
+_NO_BRACKET: Final = bytes(sorted(set(range(256)) - set(b"[]{}")))
+_LEVEL: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class UnreadableJson(ValueError):
     """A text is not JSON or exceeds a limit; the message says which."""
 
 
-def parse(body: bytes, *, limit: int, depth: int) -> object:
-    """Parse one JSON value of at most `limit` bytes and `depth` levels. Raises Refused and nothing else."""
+def parse(body: bytes, *, limit: int, depth: int, values: int = MOST_VALUES) -> object:
+    """Parse one JSON value of at most `limit` bytes, `depth` levels and `values` values. Raises Refused and nothing else."""
     if len(body) > limit:
         hint = "send less at a time, for example fewer events in a request"
         raise Refused(f"{len(body)} bytes: at most {limit} are accepted", status=413, hint=hint)
@@ -45,7 +47,7 @@ def parse(body: bytes, *, limit: int, depth: int) -> object:
     except UnicodeDecodeError as error:
         raise Refused(f"not UTF-8 text at byte {error.start}", status=400, hint="send plain UTF-8") from None
     try:
-        _require_shape(text, depth, MOST_VALUES)
+        _require_shape(text, depth, values)
     except UnreadableJson as problem:
         raise Refused(str(problem), status=400, hint="send a flatter or smaller value") from None
     try:
@@ -91,8 +93,8 @@ def foreign(content: bytes | str, *, limit: int, depth: int = DEEPEST, values: i
 
 def stored(text: str) -> Any:
     """The value in a text of a town's image. Raises ValueError if the image is damaged or forged."""
-    if len(text) > _DEEPEST_STORED and text.count("[") + text.count("{") > _DEEPEST_STORED:
-        _require_depth(text, _DEEPEST_STORED)
+    if len(text) > _DEEPEST_STORED:
+        _require_shape(text, _DEEPEST_STORED, len(text))
     return json.loads(text)
 
 
@@ -130,36 +132,18 @@ def below(path: str, key: str) -> str:
 
 
 def _require_shape(text: str, deepest: int, most: int) -> None:
-    """Count levels and values. Raises UnreadableJson."""
+    """Count levels and values. Raises UnreadableJson. A short or shallow text is not searched at all."""
     opened = text.count("[") + text.count("{")
-    if opened + text.count(",") > most:
-        _require_few(text, most)
-    if opened > deepest:
-        _require_depth(text, deepest, most)
-
-
-def _require_few(text: str, most: int) -> None:
-    values = 1
-    for tokens, found in enumerate(_TEXT_OR_MARK.finditer(text)):
-        values += text[found.start()] != '"'
-        if values > most or tokens > _TOKENS_PER_VALUE * most:
-            raise UnreadableJson(f"more than {most} values")
-
-
-def _require_depth(text: str, limit: int, most: int = MOST_VALUES) -> None:
-    level = 0
-    for tokens, found in enumerate(_TEXT_OR_BRACKET.finditer(text)):
-        first = text[found.start()]
-        if first in "[{":
-            level += 1
-            if level > limit:
-                raise UnreadableJson(f"nested deeper than {limit} levels")
-        elif first in "]}":
-            level -= 1
-            if level < 0:
-                return  # not JSON; the parser says where
-        if tokens > _TOKENS_PER_VALUE * most:
-            raise UnreadableJson(f"more than {most} values")
+    if opened <= deepest and opened + text.count(",") < most:
+        return
+    if text.count('"') > _QUOTES_PER_VALUE * most:
+        raise UnreadableJson(f"more than {most} values")
+    bare = _STRING.sub("", text)
+    brackets = bare.encode(errors="replace").translate(None, _NO_BRACKET)
+    if max(accumulate(map(_LEVEL.__getitem__, islice(brackets, 2 * most))), default=0) > deepest:
+        raise UnreadableJson(f"nested deeper than {deepest} levels")
+    if bare.count(",") + bare.count("[") + bare.count("{") >= most:
+        raise UnreadableJson(f"more than {most} values")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -82,8 +82,7 @@ def _account_of(event: Event, fact: Fact) -> str | None:
     """Under which name an event counts; None if it counts nowhere: people, the town itself, what leaves no row."""
     if fact.sender is None or fact.sender.scope == "operator" or type(event).transient:
         return None
-    generation = fact.sender.generation
-    return fact.sender.name if generation is None else f"{fact.sender.name}:{generation}"
+    return fact.sender.account
 
 
 def _window_of(now: datetime) -> datetime:

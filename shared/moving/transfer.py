@@ -24,6 +24,8 @@ from shared.town import database
 
 LONGEST_LINE: Final = 16 << 20
 _DEPTH: Final = 64
+_MOST_VALUES: Final = 50_000
+"""Values of one row, with those in its JSON columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def _promised(line: bytes) -> dict[str, object]:
 
 def _row(line: bytes, place: str) -> GivenRow | NotRead:
     try:
-        value = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
+        value = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH, values=_MOST_VALUES)
     except Refused as problem:
         return NotRead("", place, problem.path, problem.message)
     if not isinstance(value, dict) or set(value) != {"table", "row"}:

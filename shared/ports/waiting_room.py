@@ -48,6 +48,10 @@ Admission = Callable[[Sequence[InboxObject]], None]
 """Looks at the batches that are already waiting, and raises if a new one must not be stored."""
 
 
+Room = Callable[[Sequence[str]], None]
+"""Looks at the keys of the batches that are already waiting, and raises if there is no room for a new one."""
+
+
 class WaitingRoom(Protocol):
     """The inboxes and due markers of all towns."""
 
@@ -60,12 +64,14 @@ class WaitingRoom(Protocol):
         batch_id: str,
         wake: bool,
         judge: Admission | None = None,
+        admit: Room | None = None,
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
         `town_id`, `received_at` and `batch_id` together are the idempotency key: posting the same batch again changes
         nothing. If a tick has already taken the batch, it is stored again, and the next tick recognises its events by their
-        ids. `judge` is given the newest waiting batches, at most 100; if it raises, nothing is stored. Raises
+        ids. `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest 100 of these
+        batches; if one of them raises, nothing is stored. Raises
         UnknownTown if the town was never created, and Refused (409) if another body was posted under this batch id.
         """
         ...

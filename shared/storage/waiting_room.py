@@ -21,7 +21,7 @@ from typing import Any, Final
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
-from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading
+from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
 
 PAGE: Final = 1000  # keys in one listing, the most that S3 returns
@@ -46,16 +46,20 @@ class ObjectWaitingRoom:
         batch_id: str,
         wake: bool,
         judge: Admission | None = None,
+        admit: Room | None = None,
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
-        `judge` is given the newest waiting batches, at most 100; if it raises, nothing is stored. Raises UnknownTown,
-        and Refused (409) if another body was posted under this batch id. Posting the same batch again changes nothing.
+        `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest 100 of these
+        batches; if one of them raises, nothing is stored. Raises UnknownTown, and Refused (409) if another body was posted
+        under this batch id. Posting the same batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
-        beside = yield from self._require_head(town_id, also_inbox=judge is not None)
+        beside = yield from self._require_head(town_id, also_inbox=judge is not None or admit is not None)
+        if admit is not None:
+            admit(beside)
         if judge is not None:
-            judge((yield from self._read(beside)))
+            judge((yield from self._read(beside[-_READ_AT_ONCE:])))
         if not wake:
             yield from self._create_batch(key, body)
             return key
@@ -110,14 +114,14 @@ class ObjectWaitingRoom:
     def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
         """Raise UnknownTown if the town was never created. Uses a listing, which does not transfer the image.
 
-        With `also_inbox`, returns the keys of the newest batches among those in the same listing, which has at most 1000 keys.
+        With `also_inbox`, returns the keys of the waiting batches in the same listing, which has at most 1000 keys.
         """
         key = keys.head(town_id)
         prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
         listing = yield from self.listed(prefix, after="", limit=limit)
         if key not in listing.keys:
             raise unknown(town_id)
-        return [each for each in listing.keys if keys.is_inbox_object(each)][-_READ_AT_ONCE:]
+        return [each for each in listing.keys if keys.is_inbox_object(each)]
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):

@@ -23,8 +23,8 @@ UNREADABLE: Final = (sqlite3.Error, OverflowError, UnicodeDecodeError)
 """The errors of reading. Even SQLite's own message about a damaged file may fail to decode."""
 _LONGEST_STATEMENT: Final = 16 << 10
 _INSTRUCTIONS: Final = 1000
-_ROUNDS: Final = 50
-"""A thousand objects are read with fewer instructions; a release has 50."""
+_ROUNDS: Final = 20
+"""Enough for about 1,500 objects; a release has 50."""
 _OBJECTS: Final = "SELECT type, name, tbl_name, sql FROM sqlite_schema"
 _NAMED: Final = 5
 
