@@ -13,6 +13,7 @@ import re
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ _SETTINGS: Final = (
     "merge.renames=true",
     "protocol.ext.allow=never",
 )
+_LONGEST_OUTPUT: Final = 64 << 10
+"""Bytes of git's output that are read. In a repository with very many conflicts git prints far more."""
 _HASH: Final = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 _MISSING_REF: Final = re.compile(r"couldn't find remote ref|not our ref", re.IGNORECASE)
@@ -74,26 +77,29 @@ class _Clone:
     def attempt(self, *words: str) -> tuple[int, str, str]:
         """Run git; returns its exit code, output and message. Raises _OutOfTime."""
         flags = [word for setting in _SETTINGS for word in ("-c", setting)]
-        process = subprocess.Popen(
-            ["git", *flags, *words],
-            cwd=self.place,
-            env=dict(self.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-            user=self.user,
-            group=self.user,
-            extra_groups=None if self.user is None else (),
-        )
-        try:
-            out, err = process.communicate(timeout=max(0.1, self.budget.left()))
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            raise _OutOfTime from None
-        said = _CREDENTIALS.sub("", err.decode(errors="replace")).strip()[-500:]
-        return process.returncode, out.decode(errors="replace").strip(), said
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen(
+                ["git", *flags, *words],
+                cwd=self.place,
+                env=dict(self.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else (),
+            )
+            try:
+                process.wait(timeout=max(0.1, self.budget.left()))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                raise _OutOfTime from None
+            out.seek(0)
+            err.seek(max(0, err.seek(0, os.SEEK_END) - _LONGEST_OUTPUT))
+            printed, complained = (each.read(_LONGEST_OUTPUT).decode(errors="replace") for each in (out, err))
+        return process.returncode, printed.strip(), _CREDENTIALS.sub("", complained).strip()[-500:]
 
     def fetch(self, url: str, what: str, ref: str) -> bool:
         """Fetch a branch or commit into a ref of the clone; False if the repository has no such thing. Raises _GitFailed."""
