@@ -10,7 +10,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from infra.agents.posting import DATA_VARIABLE
 from infra.agents.variables import named_variables, values_of
 from infra.buckets import Bucket
+from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
@@ -163,7 +164,15 @@ def local_runtime(
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
     named = values_of(runs.named, os.environ)
     around = {**runs.environment, **named, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
-    return LocalProcessRuntime(agents_root(data), command=runs.command, environment=around)
+    agents = agents_root(data.resolve())
+    sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)
+    return LocalProcessRuntime(agents, command=runs.command, environment=around, wrap=sandbox)
+
+
+def tell_about_users(data: Path, runs: AgentProgram, talk: Callable[[str], None]) -> None:
+    """Tell the user once as whom local agents run, if there is a program for them."""
+    if runs.command:
+        tell_once(agents_root(data), os.environ, talk)
 
 
 def _with_town_agent() -> dict[str, str]:

@@ -216,6 +216,8 @@ def run(  # noqa: PLR0913 - one for each option
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
+    if elsewhere is None:
+        agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.environment)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)

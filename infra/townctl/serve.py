@@ -166,6 +166,7 @@ def serve(
     clock = wiring.clock_for(store, (), speed=speed)
     program = agent_programs.program(context.data, agent_command, agent_env)
     runtime = context.runtime(program, clock)
+    agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     served = served_from(context, around, keys=keys_of(context))

@@ -113,7 +113,7 @@ class LocalProcessRuntime:
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
         users: AgentUsers | None = None,
-        wrap: Wrap = _as_it_is,
+        wrap: Wrap | None = None,
     ) -> None:
         # resolved, because the path is used as the mark and must always be spelled the same
         self._directory = RuntimeDirectory(root.resolve())
@@ -121,7 +121,7 @@ class LocalProcessRuntime:
         self._environment = dict(environment or {})
         self._prepare = prepare
         self._users = users
-        self._wrap = wrap
+        self._wrap = wrap or _as_it_is
 
     def start(self, order: StartOrder, *, effect_id: str) -> Started | StartRejected | StartUnknown:
         """Start one agent process; the same effect id again gives the first answer."""

@@ -27,7 +27,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any, Final
+from typing import Final, TypedDict
 
 MARK_VARIABLE: Final = "TOWN_AGENT_CONTEXT"
 CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
@@ -118,7 +118,16 @@ def end_user(user: int, *, seconds: float = _SWEEP_SECONDS) -> bool:
     return True
 
 
-def as_user(user: int | None) -> dict[str, Any]:
+class AsUser(TypedDict, total=False):
+    """Arguments of `subprocess`."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+    umask: int
+
+
+def as_user(user: int | None) -> AsUser:
     """The arguments of `subprocess` with which a process runs as a user of its own: no other group, files for nobody else."""
     return {} if user is None else {"user": user, "group": user, "extra_groups": [], "umask": 0o077}
 

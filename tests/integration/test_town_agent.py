@@ -240,6 +240,28 @@ def test_an_agent_files_a_bead_with_labels(place: Place, capsys: pytest.CaptureF
     assert town.metadata(bead_id) == {"why": "mess"}
 
 
+@pytest.mark.parametrize(
+    "words",
+    [("--convoy", "v"), ("--depends-on", "b"), ("--rig", "rig-2"), ("--label", "gt:triage")],
+    ids=lambda words: words[0],
+)
+def test_what_a_polecat_may_not_decide_is_refused_before_it_is_posted(
+    place: Place, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    place.with_town(a_working_town())
+    assert place.says("bead", "create", "--title", "Clean up", *words) == REFUSED
+    assert f"leave out {words[0]}" in capsys.readouterr().err
+
+
+def test_a_mayor_releases_one_proposal_and_ends_another(place: Place) -> None:
+    town = a_town().bead("yes", labels=["gt:held", "ui"], rig_id=None).bead("no", labels=["gt:held"])
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None)
+    assert place.says("bead", "release", "yes") == OK
+    assert place.says("bead", "cancel", "no") == OK
+    after = place.ticks()
+    assert (after.one("beads", "yes", "status", "labels"), after.status("no")) == (("open", '["ui"]'), "closed")
+
+
 def test_a_mayor_plans_a_convoy_in_order(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     place.with_town(a_town(), agent_id="mayor", role="mayor", bead=None, rig=None)
     words = ("convoy", "create", "--title", "Build", "--task", "first", "--task", "second", "--in-order", "--staged")

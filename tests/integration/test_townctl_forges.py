@@ -18,6 +18,7 @@ from infra.devstack.fake_forge import TOKEN
 from infra.devstack.fake_github import FakeGitHub
 from infra.townctl import api, forges, main
 from shared.adapters.clock import SystemClock
+from shared.adapters.control_keys import ControlKeys
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.forge_tokens import NamedToken, token_for
 from shared.adapters.secrets_manager import SecretsManager
@@ -276,3 +277,21 @@ def test_a_town_that_is_not_in_the_stacks_bucket_gets_no_token(
     assert main.run(["--bucket", "towns", "secret", "set", "nowhere", "github", "--secrets-prefix", PREFIX]) == 2
     assert "there is no town nowhere" in capsys.readouterr().err
     assert aws.list_secrets()["SecretList"] == []
+
+
+def test_the_towns_of_a_platforms_token_of_a_stack_are_changed_without_the_token(
+    townctl: Townctl, aws: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = ("github", "--secrets-prefix", PREFIX)
+    assert townctl("secret", "set-platform", *at, "--serves", "alpha=acme", "--keep-token").code == 2
+    given(monkeypatch, "token-of-everybodys\n")
+    townctl.document("secret", "set-platform", *at, "--serves", "beta=acme")
+    assert asked_of_forges("github.com") is None
+    townctl.document("secret", "set-platform", *at, "--serves", "alpha=ACME/App", "--keep-token")
+    assert asked_of_forges("github.com") == "token-of-everybodys"
+
+
+def test_the_control_key_of_a_town_of_a_stack_is_the_one_that_its_functions_send(townctl: Townctl, aws: Any) -> None:
+    key = townctl.document("secret", "control-key", "alpha", "--secrets-prefix", PREFIX)["key"]
+    assert key == ControlKeys(SecretsManager(PREFIX, SystemClock()))("alpha")
+    assert townctl.document("secret", "control-key", "alpha", "--secrets-prefix", PREFIX)["key"] == key

@@ -14,11 +14,11 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_processes import PROXIES_AND_CERTIFICATES, NotPrepared
-from shared.adapters.local_supervisor import as_user
+from shared.adapters.local_supervisor import AsUser, as_user
 
 GIT_SECONDS: Final = 600.0
 _SETTINGS: Final = (
@@ -97,8 +97,11 @@ class Git:
             raise NotPrepared(f"git {words[0]}: {said(bytes(err.kept))}")
         return out.kept.decode(errors="replace").strip()
 
-    def _as_user(self) -> dict[str, Any]:
-        return as_user(self.user) | ({} if self.user is None else {"umask": self.umask})
+    def _as_user(self) -> AsUser:
+        found = as_user(self.user)
+        if self.user is not None:
+            found["umask"] = self.umask
+        return found
 
     def succeeds(self, *words: str) -> bool:
         """Whether a command ends with exit code 0."""

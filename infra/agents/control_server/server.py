@@ -23,6 +23,8 @@ class Running:
         self, settings: ControlServerSettings, poster: Poster, *, door: type[ControlServer] = ControlServer
     ) -> None:
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if settings.users is not None:
+            settings.root.chmod(0o711)  # agents pass through it to what is their own, and see nothing else
         self.settings = settings
         self.reporter = Reporter(poster, settings.clock)
         self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)

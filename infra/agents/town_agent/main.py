@@ -24,6 +24,7 @@ from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
 from shared.domain.quoting import cleaned
+from shared.domain.states import Label
 from shared.ports.clock import Clock
 
 OK: Final = 0
@@ -164,7 +165,7 @@ def _require_proposal(caller: Caller, given: argparse.Namespace) -> None:
         "--convoy": given.convoy is not None,
         "--depends-on": bool(given.depends_on),
         "--rig": given.rig not in (None, caller.rig_id),
-        "--label": any(label.startswith("gt:") for label in given.label),
+        "--label": any(label.startswith("gt:") and label != Label.HELD for label in given.label),
     }
     for option, is_given in refused.items():
         if is_given:

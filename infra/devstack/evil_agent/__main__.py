@@ -20,7 +20,7 @@ from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
 from shared.domain.orders import StartOrder
 
-_PAUSE_SECONDS: Final = 0.2
+_PAUSE_SECONDS: Final = 1.0
 _TICKS_AHEAD: Final = 10
 
 
@@ -43,7 +43,8 @@ class EvilAgent:
     def __init__(self, order: StartOrder, told: str, start_file: Path, environment: Mapping[str, str]) -> None:
         self._environment = environment
         self._start_directory = start_file.parent
-        self._root = start_file.parents[4] if len(start_file.parents) > 4 else None
+        self._root = spying.root_of(start_file)
+        self._town_directory = spying.home_of(start_file).parent
         self._home = Path(environment.get(HOME_VARIABLE) or Path.cwd())
         self._diary = Diary(self._home / FILE)
         self._door = DOOR.search(told)
@@ -97,7 +98,7 @@ class EvilAgent:
 
     def _others(self, order: StartOrder) -> tuple[str, ...]:
         """The agents whose directories it sees beside its own; else ids that it guesses."""
-        beside = self._start_directory.parent.parent
+        beside = self._town_directory
         seen: tuple[str, ...] = ()
         if os.access(beside, os.R_OK):
             seen = tuple(sorted(each.name for each in beside.iterdir() if each.name != order.agent_id))

@@ -31,7 +31,8 @@ def try_to_read(environment: Mapping[str, str], *, home: Path, diary: Diary) -> 
     found = _SECRET_NAMES.search(own)
     diary.note("W5", "its own environment", _name_in(found), got_through=found is not None)
     _read_processes(diary)
-    _read_tree(_root_of(environment), mine=_own_places(environment, home), diary=diary)
+    start_file = Path(environment["TOWN_AGENT_CONTEXT"])
+    _read_tree(root_of(start_file), mine=_own_places(environment, home), diary=diary)
     for path in _MACHINE:
         if Path(path).parent != Path("/etc") and not os.access(path, os.F_OK):
             continue
@@ -41,15 +42,20 @@ def try_to_read(environment: Mapping[str, str], *, home: Path, diary: Diary) -> 
 
 def _own_places(environment: Mapping[str, str], home: Path) -> tuple[Path, ...]:
     """Where the agent may read: its home, its start directory, its working directory and its own token."""
-    named = (environment.get("TOWN_AGENT_CONTEXT", "/nowhere/x"), environment.get("TOWN_TOKEN_FILE", "/nowhere/x"))
+    named = (environment["TOWN_AGENT_CONTEXT"], environment.get("TOWN_TOKEN_FILE", "/nowhere/x"))
     start_file, token_file = (Path(each) for each in named)
-    return (home, start_file.parent.parent, token_file, Path.cwd())
+    return (home, home_of(start_file), token_file, Path.cwd())
 
 
-def _root_of(environment: Mapping[str, str]) -> Path | None:
-    """The control server's directory, from the path of the start file: <root>/agents/<town>/<agent>/<generation>/context.json."""
-    start_file = environment.get("TOWN_AGENT_CONTEXT")
-    return None if start_file is None else Path(start_file).parents[4]
+def root_of(start_file: Path) -> Path:
+    """The control server's directory: that of start files is <root>/agents/<town>/<agent>/<generation>/, or deeper."""
+    return next((above.parent for above in start_file.parents if above.name == "agents"), start_file.parent)
+
+
+def home_of(start_file: Path) -> Path:
+    """The directory in which everything of one agent lies: <root>/agents/<town>/<agent>."""
+    town, agent = start_file.relative_to(root_of(start_file)).parts[1:3]
+    return root_of(start_file) / "agents" / town / agent
 
 
 def _read_processes(diary: Diary) -> None:
@@ -90,10 +96,8 @@ def _read_parents(diary: Diary) -> None:
         pid = int(Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()[1])
 
 
-def _read_tree(root: Path | None, *, mine: tuple[Path, ...], diary: Diary) -> None:
+def _read_tree(root: Path, *, mine: tuple[Path, ...], diary: Diary) -> None:
     """Every file below the control server's directory that is not its own."""
-    if root is None:
-        return
     read, tokens, others = 0, [], []
     for path in _files(root):
         if any(path == own or path.is_relative_to(own) for own in mine):

@@ -26,7 +26,10 @@ while time.monotonic() < end:
 
 def leave_children(home: Path, diary: Diary) -> None:
     """Start a child in a session of its own, and one that has also no environment, no parent and another directory."""
-    ways = {"session": dict(os.environ), "orphan": {}}
+    needed = {
+        name: value for name, value in os.environ.items() if name == "LD_LIBRARY_PATH"
+    }  # else Python may not start
+    ways = {"session": dict(os.environ), "orphan": needed}
     for name, environment in ways.items():
         file = home / f"survivor-{name}"
         words = [sys.executable, "-I", "-S", "-c", _LIVE, str(file), str(LONGEST_LIFE_SECONDS)]

@@ -180,7 +180,7 @@ def test_the_fifth_feedback_bead_is_the_last_and_then_a_person_is_asked_once() -
     first = town.hears("pr_feedback_detected", payload, bead_id="m1")
     second = town.hears("pr_feedback_detected", payload, bead_id="m1")
 
-    message = "Feedback does not end: Review: gt/b"
+    message = 'Escalation (high): "Feedback does not end: Review: gt/b"'
     assert (first.outcome.text, first.returns) == ("applied", (NotifyMayor(subject="cap:m1", message=message),))
     assert (second.outcome.text, second.returns) == ("skipped: cap", ())
     assert len(town.beads_labelled("gt:pr-feedback")) == 5
@@ -226,7 +226,8 @@ def test_the_fifth_conflict_bead_is_the_last_and_then_a_person_is_asked_once() -
 
     first = town.hears("pr_conflict_detected", {"pr_url": PR}, bead_id="m1")
 
-    assert first.returns == (NotifyMayor(subject="cap:m1", message="Conflicts do not end: Review: gt/b"),)
+    message = 'Escalation (high): "Conflicts do not end: Review: gt/b"'
+    assert first.returns == (NotifyMayor(subject="cap:m1", message=message),)
     assert conflict(town) == "skipped: cap"
     assert [row["category"] for row in town.rows("escalation_metadata")] == ["conflict_cap"]
 

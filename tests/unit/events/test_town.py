@@ -385,7 +385,7 @@ def test_triage_may_ask_a_person(action: str) -> None:
     result = resolve(stage, action, notes="looks odd")
     (bead,) = stage.beads_of("escalation")
     assert (bead.priority, bead.body) == ("high", "looks odd")
-    message = "Triage: P is stuck: looks odd"
+    message = 'Triage asks for a person: "Triage: P is stuck"\nIts notes:\n> looks odd'
     assert result.returns == (NotifyMayor(subject=f"escalation:{bead.id}", message=message),)
     assert stage.the_agent().hook == "b"
 
@@ -393,7 +393,8 @@ def test_triage_may_ask_a_person(action: str) -> None:
 @pytest.mark.parametrize(("status", "nudged"), [("working", True), ("stalled", True), ("idle", False)])
 def test_a_running_agent_can_be_nudged(status: str, nudged: bool) -> None:
     stage = asked(status=status)
-    nudge = SendNudge(agent_id="p", message="try again", source="triage", mode="immediate", priority="normal")
+    said = 'Triage answers a question about you, "Triage: P is stuck":\n> try again'
+    nudge = SendNudge(agent_id="p", message=said, source="triage", mode="immediate", priority="normal")
     assert resolve(stage, "NUDGE", notes="try again").returns == ((nudge,) if nudged else ())
 
 
