@@ -35,14 +35,13 @@ class Sender:
     request: str | None = None
 
     @property
-    def name(self) -> str:
-        """The name under which the town counts what this sender sends: the agent, or the scope if the token names no agent."""
-        return self.scope if self.agent is None else f"@{self.agent}"
-
-    @property
     def account(self) -> str:
-        """The name of its budget. Each generation of an agent has its own, so a stolen token of an older one uses up nothing."""
-        return self.name if self.generation is None else f"{self.name}:{self.generation}"
+        """The name under which the town counts what this sender sends: the scope, or the agent and generation of its token.
+
+        Each generation has a budget of its own, so a stolen token of an older one uses up nothing of the present one.
+        """
+        name = self.scope if self.agent is None else f"@{self.agent}"
+        return name if self.generation is None else f"{name}:{self.generation}"
 
     @property
     def words(self) -> str:
