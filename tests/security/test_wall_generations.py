@@ -49,7 +49,9 @@ def state_of(town: TownBuilder, stale: Sender) -> dict[str, list[tuple[Any, ...]
     """All that counts in a town: everything but its books of events and ticks, and the stop of the stale generation itself."""
     tables = [row[0] for row in town.rows("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name")]
     found = {name: town.rows(f"SELECT * FROM {name}") for name in tables if name not in (*_OWN_BOOKS, "town", "outbox")}
-    found["town"] = town.rows("SELECT key, value FROM town WHERE key NOT IN ('next_seq', 'next_due_at') ORDER BY key")
+    found["town"] = town.rows(
+        "SELECT key, value FROM town WHERE key NOT IN ('next_seq', 'next_due_at', 'budgets') ORDER BY key"
+    )
     found["outbox"] = town.rows(
         "SELECT kind, subject, generation, payload, state FROM outbox "
         "WHERE NOT (kind = 'stop_agent' AND subject = ? AND generation = ?) ORDER BY kind, subject, generation",
