@@ -76,9 +76,13 @@ def _is_inserted(town: Town, envelope: Envelope) -> bool:
     return inserted.rowcount == 1
 
 
-_INTO: Final = "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, sender)"
-_NEW: Final = ":event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at, :sender"
-_INSERT: Final = f"{_INTO} VALUES ({_NEW}) ON CONFLICT (event_id) DO NOTHING"  # noqa: S608
+_STORED: Final = (
+    *("event_id", "seq", "event_type", "agent_id", "bead_id", "payload", "source", "created_at", "received_at"),
+    "sender",
+)
+_INTO: Final = f"INSERT INTO town_events ({', '.join(_STORED)})"
+_NEW: Final = ", ".join(f":{column}" for column in _STORED)
+_INSERT: Final = f"{_INTO} VALUES ({_NEW}) ON CONFLICT (event_id) DO NOTHING"
 _INSERT_UNLESS_OLD: Final = (
     f"{_INTO} SELECT {_NEW} "  # noqa: S608
     "WHERE NOT EXISTS (SELECT 1 FROM town_events e WHERE e.event_id = :chosen AND e.sender IS NULL AND e.source = 'ingest' "
