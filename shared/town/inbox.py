@@ -77,7 +77,15 @@ def _is_inserted(town: Town, envelope: Envelope) -> bool:
 
 
 _STORED: Final = (
-    *("event_id", "seq", "event_type", "agent_id", "bead_id", "payload", "source", "created_at", "received_at"),
+    "event_id",
+    "seq",
+    "event_type",
+    "agent_id",
+    "bead_id",
+    "payload",
+    "source",
+    "created_at",
+    "received_at",
     "sender",
 )
 _INTO: Final = f"INSERT INTO town_events ({', '.join(_STORED)})"
