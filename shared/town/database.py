@@ -17,7 +17,6 @@ from shared.town.large_images import FollowedConnection, LargeImage
 
 SCHEMA_VERSION: Final = schemas.NEWEST
 OLDEST_SCHEMA: Final = schemas.OLDEST
-APPLICATION_ID: Final = schemas.APPLICATION_ID
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
