@@ -138,5 +138,4 @@ def walled(*, users: range | None = None, command: tuple[str, ...] = OBEDIENT, *
         environment = {"GIT_CONFIG_SYSTEM": str(system), "GIT_ALLOW_PROTOCOL": "file", "GIT_TERMINAL_PROMPT": "0"}
         with a_control_server(place, command=command, environment=environment, users=users, **more) as server:
             server.running.watch._ended.set()
-            place.joinpath("control").chmod(0o711 if users is not None else 0o700)
             yield Walled(place, server, repository)

@@ -18,6 +18,7 @@ from typing import Final
 
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
+from shared.adapters.local_state import segment
 from shared.domain import wire
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.states import Role
@@ -36,8 +37,8 @@ def main() -> int:
 
 
 def file_of(bead_id: str) -> str:
-    """The name of the file that a polecat writes for a bead."""
-    return f"work-{bead_id[:8]}.txt"
+    """The name of the file that a polecat writes for a bead. No two beads share one, else the second would change nothing."""
+    return f"work-{segment(bead_id)}.txt"
 
 
 def _build(order: StartOrder, bead: OrderedBead, branch: str) -> int:

@@ -178,7 +178,7 @@ def _of_state(town_id: str, sql: database.Database) -> Iterator[Finding]:
 def _of_inbox(store: ObjectTownStore, town_id: str) -> Iterator[Finding]:
     """Inbox objects that cannot be parsed as events."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
-        for event in ingest.read_object(batch.key, batch.body):
+        for event in ingest.read_object(batch.key, batch.body, size=batch.size):
             if event.event_type == UNREADABLE:
                 hint = "the next tick stores it as a poisoned event; find out what wrote it"
                 yield Finding(town_id, "inbox", batch.key, "this object cannot be parsed as events", hint)
@@ -200,7 +200,7 @@ def _of_markers(
     received = [
         from_text(event.received_at)
         for batch in inbox
-        for event in ingest.read_object(batch.key, batch.body)
+        for event in ingest.read_object(batch.key, batch.body, size=batch.size)
         if event.event_type not in BY_TYPE or not BY_TYPE[event.event_type].transient
     ]
     if received:

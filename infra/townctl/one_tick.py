@@ -156,7 +156,7 @@ def _run_view(run: RunReport) -> Iterator[RenderableType]:
 def _complaints(store: ObjectTownStore, town_id: str) -> Iterator[RenderableType]:
     """The reasons of failed effects, read from their result events in the inbox, which the next tick applies."""
     for batch in drive(store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)).objects:
-        for event in ingest.read_object(batch.key, batch.body):
+        for event in ingest.read_object(batch.key, batch.body, size=batch.size):
             said = strict_json.stored(event.payload) if event.source == "effect" else {}
             if said.get("reason"):
                 yield Text(plain(f"  {event.event_type.removesuffix('_result')}: {said['reason']}"))

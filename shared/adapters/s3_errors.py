@@ -45,6 +45,11 @@ def says_no_such_version(error: Exception) -> bool:
     return says_no_such_object(error) or code_of(error) == "InvalidArgument"
 
 
+def says_empty(error: Exception) -> bool:
+    """Whether the answer was 416: an object without bytes has no first ones."""
+    return status_of(error) == 416
+
+
 def says_unchanged(error: Exception) -> bool:
     """Whether the answer was 304."""
     return status_of(error) == 304

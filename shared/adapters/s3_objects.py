@@ -82,11 +82,13 @@ class S3Objects:
                 raise
 
     def start_of(self, key: str, length: int) -> bytes | None:
-        """The first `length` bytes of a non-empty object; None if there is none."""
+        """The first `length` bytes of an object; None if there is none."""
         with self._translated(f"get {key}"):
             try:
                 return self._read(key, Range=f"bytes=0-{length - 1}").body
             except sdk_errors() as error:
+                if s3_errors.says_empty(error):
+                    return b""
                 if s3_errors.says_no_such_object(error):
                     return None
                 raise

@@ -92,6 +92,8 @@ REWORK_BEADS_AT_MOST: Final = 20
 """Live rework beads of one MR."""
 EVENTS_PER_BATCH: Final = 100
 EVENT_SIZE: Final = 64 * 1024
+INBOX_OBJECT_SIZE: Final = (EVENTS_PER_BATCH + 1) * EVENT_SIZE
+"""The events of a batch, and what the inbox object says about them."""
 FIELD_SIZE: Final = 4 * 1024
 BODY_SIZE: Final = 32 * 1024
 STATUS_MESSAGE: Final = 280

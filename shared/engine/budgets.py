@@ -82,9 +82,7 @@ def _account_of(event: Event, fact: Fact) -> str | None:
     """Under which name an event counts; None if it counts nowhere: people, the town itself, what leaves no row."""
     if fact.sender is None or fact.sender.scope == "operator" or type(event).transient:
         return None
-    account = fact.sender.account
-    # An older generation, whose token somebody may still hold, uses up nothing of the present one.
-    return account if fact.generation is None else f"{account}~{fact.generation}"
+    return fact.sender.account
 
 
 def _window_of(now: datetime) -> datetime:

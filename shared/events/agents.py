@@ -239,7 +239,7 @@ class ChangesRequested(Event):
         review = self._under_review_by(agent, town)
         if review is None:
             return EventResult(Skipped("not reviewing"))
-        if lookup.live_reworks(town, review.id) >= limits.REWORK_BEADS_AT_MOST:
+        if lookup.children_with_label(town, review.id, Label.REWORK, live=True) >= limits.REWORK_BEADS_AT_MOST:
             return EventResult(Skipped("too many rework beads"))
         self._create_rework(town, review, agent)
         return EventResult(Applied())

@@ -12,7 +12,6 @@ from shared.domain.times import from_milliseconds, from_text, to_text
 from shared.intake.shape import DEPTH, too_large
 
 _BODY_SIZE: Final = limits.EVENTS_PER_BATCH * limits.EVENT_SIZE
-_OBJECT_SIZE: Final = _BODY_SIZE + limits.EVENT_SIZE
 _BODY_DEPTH: Final = DEPTH + 2  # a list of events, in an object
 _FORMS: Final = (
     'send one event {"event_id": ..., "event_type": ..., "payload": {...}}, a list of events, or {"events": [...]}'
@@ -40,7 +39,7 @@ def events_of(body: bytes) -> tuple[dict[str, object], ...]:
 
 def stored_batch(key: str, body: bytes) -> StoredBatch:
     """Decode an inbox object. Its key gives the time of receipt if the object itself does not. Raises Refused."""
-    value = strict_json.parse(body, limit=_OBJECT_SIZE, depth=_BODY_DEPTH)
+    value = strict_json.parse(body, limit=limits.INBOX_OBJECT_SIZE, depth=_BODY_DEPTH)
     received, source, sender = received_at(key), EventSource.INGEST, None
     if isinstance(value, dict) and "events" in value:
         received = _stored_time(value.pop("received_at", received))

@@ -106,8 +106,10 @@ def batch_of(
     )
 
 
-def read_object(key: str, body: bytes) -> tuple[Envelope, ...]:
+def read_object(key: str, body: bytes, *, size: int | None = None) -> tuple[Envelope, ...]:
     """The events of an inbox object, written by `accept` or by anybody else. Never raises.
+
+    `size`: how many bytes the object has, if `body` is only the beginning of one that is too large.
 
     An event with a wrong type or payload stays as it is: the tick poisons it under its own id. An object or event that cannot
     be read is replaced by a stand-in, which the tick poisons instead.
@@ -115,7 +117,7 @@ def read_object(key: str, body: bytes) -> tuple[Envelope, ...]:
     try:
         batch = decoding.stored_batch(key, body)
     except Refused as problem:
-        return (unreadable.stand_in(key, None, body, problem.message),)
+        return (unreadable.stand_in(key, None, body, problem.message, size=size),)
     except Exception as error:  # noqa: BLE001 - no object may block its town
         return (unreadable.stand_in(key, None, body, type(error).__name__),)
     return tuple(_read(key, index, decoded, batch) for index, decoded in enumerate(batch.events))

@@ -32,7 +32,11 @@ def redriven(town_id: str, event_id: str, store: TownStore, *, now: datetime) ->
     """
     image = yield from store.load(town_id)
     waiting = yield from store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    waits = {event.event_id for lying in waiting.objects for event in ingest.read_object(lying.key, lying.body)}
+    waits = {
+        event.event_id
+        for lying in waiting.objects
+        for event in ingest.read_object(lying.key, lying.body, size=lying.size)
+    }
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
         event = stored_events.poisoned_event(sql, event_id)

@@ -15,7 +15,7 @@ def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> No
     Another generation of an agent is another sender here: what one generation posts never keeps out a report of the next.
     Events that a tick has already taken are not compared; the tick itself gives such an event the outcome `conflict`.
     """
-    known = {_named(each): each for lying in waiting for each in read_object(lying.key, lying.body)}
+    known = {_named(each): each for lying in waiting for each in read_object(lying.key, lying.body, size=lying.size)}
     for event in batch.events:
         there = known.get(_named(event.envelope))
         if there is not None and content_of(there) != content_of(event.envelope):

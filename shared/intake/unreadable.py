@@ -12,14 +12,17 @@ UNREADABLE: Final = "unreadable"
 """The type of the event. It is not in the catalogue, so a tick poisons it."""
 
 
-def stand_in(key: str, index: int | None, content: bytes, problem: str) -> Envelope:
-    """The event that stands for the object under `key`, or for one event in it. All of it is ASCII."""
+def stand_in(key: str, index: int | None, content: bytes, problem: str, *, size: int | None = None) -> Envelope:
+    """The event that stands for the object under `key`, or for one event in it. All of it is ASCII.
+
+    `size`: how many bytes there are, if `content`, of which the digest is made, is only the beginning.
+    """
     name = hashlib.sha256(f"{key}\n{'' if index is None else index}\n".encode(errors="replace")).hexdigest()
     described = {
         "object": ascii(key[:200]),
         "index": index,
         "problem": ascii(problem[:400]),
-        "size": len(content),
+        "size": len(content) if size is None else size,
         "sha256": hashlib.sha256(content).hexdigest(),
         "begins": ascii(content[:1024]),
     }

@@ -51,7 +51,7 @@ class ObjectStore(Protocol):
         ...
 
     def start_of(self, key: str, length: int) -> bytes | None:
-        """The first `length` bytes of a non-empty object, fewer if it is shorter; None if it does not exist."""
+        """The first `length` bytes of an object, fewer if it is shorter; None if it does not exist. No more is transferred."""
         ...
 
     def create(self, key: str, body: bytes) -> str:

@@ -21,10 +21,14 @@ from shared.ports.steps import Steps
 
 @dataclass(frozen=True, slots=True)
 class InboxObject:
-    """One batch of events in an inbox. Its body is not decoded."""
+    """One batch of events in an inbox. Its body is not decoded.
+
+    Of an object that is larger than a batch can be, `body` is only the beginning, and `size` the number of all its bytes.
+    """
 
     key: str
     body: bytes
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +74,8 @@ class WaitingRoom(Protocol):
 
         `town_id`, `received_at` and `batch_id` together are the idempotency key: posting the same batch again changes
         nothing. If a tick has already taken the batch, it is stored again, and the next tick recognises its events by their
-        ids. `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest 100 of these
-        batches; if one of them raises, nothing is stored. Raises
+        ids. `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest of
+        these batches, at most 100 and fewer if they are very large; if one of them raises, nothing is stored. Raises
         UnknownTown if the town was never created, and Refused (409) if another body was posted under this batch id.
         """
         ...

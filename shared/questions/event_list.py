@@ -262,7 +262,7 @@ def _waiting(town_id: str, store: TownStore) -> Steps[list[EventEntry]]:
     return [
         _unstored(event, "inbox", tick=None)
         for batch in batches.objects
-        for event in ingest.read_object(batch.key, batch.body)
+        for event in ingest.read_object(batch.key, batch.body, size=batch.size)
     ]
 
 

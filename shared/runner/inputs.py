@@ -149,7 +149,7 @@ def read_batches(waiting: InboxReading) -> Reading:
     envelopes: list[Envelope] = []
     taken: list[tuple[str, tuple[str, ...]]] = []
     for batch in waiting.objects:
-        events = ingest.read_object(batch.key, batch.body)
+        events = ingest.read_object(batch.key, batch.body, size=batch.size)
         room = limits.EVENTS_PER_TICK - len(envelopes)
         envelopes.extend(events[:room])
         if len(events) > room:

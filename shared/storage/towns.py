@@ -58,7 +58,8 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
         """Commit the first image (txid 1) and mark the town due. Raises TownExists."""
-        if (yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))):
+        there = yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))
+        if there is not None:
             raise _exists(town_id)  # first: no marker is written for a town without work
         page_size = page_size_of(image)
         manifest = _manifest(

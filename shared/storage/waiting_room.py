@@ -13,11 +13,14 @@ as well, so W3 finds the object and the worker writes a marker. In either order,
 the order P1 W1 W2 W3 P2 would leave an event waiting until the hourly sweep.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import accumulate
 from typing import Any, Final
 
+from shared.domain import limits
 from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
@@ -28,7 +31,11 @@ PAGE: Final = 1000  # keys in one listing, the most that S3 returns
 
 _READ_AT_ONCE: Final = 100
 _CREATE_TRIES: Final = 3
-_INBOX_BYTES: Final = 64 << 20  # one reading stops after this many bytes, to bound the memory of a worker
+_INBOX_BYTES: Final = 64 << 20  # one reading stops before it has more than this, to bound the memory of a worker
+_OBJECT_BYTES: Final = limits.INBOX_OBJECT_SIZE + 1  # enough to see that an object is larger than any batch
+
+_Listed = tuple[str, int]
+"""The key of a batch, and the bytes that it has."""
 
 
 class ObjectWaitingRoom:
@@ -50,16 +57,17 @@ class ObjectWaitingRoom:
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
-        `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest 100 of these
-        batches; if one of them raises, nothing is stored. Raises UnknownTown, and Refused (409) if another body was posted
-        under this batch id. Posting the same batch again changes nothing.
+        `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest of these
+        batches, at most 100 and fewer if they are very large; if one of them raises, nothing is stored. Raises UnknownTown,
+        and Refused (409) if another body was posted under this batch id. Posting the same batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
         beside = yield from self._require_head(town_id, also_inbox=judge is not None or admit is not None)
         if admit is not None:
-            admit(beside)
+            admit([each for each, _ in beside])
         if judge is not None:
-            judge((yield from self._read(beside[-_READ_AT_ONCE:])))
+            newest = beside[-_READ_AT_ONCE:]
+            judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
         if not wake:
             yield from self._create_batch(key, body)
             return key
@@ -69,18 +77,21 @@ class ObjectWaitingRoom:
         return key
 
     def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
-        """The oldest batches: at most `limit`, fewer if they are very large, because reading stops after 64 MiB."""
+        """The oldest batches: at most `limit`, fewer if they are very large, because reading stops at 64 MiB."""
         prefix = keys.inbox(town_id)
         objects: list[InboxObject] = []
-        looked_at, size, after = 0, 0, ""
-        while looked_at < limit and size < _INBOX_BYTES:
+        looked_at, room, after = 0, _INBOX_BYTES, ""
+        while looked_at < limit and room > 0:
             page = yield from self.listed(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
-            found = yield from self._read(page.keys)
-            objects += found
+            listed = tuple(zip(page.keys, page.sizes, strict=True))
+            read = listed[: _fitting(listed, room)]
+            objects += yield from self._read(read)
+            if read != listed:
+                break
             if not page.more:
                 return InboxReading(tuple(objects), more=False)
-            looked_at += len(page.keys)
-            size += sum(len(batch.body) for batch in found)
+            looked_at += len(listed)
+            room -= sum(map(_read_of, listed))
             after = page.keys[-1]
         return InboxReading(tuple(objects), more=True)
 
@@ -111,17 +122,18 @@ class ObjectWaitingRoom:
                 return tuple(found)
             after = page.keys[-1]
 
-    def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[str]]:
+    def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[_Listed]]:
         """Raise UnknownTown if the town was never created. Uses a listing, which does not transfer the image.
 
-        With `also_inbox`, returns the keys of the waiting batches in the same listing, which has at most 1000 keys.
+        With `also_inbox`, returns the waiting batches in the same listing, which has at most 1000 keys.
         """
         key = keys.head(town_id)
         prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
         listing = yield from self.listed(prefix, after="", limit=limit)
         if key not in listing.keys:
             raise unknown(town_id)
-        return [each for each in listing.keys if keys.is_inbox_object(each)]
+        listed = zip(listing.keys, listing.sizes, strict=True)
+        return [each for each in listed if keys.is_inbox_object(each[0])]
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
@@ -158,12 +170,17 @@ class ObjectWaitingRoom:
         listing: Listing = yield Call(name, partial(self._objects.list, prefix, after=after, limit=limit))
         return listing
 
-    def _read(self, found: Sequence[str]) -> Steps[list[InboxObject]]:
-        """The objects of these keys that are still there, in the same order."""
+    def _read(self, found: Sequence[_Listed]) -> Steps[list[InboxObject]]:
+        """The objects of these keys that are still there, in the same order. Of one that is too large, only the beginning."""
         if not found:
             return []
-        answers = yield from _all(tuple(Call(f"get {key}", partial(self._objects.get, key)) for key in found))
-        return [InboxObject(key, answer.body) for key, answer in zip(found, answers, strict=True) if answer is not None]
+        start_of = self._objects.start_of
+        answers = yield from _all(tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found))
+        return [
+            InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
+            for (key, size), body in zip(found, answers, strict=True)
+            if body is not None
+        ]
 
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
         if strangers := [key for key in doomed if not only(key)]:
@@ -180,6 +197,16 @@ def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
         if isinstance(answer, Exception):
             raise answer
     return answers
+
+
+def _read_of(listed: _Listed) -> int:
+    """How many bytes of this object are read."""
+    return min(listed[1], _OBJECT_BYTES)
+
+
+def _fitting(listed: Sequence[_Listed], room: int) -> int:
+    """How many of these objects, from the first one on, fit into so many bytes; at least one, if there is any."""
+    return max(bisect_right(list(accumulate(map(_read_of, listed))), room), min(1, len(listed)))
 
 
 def _lies_in_an_inbox(key: str) -> bool:

@@ -172,16 +172,6 @@ def live_reviews_of(town: Town, source_id: str) -> list[str]:
     return [row[0] for row in rows]
 
 
-def live_reworks(town: Town, review_id: str) -> int:
-    """How many live rework beads an MR has."""
-    rows = town.sql.execute(
-        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id "  # noqa: S608
-        "AND b.status NOT IN ('closed', 'failed') ORDER BY b.bead_id",
-        {"id": review_id},
-    ).fetchall()
-    return sum(Label.REWORK in bead.labels for bead in readable(town, rows, bead_of))
-
-
 def failed_reviews_of(town: Town, source_id: str) -> list[str]:
     """Ids of failed MR beads that track a bead, ascending."""
     rows = town.sql.execute(
@@ -231,11 +221,12 @@ def live_blocker_with_label(town: Town, bead_id: str, label: str) -> Bead | None
     )
 
 
-def children_with_label(town: Town, parent_id: str, label: str) -> int:
-    """How many beads of any status have this parent and label."""
+def children_with_label(town: Town, parent_id: str, label: str, *, live: bool = False) -> int:
+    """How many beads have this parent and label: of any status, or only live ones."""
     rows = town.sql.execute(
-        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id ORDER BY b.bead_id",  # noqa: S608
-        {"id": parent_id},
+        f"SELECT {BEAD_COLUMNS} FROM beads b WHERE b.parent_bead_id = :id "  # noqa: S608
+        "AND (NOT :live OR b.status NOT IN ('closed', 'failed')) ORDER BY b.bead_id",
+        {"id": parent_id, "live": live},
     ).fetchall()
     return sum(label in child.labels for child in readable(town, rows, bead_of))
 

@@ -27,6 +27,7 @@ STORED: Final = {
 }
 
 TYPED_DICTS: Final = {
+    "shared/adapters/local_supervisor.py: AsUser": "the named arguments of `subprocess` for a process with a user of its own",
     "shared/ports/town_past.py: JournalRow": "a row of the journal as it is stored: its names are those of the columns",
     "shared/town/town_keys.py: TriageParts": "the named arguments of a write: parts of a town key as they are stored",
 }

@@ -239,7 +239,7 @@ def test_a_start_contains_every_field_of_the_contract(server: TestServer, monkey
     assert wire.read(StartOrder, json.loads(environment.pop("TOWN_AGENT_ORDER"))) == given
     assert environment == {
         "TOWN_AGENT_GENERATION": "1",
-        "TOWN_TOKEN": "agent t1 a1 1",
+        "TOWN_TOKEN": "coordinator t1 a1 1",  # triage
         "TOWN_API": "https://api.example.com",
     }
 

@@ -61,6 +61,14 @@ def files_of(town: Walled) -> list[Path]:
 # files ----------------------------------------------------------------------------------------------
 
 
+@anywhere
+def test_agents_pass_through_the_directory_of_the_server_and_cannot_list_it(town: Walled) -> None:
+    own = town.server.settings.users is not None
+    assert town.root.stat().st_mode & 0o777 == (0o711 if own else 0o700)
+    assert "file_of_mine" in town.runs().does(f"touch file_of_mine; ls; ls {town.root}")
+    assert ("denied" in town.does(f"ls {town.root}")) is own
+
+
 @needs_users
 def test_of_all_files_of_the_container_an_agent_reads_only_its_own(town: Walled) -> None:
     if is_weaker(town):

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 import pytest
 
+from shared.engine.budgets import Accounts
 from shared.events import fence
 from shared.intake import sender
 from tests.simulation.evil import Thief
@@ -59,19 +60,27 @@ def _no_fence(*_: Any) -> None:
     """A fence that stops nobody."""
 
 
+def _no_limit(*_: Any) -> bool:
+    return True
+
+
 def _anybody_may(event: Any, _: Any) -> None:
     sender.require_from_outside(event)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("module", "wall", "instead"),
-    [(fence, "stopped", _no_fence), (sender, "require_entitled", _anybody_may)],
-    ids=["the fence of generations", "the scopes"],
+    ("place", "wall", "instead", "says"),
+    [
+        (fence, "stopped", _no_fence, "is over, and its"),
+        (sender, "require_entitled", _anybody_may, "was accepted"),
+        (Accounts, "has_room", _no_limit, "new beads and escalations of one window were applied"),
+    ],
+    ids=["the fence of generations", "the scopes", "the budgets"],
 )
 def test_a_wall_that_is_torn_down_is_seen(
-    module: Any, wall: str, instead: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    place: Any, wall: str, instead: Callable[..., Any], says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, wall, instead)
+    monkeypatch.setattr(place, wall, instead)
     outcome, _ = an_hour(seed=11, with_thief=True)
-    assert any(problem.startswith("wall: ") for problem in outcome.problems), outcome.told()
+    assert any(problem.startswith("wall: ") and says in problem for problem in outcome.problems), outcome.told()

@@ -1,9 +1,15 @@
-"""What a ledger checks about a stolen token in every tick: whose name its events bear, and that they count for no other."""
+"""What a ledger checks about a stolen token in every tick.
 
+Its events bear the name of their sender, they count for no other, and only so many of them create something.
+"""
+
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final, Protocol
 
+from shared.domain import limits
 from shared.domain.senders import Sender
 from shared.domain.tick import Envelope, TickInput
 from shared.engine import tick
@@ -19,6 +25,8 @@ _OWN_WORDS: Final = (
     "nudge_acknowledged",
 )
 """What an agent says about itself. While its generation runs, that is its word, and the town acts on it."""
+
+_CREATING: Final = ("bead_created", "escalation_raised")
 
 _SUPERSEDED: Final = "agent_heartbeat"
 """All heartbeats of a generation but the newest are dropped unread, and count as applied, also those of a stale generation."""
@@ -40,6 +48,7 @@ class Walls:
         self._fail = fail
         self._thief: Sender | None = None
         self._beads: set[str] = set()
+        self._created: Counter[float] = Counter()
         self.compared = 0
 
     def robbed(self, token: Sender, bead_id: str) -> None:
@@ -69,12 +78,20 @@ class Walls:
         self._under_his_name(thief, events)
         is_stale = generations.get(str(thief.agent), 0) > (thief.generation or 0)
         applied = [event for event in said if outcomes.get(event.event_id) == "applied"]
+        self._within_budget(row["now"], sum(event.event_type in _CREATING for event in applied))
         names = sorted({event.event_type for event in applied} - {_SUPERSEDED})
         if is_stale and names:
             self._fail("wall", f"generation {thief.generation} is over, and its {', '.join(names)} were applied")
         if said and (is_stale or not any(event.event_type in _OWN_WORDS for event in applied)):
             own = () if is_stale else (str(thief.agent), *self._beads)
             self._counts_for_nobody(row, said, before=before, after=after, own=own)
+
+    def _within_budget(self, now: str, created: int) -> None:
+        """New beads and escalations of one window."""
+        began = datetime.fromisoformat(now).timestamp() // limits.BUDGET_WINDOW.total_seconds()
+        self._created[began] += created
+        if created and self._created[began] > limits.BEAD_BUDGET["agent"]:
+            self._fail("wall", f"his {self._created[began]} new beads and escalations of one window were applied")
 
     def _under_his_name(self, thief: Sender, events: Sequence[Envelope]) -> None:
         for event in events:

@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from infra.agents.posting import API_VARIABLE, TOKEN_FILE_VARIABLE, TOKEN_VARIAB
 from infra.devstack.evil_agent import meddling, spying, surviving
 from infra.devstack.evil_agent.attempts import FILE, Diary
 from infra.devstack.evil_agent.doors import EventsApi, try_control_server
-from infra.devstack.evil_agent.forgeries import Known, escalations, forgeries, squatted, under_its_own_name
+from infra.devstack.evil_agent.forgeries import Known, escalations, forgeries, under_its_own_name
 from infra.devstack.evil_agent.instructions import DOOR, OBEY
 from shared.adapters.local_processes import HOME_VARIABLE
 from shared.adapters.local_supervisor import MARK_VARIABLE
@@ -25,7 +26,7 @@ _TICKS_AHEAD: Final = 10
 
 
 def main() -> int:
-    """Returns the exit code of the plain agent; an evil one ends when it is killed, or after three minutes."""
+    """Returns the exit code of the plain agent; an evil one ends when it is killed, or after ten minutes."""
     start_file = Path(os.environ[MARK_VARIABLE])
     order = wire.read(StartOrder, json.loads(start_file.read_text(encoding="utf-8")))
     told = "" if order.bead is None else f"{order.bead.title}\n{order.bead.body or ''}"
@@ -88,10 +89,8 @@ class EvilAgent:
         end = time.monotonic() + surviving.LONGEST_LIFE_SECONDS
         turn = 1
         while time.monotonic() < end:
-            ahead = Known(self._known.town_id, self._known.agent_id, self._known.generation, tick=turn * _TICKS_AHEAD)
-            self._api.forge(escalations(self._known, turn), self._diary)
-            self._api.post(json.dumps({"events": squatted(ahead, turn)}).encode())
-            for forgery in under_its_own_name(self._known, turn):
+            ahead = replace(self._known, tick=turn * _TICKS_AHEAD)
+            for forgery in (escalations(ahead, turn), *under_its_own_name(ahead, turn)):
                 self._api.forge(forgery, self._diary)
             time.sleep(_PAUSE_SECONDS)
             turn += 1

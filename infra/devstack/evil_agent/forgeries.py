@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from infra.devstack.evil_agent.instructions import TEXTS
 from shared.domain import ids, limits
+from shared.events import BY_TYPE
 
 _FORESEEN_TICKS: Final = 10
 _IDS_PER_TICK: Final = 9
@@ -53,6 +54,7 @@ def forgeries(me: Known, turn: int = 0) -> Iterator[Forgery]:
     yield from _for_other_generations(me, turn)
     yield from _of_the_container(me, turn)
     yield from _of_people(me, turn)
+    yield from _of_the_mayor(me, turn)
     yield from _of_the_town(me, turn)
     yield from malformed(me)
     yield from under_its_own_name(me, turn)
@@ -137,6 +139,19 @@ def _of_people(me: Known, turn: int) -> Iterator[Forgery]:
         )
 
 
+def _of_the_mayor(me: Known, turn: int) -> Iterator[Forgery]:
+    for number, text in enumerate(TEXTS):
+        mail = {"bead_id": f"mail-{number}-{turn}", "type": "message", "title": text[:100], "body": text}
+        for name, event_type, payload in (
+            ("mail that instructs", "bead_created", {"bead": mail}),
+            ("words of the mayor", "mayor_said", {"text": text}),
+            ("the rest of the mayor", "mayor_waiting", {"fired_at": "2026-01-10T12:00:00.000Z"}),
+        ):
+            yield _refused(
+                "W4", name, _event(event_type, f"{event_type}-{number}-{turn}", payload, agent_id=me.agent_id)
+            )
+
+
 def _beads_of_others(me: Known, other: str) -> tuple[tuple[str, dict[str, Any]], ...]:
     """Beads that an agent may not create: anything but a plain issue."""
     issue = {"type": "issue", "rig_id": me.rig_id}
@@ -157,13 +172,10 @@ def _of_the_town(me: Known, turn: int) -> Iterator[Forgery]:
             event = _event("agent_status", taken, {"message": "the result of an effect"}, agent_id=me.agent_id)
             yield _refused("W2", "an event id of an effect's result", event)
     effect = ids.effect_id(me.town_id, "dispatch_agent", me.agent_id, me.generation)
-    for event_type, payload in (
-        ("dispatch_result", {"effect_id": effect, "attempt": 1, "outcome": "started", "generation": me.generation}),
-        ("stop_result", {"effect_id": effect, "attempt": 1, "ok": True}),
-        ("merge_result", {"effect_id": effect, "attempt": 1, "outcome": "merged"}),
-        ("pr_polled", {"effect_id": effect, "attempt": 1, "state": "merged"}),
-    ):
-        yield _refused("W2", event_type, _event(event_type, f"r-{event_type}-{turn}", payload, agent_id=me.agent_id))
+    result = {"effect_id": effect, "attempt": 1, "outcome": "merged", "ok": True, "generation": me.generation}
+    for event_type in sorted(name for name, event in BY_TYPE.items() if not event.senders):
+        result_of = _event(event_type, f"r-{event_type}-{turn}", result, agent_id=me.agent_id)
+        yield _refused("W2", "a result of an effect", result_of)
     unreadable = _event("agent_status", f"unreadable-{turn}", {"message": "x"}, agent_id=me.agent_id)
     yield _refused("W2", "an event id of a stand-in", unreadable)
     for taken in (f"done-1@{(*me.agents, 'toast')[0]}", "ready-1~container"):
@@ -219,15 +231,12 @@ def under_its_own_name(me: Known, turn: int = 0) -> Iterator[Forgery]:
             "an escalation that instructs",
             _event("escalation_raised", f"esc-{number}-{turn}", told, agent_id=me.agent_id),
         )
-        mail = {"bead_id": f"mail-{number}-{turn}", "type": "message", "title": text[:100], "body": text}
+        bead = {"bead_id": f"issue-{number}-{turn}-{me.agent_id[:8]}", "type": "issue", "rig_id": me.rig_id, **told}
+        del bead["severity"]
         yield _accepted(
             "W7",
-            "mail that instructs",
-            _event("bead_created", f"mail-{number}-{turn}", {"bead": mail}, agent_id=me.agent_id),
-        )
-        said = {"text": text}
-        yield _accepted(
-            "W7", "words of the mayor", _event("mayor_said", f"said-{number}-{turn}", said, agent_id=me.agent_id)
+            "an issue that instructs",
+            _event("bead_created", f"issue-{number}-{turn}", {"bead": bead}, agent_id=me.agent_id),
         )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from infra.devstack.evil_agent.attempts import Diary
 
-LONGEST_LIFE_SECONDS: Final = 180
+LONGEST_LIFE_SECONDS: Final = 600
 """A child that nothing has stopped ends itself after this time."""
 
 _LIVE: Final = """

@@ -260,7 +260,7 @@ def test_open_requests_become_one_bead_that_is_worked_on_at_once() -> None:
     )
     assert stage.rows.metadata(batch) == {"request_ids": ["q1", "q2"]}
     assert stage.bead(batch, "body") == (
-        "- q1: Triage: GUPP escalation (type stuck_agent, agent p, bead b)\n- q2: Triage: help"
+        '- q1: "Triage: GUPP escalation" (type stuck_agent, agent p, bead b)\n- q2: "Triage: help"'
     )
     assert stage.rows.value("triage") == {
         "last_batch_at": NOW,
@@ -338,4 +338,4 @@ def test_a_question_that_is_gone_is_left_out_of_its_batch() -> None:
     stage = on(a_town().bead("q1", rig_id=None, labels=["gt:triage-request"], title="P is stuck"))
     assert stage.apply(StartTriageBatch(rig_id="rig-1", request_ids=("gone", "q1"))) == Applied()
     [(_, _, _, payload)] = stage.effects
-    assert payload["bead"]["body"] == "- q1: P is stuck"
+    assert payload["bead"]["body"] == '- q1: "P is stuck"'

@@ -149,8 +149,10 @@ def test_each_place_that_is_forgotten_is_named(project: Path) -> None:
 def test_senders_that_are_forgotten_are_named(project: Path) -> None:
     add(project, "class")
     file = project / "shared/events/agents.py"
-    text = file.read_text(encoding="utf-8")
-    file.write_text(text.replace('    senders = frozenset({"agent", "operator"})\n', ""), encoding="utf-8")
+    before, napped = file.read_text(encoding="utf-8").split("class AgentNapped")
+    forgotten = napped.replace('    senders = frozenset({"agent", "operator"})\n', "", 1)
+    assert forgotten != napped
+    file.write_text(f"{before}class AgentNapped{forgotten}", encoding="utf-8")
     ran = run(project, "-m", "tests.unit.events.places")
     assert ran.returncode == 1
     assert "shared.events.agents.AgentNapped needs `senders = frozenset({...})`" in ran.stderr

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.domain import canonical, strict_json
+from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -521,6 +521,13 @@ def test_an_object_that_nobody_can_read_becomes_one_event_to_be_poisoned(content
     assert envelope.received_at == to_text(NOW)
     assert ingest.read_object(KEY, content) == (envelope,)
     assert ingest.read_object(KEY + "2", content)[0].event_id != envelope.event_id
+
+
+def test_the_stand_in_of_an_object_that_is_too_large_says_how_large_it_is() -> None:
+    (envelope,) = ingest.read_object(KEY, b"x" * (limits.INBOX_OBJECT_SIZE + 1), size=70_000_000)
+    described = json.loads(envelope.payload)
+    assert (envelope.event_type, described["size"]) == (UNREADABLE, 70_000_000)
+    assert f"at most {limits.INBOX_OBJECT_SIZE}" in described["problem"]
 
 
 def test_one_bad_event_does_not_take_the_others_with_it() -> None:

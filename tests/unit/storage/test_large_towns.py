@@ -1,5 +1,7 @@
 """Towns whose image lies in a file: the same heads as those in memory, through lost races and lost answers."""
 
+import sqlite3
+from contextlib import closing
 from random import Random
 
 import pytest
@@ -12,9 +14,9 @@ from shared.ports.steps import Steps, Together, drive
 from shared.ports.town_store import TownImage
 from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, schemas
 from shared.town.large_images import LargeImage
-from tests.unit.storage.images import an_image, facts
+from tests.unit.storage.images import facts
 
 
 @pytest.fixture(autouse=True)
@@ -23,16 +25,27 @@ def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "LARGE_ABOVE", 0)
 
 
+def _a_town() -> bytes:
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as sql:
+        sql.execute("PRAGMA page_size = 512")
+        schemas.create(sql)
+        sql.executemany("INSERT INTO town VALUES (?, '\"a\"')", ((str(number),) for number in range(900)))
+        return sql.serialize()
+
+
 def _ticked(town: TownImage, seed: str) -> Content:
     rng = Random(seed)
     with database.opened(town.content) as sql:
         database.begin(sql)
         for _ in range(rng.randrange(1, 4)):
-            sql.execute("DELETE FROM operations WHERE rowid % :share = 0", {"share": rng.randrange(3, 40)})
-            rows = [(rng.randbytes(rng.choice((9, 90))).hex(),) for _ in range(rng.choice((1, 60)))]
-            sql.executemany("INSERT INTO operations VALUES (?)", rows)
+            sql.execute("DELETE FROM town WHERE CAST(key AS INTEGER) % :share = 0", {"share": rng.randrange(3, 40)})
+            rows = [
+                (str(rng.randrange(10**9)), f'"{rng.randbytes(rng.choice((9, 90))).hex()}"')
+                for _ in range(rng.choice((1, 60)))
+            ]
+            sql.executemany("INSERT OR REPLACE INTO town VALUES (?, ?)", rows)
         if rng.random() < 0.1:
-            sql.execute("DELETE FROM operations WHERE rowid % 9 <> 0")
+            sql.execute("DELETE FROM town WHERE CAST(key AS INTEGER) % 9 <> 0")
         database.commit(sql)
         return database.content_of(sql)
 
@@ -48,7 +61,7 @@ def test_a_town_in_a_file_and_one_in_memory_write_the_same_objects_byte_for_byte
     stores = {name: MemoryObjects() for name in ("memory", "file")}
     for name, objects in stores.items():
         store = ObjectTownStore(objects, large_above=0 if name == "file" else 1 << 30)
-        town = drive(store.create("demo", an_image(["a"] * 900), facts("0-x")))
+        town = drive(store.create("demo", _a_town(), facts("0-x")))
         for number in range(1, 60):
             content = _ticked(town, str(number))
             assert isinstance(content, LargeImage) == (name == "file")
@@ -67,7 +80,7 @@ def test_a_town_in_a_file_and_one_in_memory_write_the_same_objects_byte_for_byte
 def test_lost_races_and_lost_answers_leave_every_head_with_the_digest_of_its_image(seed: int) -> None:
     objects, rng = MemoryObjects(), Random(seed)
     ours, theirs = (ObjectTownStore(objects, large_above=0) for _ in range(2))
-    town = drive(ours.create("demo", an_image(["a"] * 900), facts("0-x")))
+    town = drive(ours.create("demo", _a_town(), facts("0-x")))
     lost = 0
     for number in range(1, 50):
         content = _ticked(town, f"{seed}-{number}")

@@ -92,6 +92,8 @@ def test_the_start_of_an_object_is_read_without_the_rest(objects: ObjectStore) -
     assert objects.start_of("towns/a/head", 6) == b"header"
     assert objects.start_of("towns/a/head", 1000) == b"header and pages"
     assert objects.start_of("towns/b/head", 6) is None
+    objects.create("due/x", b"")
+    assert objects.start_of("due/x", 6) == b""
 
 
 def test_a_listing_says_how_large_each_object_is(objects: ObjectStore) -> None:

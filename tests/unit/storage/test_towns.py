@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
+from shared.domain import limits
 from shared.domain.errors import (
     Conflict,
     DamagedImage,
@@ -211,7 +212,16 @@ def test_a_reading_ends_before_it_fills_the_memory(store: TownStore, monkeypatch
     for number in range(150):
         drive(store.post("demo", b"x" * 100, received_at=NOON, batch_id=f"b{number:03}", wake=False))
     reading = drive(store.read_inbox("demo", limit=1000))
-    assert (len(reading.objects), reading.more) == (100, True)
+    assert (len(reading.objects), reading.more) == (10, True)
+
+
+def test_of_an_object_that_no_batch_can_be_only_the_beginning_is_read(store: TownStore, objects: MemoryObjects) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    key = drive(store.post("demo", b"[1]", received_at=NOON, batch_id="a", wake=False))
+    size = limits.INBOX_OBJECT_SIZE + 1000
+    objects.put(key.replace("-a.", "-b."), b"x" * size)
+    _, large = drive(store.read_inbox("demo", limit=10)).objects
+    assert (len(large.body), large.size) == (limits.INBOX_OBJECT_SIZE + 1, size)
 
 
 def test_a_batch_that_vanishes_while_the_inbox_is_read_is_left_out(store: TownStore, objects: MemoryObjects) -> None:
