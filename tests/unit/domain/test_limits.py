@@ -96,6 +96,7 @@ CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "REWORK_BEADS_AT_MOST": 20,
     "EVENTS_PER_BATCH": 100,
     "EVENT_SIZE": 64 * KIB,
+    "INBOX_OBJECT_SIZE": 101 * 64 * KIB,
     "FIELD_SIZE": 4 * KIB,
     "BODY_SIZE": 32 * KIB,
     "STATUS_MESSAGE": 280,
