@@ -88,6 +88,8 @@ CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "RESTORE_WINDOW": 7 * DAY,
     "EVENTS_PER_TICK": 1000,
     "BUDGET_WINDOW": 10 * MINUTE,
+    "EVENT_UNIT": KIB,
+    "SIGNS_OF_LIFE": 10,
     "EVENT_BUDGET": {"agent": 600, "coordinator": 3000, "container": 6000},
     "BEAD_BUDGET": {"agent": 60, "coordinator": 600},
     "MAYOR_TOLD_PER_TICK": 20,
