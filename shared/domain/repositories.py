@@ -79,12 +79,6 @@ def pull_request_at(pr_url: str) -> PullRequestAddress | None:
     return PullRequestAddress(repository, int(found["number"]), found["authority"], kind)
 
 
-def repository_of_pull_request(pr_url: str) -> Repository | None:
-    """The repository of a pull request's web address at GitHub or GitLab; None if the address is ambiguous."""
-    address = pull_request_at(pr_url)
-    return None if address is None else address.repository
-
-
 def is_local(git_url: str) -> bool:
     """Whether a git address is an absolute path or file:// address: a repository on the machine on which git runs."""
     return _LOCAL.fullmatch(git_url) is not None
