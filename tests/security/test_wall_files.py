@@ -205,6 +205,15 @@ def test_a_bomb_in_a_recording_is_refused(kind: str, tmp_path: Path) -> None:
     assert name == "Refused" or (name == "done" and "bomb.recording is damaged" in text), (name, text)
 
 
+def test_an_unknown_format_of_any_length_is_named_in_one_line() -> None:
+    def change(lines: list[dict[str, Any]]) -> None:
+        lines[0]["version"] = "\x1b[2J" * 1000
+
+    with pytest.raises(Refused, match="has format") as refused:
+        file_format.from_bytes(lines_of(change), "odd.recording")
+    assert len(refused.value.message) < 100
+
+
 def test_a_larger_recording_is_read_if_the_reader_allows_it() -> None:
     body = golden.path_of(GENUINE).read_bytes()
     with pytest.raises(Refused, match="more than 0 MiB when it is unpacked") as refused:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.agents.control_server.requests import wrong_address
+from infra.agents.control_server.requests import StartAgentRequest, wrong_address
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_generations import forget_old
 from shared.adapters.local_removal import remove
@@ -195,3 +195,21 @@ def test_an_address_with_a_credential_is_refused(address: str) -> None:
     """Git would keep it in the cache and show it in the list of processes, which all agents can read."""
     assert wrong_address(address, local=False) is not None
     assert wrong_address("ssh://git@git.example.com/a/b", local=False) is None
+
+
+@pytest.mark.parametrize("number", [" 5", "1_0", "\u0665", "9" * 19, "9" * 5000, "1e3", "", "+1"])
+def test_a_generation_is_a_number_that_reads_the_same_to_everybody(number: str) -> None:
+    """Names of files and fences are made of it: `int` reads blanks, underscores and foreign digits, too."""
+    given = {
+        "agentId": "a1",
+        "rigId": "r1",
+        "townId": "t1",
+        "role": "polecat",
+        "name": "n",
+        "identity": "i",
+        "prompt": "p",
+    }
+    given |= {"model": "m", "gitUrl": "", "branch": "b", "defaultBranch": "main"}
+    request = StartAgentRequest.model_validate(given | {"envVars": {"TOWN_AGENT_GENERATION": number}})
+    with pytest.raises(ValueError, match="whole number"):
+        request.generation(otherwise=1)
