@@ -9,6 +9,7 @@ from typing import Any, Final, get_args
 
 from shared.domain.processes import ProcessState
 from shared.domain.report import OutcomeWord
+from shared.domain.states import Scope
 from shared.questions.alarms import TownAlarm
 from shared.questions.bead_view import DependencyType
 from shared.questions.filters import EventState, StateFilter, StatusFilter
@@ -34,6 +35,7 @@ _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "PointKind": (PointKind, "The kind of object that stores a restore point."),
     "ProcessState": (ProcessState, "The state of an agent's process, as its runtime reports it."),
     "ComparedBy": (ComparedBy, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
+    "Scope": (Scope, "What the holder of a town token is, and so which events it may send."),
     "SegmentKind": (SegmentKind, "Whether ticks were replayed by the code that ran them, or by other code."),
     "StorySource": (By, "The source of an entry in a history."),
     "SubjectKind": (SubjectKind, "Whether an explanation is about a bead or an agent."),
