@@ -2,14 +2,14 @@
 
 A secret can look like anything, so the first wall is that free text is not passed on at all (`named`, `digest_of`). Where text must
 stay readable, in a town's own image and on the operator's screen, `masked` removes what looks like a secret. It also finds secrets
-that are written in another form: percent-encoded, with JSON escapes, in base64, or broken over several lines.
+that are written in another form: percent-encoded, with JSON or HTML escapes, in base64 or hexadecimal digits, or broken over
+several lines.
 """
 
 import base64
-import binascii
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final
 
@@ -24,6 +24,9 @@ TOKENS: Final = r"""
     | gl(?:pat|ptt|dt|rtr?|cbt|soat|imt|ft|ffct|agent|wt|oas)-[\w.-]{8,}
     | (?:npm|hf|dckr_pat|dop_v1|doo_v1|shp[a-z]{2}|whsec|sntr[a-z]{1,2}|pul|lin_api|rubygems)_[A-Za-z0-9_.-]{10,}
     | pypi-[\w-]{10,} | AIza[\w-]{12,} | ya29\.[\w-]{10,} | SG\.[\w-]{10,}\.[\w-]{10,} | hvs\.[\w-]{10,} | ATATT[\w-]{10,}
+    | (?:glsa|glc|gsk|r8|figd|ntn|pscale_(?:tkn|oauth|pw)|CCIPAT|sbp|sq[apu]|f[mo][12])_[\w+/=-]{16,} | hv[br]\.[\w-]{10,}
+    | (?:NRAK|NRII|PMAK|GOCSPX|pplx|xai|sq0(?:atp|csp|idp))-[\w-]{16,} | dp\.[a-z]{2,5}\.[\w-]{16,} | dapi[0-9a-f]{32}
+    | (?<![A-Za-z0-9])(?:AC|SK|key-)[0-9a-f]{32}(?![A-Za-z0-9]) | (?<![A-Za-z0-9])[0-9a-f]{32}-us[0-9]{1,2}(?![A-Za-z0-9])
     | AGE-SECRET-KEY-\w{10,} | xapp-[\w-]{10,} | xox[a-z]-[\w-]{8,} | (?<![A-Za-z0-9])(?:sk|pk|rk)[-_][\w-]{8,}
     | (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,} | eyJ[\w-]{8,}(?:\.[\w-]*){0,4}
 """
@@ -32,41 +35,58 @@ _NAME: Final = (
     r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|credentials?|signature|cookie|authori[sz]ation|session[_-]?id"
     r"|(?:access|private|account|control|signing|shared|master)[_-]?key)"
 )
+_QUOTED: Final = r"""(?:\\{0,7}"(?:[^"\\]|\\[^"\\])*\\{0,7}"?|'[^']*'?)"""
 _SECRET: Final = re.compile(
     rf"""
       (?P<pem>-----BEGIN .{{0,8192}}?(?:-----END [^-\n]{{0,64}}-----|\Z))
     | (?P<header>(?i:(?:proxy-)?authorization|(?:set-)?cookie|(?:private|job|deploy)-token
         |x-[\w-]{{0,40}}(?:key|token|secret|signature|auth)[\w-]{{0,20}})["']?\s{{0,3}}[:=]\s{{0,3}}["']?)
-        (?P<header_value>[^\r\n"']+)
+        (?P<header_value>(?:=\\{{0,7}}"[^"\r\n]*"|[^\r\n"'])+)
     | (?<=://)(?P<user>[^\s"'<>]{{0,512}}@)
-    | (?P<scheme>(?i:\b(?:bearer|digest|negotiate|aws4-hmac-sha256)\s+))(?P<scheme_value>[^\s"',;]+)
+    | (?P<scheme>(?i:\b(?:bearer|digest|negotiate|aws4-hmac-sha256)\s+))
+        (?P<scheme_value>\w{{1,20}}=\\{{0,7}}"[^\r\n]*|[^\s"',;]+)
     | (?P<word>(?i:\b(?:basic|token|apikey|key)\s+))
         (?P<word_value>(?=[^\s"',;]*[A-Z0-9_=+/]|\S{{20}})[A-Za-z0-9._~+/=-]{{6,}})
     | (?P<query>[?&;][\w.%\[\]-]{{1,64}}=)(?P<query_value>[^&;\s"'<>\#]+)
-    | (?P<key>(?i:[\w.-]{{0,40}}{_NAME}[\w-]{{0,20}}|\b(?:sig|auth|key|pat|dsn|pin)\b)
+    | (?P<pair>(?i:(?:{_NAME}|private-token|x-[\w-]{{0,40}}(?:key|token|secret|signature|auth))[\w-]{{0,20}})
+        (?:\\?["']\s{{0,3}},\s{{0,3}}(?:\\?["'](?i:value)\\?["']\s{{0,3}}[:=]\s{{0,3}})?|\(\s{{0,3}})b?)
+        (?P<pair_value>(?=\\{{0,7}}["']){_QUOTED})
+    | (?P<key>(?i:{_NAME}[\w-]{{0,20}}|(?<![A-Za-z0-9])(?:sig|auth|key|pat|dsn|pin|otp)\b)
         \\?["']?\s{{0,3}}(?:[:=]|=>)\s{{0,3}})
         (?!(?:missing|null|None|true|false|expired|invalid|required|extra_forbidden
             |[a-z]+_(?:type|parsing|error|too_long|too_short))\b)
-        (?P<key_value>\\?"(?:[^"\\]|\\[^"])*\\?"?|'[^']*'?|[^\s,;&"'}})\]]+)
+        (?P<key_value>{_QUOTED}(?:\s{{0,3}},\s{{0,3}}\\?["'](?i:value)\\?["']\s{{0,3}}[:=]\s{{0,3}}{_QUOTED})?
+            |[\w.]{{1,40}}\({_QUOTED}|[^\s,;&"'}})\]]+)
+    | (?P<tag><[\w:.-]{{0,40}}(?i:{_NAME})[\w-]{{0,20}}(?:\s[^<>]{{0,200}})?>)(?P<tag_value>[^<]+)
+    | (?P<said>(?i:\b(?:login|user(?:name)?|account)\s{{1,20}}\S{{1,64}}\s{{1,20}}pass(?:word|wd)\s+
+        |\bpass(?:word|wd|phrase|code)\s+(?:for|of)\s+\S{{1,64}}?\s{{0,3}}[:=]\s{{0,3}}
+        |\b(?:pass(?:word|phrase|code)|secret|token|api\skey)\s+(?:is|was)\s+
+            (?!(?:an?|the|no|not|now|only|too|in|of|empty|expired|invalid|malformed|missing|required|unknown|wrong)\b)))
+        (?P<said_value>\S+)
+    | (?P<login_flag>(?:(?<![\w-])(?:-u|--user)|\b(?:mysql|mariadb|sshpass)[^\r\n]{{0,100}}?\s["']?-p)(?:["']?,?\s+["']?)?)
+        (?P<login_flag_value>(?<=p)[^\s"',]+|(?<=[\s"'])[^\s"':]+:[^\s"']+|(?<=p["',\s])["'\s]{{0,3}}[^\s"',]+)
     | (?P<flag>(?i:(?<![\w-])--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
     | (?P<hook>(?i:hooks\.slack(?:-gov)?\.com/|discord(?:app)?\.com/api/|webhook\.office\.com/|/(?:web)?hooks?/))
         (?P<hook_value>[^\s"'<>]+)
     | (?P<login>(?<![\w.:/-])[\w.+-]{{1,64}}:[^\s:@/"'<>]{{1,128}}@(?=[\w-]+[.:/]))
     | {TOKENS}
-    | (?<![A-Za-z0-9])[0-9a-fA-F]{{64,}}(?![A-Za-z0-9]) | [0-9a-fA-F]{{16,}}(?:(?:\\n|\s)*\n\s*[0-9a-fA-F]{{16,}})+
+    | (?<![A-Za-z0-9])[0-9a-fA-F]{{64,}}(?![A-Za-z0-9])
+    | (?<![0-9a-fA-F])[0-9a-fA-F]{{16,}}+(?:(?:\\n|[^\S\n]){{0,40}}+\n\s{{0,40}}+[0-9a-fA-F]{{16,}}+)+
     """,
     re.VERBOSE | re.DOTALL,
 )
-_VALUES: Final = ("header", "scheme", "word", "query", "key", "flag", "hook")
+_VALUES: Final = ("header", "scheme", "word", "query", "pair", "key", "tag", "said", "login_flag", "flag", "hook")
 """The forms of which the beginning is kept and the value is removed."""
 _STRICT: Final = re.compile(TOKENS + r"| -----BEGIN[A-Z]* | ://[^\s/]{0,512}@", re.VERBOSE)
 """What is a secret also in a text whose blanks were removed."""
 _RUN: Final = re.compile(r"[A-Za-z0-9+/_=-]{20,}")
 _WHOLE_KEY: Final = 32
+_HEX: Final = re.compile(r"(?<![0-9a-fA-F])(?:[0-9a-fA-F]{2}){8,}+(?![0-9a-fA-F])")
 _CODED: Final = re.compile(r"[A-Za-z0-9+/_-]{16,}={0,2}")
 _BLANKS: Final = re.compile(r"(?:\\[nrt]|[\s\\\"'`+>|,])+")
 _BREAKS: Final = re.compile(r"[ \t]*(?:\\[nr]|[\r\n])\s*")
 _PERCENT: Final = re.compile(r"(?:%[0-9a-fA-F]{2})+")
+_HTML: Final = re.compile(r"&(?:#([0-9]{1,4})|#[xX]([0-9a-fA-F]{1,4})|(quot|apos|amp|lt|gt));")
 _ESCAPE: Final = re.compile(r"\\u([0-9a-fA-F]{4})|\\x([0-9a-fA-F]{2})|\\(.)", re.DOTALL)
 
 
@@ -146,15 +166,16 @@ def _goes_on_in_the_next_line(text: str) -> bool:
 def _other_forms(text: str) -> Iterator[str]:
     decoded = text
     for _ in range(3):
-        further = _ESCAPE.sub(_unescaped, _PERCENT.sub(_from_percent, decoded))
+        further = _HTML.sub(_from_html, _ESCAPE.sub(_unescaped, _PERCENT.sub(_from_percent, decoded)))
         if further == decoded:
             break
         decoded = further
         yield decoded
-    for found in _CODED.finditer(text):
-        inner = _from_base64(found[0])
-        if inner is not None:
-            yield inner
+    for pattern, read in ((_CODED, _from_base64), (_HEX, bytes.fromhex)):
+        for found in pattern.finditer(text):
+            inner = _text_of(read, found[0])
+            if inner is not None:
+                yield inner
 
 
 def _changes(form: str) -> bool:
@@ -179,11 +200,21 @@ def _unescaped(found: re.Match[str]) -> str:
     return {"n": "\n", "r": "\r", "t": "\t"}.get(found[3], found[3])
 
 
-def _from_base64(run: str) -> str | None:
-    """The text that is written in base64; None if it is not text."""
+def _from_html(found: re.Match[str]) -> str:
+    if found[3]:
+        return {"quot": '"', "apos": "'", "amp": "&", "lt": "<", "gt": ">"}[found[3]]
+    return chr(int(found[1]) if found[1] else int(found[2], 16))
+
+
+def _from_base64(run: str) -> bytes:
     plain = run.rstrip("=").replace("-", "+").replace("_", "/")
+    return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+
+
+def _text_of(read: Callable[[str], bytes], run: str) -> str | None:
+    """The text that is written in another form; None if it is not text."""
     try:
-        inner = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode("utf-8")
-    except (binascii.Error, ValueError):
+        inner = read(run).decode("utf-8")
+    except ValueError:
         return None
     return inner if all(each.isprintable() or each.isspace() for each in inner) else None

@@ -8,15 +8,14 @@ generation has used, its event is stored as `done-7~5@toast`: so no generation c
 and of the town keep their ids unchanged.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from shared.domain import strict_json
+from shared.domain import canonical, strict_json
 from shared.domain.states import SCOPES, Scope
 
-_OWNER: Final = re.compile(r"[@~]")
 _CONTAINER: Final = "~container"
 
 
@@ -73,10 +72,22 @@ class Sender:
         return cls(**stored)
 
 
+@lru_cache(maxsize=128)  # the events of one request have equal senders
+def text_of(sender: Sender) -> str:
+    """The sender as a row stores it."""
+    return canonical.dumps(sender.as_json())
+
+
+@lru_cache(maxsize=128)
+def from_row(stored: str) -> Sender:
+    """The sender in a row. Raises ValueError if it is damaged."""
+    return Sender.from_json(strict_json.stored(stored))
+
+
 def sender_in(stored: str | None) -> Sender | None:
     """The sender in a row, for lists; None if there is none, or if it is damaged."""
     try:
-        return None if stored is None else Sender.from_json(strict_json.stored(stored))
+        return None if stored is None else from_row(stored)
     except ValueError:
         return None
 
@@ -105,4 +116,4 @@ def stored_ids(event_id: str, sender: Sender | None) -> tuple[str, ...]:
 
 def sent_id(event_id: str) -> str:
     """The id that the sender of a stored event chose."""
-    return _OWNER.split(event_id, maxsplit=1)[0]
+    return event_id.partition("@")[0].partition("~")[0]

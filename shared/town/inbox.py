@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from shared.domain import canonical, strict_json
-from shared.domain.senders import Sender, sender_in, sent_id, stored_id_of_generation
+from shared.domain import canonical
+from shared.domain.senders import Sender, from_row, sender_in, sent_id, stored_id_of_generation, text_of
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text, to_text
@@ -56,22 +56,47 @@ def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflic
 
 def _is_inserted(town: Town, envelope: Envelope) -> bool:
     """Whether the event is new. Schema 2 stored an agent's event under the id that the agent chose, without a sender."""
-    chosen = sent_id(envelope.event_id)
-    inserted = town.sql.execute(
-        "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, sender) "
-        "SELECT :event_id, :seq, :event_type, :agent_id, :bead_id, :payload, :source, :created_at, :received_at, :sender "
-        "WHERE NOT EXISTS (SELECT 1 FROM town_events e WHERE e.event_id = :chosen AND e.sender IS NULL AND e.source = 'ingest' "
-        "AND e.event_type = :event_type AND e.agent_id IS :agent_id AND e.bead_id IS :bead_id AND e.payload = :payload) "
-        "ON CONFLICT (event_id) DO NOTHING",
-        {
-            **envelope.as_json(),
-            "seq": town.next_event_seq,
-            "sender": None if envelope.sender is None else canonical.dumps(envelope.sender.as_json()),
-            "chosen": None if chosen == envelope.event_id else chosen,
-        },
-    )
+    event_id, sender = envelope.event_id, envelope.sender
+    chosen = sent_id(event_id)
+    row = {
+        "event_id": event_id,
+        "seq": town.next_event_seq,
+        "event_type": envelope.event_type,
+        "agent_id": envelope.agent_id,
+        "bead_id": envelope.bead_id,
+        "payload": envelope.payload,
+        "source": envelope.source,
+        "created_at": envelope.created_at,
+        "received_at": envelope.received_at,
+        "sender": None if sender is None else text_of(sender),
+        "chosen": chosen,
+    }
+    inserted = town.sql.execute(_INSERT if chosen == event_id else _INSERT_UNLESS_OLD, row)
     town.next_event_seq += inserted.rowcount
     return inserted.rowcount == 1
+
+
+_STORED: Final = (
+    "event_id",
+    "seq",
+    "event_type",
+    "agent_id",
+    "bead_id",
+    "payload",
+    "source",
+    "created_at",
+    "received_at",
+    "sender",
+)
+_INTO: Final = f"INSERT INTO town_events ({', '.join(_STORED)})"
+_NEW: Final = ", ".join(f":{column}" for column in _STORED)
+_INSERT: Final = f"{_INTO} VALUES ({_NEW}) ON CONFLICT (event_id) DO NOTHING"
+_INSERT_UNLESS_OLD: Final = (
+    f"{_INTO} SELECT {_NEW} "  # noqa: S608
+    "WHERE NOT EXISTS (SELECT 1 FROM town_events e WHERE e.event_id = :chosen AND e.sender IS NULL AND e.source = 'ingest' "
+    "AND e.event_type = :event_type AND e.agent_id IS :agent_id AND e.bead_id IS :bead_id AND e.payload = :payload) "
+    "ON CONFLICT (event_id) DO NOTHING"
+)
 
 
 def _stored_as(town: Town, envelope: Envelope) -> tuple[Literal["known", "conflict"], int | None, str | None]:
@@ -134,7 +159,7 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
     if sender is None:
         return fact
     try:
-        return replace(fact, sender=Sender.from_json(strict_json.stored(sender)))
+        return replace(fact, sender=from_row(sender))
     except ValueError:
         return replace(fact, unreadable="sender: not a sender")
 

@@ -231,7 +231,7 @@ def test_mail_reaches_an_agent_while_it_works() -> None:
     assert deeds(first) == ["housekeeping.deliver_mail: send_nudge p"]
     assert deeds(second) == []
     assert town.rows("SELECT agent_bead_id, message, mode, priority, source, expires_at FROM agent_nudges") == [
-        ("p", "Mind the gap.", "wait-idle", "normal", "agent", None)
+        ("p", "Message mail:\n> Hello\n>\n> Mind the gap.", "wait-idle", "normal", "agent", None)
     ]
     assert [row[0] for row in outbox(town)] == ["send_nudge"]
     assert town.status("mail") == "open"

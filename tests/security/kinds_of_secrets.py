@@ -1,6 +1,7 @@
 """Kinds of secrets to plant, and the forms in which one may be written down."""
 
 import base64
+import html
 import json
 import string
 from collections.abc import Callable
@@ -83,7 +84,40 @@ _KEYS: Final = {
     "api_key:": ("api_key: {}", _core(10)),
     "--token": ("run --token {} now", _core(12)),
 }
-KINDS: Final = {**_TOKENS, **_HEADERS, **_ADDRESSES, **_KEYS}
+_OF_OTHER_SERVICES: Final = {
+    "Databricks": ("dapi{}", _core(32, _HEX)),
+    "Mailgun": ("key-{}", _core(32, _HEX)),
+    "Mailchimp": ("{}-us12", _core(32, _HEX)),
+    "New Relic": ("NRAK-{}", _core(27, string.ascii_uppercase)),
+    "Sonar": ("squ_{}", _core(40, _HEX)),
+    "Supabase": ("sbp_{}", _core(40, _HEX)),
+    "Twilio": ("SK{}", _core(32, _HEX)),
+    "Vault": ("hvb.{}", _core(30)),
+}
+_WORD: Final = _core(10, "bdfghjklmqvwxz")
+"""A secret that looks like any word: only its surroundings say what it is."""
+_SAID: Final = {
+    "Digest": ('Authorization: Digest username="bob", nonce="abc", response="{}"', _core(32, _HEX)),
+    "netrc": ("machine git.example.com login bob password {}", _WORD),
+    "a sentence": ("the password is {}", _WORD),
+    "a prompt": ("password for bob: {}", _WORD),
+    "_auth of npm": ("_auth={}", _WORD),
+    "curl -u": ("curl -u bob:{} https://example.com", _WORD),
+    "curl -u, as a list": ("['curl', '-u', 'bob:{}']", _WORD),
+    "mysql -p": ("mysql -uroot -p{} db", _WORD),
+    "sshpass": ("sshpass -p {} ssh x", _WORD),
+    "an option in a list": ("['run', '--password', '{}']", _WORD),
+    "a pair": ("('password', '{}')", _WORD),
+    "a header as a pair": ("[('PRIVATE-TOKEN', '{}')]", _WORD),
+    "a header in bytes": ("(b'authorization', b'Negotiate {}')", _WORD),
+    "a variable of a container": ("{{'name': 'DB_PASSWORD', 'value': '{}'}}", _WORD),
+    "a variable, with its key": ('{{"key": "DB_PASSWORD", "value": "{}"}}', _WORD),
+    "a call": ('Password("{}")', _WORD),
+    "a value in a call": ("password=SecretValue('{}')", _WORD),
+    "XML": ("<password>{}</password>", _WORD),
+    "an attribute of XML": ('<login password="{}"/>', _WORD),
+}
+KINDS: Final = {**_TOKENS, **_HEADERS, **_ADDRESSES, **_KEYS, **_OF_OTHER_SERVICES, **_SAID}
 
 
 def secrets(kinds: tuple[str, ...] = tuple(KINDS)) -> st.SearchStrategy[Planted]:
@@ -102,6 +136,8 @@ FORMS: Final[dict[str, Callable[[str], str]]] = {
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
     "escaped": lambda text: "".join(f"\\u{ord(each):04x}" for each in text),
+    "HTML": lambda text: html.escape(text, quote=False),
+    "hexadecimal": lambda text: text.encode().hex(),
     "over two lines": lambda text: f"{text[: len(text) // 2]}\n{text[len(text) // 2 :]}",
 }
 

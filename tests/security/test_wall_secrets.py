@@ -1,6 +1,7 @@
 """No secret and no text of others leaves a town: not to Sentry, not into logs, not into an alert (decision W9)."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from inspect import isfunction
 from typing import Any, Final
@@ -31,6 +32,7 @@ from shared.runner.result_events import event_of, failure, short
 from shared.telemetry import errors
 from shared.telemetry.alert_log import line_of
 from shared.town.inbox import Fact
+from tests.security.confined import outcome
 from tests.security.kinds_of_secrets import FORMS, KINDS, Planted, pieces, secrets
 from tests.towns import T
 
@@ -252,11 +254,38 @@ def test_a_masked_text_shows_no_secret_of_any_kind_in_any_form(kind: str, data: 
         "git@github.com:o/r.git does not answer",
         "gt/toast/3f2b1c9a-1111-4222-8333-abcdefabcdef was rejected",
         "KeyError: 'title'",
+        "the token is not valid, and the password is required",
+        "polls of 0123456789abcdef and fedcba9876543210 differ",
         "",
     ],
 )
 def test_what_is_no_secret_can_be_read(text: str) -> None:
     assert masked(text) == text
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "\\x41A1b",
+        "A1b2",
+        "pass",
+        "secret_token_",
+        "0123456789abcdef\n",
+        "\n \\n",
+        "password-password",
+        "\\\\",
+        "-p",
+        "x-key",
+    ],
+)
+def test_no_text_keeps_the_search_for_secrets_busy(piece: str) -> None:
+    def mask() -> None:
+        signal.setitimer(
+            signal.ITIMER_VIRTUAL, 1.5
+        )  # of this processor's time; a text takes a third of a second at most
+        masked(piece * (8192 // len(piece)))
+
+    assert outcome(mask)[0] == "done"
 
 
 @given(st.text(max_size=300))
