@@ -108,8 +108,8 @@ class Ingestion:
 
 def _require_room(batch: AcceptedBatch, waiting: Sequence[str]) -> None:
     """Refuse a batch (429) of a sender of whom too much waits."""
-    if batch.counted is not None:
-        require_room(batch.id, batch.counted, waiting, urgent=batch.urgent)
+    if batch.share is not None:
+        require_room(batch.id, batch.share, waiting)
 
 
 def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:

@@ -85,9 +85,13 @@ BEAD_BUDGET: Final = {"agent": 60, "coordinator": 600}
 """How many beads and escalations such events may create."""
 MAYOR_TOLD_PER_TICK: Final = 20
 """How many messages the mayor gets in a tick; one digest replaces the rest, except mail, which waits."""
+EVENT_UNIT: Final = 1024
+"""An event counts once for each started unit of its payload (UTF-8), so a few large events are as many as many small ones."""
 WAITING_EVENTS: Final = {"agent": 200, "coordinator": 500, "container": 500}
-"""How many events of one sender may wait in the inbox before its next batch is answered with 429."""
+"""How many events of one sender may wait in the inbox; a batch for which there is no room beside them is answered with 429."""
 WAITING_BATCHES: Final = 40
+SIGNS_OF_LIFE: Final = 10
+"""How many times as much may wait of what only says that a container's agents live, so that a pause of the ticks loses none."""
 REWORK_BEADS_AT_MOST: Final = 20
 """Live rework beads of one MR."""
 EVENTS_PER_BATCH: Final = 100
@@ -149,6 +153,11 @@ def landing_cooldown(attempts: int) -> timedelta:
     """The wait after this many landing attempts: it doubles with each one, up to LANDING_COOLDOWN_AT_MOST."""
     doubled: int = 2 ** min(attempts, 10)
     return min(LANDING_COOLDOWN_UNIT * doubled, LANDING_COOLDOWN_AT_MOST)
+
+
+def weight(payload: str) -> int:
+    """How often an event with this payload counts against budgets and in the inbox."""
+    return max(1, -(-len(payload.encode(errors="surrogatepass")) // EVENT_UNIT))
 
 
 def stale(at: datetime | None, span: timedelta, *, now: datetime) -> bool:

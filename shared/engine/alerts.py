@@ -1,10 +1,10 @@
-"""The alerts of a tick. A failure that repeats raises at most one alert an hour.
+"""The alerts of a tick. A failure that repeats, and a sender whose events conflict, raise at most one alert an hour.
 
 Alerts leave the town, so an error is named by its class and the digest of its text, a payload by its size and digest, and an id
 that is not a plain id by its digest (spec/events.md section 3). Whoever may read the town finds the texts there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from shared.domain import canonical, limits
@@ -12,12 +12,13 @@ from shared.domain.alert import Alert
 from shared.domain.obstacles import obstacle_or_none
 from shared.domain.report import TickReport, Violation
 from shared.domain.secret_texts import digest_of, named, places_of
-from shared.domain.tick import Tick
+from shared.domain.senders import Sender
+from shared.domain.tick import Envelope, Tick
 from shared.town.inbox import Fact
 from shared.town.town import Town
 
 _ROW_READABLE = 1
-_REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed"})
+_REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed", "event_conflict"})
 
 
 def problem(tick: Tick, kind: str, name: str, text: str) -> Alert:
@@ -44,16 +45,37 @@ def conflicting_actions(tick: Tick, rule: str, action: str, subject: str) -> Ale
     )
 
 
-def conflicting_event(tick: Tick, event_id: str) -> Alert:
-    """An event has the id of an earlier event, but different content."""
-    name = named(event_id)
+def conflicting_event(tick: Tick, event_id: str, *, sender: Sender | None = None, events: int = 1) -> Alert:
+    """An event has the id of an earlier event, but different content; so have others of the same sender, `events` in all.
+
+    Who sends such events chooses their ids, so the sender makes the alert's group, not the id.
+    """
+    name, scope, agent = named(event_id), *_named_sender(sender)
     return Alert(
         kind="event_conflict",
         message=f"event {name} of town {tick.town_id} was received again with different content; the first one was kept",
-        fingerprint=("event_conflict", name),
+        fingerprint=("event_conflict", scope, agent),
         tags={"townId": tick.town_id},
-        extra={"event_id": name, "tick_id": tick.id},
+        extra={"event_id": name, "scope": scope, "agent": agent, "events": events, "tick_id": tick.id},
     )
+
+
+def conflicting_events(tick: Tick, events: Sequence[Envelope]) -> list[Alert]:
+    """One alert for each sender of conflicting events; it names the first one."""
+    of_sender: dict[tuple[str, str], list[Envelope]] = {}
+    for event in events:
+        of_sender.setdefault(_named_sender(event.sender), []).append(event)
+    return [
+        conflicting_event(tick, first.event_id, sender=first.sender, events=len(each))
+        for each in of_sender.values()
+        for first in each[:1]
+    ]
+
+
+def _named_sender(sender: Sender | None) -> tuple[str, str]:
+    """Scope and agent of a sender, as alerts name them."""
+    scope = "unknown" if sender is None else sender.scope
+    return scope, "none" if sender is None or sender.agent is None else named(sender.agent)
 
 
 def poisoned_event(tick: Tick, fact: Fact, *, attempt: int, error: str) -> Alert:
@@ -79,8 +101,7 @@ def poisoned_event(tick: Tick, fact: Fact, *, attempt: int, error: str) -> Alert
 def over_budget(tick: Tick, fact: Fact) -> Alert:
     """A sender has sent more than its budget; the rest of its events in this window is refused."""
     sender = fact.sender
-    scope = "unknown" if sender is None else sender.scope
-    agent = "none" if sender is None or sender.agent is None else named(sender.agent)
+    scope, agent = _named_sender(sender)
     return Alert(
         kind="over_budget",
         message=f"a sender of scope {scope} (agent: {agent}) floods town {tick.town_id}: events over its budget are refused",
@@ -156,7 +177,7 @@ def class_of(text: str) -> str:
 
 
 def limit_repeats(town: Town, report: TickReport) -> TickReport:
-    """Drop failure alerts that were already raised in the last hour; record the others in the town key `alerted`."""
+    """Drop alerts of repeating kinds that were already raised in the last hour; record the others in the town key `alerted`."""
     stored = town.keys.alerted
     recent = {key: at for key, at in stored.items() if town.tick.within(at, limits.ALERT_REPEAT)}
     kept = []

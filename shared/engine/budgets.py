@@ -38,15 +38,16 @@ class Accounts:
         spent, scope = self._now().get(name, Spent()), fact.sender.scope
         beads_at_most = limits.BEAD_BUDGET.get(scope)
         too_many = beads_at_most is not None and event.creates > 0 and spent.beads + event.creates > beads_at_most
-        return spent.events < limits.EVENT_BUDGET[scope] and not too_many
+        return spent.events + limits.weight(fact.payload) <= limits.EVENT_BUDGET[scope] and not too_many
 
-    def count(self, event: Event, fact: Fact, result: EventResult) -> None:
-        """Count an event that was applied, skipped or rejected for another reason."""
+    def count(self, event: Event, fact: Fact, result: EventResult | None) -> None:
+        """Count an event that was applied, skipped or rejected for another reason, or that failed (None)."""
         name = _account_of(event, fact)
-        if name is not None and fact.retry_count == 0:
+        if name is not None:
             spent = self._now().get(name, Spent())
-            created = event.creates if isinstance(result.outcome, Applied) else 0
-            self._now()[name] = replace(spent, events=spent.events + 1, beads=spent.beads + created)
+            weight = limits.weight(fact.payload) if fact.retry_count == 0 else 0
+            created = event.creates if result is not None and isinstance(result.outcome, Applied) else 0
+            self._now()[name] = replace(spent, events=spent.events + weight, beads=spent.beads + created)
 
     def refuse(self, event: Event, fact: Fact) -> EventResult | None:
         """The result of an event for which there is no room: the first one in a window raises an escalation; the others, None."""

@@ -88,6 +88,7 @@ def _apply(town: Town, fact: Fact, drained: Drained, accounts: Accounts) -> None
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):
             town.note_unreadable(error)
+        accounts.count(event, fact, None)
         _failed(town, fact, error_text(error), drained)
         return
     finally:

@@ -330,7 +330,7 @@ def _told(state: _Pass) -> list[BusinessEvent]:
 def _alerts(state: _Pass) -> list[Alert]:
     tick = state.town.tick
     raised = list(state.drained.alerts)
-    raised += [alerts.conflicting_event(tick, event.event_id) for event in state.conflicting_events]
+    raised += alerts.conflicting_events(tick, state.conflicting_events)
     raised += [alerts.problem(tick, kind, name, text) for kind, name, text in _failures(state)]
     raised += [alerts.conflicting_actions(tick, *conflict) for conflict in state.applied.conflicts]
     raised += [

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from shared.domain import limits
+from shared.domain import canonical, limits
 from shared.domain.repositories import is_local
 from shared.domain.times import parse_iso, whole_milliseconds
 
@@ -95,6 +95,12 @@ def _plain_json(value: object) -> object:
     return value
 
 
+def _tools(tools: tuple[object, ...]) -> tuple[object, ...]:
+    if len(canonical.dumps(list(tools)).encode()) > limits.FIELD_SIZE:
+        raise PydanticCustomError(TOO_LARGE, "at most {limit} bytes of JSON", {"limit": limits.FIELD_SIZE})
+    return tools
+
+
 def _https_url(url: str) -> str:
     if url[:8].lower() != "https://":
         raise PydanticCustomError("https_url", "an address that starts with https:// is required")
@@ -138,8 +144,8 @@ Time = Annotated[AwareDatetime, BeforeValidator(_time), AfterValidator(whole_mil
 """ISO 8601 text with an offset, as an aware time of whole milliseconds."""
 Texts = Annotated[tuple[FreeText, ...], Field(strict=False)]
 """A list of texts."""
-JsonList = Annotated[tuple[object, ...], Field(strict=False), AfterValidator(_plain_json)]
-"""A list of anything that a town can store."""
+JsonList = Annotated[tuple[object, ...], Field(strict=False), AfterValidator(_plain_json), AfterValidator(_tools)]
+"""A list of anything that a town can store, of at most 4 KiB of JSON."""
 JsonObject = Annotated[dict[str, object], AfterValidator(_plain_json)]
 """An object of anything that a town can store."""
 HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]

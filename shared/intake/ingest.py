@@ -21,7 +21,8 @@ from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.events import BY_TYPE
-from shared.intake import content, crowding, decoding, sender, shape, stored, unreadable
+from shared.intake import content, decoding, sender, shape, stored, unreadable
+from shared.intake.crowding import Share
 from shared.intake.decoding import StoredBatch
 from shared.intake.shape import Incoming
 
@@ -41,23 +42,23 @@ class AcceptedBatch:
 
     @property
     def id(self) -> str:
-        """The batch's id, which is equal for equal events. It also says who sent how many, so that the inbox can be counted."""
-        counted = self.counted
-        mark = "" if counted is None else crowding.mark_of(counted, len(self.events))
-        return stored.batch_id(self.envelopes) + mark
+        """The batch's id, which is equal for equal events. It also says who sent how much, so that the inbox can be counted."""
+        share = self.share
+        return stored.batch_id(self.envelopes) + ("" if share is None else share.mark)
 
     @property
-    def counted(self) -> Sender | None:
-        """Whose batches in the inbox are counted; None for people, and for the signs of life that a container sends."""
+    def share(self) -> Share | None:
+        """What it takes of its sender's room in the inbox; None for people, whose batches are not counted."""
         sender = next((event.envelope.sender for event in self.events), None)
         if sender is None or sender.scope == "operator":
             return None
-        return None if sender.scope == "container" and self.transient_only else sender
-
-    @property
-    def urgent(self) -> bool:
-        """Whether the town must know one of the events in any case (spec/events.md 2.2)."""
-        return any(BY_TYPE[event.envelope.event_type].over_budget == "applied" for event in self.events)
+        return Share(
+            sender,
+            sum(limits.weight(event.envelope.payload) for event in self.events),
+            # the town must know such an event in any case (spec/events.md 2.2)
+            urgent=any(BY_TYPE[event.envelope.event_type].over_budget == "applied" for event in self.events),
+            signs_of_life=sender.scope == "container" and self.transient_only,
+        )
 
 
 def accept(

@@ -17,7 +17,6 @@ from shared.town.large_images import FollowedConnection, LargeImage
 
 SCHEMA_VERSION: Final = schemas.NEWEST
 OLDEST_SCHEMA: Final = schemas.OLDEST
-APPLICATION_ID: Final = schemas.APPLICATION_ID
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 
@@ -165,29 +164,10 @@ def set_schema_version(connection: sqlite3.Connection, version: int) -> None:
     connection.execute("UPDATE town SET value = :version WHERE key = 'schema_version'", {"version": str(int(version))})
 
 
-def is_town(connection: sqlite3.Connection) -> bool:
-    """Whether the database has our application id."""
-    application_id: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    return application_id == APPLICATION_ID
-
-
 def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
     """Check that the image is this town. Raises SchemaMismatch if it is not a town, WrongTown if it is another one."""
-    if not is_town(connection):
-        raise SchemaMismatch(
-            f"the image of town {town_id} is a SQLite database but not a town",
-            hint="check which file or object replaced the image",
-        )
-    if schema_version(connection) > SCHEMA_VERSION:
-        raise SchemaMismatch(
-            f"town {town_id} has schema {schema_version(connection)}; this code knows schemas up to {SCHEMA_VERSION}",
-            hint="run a newer release; nothing was changed",
-        )
-    if schema_version(connection) < OLDEST_SCHEMA:
-        raise SchemaMismatch(
-            f"town {town_id} has schema {schema_version(connection)}, which no release has written",
-            hint="restore an earlier commit of this town",
-        )
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    schemas.require_version(application, schema_version(connection), of=f"the image of town {town_id}")
     row = connection.execute("SELECT value FROM town WHERE key = 'id'").fetchone()
     if row is None or row[0] != f'"{town_id}"':
         raise WrongTown(

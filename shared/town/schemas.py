@@ -119,21 +119,26 @@ def _can_distrust() -> bool:
     return True
 
 
-def _require_known(objects: Objects, application: int, version: int) -> None:
+def require_version(application: int, version: int, *, of: str) -> None:
+    """Check application id and schema version `of` an image. Raises SchemaMismatch if this code knows no such town."""
     if application != APPLICATION_ID:
         raise SchemaMismatch(
-            "the image is a SQLite database but not a town", hint="check which file or object replaced the image"
+            f"{of} is a SQLite database but not a town", hint="check which file or object replaced the image"
         )
     if version > NEWEST:
         raise SchemaMismatch(
-            f"the image has schema {version}; this code knows schemas up to {NEWEST}",
+            f"{of} has schema {version}; this code knows schemas up to {NEWEST}",
             hint="run a newer release; nothing was changed",
         )
     if version < OLDEST:
         raise SchemaMismatch(
-            f"the image has schema {version}, which no release has written",
+            f"{of} has schema {version}, which no release has written",
             hint="restore an earlier commit of this town",
         )
+
+
+def _require_known(objects: Objects, application: int, version: int) -> None:
+    require_version(application, version, of="the image")
     if (version == NEWEST and objects == _newest()) or objects in _known(version):
         return
     nearest = min(_known(version), key=lambda known: len(known ^ objects))

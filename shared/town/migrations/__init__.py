@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from shared.domain.errors import SchemaMismatch
 from shared.domain.images import Content
 from shared.town import database
 
@@ -50,21 +49,12 @@ def _statements(script: str) -> tuple[str, ...]:
     return (*statements, pending.strip()) if pending.strip() else tuple(statements)
 
 
-OLDEST: Final = database.OLDEST_SCHEMA
 MIGRATIONS: Final = read_migrations(Path(__file__).parent)
 
 
 def apply_pending(sql: sqlite3.Connection, *, migrations: tuple[Migration, ...] = MIGRATIONS) -> tuple[str, ...]:
-    """Migrate the open image to the newest schema, in the current transaction; returns the names of applied migrations.
-
-    Raises SchemaMismatch for a schema version below 1, which no release has written.
-    """
+    """Migrate the open image to the newest schema, in the current transaction; returns the names of applied migrations."""
     version = database.schema_version(sql)
-    if version < 1:
-        raise SchemaMismatch(
-            f"the image has schema {version}, which no release has written",
-            hint="restore an earlier commit of this town, or import it",
-        )
     applied = []
     for migration in migrations:
         if migration.version > version:
@@ -82,7 +72,7 @@ def newest_schema(sql: database.Database) -> Iterator[None]:
 
     No transaction may be open, and the block may not begin one.
     """
-    if not database.is_town(sql) or not OLDEST <= database.schema_version(sql) < database.SCHEMA_VERSION:
+    if database.schema_version(sql) == database.SCHEMA_VERSION:
         yield
         return
     database.begin(sql)

@@ -131,12 +131,13 @@ def set_outcome(town: Town, agent_id: str, outcome: str | None) -> None:
     )
 
 
-def reset_attempts(town: Town, agent_id: str) -> None:
-    """Set the agent's own counter to 0."""
-    town.sql.execute(
+def reset_attempts(town: Town, agent_id: str) -> bool:
+    """Set the agent's own counter to 0; False if it was."""
+    reset = town.sql.execute(
         "UPDATE agent_metadata SET dispatch_attempts = 0 WHERE bead_id = :id AND dispatch_attempts <> 0",
         {"id": agent_id},
     )
+    return reset.rowcount > 0
 
 
 def clear_checkpoint(town: Town, agent_id: str) -> bool:

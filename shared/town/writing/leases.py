@@ -54,13 +54,14 @@ def revoke(town: Town, agent_id: str, *, reason: str) -> None:
         _request(town, agent_id, generation, reason=reason, again=newest is not None)
 
 
-def note_end(town: Town, agent_id: str, generation: int | None) -> None:
-    """Note that the agent's newest generation has ended, if it is this one. None means the newest."""
-    town.sql.execute(
-        "UPDATE agent_metadata SET ended_generation = generation "
-        "WHERE bead_id = :id AND generation > 0 AND generation = COALESCE(:generation, generation)",
+def note_end(town: Town, agent_id: str, generation: int | None) -> bool:
+    """Note that the agent's newest generation has ended, if it is this one; False if that was known. None means the newest."""
+    noted = town.sql.execute(
+        "UPDATE agent_metadata SET ended_generation = generation WHERE bead_id = :id AND generation > 0 "
+        "AND generation = COALESCE(:generation, generation) AND ended_generation IS NOT generation",
         {"id": agent_id, "generation": generation},
     )
+    return noted.rowcount > 0
 
 
 def stop_by_action(town: Town, agent: Agent, *, reason: str) -> bool:

@@ -146,16 +146,19 @@ def agent_completed(
         return Skipped("missing")
     if generation is not None and generation < agent.generation:
         return Skipped("stale generation")
-    leases.note_end(town, agent.id, generation)
+    changed = leases.note_end(town, agent.id, generation)
     if agent.role is Role.REFINERY and agent.hook is not None:
         if agent.status not in (AgentStatus.WORKING, AgentStatus.DEAD):
-            agents.move(town, agent.id, AgentStatus.IDLE)
+            changed |= agents.move(town, agent.id, AgentStatus.IDLE) == "moved"
     elif agent.hook is not None:
         _release_completed_work(town, agent, status, reason)
+        changed = True
     elif agent.status is not AgentStatus.DEAD:
-        agents.move(town, agent.id, AgentStatus.IDLE)
+        changed |= agents.move(town, agent.id, AgentStatus.IDLE) == "moved"
     if agent.role is not Role.REFINERY:
-        agents.reset_attempts(town, agent.id)
+        changed |= agents.reset_attempts(town, agent.id)
+    if not changed:
+        return Skipped("already")
     subject = agent.hook if agent.hook is not None else agent.id
     audit.record(town, subject, "agent_exited", agent_id=agent.id, new=status, metadata={"reason": reason})
     return Applied()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from shared.domain.errors import SchemaMismatch
 from shared.town import database, migrations
 from shared.town.migrations import Migration
 from tests.towns import TownBuilder, a_town
@@ -41,13 +40,6 @@ def test_an_applied_migration_is_not_applied_again() -> None:
     town = a_town()
     migrations.apply_pending(town.sql, migrations=(ADD_COLUMN,))
     assert migrations.apply_pending(town.sql, migrations=(ADD_COLUMN,)) == ()
-
-
-def test_an_image_without_a_version_is_refused() -> None:
-    town = a_town()
-    database.set_schema_version(town.sql, 0)
-    with pytest.raises(SchemaMismatch, match="no release has written"):
-        migrations.apply_pending(town.sql)
 
 
 def test_migrations_are_read_from_numbered_files_statement_by_statement(tmp_path: Path) -> None:
