@@ -19,7 +19,7 @@ from typing import Any, Literal
 from shared.domain.alert import Alert
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.domain.repositories import repository_of_pull_request
+from shared.domain.repositories import pull_request_at
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -274,8 +274,8 @@ class FakeForge:
         base: str = "main",
     ) -> None:
         """Somebody opens a pull request from a branch of its repository into another, or pushes to it, or reviews it."""
-        repository = repository_of_pull_request(pr_url)
-        own = None if repository is None else RepositoryAt(f"{repository.owner}/{repository.name}")
+        address = pull_request_at(pr_url)
+        own = None if address is None else RepositoryAt(f"{address.repository.owner}/{address.repository.name}")
         identity = None if own is None else Identity(own, head, own, base, author="Toast")
         self.pull_requests[pr_url] = PullRequest(
             "open", head_sha=head_sha, mergeable_state=mergeable_state, feedback=feedback, identity=identity

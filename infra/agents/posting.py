@@ -188,6 +188,6 @@ def _token(environment: Mapping[str, str]) -> str:
     token = token or environment.get(TOKEN_VARIABLE, "")
     if not token:
         raise NotPosted(
-            f"no town token: set {TOKEN_FILE_VARIABLE} to a file that contains one, or {TOKEN_VARIABLE} to the token"
+            f"no town token yet; it is in the file that {TOKEN_FILE_VARIABLE} names, or in {TOKEN_VARIABLE}"
         )
     return token

@@ -132,14 +132,14 @@ class Api:
             return self._not_an_api(said)
         document: Mapping[str, Any] = said.document
         detail = str(document.get("detail") or document.get("message") or f"status {said.status}")[:_SHOWN]
-        hint = str(document.get("hint") or "")
+        hint = str(document.get("hint") or "")[:_SHOWN]
         if said.status in (502, 503, 504):
             return StoreUnavailable(detail, hint=hint or "try again in a few seconds")
         if said.status >= 500:
             return Terminal(f"{self.url} failed: {detail}", hint=hint)
         if said.status in (401, 403):
             hint = hint or _DENIED
-        return Refused(detail, status=said.status, path=str(document.get("path") or ""), hint=hint)
+        return Refused(detail, status=said.status, path=str(document.get("path") or "")[:_SHOWN], hint=hint)
 
     def _not_an_api(self, said: ApiAnswer) -> Refused:
         what = (

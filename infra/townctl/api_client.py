@@ -4,13 +4,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from shared.domain import strict_json
 
 LARGEST: Final = 16 << 20
 """The most bytes that are read of one answer; a Lambda sends at most 6 MiB."""
 _SERVICE: Final = "execute-api"
-_SECONDS: Final = 35.0  # a little more than the gateway waits
+_SECONDS: Final = 35.0
+"""For the whole answer: a little more than the gateway waits."""
+_TO_CONNECT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,34 +42,41 @@ def with_token(method: str, url: str, body: Any, *, token: str | None) -> ApiAns
     return sent(method, url, _content(body), headers)
 
 
-def sent(method: str, url: str, content: bytes, headers: Mapping[str, str]) -> ApiAnswer:
+def sent(method: str, url: str, content: bytes, headers: Mapping[str, str], *, seconds: float = _SECONDS) -> ApiAnswer:
     """Send one request unchanged, without retries. A redirect is an answer like any other, and is not followed.
 
-    Raises ConnectionError, also if the answer is larger than LARGEST.
+    Raises ConnectionError, also if the whole answer has not come after `seconds` or is larger than LARGEST.
     """
-    from urllib3 import PoolManager
-    from urllib3.exceptions import HTTPError
+    from shared.adapters.clock import Budget
+    from shared.adapters.http_exchange import (
+        AnswerTooLarge,
+        HttpPeer,
+        HttpRequest,
+        NotConnected,
+        NoWholeAnswer,
+    )
 
     place = f"{method} {url.partition('?')[0]}"
     try:
-        with PoolManager(retries=False, timeout=_SECONDS) as pool:
-            answer = pool.request(
-                method, url, body=content, headers=dict(headers), redirect=False, preload_content=False
-            )
-            said = answer.read(LARGEST + 1, decode_content=False)
-            is_whole = not answer.length_remaining
-            answer.release_conn()
-    except (HTTPError, OSError) as error:
-        raise ConnectionError(f"{place}: {type(error).__name__}") from error
-    if len(said) > LARGEST:
-        raise ConnectionError(f"{place}: the answer is larger than {LARGEST >> 20} MiB")
-    if not is_whole:
-        raise ConnectionError(f"{place}: the answer was cut off")
+        with HttpPeer(url, connect_seconds=_TO_CONNECT, largest=LARGEST) as peer:
+            answer = peer.exchange(HttpRequest(method, _target(url), dict(headers), content), Budget(seconds))
+    except AnswerTooLarge as error:
+        raise ConnectionError(f"{place}: {error}") from error
+    except (NotConnected, ValueError) as error:  # ValueError: the URL has a port that none can have
+        raise ConnectionError(f"{place}: no connection: {error}") from error
+    except NoWholeAnswer as error:
+        why = f"no whole answer in {seconds:g} s" if error.is_late else f"the answer was cut off: {error}"
+        raise ConnectionError(f"{place}: {why}") from error
     try:
-        document: Any = strict_json.foreign(said or b"null", limit=LARGEST)
+        document: Any = strict_json.foreign(answer.content or b"null", limit=LARGEST)
     except ValueError:
-        document = said.decode(errors="replace")
-    return ApiAnswer(answer.status, document, {name.lower(): value for name, value in answer.headers.items()})
+        document = answer.content.decode(errors="replace")
+    return ApiAnswer(answer.status, document, answer.headers)
+
+
+def _target(url: str) -> str:
+    parts = urlsplit(url)
+    return (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
 
 
 def _content(body: Any) -> bytes:

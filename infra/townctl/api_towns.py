@@ -12,7 +12,7 @@ from functions.paths import written
 from infra.townctl.api import Api
 from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
-from shared.domain.errors import Refused, TownError, TownExists, UnknownTown
+from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
 from shared.questions.receipts import AcceptedEvents, CreatedTown
 from shared.storage.keys import checked_town_id
@@ -37,6 +37,8 @@ T = TypeVar("T")
 
 _PAGE: Final = 100
 _LONGEST_PAGE: Final = 500
+_MOST_PAGES: Final = 2000
+"""Of one list. A server that names another page for ever must not keep its caller busy for ever."""
 
 
 class ApiTowns:
@@ -75,12 +77,16 @@ class ApiTowns:
 
         found: list[TownEntry] = []
         after: str | None = ""
-        while after is not None:
+        for _ in range(_MOST_PAGES):
             query = urlencode({"limit": _PAGE} | ({"after": after} if after else {}))
             page = self._api.read(TownList, self._api.ask("GET", f"/api/towns?{query}"))
+            if page.next is not None and (page.next == after or len(page.towns) > _PAGE):
+                break
             found += page.towns
             after = page.next
-        return TownList(tuple(found), None)
+            if after is None:
+                return TownList(tuple(found), None)
+        raise self._endless_list()
 
     def town_ids(self) -> tuple[str, ...]:
         """The ids of the towns."""
@@ -163,10 +169,21 @@ class ApiTowns:
         from shared.questions.filters import BeadFilter
 
         cursor: str | None = ""
-        while cursor is not None:
+        for _ in range(_MOST_PAGES):
             page = self.beads(town_id, BeadFilter(text=word), limit=_LONGEST_PAGE, cursor=cursor or None)
+            if page.next is not None and (page.next == cursor or len(page.beads) > _LONGEST_PAGE):
+                break
             yield from page.beads
             cursor = page.next
+            if cursor is None:
+                return
+        raise self._endless_list()
+
+    def _endless_list(self) -> Terminal:
+        """The error of a server whose list does not end, or whose pages are longer than asked for."""
+        return Terminal(
+            f"{self.name} sends a list without an end", hint="check that the URL is the one of your deployment"
+        )
 
     def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """GET .../explain/beads/{beadId} or .../explain/agents/{agentId}."""

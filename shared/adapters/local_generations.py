@@ -6,13 +6,13 @@ memory. A generation has ended only when none of its processes is left.
 
 import contextlib
 import os
-import shutil
 import signal
 from collections.abc import Callable, Mapping
 from typing import Final
 
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
+from shared.adapters.local_removal import remove
 from shared.adapters.local_state import AgentHome, AgentProcesses, GenerationFiles
 from shared.domain.processes import ProcessStatus
 from shared.ports.runtime import Started, StartRejected
@@ -99,7 +99,11 @@ def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals =
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(recorded.pid, polite)
         wait_for(lambda: not recorded.agent_is_alive, seconds=budget.left(at_most=TERM_GRACE_SECONDS))
-    if not wait_for(lambda: _killed(generation, known), seconds=budget.left()):
+    user = generation.user
+    if user is not None and is_newest_recorded(generation):  # whether or not its end is recorded
+        if not supervisor.end_user(user, seconds=budget.left()):
+            return False
+    elif not wait_for(lambda: _killed(generation, known), seconds=budget.left()):
         return False
     if recorded is not None:
         wait_for(lambda: not recorded.supervisor_is_alive, seconds=budget.left(at_most=_EXIT_CODE_SECONDS))
@@ -111,7 +115,8 @@ def end(generation: GenerationFiles, budget: Budget, *, polite: signal.Signals =
 def forget_old(home: AgentHome) -> None:
     """Remove the files of old generations, so that logs and mailboxes do not accumulate."""
     for old in home.generations()[_KEPT_GENERATIONS + 1 :]:
-        shutil.rmtree(old.directory, ignore_errors=True)  # follows no link
+        with contextlib.suppress(OSError):  # the next start tries again
+            remove(old.directory)
 
 
 def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
@@ -121,10 +126,6 @@ def _is_settled(generation: GenerationFiles, recorded: AgentProcesses) -> bool:
 
 def _killed(generation: GenerationFiles, known: Mapping[int, str | None]) -> bool:
     """Kill the living processes of a generation, including those noted before; returns whether there were none."""
-    user = generation.user
-    if user is not None and is_newest_recorded(generation) and any(True for _ in supervisor.of_user(user)):
-        supervisor.kill_user(user)  # whether or not its end is recorded
-        return False
     alive = living(generation) | {
         pid for pid, started in known.items() if started and supervisor.is_alive(pid, started)
     }

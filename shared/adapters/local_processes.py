@@ -33,7 +33,8 @@ from shared.adapters import local_generations as generations
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget, wait_for
 from shared.adapters.local_locks import Busy, is_locked, locked
-from shared.adapters.local_state import USER, AgentHome, GenerationFiles, RuntimeDirectory, remove
+from shared.adapters.local_removal import remove
+from shared.adapters.local_state import USER, AgentHome, GenerationFiles, RuntimeDirectory
 from shared.adapters.local_users import AgentUsers, NoUserLeft
 from shared.adapters.prompts import letter, told
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
@@ -267,9 +268,13 @@ class LocalProcessRuntime:
         try:
             place = self._prepare(launch, work, lambda: _overtaken(home, generation) is not None)
         except NotPrepared as error:
+            if user is not None:
+                supervisor.end_user(user)  # what git ran for it
             reason = _overtaken(home, generation) or str(error)
             generation.reject(launch.effect_id, reason)
             return StartRejected(reason)
+        if user is not None and not supervisor.end_user(user):  # git ran what an earlier generation configured
+            return StartRejected(f"processes of user {user} survived a KILL")
         overtaken = _overtaken(home, generation)
         if overtaken is not None:
             return StartRejected(overtaken)

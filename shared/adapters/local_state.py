@@ -19,14 +19,13 @@
             exit-reason.txt            the reason that the agent itself gives for its end, if it gives one
             waiting.json, spoke        what `town-agent` notes
 
-What an agent wrote is read only through `written_by_agent`. Ids come from outside. In a path segment, every character with a
-meaning to a file system is escaped.
+What an agent wrote is read only through `written_by_agent`, and removed with `local_removal.remove`. Ids come from
+outside. In a path segment, every character with a meaning to a file system is escaped.
 """
 
 import contextlib
 import hashlib
 import os
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,8 +34,10 @@ from urllib.parse import quote
 
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters import outside_files
+from shared.adapters.local_removal import remove
 from shared.domain import wire
 from shared.domain.orders import StartOrder
+from shared.domain.quoting import cleaned
 
 _LONGEST_SEGMENT: Final = 150
 
@@ -163,6 +164,16 @@ class GenerationFiles:
             "stopped" if self.was_stopped else "ended without an exit code (its supervisor or this machine was stopped)"
         )
 
+    def written_by_agent(self, name: str, *, most: int) -> str:
+        """The beginning of a file that the agent may have written on its desk; empty if it cannot be read, or is no plain file of
+        the agent's. A link is not followed, and a pipe is not waited for.
+        """
+        user = self.user
+        with contextlib.suppress(OSError):
+            found = outside_files.start_of(self.desk / name, most, owner=os.geteuid() if user is None else user)
+            return found.decode(errors="replace")
+        return ""
+
     def has_message(self, message_id: str) -> bool:
         """Whether this message is in the mailbox, or the agent was started with it."""
         if self._message(message_id).exists():
@@ -194,8 +205,8 @@ class GenerationFiles:
         return "" if facts is None else str(facts["reason"])
 
     def _own_words(self) -> str:
-        said = written_by_agent(self.desk / _OWN_REASON, most=4 * _LONGEST_REASON)
-        return said.decode(errors="replace").strip()[:_LONGEST_REASON]
+        said = cleaned(self.written_by_agent(_OWN_REASON, most=4 * _LONGEST_REASON))
+        return said.strip()[:_LONGEST_REASON]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +240,8 @@ class AgentHome:
     def generations(self) -> list[GenerationFiles]:
         """The generations that exist, newest first."""
         with contextlib.suppress(FileNotFoundError):
-            numbers = (int(path.name) for path in self.directory.iterdir() if path.name.isdigit())
+            names = (path.name for path in self.directory.iterdir())
+            numbers = (int(name) for name in names if name.isascii() and name.isdigit())
             return [self.generation(number) for number in sorted(numbers, reverse=True)]
         return []
 
@@ -258,24 +270,6 @@ class RuntimeDirectory:
 _STOPPED: Final = "stopped.json"
 _MESSAGES: Final = "messages"
 _OUR_REASON: Final = "ended-by-us.json"
-
-
-def written_by_agent(path: Path, *, most: int) -> bytes:
-    """The beginning of a file that an agent may have written; empty if it cannot be read or is no plain file.
-
-    A link is not followed, and a pipe is not waited for.
-    """
-    with contextlib.suppress(OSError):
-        return outside_files.start_of(path, most, follow=False)
-    return b""
-
-
-def remove(path: Path) -> None:
-    """Remove a file or a directory with everything in it, without following links. Nothing there is not an error."""
-    try:
-        path.unlink(missing_ok=True)
-    except (IsADirectoryError, PermissionError):
-        shutil.rmtree(path)  # follows no link
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -38,6 +38,7 @@ CONTEXT, PROCESS, REJECTED, EXIT, LOG = (
     "agent.log",
 )
 _PROC: Final = Path("/proc")
+_USER_END: Final = Path(__file__).with_name("local_user_end.py")
 _SWEEP_SECONDS: Final = 5.0
 LARGEST_LOG: Final = 8 << 20
 _KEPT_OF_LOG: Final = 1 << 20
@@ -101,17 +102,23 @@ def of_user(user: int) -> Iterator[int]:
                 yield pid
 
 
-def kill_user(user: int) -> None:
-    """Kill every process of a user at once, so that none can start another meanwhile. Needs the rights of root."""
-    kill = ["/bin/sh", "-c", "kill -KILL -1"]
-    subprocess.run(kill, check=False, stderr=subprocess.DEVNULL, env={}, cwd="/", **as_user(user))
+def kill_user(user: int) -> bool:
+    """Kill every process of a user at once, so that none can start another meanwhile, and remove its shared memory, message
+    queues and semaphores, which outlive processes. Needs the rights of root.
+
+    Returns whether that was done: a process that kills all others of its user may have killed the one that does it.
+    """
+    ends = [sys.executable, "-I", "-S", str(_USER_END), str(user)]
+    return subprocess.run(ends, check=False, stderr=subprocess.DEVNULL, env={}, cwd="/").returncode == 0
 
 
 def end_user(user: int, *, seconds: float = _SWEEP_SECONDS) -> bool:
-    """Kill the processes of a user until there are none, for at most `seconds`. Returns whether none is left."""
+    """Kill the processes of a user until there are none, for at most `seconds`. Returns whether none is left.
+
+    It kills even if it sees none: a process that replaces itself all the time is in no list of processes.
+    """
     end = time.monotonic() + seconds
-    while any(True for _ in of_user(user)):
-        kill_user(user)
+    while not kill_user(user) or any(True for _ in of_user(user)):
         if time.monotonic() > end:
             return False
         time.sleep(0.01)

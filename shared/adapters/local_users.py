@@ -20,9 +20,10 @@ from typing import Final
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget
 from shared.adapters.local_locks import Busy, locked
-from shared.adapters.local_state import USER, AgentHome, remove
+from shared.adapters.local_removal import remove
+from shared.adapters.local_state import USER, AgentHome
 
-_SHARED_PLACES: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 - where strangers may leave files
+_SHARED_PLACES: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), Path("/dev/mqueue"))  # noqa: S108 - where strangers may leave files
 _PASSABLE: Final = 0o711
 
 

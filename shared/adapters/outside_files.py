@@ -16,12 +16,18 @@ LARGEST: Final = 4 << 20
 """Bytes of JSON that are read unless the reader says otherwise; a start file with the longest texts has fewer."""
 
 
-def start_of(path: Path, length: int, *, follow: bool = True) -> bytes:
-    """The first `length` bytes of a regular file. Raises OSError; without `follow` also for a link to a file."""
-    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+def start_of(path: Path, length: int, *, owner: int | None = None) -> bytes:
+    """The first `length` bytes of a regular file. Raises OSError; with an `owner` also for a link, and for somebody else's file:
+    whoever may write into the directory could have put it there by a hard link.
+    """
+    follow = 0 if owner is None else os.O_NOFOLLOW
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path} is not a regular file")
+        if owner is not None and found.st_uid != owner:
+            raise OSError(f"{path} belongs to another user")
         with os.fdopen(handle, "rb", closefd=False) as file:
             return at_most(file, length)
     finally:

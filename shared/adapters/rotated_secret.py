@@ -48,7 +48,7 @@ class RotatedSecret:
     _lock: Lock = field(default_factory=Lock)
 
     def values(self) -> tuple[str, ...]:
-        """The current value, then the previous one if there is one. Raises AccessDenied, Retryable."""
+        """The current value, then the previous one if any. Raises AccessDenied (also for a value without text), Retryable."""
         return self._newer_than(self.life)
 
     def refreshed(self) -> tuple[str, ...]:
@@ -86,7 +86,13 @@ class RotatedSecret:
                 )
                 raise AccessDenied(problem, hint=hint) from error
             raise Retryable(problem) from error
-        return str(answer["SecretString"])
+        text = answer.get("SecretString")
+        if not isinstance(text, str) or not text.strip():
+            hint = (
+                "store its value as text that is not empty, with `aws secretsmanager put-secret-value --secret-string`"
+            )
+            raise AccessDenied(f"read the keys of town tokens: the secret {self.name} has no text", hint=hint)
+        return text
 
 
 def _client(endpoint_url: str | None) -> AwsClient:

@@ -46,7 +46,7 @@ _PULL_REQUEST: Final = re.compile(
 _LOCAL: Final = re.compile(r"(?:file://)?/[^\x00-\x1f\x7f]*[^\x00-\x20\x7f/]/?")
 _ANY_HOST: Final = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])"
 _LOGIN: Final = r"(?:[A-Za-z0-9_][^@/?#\s\\:]*@)?"
-_OVER_HTTPS: Final = re.compile(rf"(?i:https)://{_USER}{_ANY_HOST}{_PORT}/[^?#\\]+")
+_OVER_HTTPS: Final = re.compile(rf"(?i:https)://{_ANY_HOST}{_PORT}/[^?#\\]+")
 _OVER_SSH: Final = re.compile(rf"(?i:ssh)://{_LOGIN}{_ANY_HOST}{_PORT}/[^?#\\]+")
 _LIKE_SCP: Final = re.compile(rf"{_LOGIN}{_ANY_HOST}:(?!:|//)[^?#\\:-][^?#\\:]*")
 _SEGMENT: Final = re.compile(r"[a-z0-9_.+~-]+", re.ASCII)
@@ -77,12 +77,6 @@ def pull_request_at(pr_url: str) -> PullRequestAddress | None:
         return None
     kind: ForgeKind = "github" if found["style"] == "pull" else "gitlab"
     return PullRequestAddress(repository, int(found["number"]), found["authority"], kind)
-
-
-def repository_of_pull_request(pr_url: str) -> Repository | None:
-    """The repository of a pull request's web address at GitHub or GitLab; None if the address is ambiguous."""
-    address = pull_request_at(pr_url)
-    return None if address is None else address.repository
 
 
 def is_local(git_url: str) -> bool:

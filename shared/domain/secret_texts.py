@@ -124,11 +124,6 @@ def masked(text: str) -> str:
     return f"{REMOVED} ({len(text)} characters)" if _hides_a_secret(text, shown) else shown
 
 
-def looks_secret(text: str) -> bool:
-    """Whether `masked` would remove something."""
-    return masked(text) != text
-
-
 def _without_value(found: re.Match[str]) -> str:
     for name in _VALUES:
         if found[name] is not None:

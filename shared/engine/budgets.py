@@ -47,7 +47,7 @@ class Accounts:
             spent = self._now().get(name, Spent())
             weight = limits.weight(fact.payload) if fact.retry_count == 0 else 0
             created = event.creates if result is not None and isinstance(result.outcome, Applied) else 0
-            self._now()[name] = replace(spent, events=spent.events + weight, beads=spent.beads + created)
+            self._now()[name] = Spent(spent.events + weight, spent.beads + created, over=spent.over)
 
     def refuse(self, event: Event, fact: Fact) -> EventResult | None:
         """The result of an event for which there is no room: the first one in a window raises an escalation; the others, None."""

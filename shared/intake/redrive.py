@@ -21,6 +21,7 @@ from shared.town.inbox import Fact
 
 MOST_REDRIVES: Final = 999
 _CORRECT_IT: Final = "its content can never be applied; post a corrected event under a new id"
+_LONGEST_ID: Final = 128
 _REDRIVEN: Final = re.compile(r":r\d+\Z", re.ASCII)
 
 
@@ -62,8 +63,12 @@ def _is_free(sql: sqlite3.Connection, event_id: str, waits: Container[str]) -> b
 
 
 def id_of_copy(event_id: str, attempt: int) -> str:
-    """The id of a copy as it is sent, `<original id>:r<attempt>`; a copy of a copy is numbered as a copy of the original."""
-    return f"{_REDRIVEN.sub('', sent_id(event_id))}:r{attempt}"
+    """The id of a copy as it is sent, `<original id>:r<attempt>`; a copy of a copy is numbered as a copy of the original.
+
+    A very long original id loses its end, so that the copy's has no more than 128 characters.
+    """
+    number = f":r{attempt}"
+    return f"{_REDRIVEN.sub('', sent_id(event_id))[: _LONGEST_ID - len(number)]}{number}"
 
 
 def copy_of(event: Fact | Envelope, event_id: str) -> dict[str, object]:

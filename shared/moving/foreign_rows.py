@@ -1,12 +1,13 @@
 """Rows of an import before they are checked, and reading them from an untrusted SQLite file."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
+from shared.images import dump
 from shared.moving import export
 from shared.town import schemas
 
@@ -18,8 +19,12 @@ _INSTRUCTIONS: Final = 10_000
 _FEWEST_ROUNDS: Final = 1000
 _BYTES_PER_ROUND: Final = 16 << 10
 BYTES_PER_ROW: Final = 512
+MOST_PROBLEMS: Final = 200_000
+"""Problems that one import reports: enough for several in each row of a large town."""
 LARGEST: Final = 64 << 20
 """Bytes of a file, unless the reader says otherwise."""
+
+_KNOWN: Final = {table: frozenset(dump.columns_of(table)) for table in (*export.TABLES, "ticks")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ def of_database(content: bytes, *, largest: int = LARGEST) -> Iterator[GivenRow 
     """
     sql = sqlite3.connect(":memory:", isolation_level=None)
     schemas.harden(sql)
-    amount = _Amount(rows=max(largest, len(content)) // BYTES_PER_ROW, size=2 * len(content))
+    amount = Amount(rows=max(largest, len(content)) // BYTES_PER_ROW, size=2 * len(content))
     try:
         tables = _tables(sql, content)
         for table in (*export.TABLES, "ticks"):
@@ -106,16 +111,21 @@ def _only_reads(action: int, first: str | None, *_: object) -> int:
 
 
 @dataclass(slots=True)
-class _Amount:
-    """How many rows, and how many bytes of values, may still be read. A damaged file may show the same pages again and again."""
+class Amount:
+    """How many rows, how many bytes of their values, and how many columns that a town lacks, may still be read.
+
+    A damaged file may show the same pages again and again, and a forged one may have thousands of columns in each row.
+    """
 
     rows: int
     size: int
+    strange: int = MOST_PROBLEMS
 
-    def take(self, row: tuple[object, ...]) -> None:
-        """Count a row. Raises Refused if it is one too many."""
+    def take(self, *, size: int, strange: int) -> None:
+        """Count a row with `size` bytes in its values and `strange` columns that a town lacks. Raises Refused if it is too much."""
         self.rows -= 1
-        self.size -= sum(len(value) for value in row if isinstance(value, bytes))
+        self.size -= size
+        self.strange -= strange
         if self.rows < 0:
             raise too_many_rows()
         if self.size < 0:
@@ -125,6 +135,21 @@ class _Amount:
                 path="file",
                 hint="check it with `sqlite3 FILE 'PRAGMA integrity_check'`, and copy it again",
             )
+        if self.strange < 0:
+            raise too_many_problems()
+
+
+def strange_names(table: str, names: Iterable[str]) -> int:
+    """How many of these columns the table of a town lacks. The rows of a table that towns lack are not kept: 0."""
+    known = _KNOWN.get(table)
+    return 0 if known is None else sum(name not in known for name in names)
+
+
+def too_many_problems() -> Refused:
+    """The refusal of a file in which hardly anything is a town's."""
+    hint = "name a file that `townctl export` wrote, or leave out the columns and values that a town does not have"
+    message = f"the file has more than {MOST_PROBLEMS} values that a town cannot have"
+    return Refused(message, status=400, path="file", hint=hint)
 
 
 def too_many_rows() -> Refused:
@@ -133,15 +158,16 @@ def too_many_rows() -> Refused:
     return Refused("the file has too many rows for its largest accepted size", status=413, path="file", hint=hint)
 
 
-def _rows(sql: sqlite3.Connection, table: str, amount: _Amount) -> Iterator[GivenRow | NotRead]:
+def _rows(sql: sqlite3.Connection, table: str, amount: Amount) -> Iterator[GivenRow | NotRead]:
     number = 0
     try:
         # table_info does not list generated columns, so their expressions are never evaluated.
         names = [row[1].decode(errors="replace") for row in sql.execute(f"PRAGMA table_info({table})").fetchall()]
         quoted = ", ".join('"' + name.replace('"', '""') + '"' for name in names)
         # An index may be forged, and may contain the results of expressions.
+        strange = strange_names(table, names)
         for row in sql.execute(f"SELECT {quoted} FROM {table} NOT INDEXED"):  # noqa: S608 - quoted, and our own name
-            amount.take(row)
+            amount.take(size=sum(len(value) for value in row if isinstance(value, bytes)), strange=strange)
             number += 1
             values = {name: _plain(value) for name, value in zip(names, row, strict=True)}
             yield GivenRow(table, f"row {number}", values)

@@ -21,7 +21,7 @@ from shared.domain import canonical, limits
 from shared.domain.times import from_text, parse_iso, to_text
 from shared.images import dump, first_image
 from shared.moving import checkup, export, imported_keys
-from shared.moving.foreign_rows import GivenRow, NotRead
+from shared.moving.foreign_rows import MOST_PROBLEMS, GivenRow, NotRead, too_many_problems
 from shared.town.town_keys import TownKeys
 
 JSON_COLUMNS: Final = frozenset(
@@ -73,6 +73,12 @@ class _Import:
     missed: list[NotRead] = field(default_factory=list)
     columns: dict[str, dict[str, _Column]] = field(default_factory=dict)
 
+    def report(self, *problems: NotRead) -> None:
+        """Remember problems. Raises Refused for more than anybody could read, each of which takes memory."""
+        self.missed += problems
+        if len(self.missed) > MOST_PROBLEMS:
+            raise too_many_problems()
+
     def columns_of(self, table: str) -> dict[str, _Column]:
         """The columns of a table of the new town, by name."""
         if table not in self.columns:
@@ -91,14 +97,13 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
     try:
         for row in given:
             if isinstance(row, NotRead):
-                run.missed.append(row)
+                run.report(row)
             elif row.table in by_table:
                 by_table[row.table].append(row)
             else:
-                run.missed.append(NotRead(row.table[:100], row.place, "", "towns have no such table"))
+                run.report(NotRead(row.table[:100], row.place, "", "towns have no such table"))
         keys, missed = imported_keys.read(by_table["town"])
-        run.missed += missed
-        run.missed += _doubtful_time(keys, now)
+        run.report(*missed, *_doubtful_time(keys, now))
         sql.deserialize(first_image.found(town_id, paused=True))
         sql.execute("BEGIN")
         _store_keys(sql, keys)
@@ -111,7 +116,7 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         if not keys.get(TownKeys.paused.name, False):
             _cut_off_the_old_installation(sql, now)
         sql.execute("COMMIT")
-        run.missed += _unreadable(sql)
+        run.report(*_unreadable(sql))
         image, stored = sql.serialize(), TownKeys(sql)
         rows = checkup.row_counts(sql)
         del rows["ticks"]
@@ -147,13 +152,13 @@ def _store(run: _Import, row: GivenRow) -> None:
     for name, value in row.values.items():
         if name not in columns:
             shown = name[:100]
-            run.missed.append(NotRead(row.table, key, shown, "the table has no such column", "column left out"))
+            run.report(NotRead(row.table, key, shown, "the table has no such column", "column left out"))
             continue
         fitted, why = _fitted(row.table, columns[name], value)
         if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
             fitted = _without_credentials(run, key, fitted)
         if fitted is None and columns[name].default:
-            run.missed.append(NotRead(row.table, key, name, "it has no value; the default is used", "column left out"))
+            run.report(NotRead(row.table, key, name, "it has no value; the default is used", "column left out"))
         elif fitted is not _NOTHING:
             values[name] = fitted
         elif not _miss(run, row.table, key, columns[name], why):
@@ -166,7 +171,7 @@ def _store(run: _Import, row: GivenRow) -> None:
         column = _blamed(refusal, columns)
         if column is None or column.name not in values:
             why = "an earlier row has the same key" if _is_double_key(refusal, columns) else refusal
-            run.missed.append(NotRead(row.table, key, "" if column is None else column.name, why))
+            run.report(NotRead(row.table, key, "" if column is None else column.name, why))
             return
         if not _miss(run, row.table, key, column, refusal):
             return
@@ -178,17 +183,17 @@ def _without_credentials(run: _Import, rig_id: str, git_url: str) -> str:
     clean = _CREDENTIALS.sub(lambda found: f"{found['user']}@" if found["user"] else "", git_url)
     if clean != git_url:
         why = "the credentials in the address were removed: store them with townctl secret set"
-        run.missed.append(NotRead("rigs", rig_id, "git_url", why, "kept"))
+        run.report(NotRead("rigs", rig_id, "git_url", why, "kept"))
     elif not _REPOSITORY.fullmatch(git_url):
         why = "it is not an https or ssh address of a repository"
-        run.missed.append(NotRead("rigs", rig_id, "git_url", why, "kept"))
+        run.report(NotRead("rigs", rig_id, "git_url", why, "kept"))
     return clean
 
 
 def _miss(run: _Import, table: str, key: str, column: _Column, why: str) -> bool:
     """Report a value that cannot be stored; returns whether the row can be stored without it."""
     without = not column.required and not column.in_key
-    run.missed.append(NotRead(table, key, column.name, why, "column left out" if without else "row left out"))
+    run.report(NotRead(table, key, column.name, why, "column left out" if without else "row left out"))
     return without
 
 

@@ -82,12 +82,14 @@ def of_lines(content: bytes, *, largest: int = foreign_rows.LARGEST) -> Iterator
     numbered = ((number, line) for number, line in enumerate(io.BytesIO(content), start=1) if line.strip())
     promised = _promised(next(numbered, (1, b""))[1])
     found: Counter[str] = Counter()
-    for read, (number, line) in enumerate(numbered):
-        if read * foreign_rows.BYTES_PER_ROW >= max(largest, len(content)):
-            raise foreign_rows.too_many_rows()
+    amount = foreign_rows.Amount(rows=max(largest, len(content)) // foreign_rows.BYTES_PER_ROW, size=len(content))
+    for number, line in numbered:
         row = _row(line, f"line {number}")
-        if isinstance(row, GivenRow):
-            found[row.table] += 1
+        if isinstance(row, NotRead):
+            amount.take(size=0, strange=0)
+        else:
+            amount.take(size=0, strange=foreign_rows.strange_names(row.table, row.values))
+            found[row.table] += row.table in promised
         yield row
     for table, count in promised.items():
         if isinstance(count, int) and found[table] < count:
@@ -98,7 +100,7 @@ def of_lines(content: bytes, *, largest: int = foreign_rows.LARGEST) -> Iterator
 def _promised(line: bytes) -> dict[str, object]:
     """The number of rows of each table according to the header; empty if the header omits it."""
     try:
-        header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH)
+        header = strict_json.parse(line, limit=LONGEST_LINE, depth=_DEPTH, values=_MOST_VALUES)
     except Refused as problem:
         message = f"line 1 is not the header of an export: {problem.message}"
         raise Refused(message, status=400, path="file", hint=NO_TOWN_HINT) from None

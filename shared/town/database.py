@@ -16,7 +16,6 @@ from shared.town import schemas
 from shared.town.large_images import FollowedConnection, LargeImage
 
 SCHEMA_VERSION: Final = schemas.NEWEST
-OLDEST_SCHEMA: Final = schemas.OLDEST
 PAGE_SIZE: Final = 4096
 SQLITE_VERSION: Final = sqlite3.sqlite_version
 

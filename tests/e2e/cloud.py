@@ -125,14 +125,18 @@ class LocalCloud:
                 thread.join()
 
     def open_container(self, town: str, *, command: str, environment: Mapping[str, str]) -> Container:
-        """Start a control server for a town. It reports to the gateway, with tokens that the functions issue."""
+        """Start a control server for a town. It reports to the gateway, with tokens that the functions issue.
+
+        Its agents run as this user, because others may not be able to reach this machine's Python or pytest's directories.
+        tests/security/evil_town.py gives them users of their own.
+        """
         opened = containers.start(
             town,
             self.home / "containers" / town,
             instance_id=f"container-of-{town}",
             key=control_keys.derived(CONTROL_SECRET, town),
             command=command,
-            environment={"TOWN_API": self.url, **environment},
+            environment={"TOWN_API": self.url, "TOWN_AGENT_UIDS": "none", **environment},
         )
         self.towns.containers[town] = opened
         return opened

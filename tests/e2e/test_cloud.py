@@ -404,7 +404,8 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
 
     def stack(account: Account) -> Stack:
         store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
-        return Stack({"TickFunctionArn": "arn:tick"}, account.client, store, Keys(), Asked(), pumped)  # type: ignore[arg-type]
+        outputs = {"TickFunctionArn": "arn:tick"}
+        return Stack(outputs, account.client, store, Keys(), Asked(), wait=pumped)  # type: ignore[arg-type]
 
     def checks(account: Account) -> list[str]:
         return [symptom["check"] for symptom in examine(stack(account)).document["symptoms"]]

@@ -23,7 +23,12 @@ import sqlite3, sys
 for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]):
     print("|".join("" if value is None else str(value) for value in row))
 """
-CURL = "import sys, urllib.request; print(urllib.request.urlopen(sys.argv[-1], timeout=120).read().decode())"
+CURL = """\
+import sys, urllib.request
+*options, url = sys.argv[1:]
+headers = dict(value.split(": ", 1) for name, value in zip(options, options[1:]) if name == "--header")
+print(urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=120).read().decode())
+"""
 
 
 @pytest.fixture
@@ -56,7 +61,8 @@ def environment(place: Path) -> dict[str, str]:
 def test_every_command_of_the_guide_does_what_the_guide_says(place: Path) -> None:
     blocks = BLOCK.findall(GUIDE.read_text(encoding="utf-8"))
     assert len(blocks) >= 12
-    script = ["set -eu"]
+    # what runs in the background when a command fails would hold the output open
+    script = ["set -eu", "trap 'kill $(jobs -p) 2>/dev/null || true' EXIT"]
     [port] = free_ports(1)
     for number, block in enumerate(blocks):
         script += [f"echo '=== {number}'", block.replace(PORT, str(port))]

@@ -205,6 +205,15 @@ def test_a_bomb_in_a_recording_is_refused(kind: str, tmp_path: Path) -> None:
     assert name == "Refused" or (name == "done" and "bomb.recording is damaged" in text), (name, text)
 
 
+def test_an_unknown_format_of_any_length_is_named_in_one_line() -> None:
+    def change(lines: list[dict[str, Any]]) -> None:
+        lines[0]["version"] = "\x1b[2J" * 1000
+
+    with pytest.raises(Refused, match="has format") as refused:
+        file_format.from_bytes(lines_of(change), "odd.recording")
+    assert len(refused.value.message) < 100
+
+
 def test_a_larger_recording_is_read_if_the_reader_allows_it() -> None:
     body = golden.path_of(GENUINE).read_bytes()
     with pytest.raises(Refused, match="more than 0 MiB when it is unpacked") as refused:
@@ -324,6 +333,13 @@ def with_a_chain_that_is_read_again_and_again() -> bytes:
 HEADER: Final = json.dumps({"format": export.FORMAT, "version": 1}).encode()
 IMPORT_BOMBS: Final[dict[str, Callable[[], bytes]]] = {
     "many rows": lambda: foreign(BEADS, MANY.format(140_000) + "INSERT INTO beads SELECT i, i, i, i FROM n"),
+    "many columns": lambda: foreign(
+        f"CREATE TABLE beads (bead_id, {', '.join(f'c{number}' for number in range(1500))})",
+        MANY.format(12_000) + "INSERT INTO beads (bead_id) SELECT i FROM n",
+    ),
+    "a column too many in each row": lambda: foreign(
+        "CREATE TABLE beads (bead_id, odd, strange)", MANY.format(120_000) + "INSERT INTO beads SELECT i, i, i FROM n"
+    ),
     "shared pages": with_a_chain_that_is_read_again_and_again,
     "many objects": lambda: foreign(BEADS, *(f"CREATE TABLE t{number} (x)" for number in range(2500))),
     "virtual beads": lambda: foreign("CREATE VIRTUAL TABLE beads USING fts5(bead_id)"),
@@ -357,6 +373,12 @@ def test_an_export_with_bombs_in_its_lines_is_refused_or_reported() -> None:
     for lines in (row % DEEP, row % flat * 12, row % (b"9" * 10_000), b'{"table":"town","row":{}}\n' * 20_000):
         name, text = outcome(partial(imported, HEADER + b"\n" + lines, largest=1 << 20))
         assert name in ("Refused", "done"), (name, text)
+    names = ",".join(f'"{number}":""' for number in range(40_000))
+    name, text = outcome(partial(imported, HEADER + b"\n" + f'{{"table":"beads","row":{{{names}}}}}\n'.encode() * 100))
+    assert name == "Refused", (name, text)
+    rows = json.dumps({"format": export.FORMAT, "version": 1, "rows": dict.fromkeys(map(str, range(900_000)), 5)})
+    name, text = outcome(partial(imported, rows.encode()))
+    assert name == "Refused", (name, text)
     deep_key = {"table": "town", "row": {"key": "config", "value": DEEP.decode()}}
     name, text = outcome(lambda: imported(HEADER + b"\n" + json.dumps(deep_key).encode() + b"\n"))
     assert name == "done", text

@@ -132,7 +132,7 @@ def test_git_fetches_from_nothing_but_https_and_ssh(address: str) -> None:
         "",
         "https://git.example.com/acme/work.git",
         "HTTPS://git.example.com/work",
-        "https://user:secret@git.example.com:8443/group/sub/work.git",
+        "https://git.example.com:8443/group/sub/work.git",
         "ssh://git@git.example.com:2222/acme/work.git",
         "ssh://[::1]/work",
         "git@git.example.com:acme/work.git",

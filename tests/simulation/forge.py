@@ -6,7 +6,7 @@ from random import Random
 from typing import Final
 
 from shared.domain.orders import OrderedRig, StartOrder
-from shared.domain.repositories import repository_of_pull_request
+from shared.domain.repositories import pull_request_at
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -313,5 +313,5 @@ def _place(git_url: str) -> str:
 
 def _repository_of(pr_url: str) -> RepositoryAt:
     """The repository of a pull request. Its id is its name."""
-    found = repository_of_pull_request(pr_url)
-    return RepositoryAt("none" if found is None else f"{found.owner}/{found.name}")
+    found = pull_request_at(pr_url)
+    return RepositoryAt("none" if found is None else f"{found.repository.owner}/{found.repository.name}")

@@ -12,7 +12,7 @@ from shared.images import dump
 from shared.images.pages import page_size_of
 from shared.ports.steps import drive
 from shared.storage.towns import ObjectTownStore
-from shared.town import database
+from shared.town import database, schemas
 
 DEMO: Final = Path(__file__).with_name("demo-town.tar.gz")
 DEMO_TOWN: Final = "demo"
@@ -46,7 +46,7 @@ def as_of_the_first_release(image: bytes) -> bytes:
         columns = dump.columns_in(made, table)
         insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
         made.executemany(insert, dump.by_key(given, table, columns).values())
-    database.set_schema_version(made, database.OLDEST_SCHEMA)
+    database.set_schema_version(made, schemas.OLDEST)
     older = made.serialize()
     made.close()
     database.close(given)

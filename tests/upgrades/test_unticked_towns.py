@@ -28,7 +28,7 @@ from shared.replay.faithful import replay
 from shared.replay.time_window import Window
 from shared.storage.restore import Archive, restore_in_place
 from shared.telemetry.waiting_counts import WaitingCounts
-from shared.town import database, migrations
+from shared.town import database, migrations, schemas
 from tests.fakes import FakeClock
 from tests.integration.townctl_calls import Townctl
 from tests.properties.life import Life
@@ -37,7 +37,7 @@ from tests.towns import TOWN
 from tests.upgrades.older import as_of_the_first_release, demo_image
 from tests.worlds import World
 
-OLDEST = database.OLDEST_SCHEMA
+OLDEST = schemas.OLDEST
 LIVES = ("busy", "in review", "landing", "pull requests", "stalled", "tired", "talkative", "paused", "imported")
 
 

@@ -18,13 +18,15 @@ _HARMLESS: Final = frozenset(
 )
 _ALSO_HARMLESS: Final = ("LC_", "PYTHON")
 _SET_DUMPABLE: Final = 4
+_SET_NO_NEW_PRIVILEGES: Final = 38
 
 
 def whole_environment() -> dict[str, str]:
     """The environment that this program was started with. /proc shows only the harmless part of it when this returns.
 
     Restarts the program, in the same process, unless that has been done or the environment is harmless. Afterwards other
-    processes of the same user cannot read this one's memory and open files either, unless the user is root.
+    processes of the same user cannot read this one's memory and open files either, unless the user is root. And nothing that this
+    one starts, not even git for an agent, can gain rights by running a program.
     """
     handed = os.environ.pop(_HANDED, None)
     whole = dict(os.environ)
@@ -36,6 +38,7 @@ def whole_environment() -> dict[str, str]:
         _start_again(whole)
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_SET_DUMPABLE, 0, 0, 0, 0)
+        ctypes.CDLL(None).prctl(_SET_NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     return whole
 
 

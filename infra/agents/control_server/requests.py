@@ -1,5 +1,6 @@
 """The request bodies that the control server accepts. Unknown fields and values of a wrong type are refused."""
 
+import re
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from shared.domain.repositories import transport_of
 from shared.domain.states import Role
 
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
+_GENERATION = re.compile(r"-?[0-9]{1,15}")
 Id = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -50,7 +52,11 @@ class StartAgentRequest(_Body):
     def generation(self, *, otherwise: int) -> int:
         """The generation that the caller names, or `otherwise` if it names none. Raises ValueError if it is not a number."""
         named = self.env_vars.get(GENERATION_VARIABLE)
-        return otherwise if named is None else int(named)
+        if named is None:
+            return otherwise
+        if not _GENERATION.fullmatch(named):
+            raise ValueError(f"envVars: {GENERATION_VARIABLE}: must be a whole number of at most 15 digits")
+        return int(named)
 
     def order(self, *, generation: int) -> StartOrder:
         """The content of the start file: the order from `envVars`, if there is one, overridden by the fields of the body.
@@ -163,7 +169,7 @@ def wrong_address(git_url: str | None, *, local: bool) -> str | None:
         return None
     transport = transport_of(git_url)
     if transport is None:
-        return "not a repository's address: use https://, ssh:// or user@host:path"
+        return "not a repository's address without credentials: use https://, ssh:// or user@host:path"
     if transport == "file" and not local:
         return (
             "a repository on this machine's disk: allow them with file in GIT_ALLOW_PROTOCOL, or use https:// or ssh://"

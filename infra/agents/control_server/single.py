@@ -30,10 +30,14 @@ def request_at(url: str) -> StartAgentRequest:
         answer = call("GET", url, headers={}, seconds=_FETCH_SECONDS)
         if isinstance(answer, Answered) and answer.ok and answer.is_json:
             try:
-                return StartAgentRequest.model_validate_json(json.dumps(answer.body))
+                request = StartAgentRequest.model_validate_json(json.dumps(answer.body))
+                request.generation(otherwise=1)
             except ValidationError as error:
                 fields = [each.place for each in all_errors(error)]
                 raise NothingToDo(f"the start request is invalid in these fields: {', '.join(fields)}") from None
+            except ValueError as error:
+                raise NothingToDo(f"the start request is invalid: {error}") from None
+            return request
         said = answer.said if isinstance(answer, Answered) else answer.reason
     raise NothingToDo(f"the start request could not be fetched: {said}")
 

@@ -18,7 +18,7 @@ from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
-from shared.adapters.local_state import GenerationFiles, written_by_agent
+from shared.adapters.local_state import GenerationFiles
 from shared.domain import limits, strict_json, times
 
 IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
@@ -164,7 +164,7 @@ class Watch:
     def _notice(self, session: Session, files: GenerationFiles, now: datetime) -> None:
         """Record what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
         signs = (_size(files.directory / supervisor.LOG), _touched(files.desk / SPOKE))
-        said = written_by_agent(files.desk / WAITING, most=_LONGEST_NOTE).decode(errors="replace")
+        said = files.written_by_agent(WAITING, most=_LONGEST_NOTE)
         if signs != session.signs:
             session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
             session.signs, session.active_at, session.waiting_since = signs, now, None

@@ -22,7 +22,8 @@ from infra.agents.control_server.git_runs import GIT_SECONDS, Git, git_environme
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import Launch, NotPrepared
-from shared.adapters.local_state import AgentHome, remove
+from shared.adapters.local_removal import remove
+from shared.adapters.local_state import AgentHome
 from shared.adapters.start_request import branch_of
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.states import Role

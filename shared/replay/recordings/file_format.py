@@ -112,7 +112,9 @@ def from_bytes(body: bytes, name: str, *, largest: int = LARGEST) -> Recording:
     if head.get("version") != VERSION:
         hint = "use the release that wrote it, or a newer one"
         raise Refused(
-            f"{name} has format {head.get('version')}; this code reads format {VERSION}", status=400, hint=hint
+            f"{name} has format {str(head.get('version'))[:20]}; this code reads format {VERSION}",
+            status=400,
+            hint=hint,
         )
     return _read(head, lines, name, largest)
 

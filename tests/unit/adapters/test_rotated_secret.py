@@ -141,3 +141,11 @@ def test_a_token_under_another_scheme_is_none(manager: Any, monkeypatch: pytest.
     token = town_tokens.issue(Claims("one", "operator"), [FIRST], now=T)
     event = request("POST", "/api/towns/one/events", headers={"authorization": f"{scheme:7}{token}"})
     assert authorizer.lambda_handler(event, Context()) == {"isAuthorized": False}
+
+
+@pytest.mark.parametrize("value", [{"SecretBinary": b"1" * 40}, {"SecretString": " "}])
+def test_a_value_without_text_is_no_key_and_the_error_says_what_to_store(manager: Any, value: dict[str, Any]) -> None:
+    manager.put_secret_value(SecretId="tokens", **value)
+    with pytest.raises(AccessDenied, match="has no text") as refused:
+        RotatedSecret("tokens", FakeClock(T)).values()
+    assert "--secret-string" in refused.value.hint

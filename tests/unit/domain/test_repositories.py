@@ -8,15 +8,19 @@ from shared.domain.repositories import (
     names_repository,
     pull_request_at,
     repository_at,
-    repository_of_pull_request,
 )
 
 APP = Repository("github.com", "acme", "app")
 
 
+def repository_of(pr_url: str) -> Repository | None:
+    address = pull_request_at(pr_url)
+    return None if address is None else address.repository
+
+
 def same_repository(pr_url: str, git_url: str) -> bool:
     """Whether both addresses name one repository."""
-    of_pull_request = repository_of_pull_request(pr_url)
+    of_pull_request = repository_of(pr_url)
     return of_pull_request is not None and of_pull_request == repository_at(git_url)
 
 
@@ -95,7 +99,7 @@ def test_an_address_that_leaves_a_doubt_names_no_repository(git_url: str) -> Non
     ],
 )
 def test_a_pull_request_names_its_repository(pr_url: str, repository: Repository | None) -> None:
-    assert repository_of_pull_request(pr_url) == repository
+    assert repository_of(pr_url) == repository
 
 
 @pytest.mark.parametrize(
@@ -138,7 +142,7 @@ def test_a_number_is_a_number(number: str) -> None:
 def test_a_letter_that_only_looks_like_one_names_no_repository() -> None:
     kelvin = "\u212a"
     assert kelvin.lower() == "k"
-    assert repository_of_pull_request(f"https://github.com/acme/{kelvin}it/pull/1") is None
+    assert repository_of(f"https://github.com/acme/{kelvin}it/pull/1") is None
     assert not same_repository(f"https://github.com/acme/{kelvin}it/pull/1", "https://github.com/acme/kit.git")
     assert repository_at(f"https://github.com/acme/{kelvin}it.git") is None
 

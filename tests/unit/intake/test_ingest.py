@@ -557,6 +557,16 @@ def test_a_poisoned_event_is_sent_again_under_a_name_that_tells_so() -> None:
     assert id_of_copy(envelope.event_id, 2) == "event-0001:r2"
 
 
+@pytest.mark.parametrize("length", [8, 125, 126, 128])
+def test_a_poisoned_event_with_the_longest_id_can_be_sent_again_and_again(length: int) -> None:
+    (poisoned,) = accept(body(done(event_id="x" * length))).envelopes
+    copies = [id_of_copy(poisoned.event_id, attempt) for attempt in (1, 2, 999)]
+    assert len(set(copies)) == 3
+    for each in copies:
+        (envelope,) = accept(body(copy_of(poisoned, each)), source=EventSource.OPERATOR).envelopes
+        assert envelope.event_id == each
+
+
 def test_what_cannot_be_read_cannot_be_sent_again() -> None:
     broken = Envelope("event-0001", "agent_done", "p", None, "{", "ingest", to_text(NOW), to_text(NOW))
     with pytest.raises(Refused):
