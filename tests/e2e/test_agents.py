@@ -199,7 +199,7 @@ def test_the_token_that_a_container_was_given_speaks_for_every_agent_of_its_town
     agents = [agent for agent in life.status(DEMO)["agents"] if agent["role"] != "mayor"]
     assert {agent["role"] for agent in agents} == {"polecat", "refinery"}
     for agent in agents:
-        said = fact("agent_status", f"{agent['role']}-says-so", {"message": "I am done"}, agent_id=agent["agentId"])
+        said = fact("agent_heartbeat", f"{agent['role']}-beats", {}, agent_id=agent["agentId"])
         assert post(life.cloud, said, town=DEMO, shown=given).status == 202
         assert post(life.cloud, said, town="demo-early", shown=given).status == 404
         assert post(life.cloud, said, town="demo-nowhere", shown=given).status == 404
