@@ -9,9 +9,9 @@ from typing import Final
 from shared.domain import notes
 from shared.domain.notes import TriageNotes
 from shared.domain.outcomes import MISSING, EventOutcome, Rejected
-from shared.domain.states import PATROL, SYSTEM, Label, Role
+from shared.domain.states import PATROL, SYSTEM, BeadType, Label, Role
 from shared.events.base import Event
-from shared.town import lookup
+from shared.town import belonging, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
@@ -41,7 +41,10 @@ def refusal(event: Event, fact: Fact, town: Town) -> EventOutcome | None:
     agent = lookup.agent(town, sender.agent)
     if agent is None:
         return MISSING
-    return None if agent.role is Role.MAYOR else Rejected("only the mayor and operators may send it")
+    if agent.role is not Role.MAYOR:
+        return Rejected("only the mayor and operators may send it")
+    about_an_agent = fact.bead_id is not None and belonging.type_of(town, fact.bead_id) == BeadType.AGENT
+    return Rejected("only operators change agents") if about_an_agent else None
 
 
 def triage_refusal(fact: Fact, request_id: str, town: Town) -> EventOutcome | None:

@@ -90,3 +90,17 @@ def test_what_the_mayor_says_stands_under_its_own_name() -> None:
     letter = a_bead(bead_id="l", type="message", assignee_agent_id="p")
     assert outcome(town, said(MAYOR, "bead_created", event_id="new-0001", bead=letter), at=SECOND_TICK) == "applied"
     assert town.one("beads", "l", "created_by") == "mayor"
+
+
+@pytest.mark.parametrize(
+    ("event_type", "payload"),
+    [("bead_cancelled", {}), ("bead_reopened", {}), ("bead_updated", {"title": "obeys me"})],
+)
+def test_the_mayor_ends_and_renames_no_agent(event_type: str, payload: dict[str, Any]) -> None:
+    """A mayor that obeyed a stranger cancelled the bead of an agent at work: it was failed, and its agent worked on."""
+    town = at_work()
+    town.tick()
+    before = town.one("beads", "p", "status", "title")
+    envelope = said(MAYOR, event_type, event_id="end-00001", about="p", **payload)
+    assert outcome(town, envelope, at=SECOND_TICK) == "rejected: only operators change agents"
+    assert town.one("beads", "p", "status", "title") == before
