@@ -1,7 +1,7 @@
 """The town keys of an import: which are carried over, and which are reset because they belong to the old installation.
 
 Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
-twice; the breaker, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
+twice; the breaker, budgets, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
 the next tick is due. The imported town is always paused.
 """
 
@@ -52,6 +52,13 @@ def _object(**fields: Callable[[object], bool]) -> Callable[[object], bool]:
     return fits
 
 
+def _are_spent(value: object) -> bool:
+    """What each sender has spent: events, beads, and 1 if an event was refused."""
+    return isinstance(value, dict) and all(
+        isinstance(spent, list) and len(spent) == 3 and all(map(_is_count, spent)) for spent in value.values()
+    )
+
+
 _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.tick_no.name: _is_count,
     TownKeys.tick_id.name: _is_text,
@@ -66,6 +73,7 @@ _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.counters.name: _object(poisoned=_is_count, conflicts=_is_count),
     TownKeys.merges_unproven.name: _is_count,
     TownKeys.triage.name: _object(last_batch_at=_is_time, fruitless=_is_count),
+    TownKeys.budgets.name: _object(since=_is_time, spent=_are_spent),
     TownKeys.forge_episodes.name: lambda value: isinstance(value, dict) and all(map(_object(), value.values())),
     TownKeys.paused.name: _is_flag,
     TownKeys.queued_reviews.name: lambda value: isinstance(value, dict) and all(map(_is_some_time, value.values())),
