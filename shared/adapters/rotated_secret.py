@@ -79,7 +79,7 @@ class RotatedSecret:
             code = aws_sdk.code_of(error)
             if code == _NOT_THERE and stage != _STAGES[0]:
                 return None
-            problem = f"read the keys of town tokens: {code or type(error).__name__}"
+            problem = f"{code or type(error).__name__} while reading the keys of town tokens"
             if code in _DENIED or code == _NOT_THERE:
                 hint = (
                     "create the secret that the settings name, and allow the role secretsmanager:GetSecretValue on it"

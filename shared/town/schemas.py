@@ -32,6 +32,16 @@ Objects = frozenset[tuple[str, str, str, str | None]]
 """The rows of `sqlite_schema` without the places of their pages."""
 
 
+_OF_LITESTREAM: Final[Objects] = frozenset(
+    ("table", name, name, f"CREATE TABLE {name} ({columns})")
+    for name, columns in (
+        ("_litestream_seq", "id INTEGER PRIMARY KEY, seq INTEGER"),
+        ("_litestream_lock", "id INTEGER"),
+    )
+)
+"""The two tables that Litestream adds to each database that it replicates: a town that was adopted from a replica keeps them."""
+
+
 def create(connection: sqlite3.Connection) -> None:
     """Create the newest schema in an empty database, and mark the database as a town."""
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -139,6 +149,7 @@ def require_version(application: int, version: int, *, of: str) -> None:
 
 def _require_known(objects: Objects, application: int, version: int) -> None:
     require_version(application, version, of="the image")
+    objects = objects - _OF_LITESTREAM
     if (version == NEWEST and objects == _newest()) or objects in _known(version):
         return
     nearest = min(_known(version), key=lambda known: len(known ^ objects))

@@ -122,7 +122,17 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
     assert _leaf_commands(townctl) - _OF_THIS_MACHINE == {name.split(" --")[0] for name in used}
 
 
-_OF_THIS_MACHINE = {"demo", "serve", "token", "secret list", "secret remove", "secret set", "secret set-platform"}
+_OF_THIS_MACHINE = {
+    "demo",
+    "serve",
+    "token",
+    "secret control-key",
+    "secret list",
+    "secret remove",
+    "secret rotate-town-tokens",
+    "secret set",
+    "secret set-platform",
+}
 """What serves a data directory, or keeps secrets in it, whatever bucket the towns are in."""
 
 _EVERY_COMMAND = (
