@@ -19,7 +19,7 @@ T = TypeVar("T")
 TOKEN_VARIABLE: Final = "TOWNCTL_TOKEN"  # noqa: S105 - a name
 _URL: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 _REGION: Final = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
-_SHOWN: Final = 300
+_SHOWN: Final = 900
 _DENIED: Final = (
     "your credentials or your token do not allow this request; docs/runbook/deploy.md lists the rights that it needs"
 )

@@ -33,8 +33,8 @@ _CHECK_IN: Final = (*_KEPT, "type", "check_in_id", "monitor_slug", "monitor_conf
 _TAGS: Final = frozenset("kind townId name eventType obstacle host error invariant scope aws_region".split())  # noqa: SIM905 - a table
 _IDS: Final = frozenset(
     """
-    action agent error error_sha256 event_id event_type generation key number payload_bytes payload_sha256 retry_count secret
-    subject tick tick_id townId where aws_request_id function_name function_version log_group
+    action agent error error_sha256 event_id event_type events generation key number payload_bytes payload_sha256 retry_count
+    scope secret subject tick tick_id townId where aws_request_id function_name function_version log_group
     """.split()  # noqa: SIM905 - a table
 )
 _WORDS: Final = frozenset(("hint", "places", "subject"))

@@ -317,16 +317,23 @@ def test_credentials_are_removed_from_urls_in_messages_of_git() -> None:
     )
 
 
-def test_a_repository_that_cannot_be_fetched_rejects_the_start_and_shows_no_credentials(server: TestServer) -> None:
+def test_a_repository_that_cannot_be_fetched_rejects_the_start(server: TestServer) -> None:
     rig = {
         "id": "r",
         "name": "r",
-        "git_url": "https://user:hunter2@nowhere.example.com/x.git",
+        "git_url": "https://nowhere.example.com/x.git",
         "default_branch": "main",
     }
     answer = start(server, rig=rig)
     assert isinstance(answer, StartRejected)
     assert "git clone" in answer.reason
+
+
+def test_an_address_with_credentials_rejects_the_start_and_shows_none(server: TestServer) -> None:
+    rig = {"id": "r", "name": "r", "git_url": "https://user:hunter2@x.example.com/x.git", "default_branch": "main"}
+    answer = start(server, rig=rig)
+    assert isinstance(answer, StartRejected)
+    assert "not a repository's address without credentials" in answer.reason
     assert "hunter2" not in answer.reason
 
 

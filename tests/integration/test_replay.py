@@ -1,6 +1,8 @@
 """A window of a town's past runs again from what the store has kept, and is proven to be what happened."""
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -24,7 +26,7 @@ from shared.runner import code_version as versions
 from shared.runner import inputs
 from shared.storage import layers, restore, retention
 from shared.storage.restore import Archive
-from shared.town import database, migrations
+from shared.town import database, migrations, schemas
 from shared.town.migrations import Migration
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, past_of, replayed
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
@@ -326,6 +328,13 @@ def a_newer_schema(monkeypatch: pytest.MonkeyPatch, statement: str) -> None:
     for name in ("apply_pending", "pending"):
         monkeypatch.setattr(migrations, name, partial(getattr(migrations, name), migrations=change))
     monkeypatch.setattr(database, "SCHEMA_VERSION", newer)
+    known = {version: schemas._known(version) for version in range(schemas.OLDEST, newer)}
+    with closing(sqlite3.connect(":memory:")) as changed:
+        schemas.create(changed)
+        changed.execute(statement)
+        known[newer] = (frozenset(changed.execute(schemas._OBJECTS).fetchall()),)
+    monkeypatch.setattr(schemas, "NEWEST", newer)
+    monkeypatch.setattr(schemas, "_known", known.__getitem__)
 
 
 def test_ticks_from_before_a_schema_change_are_a_what_if_without_what_the_change_added_and_later_ones_are_exact(

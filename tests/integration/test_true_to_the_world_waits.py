@@ -205,7 +205,7 @@ def test_changes_requested_without_a_thread_are_answered_once_and_reviewed_again
         waits_for_a_day(scene, "changes_requested", capsys)
         assert scene.starts() == ["work", "review", "pr_feedback"]
         [told] = scene.escalations(live=True)
-        assert "changes requested (by anna)" in told
+        assert 'changes requested ("by anna")' in told
         approves(scene, pull)
         scene.until(lambda: scene.status("convoy") == "closed", minutes=60)
         assert scene.escalations(live=True) == []
