@@ -84,11 +84,15 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 		tests/unit tests/scenarios tests/conformance tests/conventions $(ARGS)
 
 .PHONY: test
-test: $(READY) ## Run all tests and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: $(READY) ## Run all tests but the longest, and list the ten slowest (ARGS="-k words", JOBS=2)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+
+.PHONY: test-long
+test-long: $(READY) ## Run the longest tests: simulated fleets, single faults, whole demos, an hour with an evil agent (about 7 minutes)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m long $(ARGS)
 
 .PHONY: check
-check: lint lint-template test ## Run everything that CI runs
+check: lint lint-template test-long test ## Run everything that CI runs
 
 .PHONY: lint lint-format lint-style lint-types lint-imports lint-lock
 lint: lint-format lint-style lint-types lint-imports lint-lock ## Check format, style, types, import rules and the lock
@@ -193,7 +197,7 @@ build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 .PHONY: transformed
 transformed: build/template.json ## Write the template after the SAM transform to build/template.json
 
-test: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
+test test-long: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
 build/template.json: template.yaml infra/devstack/transformed.py $(SAM)
 	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@
 

@@ -25,7 +25,7 @@ from tests.e2e.deployment import ask, fact, found_town, lose_the_worker, post
 from tests.e2e.stalling_proxy import When
 from tests.emf import dimensions_of, metrics_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 DEMO: Final = "demo"
 CONVOY: Final = "c0de0000-0000-4000-8000-000000000002"

@@ -111,6 +111,7 @@ def test_a_convoy_and_a_bead_land_and_a_crash_is_recovered(tmp_path: Path, capsy
     assert {"convoy_started", "agent_heartbeat", "agent_done", "changes_requested"} <= types
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_convoy_lands_by_pull_requests_with_reviews_and_approvals(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -14,6 +14,7 @@ from tests.integration.test_demo import processes_of
 _ONE_TASK = [{"title": "Write the lexer", "depends_on": [], "body": "Turn text into tokens.\n\ndemo: crash-once"}]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_on_a_bucket_beads_land_a_crash_is_recovered_and_the_server_is_stopped(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

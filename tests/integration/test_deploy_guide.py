@@ -129,6 +129,7 @@ def test_the_guided_dialogue_ends_if_each_prompt_is_answered_with_enter_and_its_
     assert project.formation.change_sets[1] == first
 
 
+@pytest.mark.long
 def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secrets_that_it_stores(
     project: Project, tmp_path: Path
 ) -> None:

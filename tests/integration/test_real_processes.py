@@ -36,6 +36,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, as_owner: None) -> tup
     return f"{BUCKET}@{server.endpoint_url}", S3Objects(BUCKET, endpoint_url=server.endpoint_url)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("operations", "deaths_per_call"), [(40, 0.01), (15, 0.0)], ids=["dying", "contending"])
 def test_each_increment_of_six_processes_happens_once(
     place: tuple[str, Store], tmp_path: Path, operations: int, deaths_per_call: float

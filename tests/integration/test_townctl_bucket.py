@@ -92,6 +92,7 @@ def test_a_town_in_a_bucket_is_made_fed_ticked_looked_at_and_brought_back(townct
     assert not townctl.data.exists()
 
 
+@pytest.mark.long
 def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
     townctl: OnABucket, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -61,6 +61,7 @@ def outcomes(townctl: Townctl) -> list[tuple[str, str]]:
     ]
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_tick_that_is_killed_at_any_call_is_made_good_by_the_next(
     townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

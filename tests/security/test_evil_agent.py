@@ -26,6 +26,7 @@ from tests.walled_agents import OWN_USERS
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.lengthy,
+    pytest.mark.long,
     pytest.mark.skipif(
         not OWN_USERS, reason="only root can run agents as users of their own: wall 5 of docs/security.md"
     ),

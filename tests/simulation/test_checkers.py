@@ -15,6 +15,7 @@ def judgements(seed: int) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_a_broken_protocol_is_seen(mutant: Mutant) -> None:
     """Within fifty seeds; most within the first five."""

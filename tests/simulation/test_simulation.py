@@ -13,6 +13,7 @@ _CHUNK = 5
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", range(0, _SEEDS, _CHUNK))
 def test_no_seed_shows_what_must_never_be_seen(first: int) -> None:
     """Every commit is replayed to the same bytes, nothing is lost or done twice, and in calm everything ends."""

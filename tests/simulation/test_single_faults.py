@@ -19,6 +19,7 @@ def test_the_story_undisturbed(mode: Mode) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("part", range(_PARTS))
 def test_no_single_fault_does_harm(part: int) -> None:
     """The bead comes to its end, nothing is lost, nothing is done twice."""
