@@ -28,6 +28,20 @@ from shared.ports.clock import Clock
 from tests.patience import PATIENCE_SECONDS
 
 SLEEPER = ("sleep", "600")
+START = {
+    "agentId": "a1",
+    "rigId": "",
+    "townId": "t1",
+    "role": "polecat",
+    "name": "Toast",
+    "identity": "Toast",
+    "prompt": "go",
+    "model": "m",
+    "gitUrl": "",
+    "branch": "b",
+    "defaultBranch": "main",
+}
+"""A start request, as a control server receives it."""
 PATIENT = CallSeconds(start=PATIENCE_SECONDS, status=PATIENCE_SECONDS, health=PATIENCE_SECONDS, other=PATIENCE_SECONDS)
 
 

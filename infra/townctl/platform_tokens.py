@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
-from shared.adapters.forge_tokens import PlatformToken, secret_name
+from shared.adapters.forge_tokens import PlatformToken, names_for
 from shared.domain.errors import Terminal
 from shared.domain.repositories import repository_at
+from shared.ports.forge import Asker
 from shared.ports.secrets import Secret
 from shared.questions.rosters import TownSettings
 
@@ -62,12 +63,9 @@ def _uses(town: TownSettings, platform: str, names: frozenset[str]) -> bool:
     """Whether a rig of the town is at the host of that token and has no nearer one."""
     for rig in town.rigs:
         repository = repository_at(rig.git_url)
-        if repository is None or secret_name(repository.host) != platform:
+        if repository is None:
             continue
-        own = (
-            secret_name(repository.host, town_id=town.town_id),
-            secret_name(repository.host, town_id=town.town_id, rig_id=rig.rig_id),
-        )
-        if not names.intersection(own):
+        *own, last = names_for(Asker(town.town_id, rig.rig_id), repository.host)
+        if last == platform and names.isdisjoint(own):
             return True
     return False

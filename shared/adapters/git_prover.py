@@ -50,6 +50,11 @@ _ABSENT: Final = re.compile(
 )
 
 
+def without_credentials(message: str) -> str:
+    """A message of git without the credentials in its addresses, which older versions of git show."""
+    return _CREDENTIALS.sub("", message)
+
+
 class _GitFailed(Exception):
     """A git command failed; the text is git's message without credentials."""
 
@@ -99,7 +104,7 @@ class _Clone:
             out.seek(0)
             err.seek(max(0, err.seek(0, os.SEEK_END) - _LONGEST_OUTPUT))
             printed, complained = (each.read(_LONGEST_OUTPUT).decode(errors="replace") for each in (out, err))
-        return process.returncode, printed.strip(), _CREDENTIALS.sub("", complained).strip()[-500:]
+        return process.returncode, printed.strip(), without_credentials(complained).strip()[-500:]
 
     def fetch(self, url: str, what: str, ref: str) -> bool:
         """Fetch a branch or commit into a ref of the clone; False if the repository has no such thing. Raises _GitFailed."""

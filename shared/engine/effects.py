@@ -40,7 +40,8 @@ def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
     waiting = outbox.unfinished(town)
-    later = mayors_mail.fit_into_a_tick(town, [each for each in waiting if _claimable(town, each)])
+    told = [each for each in waiting if each.kind is EffectKind.NOTIFY_MAYOR and _claimable(town, each)]
+    later = mayors_mail.fit_into_a_tick(town, told)
     for effect in outbox.unfinished(town) if later.changed else waiting:
         if effect.id in later.waits:
             look = town.tick.now

@@ -12,7 +12,7 @@ from shared.domain import limits
 from shared.domain.mail import in_subject
 from shared.domain.orders import MayorOrder
 from shared.domain.quoting import line, name
-from shared.domain.states import EffectKind, EffectState
+from shared.domain.states import EffectState
 from shared.town import outbox
 from shared.town.outbox import Effect
 from shared.town.town import Town
@@ -28,9 +28,8 @@ class Later(NamedTuple):
     changed: bool
 
 
-def fit_into_a_tick(town: Town, claimable: Sequence[Effect]) -> Later:
-    """Replace what is too much for the mayor by a digest, among the effects that may start now, in order."""
-    told = [effect for effect in claimable if effect.kind is EffectKind.NOTIFY_MAYOR]
+def fit_into_a_tick(town: Town, told: Sequence[Effect]) -> Later:
+    """Replace what is too much for the mayor by a digest. `told`: the messages to the mayor that may be sent now, in order."""
     if len(told) <= limits.MAYOR_TOLD_PER_TICK:
         return Later(frozenset(), changed=False)
     room = limits.MAYOR_TOLD_PER_TICK - 1

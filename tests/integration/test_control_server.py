@@ -35,7 +35,7 @@ from shared.domain.processes import ProcessStatus
 from shared.events.containers import drain_nonce
 from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 from shared.ports.runtime import Done, Started, StartRejected
-from tests.control_servers import PATIENT, Fail, Listener, TestServer, a_control_server, started
+from tests.control_servers import PATIENT, START, Fail, Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.patience import PATIENCE_SECONDS
 from tests.towns import T, a_town
@@ -551,21 +551,6 @@ def ask(server: TestServer, method: str, path: str, body: Any = None, **headers:
     answer = call(method, f"{server.address}{path}", body=body, headers=sent, seconds=PATIENCE_SECONDS)
     assert isinstance(answer, Answered)
     return answer
-
-
-START = {
-    "agentId": "a1",
-    "rigId": "",
-    "townId": "t1",
-    "role": "polecat",
-    "name": "Toast",
-    "identity": "Toast",
-    "prompt": "go",
-    "model": "m",
-    "gitUrl": "",
-    "branch": "b",
-    "defaultBranch": "main",
-}
 
 
 @pytest.mark.parametrize(

@@ -31,24 +31,11 @@ from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request
 from infra.listening.limits import Limits
 from shared.adapters.clock import wait_for
-from tests.control_servers import SLEEPER, Listener
+from tests.control_servers import SLEEPER, START, Listener
 from tests.patience import PATIENCE_SECONDS
 
 KEY: Final = "a-long-secret"
 QUICK: Final = Limits(connections=20, at_once=8, head_seconds=0.3, body_seconds=0.3, idle_seconds=1)
-START: Final = {
-    "agentId": "a1",
-    "rigId": "",
-    "townId": "t1",
-    "role": "polecat",
-    "name": "Toast",
-    "identity": "Toast",
-    "prompt": "go",
-    "model": "m",
-    "gitUrl": "",
-    "branch": "b",
-    "defaultBranch": "main",
-}
 
 
 @dataclass

@@ -7,7 +7,6 @@ messages before people see them.
 """
 
 import os
-import re
 import signal
 import subprocess
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from shared.adapters.clock import Budget, wait_for
+from shared.adapters.git_prover import without_credentials
 from shared.adapters.local_processes import PROXIES_AND_CERTIFICATES, NotPrepared
 from shared.adapters.local_supervisor import AsUser, as_user
 
@@ -37,7 +37,6 @@ _INHERITED: Final = ("PATH", "HOME", "LANG", *PROXIES_AND_CERTIFICATES)
 _QUIET: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:ssh"}
 _MOST_OUTPUT: Final = 16 << 20
 _LAST_SECONDS: Final = 0.2
-_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s]+@")
 
 
 def never() -> bool:
@@ -136,4 +135,4 @@ def _is_over(process: "subprocess.Popen[bytes]", *readers: _Beginning) -> bool:
 
 def said(stderr: bytes) -> str:
     """Git's message without credentials; its end, if it is long."""
-    return _CREDENTIALS.sub("", stderr.decode(errors="replace")).strip()[-500:] or "git gave no reason"
+    return without_credentials(stderr.decode(errors="replace")).strip()[-500:] or "git gave no reason"
