@@ -8,7 +8,7 @@ from typing import Final
 from infra.agents.drivers.contract import Models
 from infra.agents.town_agent import mailbox
 from infra.agents.town_agent.mailbox import Letter
-from infra.agents.town_agent.order import WAITING
+from infra.agents.town_agent.order import REPORTED, WAITING
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import secret_texts, times
@@ -16,7 +16,7 @@ from shared.domain.orders import StartOrder
 from shared.domain.quoting import cleaned
 from shared.ports.clock import Clock
 
-REPORTED: Final = "reported.json"
+
 EXIT_REASON: Final = "exit-reason.txt"
 _MODEL: Final = "model.json"
 _LONGEST_REASON: Final = 1000
