@@ -39,12 +39,16 @@ _COMMAND_SECONDS: Final = 30.0
 PostedEvent = Mapping[str, Any]
 
 
-class NotPosted(Exception):
-    """The events were not acknowledged; the town may still have received them. If `final`, a retry would fail again."""
+class Refusal(Exception):
+    """A town did not do what it was asked. If `final`, a retry would fail again."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final
+
+
+class NotPosted(Refusal):
+    """The events were not acknowledged; the town may still have received them."""
 
 
 class Poster(Protocol):
@@ -153,14 +157,14 @@ def patiently(post: Callable[[], None], *, clock: Clock, tries: int = TRIES) -> 
 def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> Poster:
     """The poster that the environment selects. Raises ValueError if it selects none."""
     if environment.get(API_VARIABLE):
-        return ApiPoster(environment[API_VARIABLE], town_id, partial(_token, dict(environment)))
+        return ApiPoster(environment[API_VARIABLE], town_id, partial(token_in, dict(environment)))
     bucket = Bucket.from_environment(environment)
     if bucket is not None:
         return StorePoster(cache(bucket.objects), str(bucket), town_id, clock)
     place = environment.get(DATA_VARIABLE) or environment.get("TOWNCTL_DATA")
     if place:
         data = Path(place)
-        return StorePoster(cache(partial(_directory, data)), str(data), town_id, clock)
+        return StorePoster(cache(partial(directory, data)), str(data), town_id, clock)
     if environment.get(POST_VARIABLE):
         words = strict_json.foreign(environment[POST_VARIABLE], limit=outside_files.LARGEST)
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
@@ -172,13 +176,14 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
     )
 
 
-def _directory(data: Path) -> ObjectStore:
+def directory(data: Path) -> ObjectStore:
+    """The object store in a data directory."""
     from shared.adapters.directory_objects import DirectoryObjects
 
     return DirectoryObjects(data)
 
 
-def _token(environment: Mapping[str, str]) -> str:
+def token_in(environment: Mapping[str, str]) -> str:
     """The current token. Raises NotPosted if there is none."""
     file = environment.get(TOKEN_FILE_VARIABLE)
     try:
