@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from infra.buckets import BUCKET_VARIABLE, Bucket
@@ -26,6 +26,9 @@ from shared.domain import strict_json
 from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from shared.adapters.directory_objects import DirectoryObjects
 
 POST_VARIABLE: Final = "TOWN_AGENT_POST"
 DATA_VARIABLE: Final = "TOWN_AGENT_DATA"
@@ -176,7 +179,7 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
     )
 
 
-def directory(data: Path) -> ObjectStore:
+def directory(data: Path) -> "DirectoryObjects":
     """The object store in a data directory."""
     from shared.adapters.directory_objects import DirectoryObjects
 

@@ -4,8 +4,8 @@
     TOWNCTL_BUCKET                     a bucket, which this process reads
     TOWN_AGENT_DATA or TOWNCTL_DATA    a data directory, which this process reads
 
-A command (TOWN_AGENT_POST) only takes reports. The town cuts each answer to what the agent may see, whichever way it is asked; where
-the agent reads the store itself, that keeps honest agents in order, and is no wall.
+A command (TOWN_AGENT_POST) only takes reports. The town cuts each answer to what the agent may see, whichever way it is asked.
+Where the agent reads the store itself, this keeps honest agents in order, and is no wall.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, POST_VARIABLE, Ref
 from infra.buckets import BUCKET_VARIABLE, Bucket
 from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.clock import Clock
-from shared.ports.object_store import ObjectStore
+from shared.ports.object_store import ObjectStore, VersionedObjects
 
 if TYPE_CHECKING:
     from shared.domain.states import Scope
@@ -40,6 +40,10 @@ Answer = Mapping[str, Any]
 """The JSON document of an answer, the same whichever way the town was asked."""
 
 
+class Objects(ObjectStore, VersionedObjects, Protocol):
+    """A store with its past: an explanation reads it."""
+
+
 class NotRead(Refusal):
     """The town did not answer. If `final`, it would not answer the same question again."""
 
@@ -47,7 +51,7 @@ class NotRead(Refusal):
 class Reader(Protocol):
     """Asks a town questions in the name of one agent."""
 
-    def ask(self, question: "Question", subject: str = "", **filters: str | int | None) -> Answer:
+    def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> Answer:
         """The answer to a question about a bead or agent, or to one with filters. Raises NotRead."""
         ...
 
@@ -70,7 +74,7 @@ class ApiReader:
     town_id: str
     token: Callable[[], str]
 
-    def ask(self, question: "Question", subject: str = "", **filters: str | int | None) -> Answer:
+    def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> Answer:
         """Send one request. Raises NotRead; it is final if the API would refuse the same request again."""
         from shared.adapters.http_json import Answered, call
 
@@ -96,12 +100,12 @@ class ApiReader:
 class StoreReader:
     """Reads an object store in this process, as the API does."""
 
-    open_store: Callable[[], ObjectStore]
+    open_store: Callable[[], "Objects"]
     place: str
     asker: Asker
     clock: Clock
 
-    def ask(self, question: "Question", subject: str = "", **filters: str | int | None) -> Answer:
+    def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> Answer:
         """Read the town's image and judge what the agent may see. Raises NotRead with the problem and a hint."""
         from shared.domain.senders import Sender
         from shared.domain.shapes import document
@@ -115,7 +119,8 @@ class StoreReader:
         try:
             objects = self.open_store()
             asked = _asked(question, subject, filters)
-            around, past = Surroundings(ObjectTownStore(objects), self.clock), StoredPast(objects, objects)
+            around = Surroundings(ObjectTownStore(objects), self.clock)
+            past = StoredPast(objects, objects)
             holder = Sender(who.scope, who.agent_id, who.generation)
             return document(drive(agent_view.seen_by(who.town_id, holder, asked, around, past)))
         except TownError as error:

@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Iterable
+from typing import Final
 
 from infra.agents.town_agent import rows
 from infra.agents.town_agent.talk import Given, Talk
+
+_ALL: Final = 500
+"""The longest page: a convoy has at most 100 tasks when it is created."""
 
 
 def bead_show(talk: Talk, given: Given) -> None:
@@ -100,12 +104,8 @@ def rigs(talk: Talk, given: Given) -> None:
     )
 
 
-_ALL = 500
-"""The longest page: a convoy has at most 100 tasks when it is created."""
-
-
-def _list(talk: Talk, given: Given, of: str, **filters: str | None) -> None:
-    found = talk.ask("beads", limit=given.limit, cursor=given.cursor, **filters)
+def _list(talk: Talk, given: Given, of: str, **filters: str | int | None) -> None:
+    found = talk.ask("beads", "", limit=given.limit, cursor=given.cursor, **filters)
     _show(talk, given, found, rows.page(map(rows.bead_row, found["beads"]), found["next"], of=of))
 
 

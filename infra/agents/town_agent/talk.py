@@ -66,7 +66,7 @@ class Talk:
         }
         write_atomically(self.caller.place / REPORTED, reported)
 
-    def ask(self, question: "Question", subject: str = "", **filters: str | int | None) -> "Answer":
+    def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> "Answer":
         """The town's answer, cut to what this agent may see. Raises NotRead, and ValueError if there is no way to read."""
         from infra.agents.reading import Asker, reader_from
 
