@@ -2,10 +2,12 @@
 
 from typing import Final
 
+from infra.agents.drivers.claude import Claude
+from infra.agents.drivers.codex import Codex
 from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.opencode import Opencode
 
-DRIVERS: Final[tuple[Driver, ...]] = (Opencode(),)
+DRIVERS: Final[tuple[Driver, ...]] = (Opencode(), Claude(), Codex())
 
 
 def names() -> str:

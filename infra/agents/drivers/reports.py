@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from infra.agents.drivers.usage import Usage
 from infra.agents.posting import NotPosted, Poster, patiently
 from infra.agents.town_agent import events
 from infra.agents.town_agent.order import Caller
@@ -19,26 +20,6 @@ from shared.ports.clock import Clock
 _LONGEST_MODEL: Final = 128
 _MOST_TOOLS: Final = 20
 _LONGEST_TOOL: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens that a generation has used of one model. `cost_micros` is in millionths of a US dollar; None if it is unknown."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_micros: int | None = None
-
-    def plus(self, other: "Usage") -> "Usage":
-        """The sum. A known cost stays known."""
-        costs = [cost for cost in (self.cost_micros, other.cost_micros) if cost is not None]
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            sum(costs) if costs else None,
-        )
 
 
 @dataclass(frozen=True, slots=True)
