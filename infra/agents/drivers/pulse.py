@@ -10,14 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from infra.agents.activity import ACTIVITY, Activity
 from infra.agents.drivers.contract import Used
-from infra.agents.drivers.reports import Activity, Reports
+from infra.agents.drivers.reports import Reports
 from infra.agents.drivers.usage import Meter, Usage
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import limits
-
-ACTIVITY: Final = "activity.json"
-"""The file on the desk with the last activity of the agent's program."""
 
 STATUS_EVERY: Final = timedelta(seconds=30)
 TOOL_COUNTS_FOR: Final = limits.GUPP_WARN_AFTER
