@@ -17,6 +17,9 @@ from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
 NAMED_VARIABLE: Final = "TOWN_AGENT_ENV"
 """Holds the names of the variables that the operator allows, separated by commas."""
 
+DRIVERS: Final = "infra.agents.drivers"
+"""The module that runs a coding agent by its name."""
+
 MODEL_URL_VARIABLE: Final = "TOWN_AGENT_MODEL_URL"
 """Base URL of a model server, for the drivers of coding agents: for models that people host themselves, and for tests."""
 

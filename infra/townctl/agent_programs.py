@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from infra.agents.drivers.known import DRIVERS, driver_of
 from infra.agents.posting import DATA_VARIABLE
-from infra.agents.variables import DRIVER_VARIABLES, named_variables, values_of
+from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, named_variables, values_of
 from infra.buckets import Bucket
 from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
@@ -85,6 +84,8 @@ class AgentProgram:
     @classmethod
     def of_agent(cls, name: str) -> "AgentProgram":
         """The driver of a coding agent. Raises Refused."""
+        from infra.agents.drivers.known import driver_of  # only here: most commands choose no agent
+
         try:
             driver = driver_of(name)
         except ValueError as error:

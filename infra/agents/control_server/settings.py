@@ -27,9 +27,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from infra.agents.drivers.known import DRIVERS, driver_of, names
+from infra.agents.drivers.known import driver_of, names
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE
-from infra.agents.variables import DRIVER_VARIABLES, NAMED_VARIABLE, named_variables, values_of
+from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, NAMED_VARIABLE, named_variables, values_of
 from infra.listening.callers import named_hosts
 from shared.adapters import clock as clocks
 from shared.adapters import ids, outside_files

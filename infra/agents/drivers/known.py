@@ -7,9 +7,6 @@ from infra.agents.drivers.codex import Codex
 from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.opencode import Opencode
 
-DRIVERS: Final = "infra.agents.drivers"
-"""The module that runs one of them by its name."""
-
 ALL: Final[tuple[Driver, ...]] = (Opencode(), Claude(), Codex())
 
 
