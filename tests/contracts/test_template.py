@@ -30,7 +30,11 @@ FUNCTIONS = [
     "DebugFunction",
     "RetentionFunction",
 ]
-TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
+AGENTS = "/api/agents/towns/{townId}"
+TOKEN_ROUTES = {
+    ("POST", "/api/towns/{townId}/events"),
+    *((route.method, route.path) for route in debug.ROUTES if route.path.startswith(AGENTS)),
+}
 
 
 @pytest.mark.parametrize("path", ["template.yaml", "build/template.json"])
