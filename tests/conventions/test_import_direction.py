@@ -12,6 +12,7 @@ SHARED_BY_ENTRY_POINTS: Final = {
     "api",
     "audit",
     "boundary",
+    "claims",
     "log",
     "paths",
     "problems",
