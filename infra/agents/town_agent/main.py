@@ -57,6 +57,10 @@ def main() -> None:
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command. Returns the exit code."""
+    if words[:1] == ["git-credential"]:
+        from infra.agents.town_agent import git_credential
+
+        return git_credential.run(words[1:], environment)
     try:
         arguments = _parser().parse_args(words)
     except SystemExit as ended:
