@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
-from functions import api, log, wiring
+from functions import api, claims, log, wiring
 from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
-from functions.events import claims, town_list
+from functions.events import town_list
 from functions.events.ingestion import Ingestion
 from functions.events.schemas import NewTown, TownsQuery
 from functions.queries import Query

@@ -1,10 +1,7 @@
 """Where an agent's credential for its forge comes from, and how long it is kept.
 
-A credential is issued for one generation of one agent, and lives for about an hour. Three ways lead to it:
-
-    TOWN_API                           the route /refresh-token of the agent, with the agent's town token or its container's
-    TOWNCTL_BUCKET, TOWN_AGENT_DATA    in this process, from the town's image and the secrets beside it
-    otherwise                          none is issued, and the answer says why
+A credential is issued for one generation of one agent, and lives for about an hour. It is issued by the route
+/refresh-token of the agent at TOWN_API, to the agent's town token or to that of its container.
 
 `Kept` fetches a new one before the old one ends, and when git says that the forge refused it. Between processes it lies in a file
 that only its agent can read, on the desk of the generation: a stop deletes it. No order, log or argument of a program holds one.
@@ -122,7 +119,7 @@ def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str])
     return ask
 
 
-def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, generation: int) -> Source:
+def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str) -> Source:
     """The way to a credential that an environment names."""
     api = environment.get(API_VARIABLE)
     if api:
