@@ -37,6 +37,7 @@ from shared.events.pull_requests import (
 )
 from shared.events.reopening import BeadReopened
 from shared.events.town import TOWN_EVENTS
+from shared.events.usage import AgentUsage
 from shared.town.inbox import Fact
 
 EVENTS: Final[tuple[type[Event], ...]] = (
@@ -44,6 +45,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     AgentCompleted,
     AgentHeartbeat,
     AgentReported,
+    AgentUsage,
     MayorWaiting,
     MayorSaid,
     AgentReset,

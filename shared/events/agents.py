@@ -22,7 +22,7 @@ from shared.town.writing.agents import Watermark
 from shared.town.writing.review_reports import Done
 
 
-def _hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
+def hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
     """The agent that reports; None if there is none. If the lease of the reporting generation is over, it is stopped again."""
     agent = lookup.agent(town, fact.agent_id)
     leases.heard_from(town, fact.agent_id, agent, generation)
@@ -48,7 +48,7 @@ class AgentDone(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Submit the work for review, or close it (spec/data-model.md 3.13). An agent whose report is rejected is told why."""
-        _hear(fact, town, self.generation)
+        hear(fact, town, self.generation)
         report = Done(
             branch=self.branch,
             pr_url=None if self.pr_url is None else self.pr_url.strip(),
@@ -114,7 +114,7 @@ class AgentHeartbeat(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
-        agent = _hear(fact, town, self.generation)
+        agent = hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING, transient=True)
         if self.generation is not None and fence.is_stale(agent.role, agent.generation, self.generation):
@@ -149,7 +149,7 @@ class AgentReported(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Store the text and the time."""
-        agent = _hear(fact, town)
+        agent = hear(fact, town)
         if agent is None:
             return EventResult(MISSING, transient=True)
         agents.set_message(town, agent.id, self.message)
@@ -233,7 +233,7 @@ class ChangesRequested(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create a rework bead that blocks the merge request. The refinery keeps its hook until agent_done."""
-        agent = _hear(fact, town, self.generation)
+        agent = hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING)
         review = self._under_review_by(agent, town)
@@ -297,7 +297,7 @@ class NudgeAcknowledged(Event):
         return EventResult(self._acknowledge(fact, town))
 
     def _acknowledge(self, fact: Fact, town: Town) -> EventOutcome:
-        _hear(fact, town)
+        hear(fact, town)
         owner = nudges.agent_of(town, self.nudge_id)
         if owner is None:
             return MISSING
