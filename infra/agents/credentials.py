@@ -55,8 +55,8 @@ class ForgeCredential:
     ends_at: datetime | None = None
     api_url: str | None = None
 
-    def as_json(self) -> dict[str, object]:
-        """The form in which the town sends it. It contains the token."""
+    def to_file(self) -> dict[str, object]:
+        """The form in which it lies in its file, which is that of the town's answer. It contains the token."""
         return {
             "host": self.host,
             "kind": self.kind,
@@ -166,7 +166,7 @@ class Kept:
     def _keep(self, issued: Issued) -> None:
         self._issued = issued
         if self.file is not None and issued.forge is not None:
-            write_atomically(self.file, {"forge": issued.forge.as_json()})
+            write_atomically(self.file, {"forge": issued.forge.to_file()})
 
     def _stored(self) -> Issued | None:
         if self.file is None:

@@ -91,10 +91,6 @@ Variables = Callable[[Launch, Path], Mapping[str, str]]
 """More variables of a process that is about to start: (launch, the agent's own directory) -> variables. Raises NotPrepared."""
 
 
-def _no_more(launch: Launch, work: Path) -> Mapping[str, str]:  # noqa: ARG001 - a Variables
-    return {}
-
-
 def _as_it_is(files: GenerationFiles, command: Sequence[str]) -> Sequence[str]:  # noqa: ARG001 - a Wrap
     return command
 
@@ -121,7 +117,7 @@ class LocalProcessRuntime:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
-        variables: Variables = _no_more,
+        variables: Variables | None = None,
         users: AgentUsers | None = None,
         wrap: Wrap | None = None,
     ) -> None:
@@ -130,7 +126,7 @@ class LocalProcessRuntime:
         self._command = list(command)
         self._environment = dict(environment or {})
         self._prepare = prepare
-        self._variables = variables
+        self._variables = variables or (lambda _launch, _work: {})
         self._users = users
         self._wrap = wrap or _as_it_is
 

@@ -28,6 +28,7 @@ from infra.agents.control_server.requests import (
 from infra.agents.control_server.secret_files import write_secret
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
+from infra.agents.credentials import FILE
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
 from shared.adapters import outside_files
 from shared.adapters.git_prover import REMOTE_PROTOCOLS
@@ -153,6 +154,8 @@ class Sessions:
             return 404, {"error": "no such agent"}
         self._token_file(agent_id, number).unlink(missing_ok=True)  # even if its processes cannot be ended
         self.access.close(agent_id, number)
+        if newest is not None:
+            (AgentHome(newest.directory.parent).generation(number).desk / FILE).unlink(missing_ok=True)
         done = self.runtime.stop(
             self._settings.town_id,
             agent_id,
