@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
-from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, POST_VARIABLE, Refusal, directory, token_in
+from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, POST_VARIABLE, Refusal, directory, token_of
 from infra.buckets import BUCKET_VARIABLE, Bucket
 from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.clock import Clock
@@ -144,7 +144,7 @@ def _asked(question: "Question", subject: str, filters: Mapping[str, str | int |
 def reader_from(environment: Mapping[str, str], *, asker: Asker, clock: Clock) -> Reader:
     """The reader that the environment selects. Raises ValueError if it selects none."""
     if environment.get(API_VARIABLE):
-        return ApiReader(environment[API_VARIABLE], asker.town_id, partial(token_in, dict(environment)))
+        return ApiReader(environment[API_VARIABLE], asker.town_id, partial(token_of, dict(environment)))
     bucket = Bucket.from_environment(environment)
     if bucket is not None:
         return StoreReader(cache(bucket.objects), str(bucket), asker, clock)
