@@ -9,9 +9,11 @@ import pytest
 
 from functions import api, paths
 from functions.api import Route
+from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from tests import apis
+from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import a_town
@@ -38,7 +40,7 @@ ODD = [
     "//",
     "ö",
 ]
-ROUTES = [*((route, events) for route in events.ROUTES), *((route, debug) for route in debug.ROUTES)]
+ROUTES = [(route, each) for each in (events, debug, credentials) for route in each.ROUTES]
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
 KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001"}
 
@@ -54,8 +56,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def ask(function: Any, method: str, path: str, **more: Any) -> Answer:
-    claims = {"town": "one", "scope": "operator", "expires": "99999999999"}
-    return Answer.of(function.lambda_handler(request(method, path, caller=OPERATOR, claims=claims, **more), Context()))
+    asked = request(method, path, caller=OPERATOR, claims=claims_for(path, "one"), **more)
+    return Answer.of(function.lambda_handler(asked, Context()))
 
 
 def path_of(route: Route[Any]) -> str:
