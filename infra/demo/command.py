@@ -48,6 +48,7 @@ _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
 
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
+_REAL_SECONDS_OF_REAL_AGENTS: Final = 1800.0
 _INTERRUPTED: Final = "it was interrupted"
 
 
@@ -140,24 +141,21 @@ def _run(
         runs = cleanup.enter_context(stages.a_program(agent))
         stage = stages.set_up(data, runs, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_stop_all_agents, stage, out)
-        problem = _play(stage, view, stop, speed=speed)
+        least = _REAL_SECONDS_AT_LEAST if agent is None else _REAL_SECONDS_OF_REAL_AGENTS
+        problem = _play(stage, view, stop, Budget(max(least, _TOWN_TIME_AT_MOST.total_seconds() / speed)), speed=speed)
         return _answer(stage, view, problem)
 
 
-def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
+def _play(stage: Stage, view: DemoView, stop: Stop, budget: Budget, *, speed: float) -> str:
     """Post the events and run the loop until all work has landed and the town is quiet.
 
     Returns what went wrong; empty if nothing did.
     """
     stage.file(*stages.opening_events())
-    between = _BetweenPasses(stage, view, stop, Budget(_real_seconds_at_most(speed)))
+    between = _BetweenPasses(stage, view, stop, budget)
     with view:
         TownLoop(stage.around, view, speed=speed).until(between.wait)
     return _INTERRUPTED if between.problem is None else between.problem
-
-
-def _real_seconds_at_most(speed: float) -> float:
-    return max(_REAL_SECONDS_AT_LEAST, _TOWN_TIME_AT_MOST.total_seconds() / speed)
 
 
 @dataclass

@@ -13,20 +13,17 @@ from infra.devstack.model_server import workers
 from infra.devstack.model_server.scripts import Script, Shell, Step
 
 _CRASHED: Final = "refs/demo/crashed"
-_KILL_THE_DRIVER: Final = """\
-process=$$
-while [ "$process" -gt 1 ]; do
-  case "$(ps -o command= -p "$process")" in *infra.agents.drivers*) driver=$process ;; esac
-  process=$(ps -o ppid= -p "$process" | tr -d ' ')
-done
-kill -9 "$driver"; sleep 60"""
+_KILL_THE_AGENT: Final = """\
+kill -9 "$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' "$(dirname "$TOWN_AGENT_CONTEXT")/process.json")"
+sleep 60"""
+"""Kills the process that the runtime has started, which is the driver. The pid is in the file in which the runtime notes it."""
 
 
 def scripts() -> tuple[Script, ...]:
     """The scripts of every agent of the demo."""
     found: list[Script] = [workers.lands("Build a parser"), workers.mayor_that_waits()]
     for title, body in scenario.works():
-        crash = (Step(Shell(_once(_KILL_THE_DRIVER))),) if "demo: crash-once" in body else ()
+        crash = (Step(Shell(_once(_KILL_THE_AGENT))),) if "demo: crash-once" in body else ()
         found.append(workers.implements(title, _writes(_module(title), title), *crash))
         if "demo: changes-once" in body:
             found += [_review_with_changes(title), workers.reworks(title, _writes(_test(title), f"A test: {title}"))]

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from infra.agents.drivers.process import MODEL_URL_VARIABLE
+from infra.agents.variables import MODEL_URL_VARIABLE
 from infra.buckets import Bucket
 from infra.demo import model_scripts, scenario
 from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE

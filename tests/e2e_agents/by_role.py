@@ -1,4 +1,4 @@
-"""An agent that is another program for each role: `python -m tests.e2e_agents.by_role polecat=claude refinery=codex mayor=opencode`."""
+"""An agent that is another program for each role: `python -m tests.e2e_agents.by_role polecat=claude refinery=codex`."""
 
 import json
 import os

@@ -29,7 +29,7 @@ def attempts(town: RealTown) -> int:
 def test_a_model_that_is_rate_limited_for_ten_minutes_costs_no_attempt(tmp_path: Path) -> None:
     limited = Trouble(Failure.RATE_LIMITED, until="the limit ends", retry_after_seconds=1)
     script = Script("work", (WORK, TITLE), (Step(block(0), trouble=limited), *implements(TITLE, EDIT).steps[1:]))
-    with a_real_town(tmp_path, CLAUDE, [script, *REST], speed=40) as town:
+    with a_real_town(tmp_path, CLAUDE, [script, *REST]) as town:
         town.creates("greet", TITLE)
         town.until("the model is asked", lambda: town.model.asked_of("work"))
         began = town.clock.now()
