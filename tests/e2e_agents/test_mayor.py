@@ -53,11 +53,10 @@ def answers(tools: str, text: str) -> Callable[[str], Reply]:
     """Answer the message in the prompt."""
 
     def answer(prompt: str) -> Reply:
-        found = re.search(r"Message (\S+) from", prompt)
-        assert found is not None, "the prompt names no message"
+        message_id = re.findall(r"Message (\S+) from", prompt)[-1]  # the first one explains the form
         if tools == "mcp":
-            return Call("say", {"reply_to": found[1], "text": text})
-        return Shell(f"town-agent say --reply-to '{found[1]}' '{text}'")
+            return Call("say", {"reply_to": message_id, "text": text})
+        return Shell(f"town-agent say --reply-to '{message_id}' '{text}'")
 
     return answer
 
