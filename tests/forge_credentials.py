@@ -1,7 +1,7 @@
 """A town that issues credentials for a private repository, for tests: the route /refresh-token, and the gate of the repository."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -39,6 +39,8 @@ class IssuingTown:
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Who asked, and with which town token."""
     issued: list[str] = field(default_factory=list)
+    listener: Callable[[str], None] = lambda _token: None
+    """Is told each new token: a fake API that shall accept it."""
 
     def admit(self, head: Head) -> Response | None:
         return None
@@ -64,6 +66,7 @@ class IssuingTown:
             return {"forge": None, "reason": reason, **keys}
         ends_at = self.gate.now() + self.lives
         self.issued.append(self.gate.issue(project, ends_at=ends_at))
+        self.listener(self.issued[-1])
         forge = {
             "host": HOST,
             "kind": "github",

@@ -46,6 +46,7 @@ class Caller:
     target_branch: str | None
     rig_id: str | None
     place: Path
+    pr_url: str | None = None
 
 
 def caller(environment: Mapping[str, str] = os.environ) -> Caller:
@@ -68,4 +69,5 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
         target_branch=order.target_branch,
         rig_id=None if order.rig is None else order.rig.id,
         place=Path(name).parent,
+        pr_url=order.pr_url,
     )

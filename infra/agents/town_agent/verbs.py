@@ -14,9 +14,10 @@ from typing import Final
 
 from infra.agents.town_agent.verb import Verb
 from infra.agents.town_agent.verbs_of_planning import AGENTS, BEADS, CONVOYS
+from infra.agents.town_agent.verbs_of_pull_requests import PULL_REQUESTS
 from infra.agents.town_agent.verbs_of_work import REPORTS, TOOLS, WORDS
 
-VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS, *TOOLS)
+VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS, *PULL_REQUESTS, *TOOLS)
 
 ALIASES: Final = {
     "bead list": "list beads",
