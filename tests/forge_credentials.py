@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from starlette.responses import Response
 
 from infra.devstack import fake_git_http, git_seed
-from infra.devstack.fake_git_http import Gate
+from infra.devstack.fake_git_http import Gate, Judge
 from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request, json_answer
 from shared.domain import times
@@ -88,6 +88,7 @@ class PrivateForge:
     repositories: dict[str, Path]
     variables: dict[str, str]
     api: str
+    judge: Judge
 
     def has_branch(self, project: str, branch: str) -> bool:
         return (self.repositories[project] / "refs" / "heads" / branch).exists()
@@ -109,5 +110,8 @@ def private_forge(place: Path, *projects: str, gate: Gate | None = None) -> Iter
     gate = gate or Gate()
     repositories = {each: git_seed.create_repository(place / f"{each.replace('/', '-')}.git") for each in projects}
     town = IssuingTown(gate)
-    with fake_git_http.serving(repositories, gate.verdict) as git, opened(Guard(town)) as api:
-        yield PrivateForge(town, gate, repositories, fake_git_http.leading_to(git.url, HOST), api.url)
+    forge = PrivateForge(town, gate, repositories, {}, "", gate.verdict)
+    judged = fake_git_http.serving(repositories, lambda token, project, level: forge.judge(token, project, level))  # noqa: PLW0108 - a test may replace it
+    with judged as git, opened(Guard(town)) as api:
+        forge.variables, forge.api = fake_git_http.leading_to(git.url, HOST), api.url
+        yield forge
