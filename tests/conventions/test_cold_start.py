@@ -84,8 +84,8 @@ NOT_NEEDED = {
     ),
 }
 MOST_MODULES = {
-    "tick": 508,
-    "worker": 508,
+    "tick": 510,
+    "worker": 510,
     "events": 490,
     "debug": 330,
     "authorizer": 330,
