@@ -18,6 +18,7 @@ from shared.intake import ingest
 from shared.ports.forge import Comment
 from shared.ports.steps import drive
 from tests.literal_agents import GitForge, LiteralAgent, an_origin, git, work_through
+from tests.scenarios.outside import failure_of
 from tests.scenarios.table import scenario
 from tests.towns import TOWN, a_town, event
 from tests.worlds import World, a_world
@@ -50,6 +51,7 @@ class Story:
     agents: list[LiteralAgent] = field(default_factory=list)
     asked: set[str] = field(default_factory=set)
     reported: dict[str, str] = field(default_factory=dict)
+    gives_up: bool = False
 
     def lives_until(self, bead_id: str, *, looks: int = PATIENCE) -> None:
         """Let agents work as they are started, until a bead is closed."""
@@ -74,7 +76,10 @@ class Story:
     def _works(self, order: StartOrder) -> None:
         agent = LiteralAgent(order, self.place / f"agent-{len(self.agents)}", self.forge)
         self.agents.append(agent)
-        work_through(agent, judge=self._judge, text=f"start {len(self.agents)}")
+        if self.gives_up:
+            agent.runs(the_command(agent.order.system_prompt or "", "town-agent give-up"))
+        else:
+            work_through(agent, judge=self._judge, text=f"start {len(self.agents)}")
         if not order.code_review and order.opens_pr_into and order.prompt_kind == "work" and not self.asked:
             self.asked.add("a person")
             (url, *_) = self.forge.pull_requests
@@ -130,6 +135,11 @@ def a_story(place: Path, *, strategy: str, review_mode: str, code_review: bool) 
     forge = GitForge(origin=an_origin(place), scratch=place / "scratch")
     world.forge = forge
     return Story(world, forge, place)
+
+
+def the_command(text: str, begins: str) -> str:
+    """A command that a prompt names in the midst of a sentence."""
+    return text[text.index(f"`{begins}") + 1 :].partition("`")[0]
 
 
 def plans(story: Story, mode: str | None) -> str:
@@ -192,3 +202,26 @@ def test_a_conflict_is_resolved_by_the_commands_of_its_prompt(tmp_path: Path) ->
     assert "pr_conflict" in story.kinds
     assert story.outcomes() == {"applied"}
     assert git("show", "main:work-b.txt", at=story.forge.origin) == "both"
+
+
+@scenario(534)
+@scenario(535)
+def test_questions_are_answered_by_the_commands_of_their_prompt(tmp_path: Path) -> None:
+    story = a_story(tmp_path, strategy="pr", review_mode="rework", code_review=True)
+    town = story.world.town().bead("q", labels=["gt:triage-request"], rig_id=None, title="Triage: it hangs")
+    world = a_world(town)
+    world.forge, story.world = story.forge, world
+    story.lives_until("q")
+    assert story.kinds == {"triage"}
+    assert {agent.order.scope for agent in story.agents} == {"coordinator"}
+    assert story.outcomes() == {"applied"}
+
+
+@scenario(534)
+def test_who_gives_up_says_why_and_the_bead_fails_with_that(tmp_path: Path) -> None:
+    story = a_story(tmp_path, strategy="pr", review_mode="rework", code_review=True)
+    plans(story, None)
+    story.gives_up = True
+    for _ in range(3):
+        story.lives_on()
+    assert failure_of(story.world.town(), "b") == ("agent_failed", "REASON", "agent")
