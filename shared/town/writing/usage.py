@@ -7,12 +7,11 @@ from typing import Final
 
 from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import RowUnreadable
-from shared.domain.notes import BranchNotes
 from shared.domain.states import BeadType, Role
 from shared.domain.times import to_text
 from shared.domain.usage import MOST, Usage, day_of
-from shared.town import lookup
-from shared.town.rows import Agent, Bead
+from shared.town import belonging, lookup
+from shared.town.rows import Agent
 from shared.town.town import Town
 
 _FIELDS: Final = ("input_tokens", "output_tokens", "cached_tokens", "priced_tokens", "cost_micros")
@@ -63,16 +62,6 @@ def count(
     return True
 
 
-def task_of(town: Town, bead: Bead) -> Bead:
-    """The bead for whose sake an agent works on this one: the source of a merge request and of its follow-ups, else itself."""
-    review = bead
-    if lookup.FOLLOW_UPS.intersection(bead.labels):
-        review = lookup.bead(town, bead.parent_id or BranchNotes.mr_bead_id.of(bead.metadata)) or bead
-    if review.type is not BeadType.MERGE_REQUEST:
-        return review
-    return lookup.source_of(town, review.id) or review
-
-
 def forget_reports(town: Town, *, before: datetime, limit: int) -> int:
     """Delete totals of generations that cannot report any more, oldest first: not the newest of an agent, and silent since then."""
     deleted = town.sql.execute(
@@ -107,7 +96,7 @@ def _concerned(town: Town, bead_id: str | None) -> Iterator[tuple[str, str]]:
     if bead is None:
         return
     yield "bead", bead.id
-    task = task_of(town, bead)
+    task = belonging.task_of(town, bead)
     if task.type is BeadType.CONVOY:
         yield "convoy", task.id
         return

@@ -9,6 +9,7 @@ import pytest
 
 from functions import api, paths
 from functions.api import Route
+from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from tests import apis
@@ -38,7 +39,7 @@ ODD = [
     "//",
     "ö",
 ]
-ROUTES = [*((route, events) for route in events.ROUTES), *((route, debug) for route in debug.ROUTES)]
+ROUTES = [(route, each) for each in (events, debug, credentials) for route in each.ROUTES]
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
 KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001"}
 
