@@ -59,7 +59,7 @@ def an_order(role: str, kind: str, path: str, text: str = "gt/toast/b1") -> Star
     metadata = {"comments": comments, "files": [text], "request_ids": [text], "has_feedback": 1, "has_conflicts": 1}
     assert given.bead is not None
     bead = replace(given.bead, id=text, title=text, body=text, labels=(text,), metadata=metadata)
-    fields = {
+    fields: dict[str, Any] = {
         name: text for name in ("opens_pr_into", "merges_into", "target_branch") if getattr(given, name) is not None
     }
     fields |= {"feature_branch": text} if given.feature_branch else {}
@@ -164,7 +164,7 @@ def test_town_agent_understands_every_command_and_lets_this_agent_use_it(
         assert refusal(verb, me) is None, words
         is_name_only = not rest and any(argument.is_required for argument in verb.arguments)
         if not is_name_only:
-            assert command_line.given_in(verb, rest)
+            command_line.given_in(verb, rest)  # exits if they do not fit
 
 
 _OF_OTHER_MODULES: Final = {
