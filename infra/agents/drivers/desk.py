@@ -16,7 +16,6 @@ from shared.domain.orders import StartOrder
 from shared.domain.quoting import cleaned
 from shared.ports.clock import Clock
 
-
 EXIT_REASON: Final = "exit-reason.txt"
 _MODEL: Final = "model.json"
 _LONGEST_REASON: Final = 1000

@@ -13,6 +13,7 @@ from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from tests import apis
+from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import a_town
@@ -55,8 +56,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def ask(function: Any, method: str, path: str, **more: Any) -> Answer:
-    claims = {"town": "one", "scope": "operator", "expires": "99999999999"}
-    return Answer.of(function.lambda_handler(request(method, path, caller=OPERATOR, claims=claims, **more), Context()))
+    asked = request(method, path, caller=OPERATOR, claims=claims_for(path, "one"), **more)
+    return Answer.of(function.lambda_handler(asked, Context()))
 
 
 def path_of(route: Route[Any]) -> str:
