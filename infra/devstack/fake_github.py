@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 from infra.devstack import fake_github_rules as rules
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
+from infra.devstack.fake_github_apps import Apps, Grant, allows, needed_for, not_accessible, refused_mutation
 from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
 from infra.devstack.fake_github_rules import no, not_found
 from infra.devstack.fake_github_walls import Walls
@@ -41,6 +42,7 @@ class FakeGitHub(FakeForgeServer):
 
     The token may not see the repositories of `hidden`, not read the parts of `refuses` (see `fake_github_graphql`), and with
     `bypass` merge against the rules of a base. `strangers` are people who may not review. `walls` keep the token out altogether.
+    `apps` are the GitHub Apps; their installation tokens open what they were granted and nothing else.
     """
 
     host = "github.com"
@@ -52,6 +54,7 @@ class FakeGitHub(FakeForgeServer):
         self.strangers: set[str] = set()
         self.bypass = False
         self.walls = Walls(self.site)
+        self.apps = Apps(self.site)
 
     @property
     def api_url(self) -> str:
@@ -64,27 +67,44 @@ class FakeGitHub(FakeForgeServer):
 
     def answer(self, request: Request) -> Reply:
         """GitHub's answer to a request."""
+        of_an_app = self.apps.answer(request, request.path.removeprefix("/api/v3"))
+        if of_an_app is not None:
+            return of_an_app
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() not in ("token", "bearer") or token not in self.tokens:
+        grant = self.apps.grant(token)
+        if scheme.lower() not in ("token", "bearer") or (token not in self.tokens and grant is None):
             return no(401, "Bad credentials")
         is_graphql = request.method == "POST" and request.path == "/api/graphql"
         wall = self.walls.refusal(is_graphql=is_graphql)
         if wall is not None:
             return wall
-        if is_graphql:
-            graphql = GitHubGraphQL(self.site, self.url_of, self.hidden, self.refuses)
-            graphql.bypass = self.bypass
-            return Reply(200, graphql.answer(request.body))
+        hidden = self.hidden if grant is None else self.hidden | self.apps.closed_to(grant)
+        return self._graphql(request, grant, hidden) if is_graphql else self._of_repository(request, grant, hidden)
+
+    def _of_repository(self, request: Request, grant: Grant | None, hidden: set[str]) -> Reply:
+        """The answer to a REST request about a repository."""
         found = _REPOSITORY.fullmatch(request.path.removeprefix("/api/v3"))
         if found is None:
             return not_found()
         moved = self.site.led_to(found[1]) if found[1] else None
-        if moved is not None and moved.name not in self.hidden:
+        if moved is not None and moved.name not in hidden:
             return self._moved(moved, request, found[3] or "")
         home = self.site.at(found[1]) if found[1] else self.site.by_id(int(found[2]))
-        if home is None or home.name in self.hidden:
+        if home is None or home.name in hidden:
             return not_found()
+        need, level = needed_for(request.method, found[3] or "")
+        if grant is not None and not allows(grant.permissions, need, level):
+            return not_accessible(need, level)
         return self._routed(home, request, found[3] or "")
+
+    def _graphql(self, request: Request, grant: Grant | None, hidden: set[str]) -> Reply:
+        lacks = None if grant is None else refused_mutation(grant, str((request.body or {}).get("query", "")))
+        if lacks is not None:
+            return Reply(200, {"data": None, "errors": [{"type": "FORBIDDEN", "message": f"it needs {lacks}: write"}]})
+        unread = {"checks"} if grant is not None and not allows(grant.permissions, "checks", "read") else set()
+        graphql = GitHubGraphQL(self.site, self.url_of, hidden, self.refuses | unread)
+        graphql.bypass = self.bypass
+        return Reply(200, graphql.answer(request.body))
 
     def _moved(self, home: Home, request: Request, path: str) -> Reply:
         """Where a repository is now, by its id: 301 for reads, 307 for writes."""
@@ -94,6 +114,8 @@ class FakeGitHub(FakeForgeServer):
         return Reply(301 if reads else 307, told, {"Location": location})
 
     def _routed(self, home: Home, request: Request, path: str) -> Reply:
+        if not path and request.method == "GET":
+            return Reply(200, {"id": home.id, "full_name": home.name})
         for verb, name, pattern in _ROUTES:
             found = pattern.fullmatch(path)
             if found and verb == request.method:
