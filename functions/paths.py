@@ -21,6 +21,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns": ("GET",),
     "/api/towns/{townId}": ("PUT",),
     "/api/towns/{townId}/events": ("GET", "POST"),
+    "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
 }
 """The paths of the events function with all their methods: the debug function answers requests that match no route."""

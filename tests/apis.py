@@ -11,6 +11,7 @@ from functions.api import BESIDES
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
+from functions.events.logs import LogShelf
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
 from shared.telemetry.emf import EmfMetrics
@@ -34,7 +35,9 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = (AccessRule(callers=("*",), towns=("*",), verbs=("read", "debug", "write")),)
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
-    there = events.EventsDeployment(Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access)
+    there = events.EventsDeployment(
+        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access, LogShelf(cloud.world.objects)
+    )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(debug, "deployment", lambda: here)

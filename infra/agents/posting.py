@@ -153,14 +153,14 @@ def patiently(post: Callable[[], None], *, clock: Clock) -> None:
 def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> Poster:
     """The poster that the environment selects. Raises ValueError if it selects none."""
     if environment.get(API_VARIABLE):
-        return ApiPoster(environment[API_VARIABLE], town_id, partial(_token, dict(environment)))
+        return ApiPoster(environment[API_VARIABLE], town_id, partial(current_token, dict(environment)))
     bucket = Bucket.from_environment(environment)
     if bucket is not None:
         return StorePoster(cache(bucket.objects), str(bucket), town_id, clock)
     place = environment.get(DATA_VARIABLE) or environment.get("TOWNCTL_DATA")
     if place:
         data = Path(place)
-        return StorePoster(cache(partial(_directory, data)), str(data), town_id, clock)
+        return StorePoster(cache(partial(directory_at, data)), str(data), town_id, clock)
     if environment.get(POST_VARIABLE):
         words = strict_json.foreign(environment[POST_VARIABLE], limit=outside_files.LARGEST)
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
@@ -172,13 +172,14 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
     )
 
 
-def _directory(data: Path) -> ObjectStore:
+def directory_at(data: Path) -> ObjectStore:
+    """The objects of a data directory."""
     from shared.adapters.directory_objects import DirectoryObjects
 
     return DirectoryObjects(data)
 
 
-def _token(environment: Mapping[str, str]) -> str:
+def current_token(environment: Mapping[str, str]) -> str:
     """The current token. Raises NotPosted if there is none."""
     file = environment.get(TOKEN_FILE_VARIABLE)
     try:

@@ -91,6 +91,7 @@ COMMANDS: Final = (
         "townctl.explain:agent",
         "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
     ),
+    Command("logs", "townctl.logs:logs", "Show what an agent printed, or the transcript of its program."),
     Command(
         "run",
         "townctl.loop:run",

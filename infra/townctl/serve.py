@@ -32,6 +32,7 @@ from shared.adapters import town_tokens
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
 from shared.history.retained_past import StoredPast
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
@@ -184,6 +185,7 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
     from functions.debug import app as debug
     from functions.events import app as events
     from functions.events.ingestion import Ingestion
+    from functions.events.logs import LogShelf
     from functions.settings import DebugSettings
     from shared.telemetry.emf import EmfMetrics
 
@@ -196,12 +198,15 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
             objects = context.objects()
             return StoredPast(objects, objects)
 
+        def logs(self) -> AgentLogs:
+            return context.logs()
+
         def archive(self, town_id: str) -> Archive:
             return context.archive(town_id)
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
-    there = events.EventsDeployment(ingestion, access)
+    there = events.EventsDeployment(ingestion, access, LogShelf(context.founding_objects()))
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment

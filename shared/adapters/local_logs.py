@@ -12,7 +12,7 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters import outside_files
 from shared.adapters.local_state import GenerationFiles, RuntimeDirectory
 from shared.domain.logged_texts import MOST_SENT, newest_part
-from shared.ports.agent_logs import KeptLog, LogKind, LogName
+from shared.ports.agent_logs import AgentLogs, KeptLog, LogKind, LogName
 from shared.ports.steps import Call, Steps
 
 TRANSCRIPT: Final = "transcript.jsonl"
@@ -45,11 +45,13 @@ class LocalLogs:
 
     def kept(self, town_id: str, agent_id: str) -> Steps[tuple[LogName, ...]]:
         """The logs of an agent of this machine, newest generation first."""
-        return (yield Call(f"list logs of {agent_id}", partial(self._names, town_id, agent_id)))
+        found: tuple[LogName, ...] = yield Call(f"list logs of {agent_id}", partial(self._names, town_id, agent_id))
+        return found
 
     def read(self, town_id: str, name: LogName) -> Steps[KeptLog | None]:
         """A log; None if the machine has none."""
-        return (yield Call(f"read a log of {name.agent_id}", partial(self._read, town_id, name)))
+        found: KeptLog | None = yield Call(f"read a log of {name.agent_id}", partial(self._read, town_id, name))
+        return found
 
     def _names(self, town_id: str, agent_id: str) -> tuple[LogName, ...]:
         def found() -> Iterator[LogName]:
@@ -68,3 +70,25 @@ class LocalLogs:
         content, was_cut, at = found
         text, cut = newest_part(content.decode(errors="replace"))
         return KeptLog(at, text, cut or was_cut)
+
+
+@dataclass(frozen=True, slots=True)
+class AllLogs:
+    """Several places of logs as one: a log that two of them have is read from the first."""
+
+    places: tuple[AgentLogs, ...]
+
+    def kept(self, town_id: str, agent_id: str) -> Steps[tuple[LogName, ...]]:
+        """The logs of all places, newest generation first."""
+        found: list[LogName] = []
+        for place in self.places:
+            found += yield from place.kept(town_id, agent_id)
+        return tuple(sorted(dict.fromkeys(found), key=lambda name: -name.generation))
+
+    def read(self, town_id: str, name: LogName) -> Steps[KeptLog | None]:
+        """The log in the first place that has it."""
+        for place in self.places:
+            found = yield from place.read(town_id, name)
+            if found is not None:
+                return found
+        return None

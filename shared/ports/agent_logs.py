@@ -41,25 +41,3 @@ class AgentLogs(Protocol):
     def read(self, town_id: str, name: LogName) -> Steps[KeptLog | None]:
         """A log; None if it is not kept."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class AllLogs:
-    """Several places of logs as one: a log that two of them have is read from the first."""
-
-    places: tuple[AgentLogs, ...]
-
-    def kept(self, town_id: str, agent_id: str) -> Steps[tuple[LogName, ...]]:
-        """The logs of all places, newest generation first."""
-        found: list[LogName] = []
-        for place in self.places:
-            found += yield from place.kept(town_id, agent_id)
-        return tuple(sorted(dict.fromkeys(found), key=lambda name: -name.generation))
-
-    def read(self, town_id: str, name: LogName) -> Steps[KeptLog | None]:
-        """The log in the first place that has it."""
-        for place in self.places:
-            found = yield from place.read(town_id, name)
-            if found is not None:
-                return found
-        return None

@@ -14,6 +14,7 @@ from shared.town import database, migrations
 
 LAST_LINES: Final = 10
 _LOOKED_AT: Final = 20
+_WELL: Final = frozenset(("completed", "stopped"))
 LogSubject = Literal["bead", "agent"]
 
 
@@ -103,6 +104,24 @@ def starts_on(sql: sqlite3.Connection, bead_id: str) -> list[tuple[str, int]]:
         "SELECT bead_id, generation FROM agent_metadata WHERE current_hook_bead_id = :id", {"id": bead_id}
     ).fetchall()
     return list(dict.fromkeys((agent, generation) for agent, generation in [*now, *rows] if generation is not None))
+
+
+def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> tuple[str, int] | None:
+    """The newest start of an agent, or on a bead, as (agent, generation), if it has ended and was neither done nor stopped."""
+    about = "agent_id" if is_agent else "bead_id"
+    newest = sql.execute(
+        f"SELECT agent_id, event_type, COALESCE(new_value, ''), COALESCE(metadata ->> '$.reason', '') FROM bead_events "  # noqa: S608 - constants
+        f"WHERE {about} = :id AND event_type IN ('agent_spawned', 'agent_exited') AND json_valid(metadata) "
+        "AND agent_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
+        {"id": subject},
+    ).fetchone()
+    if newest is None or newest[1] != "agent_exited" or not _WELL.isdisjoint(newest[2:]):
+        return None
+    row = sql.execute("SELECT generation FROM agent_metadata WHERE bead_id = :id", {"id": newest[0]}).fetchone()
+    spawned = [each for each in starts_on(sql, subject) if each[0] == newest[0]]
+    if is_agent:
+        return None if row is None else (subject, row[0])
+    return spawned[0] if spawned else None
 
 
 def _kept_runs(town_id: str, agents: Sequence[str], logs: AgentLogs, kind: LogKind) -> Steps[list[LogName]]:

@@ -16,7 +16,6 @@ import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Final
-from urllib.parse import quote
 
 from shared.domain.errors import Refused
 from shared.domain.ids import is_town_id
@@ -41,6 +40,7 @@ _LOG: Final = re.compile(
     re.ASCII,
 )
 _LONGEST_PART: Final = 150
+_UNUSUAL: Final = re.compile(r"[^a-z0-9_-]")  # capitals too: some file systems do not tell them apart
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
 _LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest number of 13 digits, in November 2286
 
@@ -128,7 +128,7 @@ def named_log(key: str, agent_id: str) -> LogName | None:
 
 def _part(agent_id: str) -> str:
     """The id of an agent, which may contain any character, as one part of a key. Different ids have different parts."""
-    escaped = quote(agent_id, safe=" ").replace(".", "%2E") or "%"
+    escaped = _UNUSUAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), agent_id) or "%"
     return escaped if len(escaped) <= _LONGEST_PART else "%" + hashlib.sha256(agent_id.encode()).hexdigest()
 
 
@@ -181,8 +181,10 @@ def is_inbox_object(key: str) -> bool:
 
 
 def kind_of(key: str) -> str | None:
-    """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, or None for no tag."""
-    return "inbox" if is_inbox_object(key) else None
+    """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, `log`, or None for no tag."""
+    if is_inbox_object(key):
+        return "inbox"
+    return "log" if _LOG.fullmatch(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:

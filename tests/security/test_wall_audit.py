@@ -21,6 +21,7 @@ from functions.authorizer import app as authorizer
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
+from functions.events.logs import LogShelf
 from functions.settings import AccessRule, DebugSettings
 from shared.adapters.town_tokens import Claims, issue, key_id, read
 from shared.domain.errors import StoreUnavailable
@@ -135,7 +136,11 @@ def logs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     metrics = EmfMetrics(made.lines.append, stage="test")
     rules = (AccessRule(callers=(ANN,), towns=("one",), verbs=("read", "debug", "write")),)
     access = Access(rules, made.lines.append)
-    there = events.EventsDeployment(Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append), access)
+    there = events.EventsDeployment(
+        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append),
+        access,
+        LogShelf(cloud.world.objects),
+    )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(debug, "deployment", lambda: here)

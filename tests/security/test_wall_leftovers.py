@@ -48,7 +48,8 @@ def processes_of(user: int) -> set[int]:
 
 def born_within(seconds: float, user: int) -> bool:
     """Whether a user's process is born within a time. One that replaces itself all the time is hardly ever seen alive: only the
-    numbers that it uses up show that it lives."""
+    numbers that it uses up show that it lives.
+    """
     before = processes_of(user)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
