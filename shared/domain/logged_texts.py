@@ -82,23 +82,29 @@ def _words(line: str) -> Iterator[str]:
 
 
 def _shown(pieces: Iterable[str]) -> Iterator[str]:
-    """The pieces without their secrets. The lines of a piece that hides one are looked at singly, which takes long: of many such
-    pieces nothing is kept.
-    """
+    """The pieces without their secrets. Looking at the lines of a piece that hides one takes long: of many such nothing is kept."""
     left = _LOOKED_INTO
     for piece in pieces:
         shown = masked(piece)
-        if not shown.startswith(_WHOLE):
-            yield shown
-        elif left > 0:
+        if shown.startswith(_WHOLE):
+            shown = _without_hiding_lines(piece) if left > 0 else f"{shown}\n"
             left -= 1
-            lines = [masked(line) for line in piece.splitlines(keepends=True)]
-            hiding = [line.startswith(_WHOLE) for line in lines]
-            # If no single line hides it, it is broken over lines.
-            yield (
-                "".join(f"{REMOVED}\n" if hides else line for hides, line in zip(hiding, lines, strict=True))
-                if any(hiding)
-                else f"{shown}\n"
-            )
-        else:
-            yield f"{shown}\n"
+        yield shown
+
+
+def _without_hiding_lines(piece: str) -> str:
+    """A piece without the lines that hide a secret alone, and without the pairs of lines over which one is broken.
+
+    Nothing of the piece is kept if the rest still hides one.
+    """
+    lines = piece.splitlines(keepends=True)
+    hiding = {at for at, line in enumerate(lines) if _hides(line)}
+    for at in range(len(lines) - 1):
+        if not hiding & {at, at + 1} and _hides(lines[at] + lines[at + 1]):
+            hiding |= {at, at + 1}
+    shown = "".join(f"{REMOVED}\n" if at in hiding else masked(line) for at, line in enumerate(lines))
+    return shown if not _hides(shown) else f"{REMOVED} ({len(piece)} characters)\n"
+
+
+def _hides(text: str) -> bool:
+    return masked(text).startswith(_WHOLE)
