@@ -33,7 +33,7 @@ API_VARIABLE: Final = "TOWN_API"
 TOKEN_VARIABLE: Final = "TOWN_TOKEN"  # noqa: S105 - a name
 TOKEN_FILE_VARIABLE: Final = "TOWN_TOKEN_FILE"  # noqa: S105 - a name
 _API_SECONDS: Final = 15.0
-_TRIES: Final = 5
+TRIES: Final = 5
 _COMMAND_SECONDS: Final = 30.0
 
 PostedEvent = Mapping[str, Any]
@@ -138,13 +138,13 @@ class ApiPoster:
         return answer.body
 
 
-def patiently(post: Callable[[], None], *, clock: Clock) -> None:
-    """Call `post` up to five times, with growing delays on this clock. Raises the last NotPosted."""
-    for attempt in range(1, _TRIES + 1):
+def patiently(post: Callable[[], None], *, clock: Clock, tries: int = TRIES) -> None:
+    """Call `post` up to five times, or `tries`, with growing delays on this clock. Raises the last NotPosted."""
+    for attempt in range(1, tries + 1):
         try:
             return post()
         except NotPosted as error:
-            if attempt == _TRIES or error.final:
+            if attempt == tries or error.final:
                 raise
             clock.sleep(2.0**attempt)
     return None

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -277,19 +278,97 @@ def test_a_mayor_plans_a_convoy_in_order(place: Place, capsys: pytest.CaptureFix
 
 def test_a_triage_request_is_answered(place: Place) -> None:
     town = a_working_town().bead("q1", labels=["gt:triage-request"], metadata={"triage_type": "stuck_agent"})
-    place.with_town(town)
+    place.with_town(town, prompt_kind="triage")
     assert place.says("triage", "q1", "--action", "NUDGE", "--notes", "wake") == OK
     assert place.ticks().status("q1") == "closed"
+
+
+def test_an_agent_that_gives_up_fails_its_bead_with_its_reason(place: Place) -> None:
+    place.with_town(a_working_town())
+    assert place.says("give-up", "--reason", "The library does not exist.") == OK
+    town = place.ticks()
+    assert (town.status("b1"), town.doing("a1")) == ("failed", ("idle", None))
+
+
+def test_an_escalation_has_its_first_line_as_title(place: Place) -> None:
+    place.with_town(a_working_town())
+    assert place.says("escalate", "--severity", "high", "Which licence?\nThe two files disagree.") == OK
+    (raised,) = place.ticks().rows("SELECT title, body, priority, created_by FROM beads WHERE type = 'escalation'")
+    assert raised == ("Which licence?", "Which licence?\nThe two files disagree.", "high", "a1")
+
+
+def test_a_final_report_leaves_a_note_for_the_driver_once_it_is_acknowledged(place: Place) -> None:
+    place.with_town(a_working_town())
+    note = place.root / "agent" / "reported.json"
+    assert place.says("status", "still busy") == OK
+    assert place.says("done", "--branch", "b", TOWNCTL_DATA=str(place.root / "nowhere")) == REFUSED
+    assert not note.exists()
+    assert place.says("done", "--branch", "b") == OK
+    said = json.loads(note.read_text())
+    assert (said["event_type"], said["generation"]) == ("agent_done", 4)
+    (stored,) = place.ticks().rows("SELECT event_id FROM town_events WHERE event_type = 'agent_done'")
+    assert stored == (said["event_id"],)
+
+
+@pytest.mark.parametrize(
+    ("role", "words", "instead"),
+    [
+        ("polecat", ["convoy", "start", "c1"], "mail send --to mayor"),
+        ("polecat", ["request-changes", "--feedback", "x"], "escalate"),
+        ("refinery", ["bead", "create", "--title", "x"], "request-changes"),
+        ("refinery", ["triage", "q1", "--action", "RESTART"], "escalate"),
+        ("mayor", ["done", "--branch", "b"], "waiting"),
+    ],
+)
+def test_a_verb_that_the_role_does_not_have_is_refused_before_it_is_posted_and_the_right_way_is_named(
+    place: Place, capsys: pytest.CaptureFixture[str], role: str, words: list[str], instead: str
+) -> None:
+    place.with_town(a_working_town(), role=role)
+    assert place.says(*words) == REFUSED
+    said = capsys.readouterr().err
+    assert f"this agent is a {role}" in said
+    assert instead in said
+    assert place.world.inbox() == ()
+
+
+def test_a_mayor_that_reopens_a_bead_twice_is_heard_twice(place: Place) -> None:
+    """The id of the event was made of the content alone, so the town took the second one for a repetition."""
+    town = a_town().bead("b1", status="failed").update("agent_metadata", "mayor", status="working")
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None)
+    for hour in (1, 2):
+        now = f"scaled {(T + timedelta(hours=hour)).isoformat()} {_wall()!r} 0.000001"
+        assert place.says("bead", "reopen", "b1", "--reason", "again", TOWN_CLOCK=now) == OK
+        assert place.ticks().status("b1") == "in_progress"
+        assert place.says("bead", "cancel", "b1", "--status", "failed", TOWN_CLOCK=now) == OK
+        assert place.ticks().status("b1") == "failed"
+
+
+def test_a_mayor_plans_a_convoy_with_descriptions(place: Place) -> None:
+    town = a_town().update("agent_metadata", "mayor", status="working")
+    place.with_town(town, agent_id="mayor", role="mayor", bead=None)
+    tasks = [{"title": "Lexer", "body": "Reads words."}, {"title": "Parser", "depends_on": [0]}]
+    assert place.says("convoy", "create", "--title", "P", "--id", "c1", "--staged", "--tasks", json.dumps(tasks)) == OK
+    town = place.ticks()
+    assert town.rows("SELECT title, body FROM beads WHERE type = 'issue' ORDER BY title") == [
+        ("Lexer", "Reads words."),
+        ("Parser", None),
+    ]
+    assert place.says("convoy", "start", "c1") == OK
+    assert place.ticks().one("convoy_metadata", "c1", "staged") == 0
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["dance"], "invalid choice"),
+        (["dance"], "'dance' is not a command"),
+        ([], "a command is required"),
+        (["bead"], "bead needs a second word: bead create, bead update"),
+        (["bead", "fly"], "bead has no 'fly'"),
         (["status"], "required"),
         (["bead", "create"], "--title"),
         (["bead", "create", "--title", "x", "--metadata", "novalue"], "KEY=VALUE"),
         (["status", " "], "TEXT is empty"),
+        (["give-up", "--reason", " "], "the reason is empty"),
     ],
 )
 def test_wrong_usage_is_refused_with_the_reason(

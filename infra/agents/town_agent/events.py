@@ -2,22 +2,22 @@
 
 An event's id is derived from the agent, its generation and the content. So the commands are idempotent: a command that is
 repeated, because its answer was lost, posts the same event again, and two different reports never share an id. Events that may
-recur with the same content, such as heartbeats, include the time.
+recur with the same content, such as heartbeats, mail, or a bead that is reopened again, include the time.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from infra.agents.town_agent.commits import UNKNOWN, Commits
 from infra.agents.town_agent.order import Caller
 from shared.domain import ids, times
 from shared.domain.limits import STATUS_MESSAGE
-from shared.domain.states import Label
 
 AgentEvent = dict[str, Any]
+_TITLE_AT_MOST: Final = 120
 
 
 def done(
@@ -61,6 +61,34 @@ def changes_requested(caller: Caller, *, feedback: str, files: Sequence[str]) ->
     return _event(caller, "changes_requested", payload)
 
 
+def gave_up(caller: Caller, *, reason: str) -> AgentEvent:
+    """The agent ends its work as failed."""
+    payload = {"status": "failed", "reason": reason, "generation": caller.generation}
+    return _event(caller, "agent_completed", payload)
+
+
+def checkpoint(caller: Caller, note: object, *, at: datetime) -> AgentEvent:
+    """What the agent's successor has to know. The newest counts, so an earlier one may be repeated later."""
+    payload = {"checkpoint": note, "generation": caller.generation}
+    return _event(caller, "agent_checkpoint", payload, once=times.to_text(at))
+
+
+def escalation_raised(caller: Caller, text: str, *, severity: str) -> AgentEvent:
+    """A person is needed. The first line is the title; the same words are one escalation of this generation."""
+    title, _, more = text.partition("\n")
+    shown = title if len(title) <= _TITLE_AT_MOST else f"{title[:_TITLE_AT_MOST]} ..."
+    body = None if title == shown and not more.strip() else text
+    return _event(caller, "escalation_raised", {"title": shown, "body": body, "severity": severity})
+
+
+def mail_sent(
+    caller: Caller, text: str, *, to: str, subject: str | None, in_reply_to: str | None, at: datetime
+) -> AgentEvent:
+    """A letter to the mayor or to another agent."""
+    payload = {"to": to, "text": text, "subject": subject, "in_reply_to": in_reply_to}
+    return _event(caller, "mail_sent", payload, once=times.to_text(at))
+
+
 def mayor_waiting(caller: Caller, *, at: datetime) -> AgentEvent:
     """The mayor has nothing to do."""
     now = times.to_text(at)
@@ -92,14 +120,21 @@ def bead_created(caller: Caller, bead: Mapping[str, Any]) -> AgentEvent:
     return _event(caller, "bead_created", payload)
 
 
-def bead_released(caller: Caller, bead_id: str) -> AgentEvent:
-    """A held bead may be worked on."""
-    return _event(caller, "bead_updated", {"remove_labels": [Label.HELD]}, bead_id=bead_id)
+def bead_updated(caller: Caller, bead_id: str, fields: Mapping[str, object], *, at: datetime) -> AgentEvent:
+    """Some fields of a bead are changed."""
+    return _event(caller, "bead_updated", fields, bead_id=bead_id, once=times.to_text(at))
 
 
-def bead_cancelled(caller: Caller, bead_id: str) -> AgentEvent:
-    """Nobody shall work on a bead, and what depends on it goes on."""
-    return _event(caller, "bead_cancelled", {"cancel_status": "closed", "by": caller.agent_id}, bead_id=bead_id)
+def bead_cancelled(caller: Caller, bead_id: str, *, status: str, at: datetime) -> AgentEvent:
+    """Nobody shall work on a bead."""
+    payload = {"cancel_status": status, "by": caller.agent_id}
+    return _event(caller, "bead_cancelled", payload, bead_id=bead_id, once=times.to_text(at))
+
+
+def bead_reopened(caller: Caller, bead_id: str, *, reason: str | None, at: datetime) -> AgentEvent:
+    """A failed bead is worked on again."""
+    payload = {"by": caller.agent_id, "reason": reason}
+    return _event(caller, "bead_reopened", payload, bead_id=bead_id, once=times.to_text(at))
 
 
 def convoy_created(caller: Caller, convoy: Mapping[str, object]) -> AgentEvent:
@@ -107,6 +142,40 @@ def convoy_created(caller: Caller, convoy: Mapping[str, object]) -> AgentEvent:
     given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
     convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
     return _event(caller, "convoy_created", {"convoy_id": convoy_id, **given})
+
+
+def convoy_started(caller: Caller, convoy_id: str, *, at: datetime) -> AgentEvent:
+    """The tasks of a staged convoy may be worked on."""
+    return _event(caller, "convoy_started", {"convoy_id": convoy_id}, once=times.to_text(at))
+
+
+def convoy_changed(
+    caller: Caller, convoy_id: str, *, add: Sequence[str], remove: Sequence[str], at: datetime
+) -> AgentEvent:
+    """Beads join a convoy, and others leave it."""
+    payload = {"convoy_id": convoy_id, "add": list(add) or None, "remove": list(remove) or None}
+    return _event(caller, "convoy_changed", payload, once=times.to_text(at))
+
+
+def convoy_closed(caller: Caller, convoy_id: str, *, at: datetime) -> AgentEvent:
+    """A convoy ends with everything in it."""
+    payload = {"convoy_id": convoy_id, "by": caller.agent_id}
+    return _event(caller, "convoy_closed", payload, once=times.to_text(at))
+
+
+def agent_reset(caller: Caller, target: str, *, at: datetime) -> AgentEvent:
+    """Another agent leaves its bead."""
+    return _event(caller, "agent_reset", {"target": target, "by": caller.agent_id}, once=times.to_text(at))
+
+
+def agent_nudged(caller: Caller, target: str, text: str, *, at: datetime) -> AgentEvent:
+    """Another agent is reminded of something."""
+    return _event(caller, "agent_nudged", {"target": target, "text": text}, once=times.to_text(at))
+
+
+def escalation_acknowledged(caller: Caller, escalation_id: str) -> AgentEvent:
+    """An escalation was seen."""
+    return _event(caller, "escalation_acknowledged", {}, bead_id=escalation_id)
 
 
 def _event(

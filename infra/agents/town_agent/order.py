@@ -12,11 +12,17 @@ from typing import Final
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
-from shared.domain.orders import StartOrder
+from shared.domain.orders import AgentScope, StartOrder
 from shared.domain.states import Role
 
 WAITING: Final = "waiting.json"
 """The file with the current time that `town-agent waiting` writes beside the start file. Later activity makes it obsolete."""
+
+REPORTED: Final = "reported.json"
+"""The file in which `town-agent` notes the last report that ends a piece of work, once the town has acknowledged it.
+
+It contains `event_type`, `event_id`, `generation` and `at`: a driver reads it to know whether its agent ended without a report.
+"""
 
 SPOKE: Final = "spoke"
 """The file that every other command touches, because a call of `town-agent` counts as activity."""
@@ -34,6 +40,7 @@ class Caller:
     agent_id: str
     generation: int
     role: Role
+    scope: AgentScope
     bead_id: str | None
     branch: str | None
     target_branch: str | None
@@ -55,6 +62,7 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
         agent_id=order.agent_id,
         generation=order.generation,
         role=order.role,
+        scope=order.scope,
         bead_id=None if order.bead is None else order.bead.id,
         branch=order.branch,
         target_branch=order.target_branch,
