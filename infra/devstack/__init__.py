@@ -3,6 +3,7 @@
 Everything here is used by a make target or a command:
 
     s3_servers, git_seed, fake_github    the demo
+    model_server                         `make demo AGENT=...`: a model that follows a script, for real coding agents
     gateway                              `townctl serve`
     container                            `make drain-test`
     transformed                          `make transformed`
