@@ -18,6 +18,8 @@ READY := .venv/.ready
 # uv and aws-sam-cli with everything that they install, each file with its hash. `make lock-tools` writes them.
 TOOLS := infra/ops/tools
 SAM := .tools/sam-$(SAM_VERSION)/.ready
+# opencode, Claude Code and Codex with everything that they install, each package with its hash.
+AGENT_PROGRAMS := .tools/agent-programs/.ready
 # The architecture of the Lambda functions. `x86_64` builds the same bundle for the emulator on this machine.
 BUNDLE_ARCH ?= aarch64
 BUNDLE := build/bundle-$(BUNDLE_ARCH)
@@ -85,7 +87,7 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests but the longest, and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not agents" $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY) ## Run the longest tests: simulated fleets, single faults, whole demos, an hour with an evil agent (about 7 minutes)
@@ -138,7 +140,7 @@ recordings-accept: $(READY) ## Record the golden recordings again and show what 
 
 .PHONY: cover
 cover: $(READY) ## Run all tests and show the branches that no test covers
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term-missing $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not agents" --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lock
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
@@ -183,6 +185,18 @@ build-x86: build/sam-x86_64/.ready ## Build the same bundles for x86_64, for the
 .PHONY: e2e
 e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end tests: the whole stack in Lambda's runtime emulator
 	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile tests/e2e $(ARGS)
+
+.PHONY: e2e-agents
+e2e-agents: $(READY) $(AGENT_PROGRAMS) ## Run towns with real coding agents and a scripted model (needs node and npm; ARGS="-k opencode")
+	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m agents $(ARGS) tests/e2e_agents
+
+.PHONY: agent-programs
+agent-programs: $(AGENT_PROGRAMS) ## Install opencode, Claude Code and Codex below .tools (needs node and npm)
+
+.PHONY: lock-agent-programs
+lock-agent-programs: ## Pin the coding agents by hash after a change of their versions in infra/ops/agent_programs/package.json
+	npm --prefix infra/ops/agent_programs install --package-lock-only --ignore-scripts --omit-lockfile-registry-resolved \
+		--no-audit --no-fund
 
 .PHONY: sam-local
 sam-local: $(READY) build/template.json build/sam-x86_64/.ready ## Run every `sam local invoke` of the README against servers on this machine (ARGS=--stay)
@@ -250,6 +264,18 @@ $(SAM): $(UV)
 	rm -rf .tools/sam-$(SAM_VERSION); "$$py" -m venv --without-pip .tools/sam-$(SAM_VERSION); \
 	$(use_pips_index); $(UV) pip install --quiet --no-config --python .tools/sam-$(SAM_VERSION)/bin/python \
 		--require-hashes --requirements $(TOOLS)/aws-sam-cli.txt
+	@touch $@
+
+# npm verifies the hash of each package, and takes it from the registry that it is configured for: the lock names no address. No
+# install script runs.
+$(AGENT_PROGRAMS): infra/ops/agent_programs/package.json infra/ops/agent_programs/package-lock.json infra/ops/agent_programs/__main__.py | $(READY)
+	@for program in node npm; do command -v $$program >/dev/null || { \
+		echo "agent-programs: there is no $$program here, and real coding agents come from npm: install Node.js 20 or newer with npm" \
+			"(Debian and Ubuntu: apt-get install nodejs npm; macOS: brew install node), then repeat this command" >&2; exit 1; }; done
+	@mkdir -p $(@D); cp infra/ops/agent_programs/package.json infra/ops/agent_programs/package-lock.json $(@D)
+	@echo "agent-programs: installing opencode, Claude Code and Codex"
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
+	@.venv/bin/python -m infra.ops.agent_programs $(@D)
 	@touch $@
 
 .PHONY: clean

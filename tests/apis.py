@@ -11,7 +11,6 @@ from functions.api import BESIDES
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
-from functions.events.logs import LogShelf
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
 from shared.telemetry.emf import EmfMetrics
@@ -36,7 +35,7 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
     there = events.EventsDeployment(
-        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access, LogShelf(cloud.world.objects)
+        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access, cloud.world.objects
     )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)

@@ -13,13 +13,13 @@ from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
 from functions.events.ingestion import Ingestion
-from functions.events.logs import LogShelf
 from functions.events.schemas import LogQuery, NewTown, TownsQuery
 from functions.queries import Query
 from functions.settings import EventsSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.intake.redrive import redriven
+from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.questions.receipts import CreatedTown
 from shared.runner.founding import found_town
@@ -34,7 +34,7 @@ class EventsDeployment:
 
     ingestion: Ingestion
     access: Access
-    logs: LogShelf
+    objects: ObjectStore
 
 
 @cache
@@ -44,8 +44,8 @@ def deployment() -> EventsDeployment:
     metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    logs = LogShelf(wiring.objects_of(settings.town_bucket, settings.store_endpoint))
-    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), logs)
+    objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), objects)
 
 
 def post_events(call: Call[Query]) -> Reply:
@@ -77,11 +77,13 @@ def put_log(call: Call[LogQuery]) -> Reply:
 
     It replaces an earlier report of the same start, so the same request can be safely repeated.
     """
+    from functions.events.logs import LogShelf  # noqa: PLC0415 - few requests report a log
+
     here = deployment()
     now = here.ingestion.around.clock.now()
     holder = claims.holder_of(call.event, now)
-    body = api.body_of(call.event)
-    return api.answer(200, drive(here.logs.take(call.town_id, call.ids["agentId"], call.query, body, holder, now=now)))
+    body, shelf = api.body_of(call.event), LogShelf(here.objects)
+    return api.answer(200, drive(shelf.take(call.town_id, call.ids["agentId"], call.query, body, holder, now=now)))
 
 
 def list_towns(call: Call[TownsQuery]) -> Reply:

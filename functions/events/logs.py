@@ -10,8 +10,8 @@ from functions.events.schemas import LogQuery
 from functions.problems import not_found
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ids import is_subject_id
-from shared.domain.logged_texts import MOST_SENT
 from shared.ports.agent_logs import LogName
+from shared.ports.logged_texts import MOST_SENT
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Call, Steps
 from shared.questions.receipts import KeptLogReport

@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from urllib.parse import quote
 
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, current_token, directory_at
 from infra.buckets import Bucket
 from shared.domain.errors import TownError
-from shared.domain.logged_texts import newest_part
 from shared.ports.agent_logs import LogName
 from shared.ports.clock import Clock
+from shared.ports.logged_texts import newest_part
+from shared.ports.object_store import ObjectStore
 
 _SECONDS: Final = 20.0
 
@@ -54,7 +55,7 @@ class ApiKeeper:
 class StoreKeeper:
     """Stores logs beside the town, in a bucket or a directory that this process may write."""
 
-    open_objects: Callable[[], Any]
+    open_objects: Callable[[], ObjectStore]
     town_id: str
     clock: Clock
 

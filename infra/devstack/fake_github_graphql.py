@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 from infra.devstack import fake_github_rules as rules
-from infra.devstack.fake_site import Home, Outcome, Pull, Run, Site
+from infra.devstack.fake_site import Home, Outcome, Pull, Run, Said, Site
 from infra.devstack.github_api import contract
 
 _CONCLUSION: Final[dict[Outcome, tuple[str, str | None]]] = {
@@ -273,12 +273,29 @@ def _id_of(pull: Pull) -> str:
 
 
 def _threads(pull: Pull) -> list[Any]:
-    return [{"id": key, "isResolved": done, "isOutdated": False} for key, done in pull.threads.items()]
+    return [_thread(key, done, pull.said.get(key, [])) for key, done in pull.threads.items()]
+
+
+def _thread(thread_id: str, is_resolved: bool, said: Sequence[Said]) -> dict[str, Any]:
+    comments = [{"author": {"__typename": "User", "login": each.author}, "body": each.text} for each in said]
+    return {
+        "id": thread_id,
+        "isResolved": is_resolved,
+        "isOutdated": False,
+        "path": next((each.file for each in said if each.file), "README.md"),
+        "line": next((each.line for each in said), None),
+        "comments": lambda _info, **page: paged(comments, **page),
+    }
 
 
 def _opinions(pull: Pull) -> list[Any]:
     return [
-        {"id": f"PRR_{each.id}", "state": each.opinion, "author": {"__typename": "User", "login": each.author}}
+        {
+            "id": f"PRR_{each.id}",
+            "state": each.opinion,
+            "body": "",
+            "author": {"__typename": "User", "login": each.author},
+        }
         for each in pull.opinions.values()
     ]
 

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
-from infra.devstack.fake_gitlab_answers import merge_request, pipeline_status, project_shown, user, word_of
+from infra.devstack.fake_gitlab_answers import discussions, merge_request, pipeline_status, project_shown, user, word_of
 from infra.devstack.fake_gitlab_commits import commits_reply
 from infra.devstack.fake_site import Home, Opinion, Pull
 from infra.devstack.gitlab_api import contract
@@ -32,7 +32,8 @@ class FakeGitLab(FakeForgeServer):
 
     `squashes`: merges squash. `method` is the project's way to merge. `scope` of the token: `api`, or `read_api`, with which every
     write is refused. `rebase_reads`: so many reads find a rebase in progress. `enforces_trains`: a plain merge is refused where
-    the project has a train; otherwise it goes around the train, as GitLab's does.
+    the project has a train; otherwise it goes around the train, as GitLab's does. `hides_discussions`: the token may not read
+    threads.
     """
 
     host = "gitlab.com"
@@ -42,6 +43,7 @@ class FakeGitLab(FakeForgeServer):
     scope = "api"
     rebase_reads = 0
     enforces_trains = False
+    hides_discussions = False
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -106,7 +108,13 @@ class FakeGitLab(FakeForgeServer):
             return self._rebase(pull)
         if last == "cancel_merge_when_pipeline_succeeds":
             return self._cancel(pull)
-        shown = {"notes": self._notes, "reviewers": self._all_reviewers}.get(last, self._shown)
+        if last == "discussions" and self.hides_discussions:
+            return Reply(403, {"message": "403 Forbidden"})
+        shown = {
+            "notes": self._notes,
+            "discussions": discussions,
+            "reviewers": self._all_reviewers,
+        }.get(last, self._shown)
         return Reply(200, shown(pull))
 
     def _cancel(self, pull: Pull) -> Reply:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, Final
 
-from infra.devstack.fake_site import Home, Pull
+from infra.devstack.fake_site import Home, Pull, Said
 
 if TYPE_CHECKING:
     from infra.devstack.fake_gitlab import FakeGitLab
@@ -72,6 +72,36 @@ def project_shown(forge: "FakeGitLab", home: Home) -> dict[str, Any]:
             if forge.tier == "premium"
             else {}
         ),
+    }
+
+
+def discussions(pull: Pull) -> list[dict[str, Any]]:
+    """Its threads, and a note that is no thread, in REST."""
+    opened = {"individual_note": True, "notes": [_note(pull, "opened it", user(pull.author or "ghost"), system=True)]}
+    return [{"id": f"opened-{pull.number}", **opened}, *(_discussion(pull, each) for each in pull.threads)]
+
+
+def _discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
+    said = pull.said.get(thread_id) or [Said("?")]
+    notes = [
+        _note(pull, each.text, user(each.author))
+        | {"type": "DiffNote", "resolvable": True, "resolved": pull.threads[thread_id]}
+        | {"position": {"new_path": each.file, "old_path": each.file, "new_line": each.line, "old_line": None}}
+        for each in said
+    ]
+    return {"id": thread_id, "individual_note": False, "notes": notes}
+
+
+def _note(pull: Pull, text: str, author: dict[str, Any], *, system: bool = False) -> dict[str, Any]:
+    return {
+        "id": 5000 + pull.number,
+        "body": text,
+        "author": author,
+        "created_at": _TIME,
+        "system": system,
+        "noteable_type": "MergeRequest",
+        "noteable_iid": pull.number,
+        "resolvable": False,
     }
 
 

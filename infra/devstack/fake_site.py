@@ -87,6 +87,16 @@ class Review:
     sha: str
 
 
+@dataclass(frozen=True)
+class Said:
+    """A comment in a thread, and where it stands. A comment about the whole pull request has no file."""
+
+    text: str
+    author: str = "ann"
+    file: str | None = "README.md"
+    line: int | None = 1
+
+
 @dataclass
 class Pull:
     """A pull request. The next `unknown_reads` reads find that its mergeability is still being computed.
@@ -114,6 +124,7 @@ class Pull:
     home: int = 0
     head_home: int | None = 0
     threads: dict[str, bool] = field(default_factory=dict)
+    said: dict[str, list[Said]] = field(default_factory=dict)
     checks: dict[str, Outcome] = field(default_factory=dict)
     statuses: dict[str, Outcome] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)
@@ -275,11 +286,12 @@ class Site:
         with self.lock:
             return pull.behind or not self.history.contains(pull.sha, self._tip(self.home(pull.project), pull.base))
 
-    def comments(self, pull: Pull) -> str:
+    def comments(self, pull: Pull, said: Said | None = None) -> str:
         """Open a thread and return its id."""
         with self.lock:
             thread_id = f"thread-{pull.number}-{len(pull.threads) + 1}"
             pull.threads[thread_id] = False
+            pull.said[thread_id] = [said or Said("Please look at this.")]
             return thread_id
 
     def resolves(self, pull: Pull) -> None:

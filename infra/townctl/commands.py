@@ -91,7 +91,11 @@ COMMANDS: Final = (
         "townctl.explain:agent",
         "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
     ),
-    Command("logs", "townctl.logs:logs", "Show what an agent printed, or the transcript of its program."),
+    Command(
+        "logs",
+        "townctl.logs:logs",
+        "Show what an agent printed: the newest 256 KiB of its newest start, or of the newest start that worked on a bead.",
+    ),
     Command(
         "run",
         "townctl.loop:run",

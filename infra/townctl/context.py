@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
+AGENTS: Final = ".agents"
 OpenDirectory = Callable[[Path], "ObjectStore"]
 
 
@@ -98,11 +99,10 @@ class Context:
 
     def logs(self) -> AgentLogs:
         """The logs of agents: of this machine's agents, and those that containers report."""
-        from infra.townctl.agent_programs import agents_root
         from shared.adapters.local_logs import AllLogs, LocalLogs
         from shared.storage.agent_logs import StoredLogs
 
-        return AllLogs((LocalLogs(agents_root(self.data.resolve())), StoredLogs(self.objects())))
+        return AllLogs((LocalLogs(self.data.resolve() / AGENTS), StoredLogs(self.objects())))
 
     def archive(self, town_id: str) -> Archive:
         """A town with its past. Raises Refused if the directory does not exist."""

@@ -185,7 +185,6 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
     from functions.debug import app as debug
     from functions.events import app as events
     from functions.events.ingestion import Ingestion
-    from functions.events.logs import LogShelf
     from functions.settings import DebugSettings
     from shared.telemetry.emf import EmfMetrics
 
@@ -206,7 +205,7 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
-    there = events.EventsDeployment(ingestion, access, LogShelf(context.founding_objects()))
+    there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     # Both functions call this to build their deployment; in Lambda it reads the environment.
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment

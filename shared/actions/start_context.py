@@ -3,10 +3,11 @@
 from typing import Final, NamedTuple
 
 from shared.domain import strict_json
-from shared.domain.config import effective
-from shared.domain.notes import BeadNotes, BranchNotes
+from shared.domain.config import EffectiveSettings, effective
+from shared.domain.merge_path import MergePath, Piece, merge_path
+from shared.domain.notes import BeadNotes, BranchNotes, ReviewNotes
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
-from shared.domain.states import BeadType, Label
+from shared.domain.states import BeadType, Label, MergeMode
 from shared.town import lookup
 from shared.town.rows import Agent, Bead, Rig
 from shared.town.town import Town
@@ -31,9 +32,11 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
     settings = effective(town.tick.config, None if rig is None else rig.config)
     runtime = town.tick.config.agent_runtime
     source = lookup.source_of(town, bead.id) if bead.type is BeadType.MERGE_REQUEST else None
+    asked_for = source if source is not None else _changed_by(town, bead)
     convoy = lookup.convoy_of(town, bead.id) or (None if source is None else lookup.convoy_of(town, source.id))
     prompt_kind = _prompt_kind(bead, source)
     branches = _branches(town, bead, prompt_kind, rig_id=rig_id, convoy=convoy)
+    path = _path(bead, branches, prompt_kind, settings=settings, convoy=convoy)
     return StartOrder(
         town_id=town.tick.town_id,
         organization_id=town.tick.config.organization_id,
@@ -50,13 +53,20 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
         pr_url=branches.pr_url,
         feature_branch=None if convoy is None else convoy[1],
         merge_strategy=settings.merge_strategy,
+        code_review=settings.code_review,
         review_mode=settings.review_mode,
+        convoy_merge_mode=None if convoy is None else convoy[2] or MergeMode.REVIEW_THEN_LAND.value,
+        opens_pr_into=path.opens_pr_into,
+        merges_into=path.merges_into,
+        asks_changes_by=path.asks_changes_by,
+        upstream=settings.upstream,
         gates=settings.gates,
         require_clean_merge=settings.require_clean_merge,
         git_push_flags=settings.git_push_flags,
         custom_instructions=settings.custom_instructions,
         model=settings.model_for(agent.role),
         checkpoint=_decoded(agent.checkpoint),
+        source=None if asked_for is None else _asked_for(asked_for),
         previous_attempt=_note_for_next(bead) or _note_of_convoy(source),
     )
 
@@ -82,6 +92,17 @@ def mayor_context(town: Town, mayor: Agent) -> StartOrder:
         custom_instructions=settings.custom_instructions,
         model=settings.model_for(mayor.role),
     )
+
+
+def _changed_by(town: Town, follow_up: Bead) -> Bead | None:
+    """The bead whose work a follow-up of its review changes."""
+    review_id = BranchNotes.mr_bead_id.of(follow_up.metadata)
+    return None if review_id is None else lookup.source_of(town, review_id)
+
+
+def _asked_for(source: Bead) -> OrderedBead:
+    """What was asked for. Its labels and metadata are no part of that."""
+    return OrderedBead(id=source.id, type=source.type.value, title=source.title, body=source.body)
 
 
 def _note_for_next(bead: Bead) -> str | None:
@@ -123,6 +144,25 @@ def _branches(town: Town, bead: Bead, prompt_kind: str, *, rig_id: str | None, c
         return _Branches(review.branch, review.target_branch, review.pr_url)
     own = BranchNotes.branch.of(bead.metadata) if prompt_kind == "work" else None
     return _Branches(own, reviews.default_target(town, rig_id, convoy), None)
+
+
+def _path(
+    bead: Bead, branches: _Branches, prompt_kind: str, *, settings: EffectiveSettings, convoy: Convoy
+) -> MergePath:
+    """Who opens a pull request or merges. The closed pull request of a review that was reopened is none."""
+    is_closed = ReviewNotes.pr_closed.of(bead.metadata)
+    piece = Piece(
+        prompt_kind=prompt_kind,
+        target_branch=branches.target_branch,
+        is_part=prompt_kind != "landing" and convoy is not None and convoy[1] == branches.target_branch,
+        has_pull_request=branches.pr_url is not None and not is_closed,
+    )
+    return merge_path(
+        piece,
+        merge_strategy=settings.merge_strategy,
+        code_review=settings.code_review,
+        review_mode=settings.review_mode,
+    )
 
 
 def _ordered_rig(rig: Rig) -> OrderedRig:

@@ -11,8 +11,8 @@ from typing import Final
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters import outside_files
 from shared.adapters.local_state import GenerationFiles, RuntimeDirectory
-from shared.domain.logged_texts import MOST_SENT, newest_part
 from shared.ports.agent_logs import AgentLogs, KeptLog, LogKind, LogName
+from shared.ports.logged_texts import MOST_SENT, newest_part
 from shared.ports.steps import Call, Steps
 
 TRANSCRIPT: Final = "transcript.jsonl"

@@ -98,6 +98,10 @@ EVENTS_PER_BATCH: Final = 100
 EVENT_SIZE: Final = 64 * 1024
 INBOX_OBJECT_SIZE: Final = (EVENTS_PER_BATCH + 1) * EVENT_SIZE
 """The events of a batch, and what the inbox object says about them."""
+MODELS_PER_GENERATION: Final = 16
+"""How many models one generation may report, so that no agent fills the image with names."""
+USAGE_REPORTS_KEPT: Final = timedelta(hours=24)
+USAGE_DAYS_KEPT: Final = timedelta(days=31)
 FIELD_SIZE: Final = 4 * 1024
 BODY_SIZE: Final = 32 * 1024
 STATUS_MESSAGE: Final = 280

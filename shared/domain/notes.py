@@ -106,6 +106,10 @@ def _list() -> Note[tuple[str, ...]]:
     return Note(_texts, list)
 
 
+def _objects(value: object) -> tuple[Metadata, ...]:
+    return tuple(each for each in value if isinstance(each, Mapping)) if isinstance(value, list) else ()
+
+
 def _object() -> Note[Metadata | None]:
     return Note(
         lambda value: value if isinstance(value, dict) else None, lambda value: None if value is None else dict(value)
@@ -261,6 +265,10 @@ class BranchNotes:
     conflict_target_branch = _text()
     rework_for = _text()
     files = _list()
+    retarget_to = _text()
+    """The base that the pull request must get: nothing else is asked for."""
+    comments: Note[tuple[Metadata, ...]] = Note(_objects, list, producers_write=True)
+    """`{author, file, line, text, thread}`: what reviewers say at the forge, where known."""
 
 
 class TriageNotes:

@@ -63,14 +63,18 @@ _OF_WORK: Final = frozenset(
     }
 )
 _OF_A_SERVER: Final = frozenset({"name", "small_model", "start_point", "lightweight", "rigs"})
-_ADDED: Final = frozenset({"message", "message_id", "previous_attempt", "prompt", "system_prompt"})
+_OF_THE_PATH: Final = frozenset(
+    {"code_review", "convoy_merge_mode", "opens_pr_into", "merges_into", "asks_changes_by", "upstream", "source"}
+)
+_ADDED: Final = _OF_THE_PATH | {"message", "message_id", "previous_attempt", "prompt", "system_prompt"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartOrder(Order):
     """Start an agent (the start context of spec/actions.md section 3): everything that the agent gets, except tokens.
 
-    The dispatch sets every field up to `checkpoint`. A mayor's session has no bead and no field about work, but `rigs` and the
+    The dispatch sets every field up to `checkpoint`; `shared.domain.merge_path` explains `opens_pr_into`, `merges_into` and
+    `asks_changes_by`. A mayor's session has no bead and no field about work, but `rigs` and the
     `message` for which it is started. `prompt` and `system_prompt` are added when the order is performed, and the rest by a
     control server. A start file (`infra/agents/control_server/start_file.md`) is such an order.
     """
@@ -91,13 +95,20 @@ class StartOrder(Order):
     pr_url: str | None = None
     feature_branch: str | None = None
     merge_strategy: str | None = None
+    code_review: bool | None = None
     review_mode: str | None = None
+    convoy_merge_mode: str | None = None
+    opens_pr_into: str | None = None
+    merges_into: str | None = None
+    asks_changes_by: str | None = None
+    upstream: str | None = None
     gates: tuple[str, ...] | None = None
     require_clean_merge: bool | None = None
     git_push_flags: str | None = None
     custom_instructions: str | None = None
     model: str | None = None
     checkpoint: object = None
+    source: OrderedBead | None = None
     previous_attempt: str | None = None
 
     rigs: tuple[OrderedRig, ...] | None = None

@@ -83,7 +83,7 @@ def _apply(town: Town, fact: Fact, drained: Drained, accounts: Accounts) -> None
     except _NothingStored as nothing:
         town.forget_since(noted)
         result = nothing.rejected
-        inbox.mark_processed(town, fact, result.outcome.text)
+        _settle(town, fact, result, transient=type(event).transient)
     except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):

@@ -7,7 +7,7 @@ from shared.domain import limits
 from shared.engine.drain import error_text
 from shared.town import inbox, journal, outbox
 from shared.town.town import Town
-from shared.town.writing import nudges
+from shared.town.writing import nudges, usage
 
 Forget = Callable[[Town, int, int], int]
 
@@ -43,6 +43,14 @@ def _nudges(town: Town, published_to: int, budget: int) -> int:
     return nudges.remove_delivered(town, before=before, limit=budget)
 
 
+def _usage_reports(town: Town, published_to: int, budget: int) -> int:
+    return usage.forget_reports(town, before=town.tick.ago(limits.USAGE_REPORTS_KEPT), limit=budget)
+
+
+def _usage_days(town: Town, published_to: int, budget: int) -> int:
+    return usage.forget_days(town, before=town.tick.ago(limits.USAGE_DAYS_KEPT), limit=budget)
+
+
 def _journal(town: Town, published_to: int, budget: int) -> int:
     return journal.remove_published(town, published_to, limit=budget) if published_to > 0 else 0
 
@@ -52,5 +60,7 @@ STEPS: Final[tuple[tuple[str, Forget], ...]] = (
     ("reads", _reads),
     ("effects", _effects),
     ("nudges", _nudges),
+    ("usage reports", _usage_reports),
+    ("usage of days", _usage_days),
     ("journal", _journal),
 )

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from shared.domain.field_errors import first_error
 from shared.events.agents import (
+    AgentCheckpoint,
     AgentCompleted,
     AgentDone,
     AgentHeartbeat,
     AgentReported,
-    AgentReset,
     ChangesRequested,
     MayorWaiting,
     NudgeAcknowledged,
@@ -27,7 +27,7 @@ from shared.events.containers import ContainerEviction, ContainerReady, Containe
 from shared.events.convoy_changes import ConvoyChanged
 from shared.events.convoys import ConvoyClosed, ConvoyCreated, ConvoyStarted
 from shared.events.effect_results import RESULT_EVENTS
-from shared.events.mail import MayorSaid
+from shared.events.mail import MailSent, MayorSaid
 from shared.events.pull_requests import (
     PrAdopted,
     PrAutoMerge,
@@ -36,7 +36,9 @@ from shared.events.pull_requests import (
     PrStatusChanged,
 )
 from shared.events.reopening import BeadReopened
+from shared.events.steering import AgentNudged, AgentReset
 from shared.events.town import TOWN_EVENTS
+from shared.events.usage import AgentUsage
 from shared.town.inbox import Fact
 
 EVENTS: Final[tuple[type[Event], ...]] = (
@@ -44,8 +46,12 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     AgentCompleted,
     AgentHeartbeat,
     AgentReported,
+    AgentUsage,
     MayorWaiting,
     MayorSaid,
+    MailSent,
+    AgentCheckpoint,
+    AgentNudged,
     AgentReset,
     ChangesRequested,
     NudgeAcknowledged,

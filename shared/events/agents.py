@@ -3,26 +3,36 @@
 from collections.abc import Mapping
 from typing import Literal
 
-from shared.actions import SendNudge, StopAgent
+from shared.actions import SendNudge
 from shared.domain import limits
 from shared.domain.notes import BranchNotes, known
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Skipped
-from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Label, Role, Scope
+from shared.domain.states import AgentStatus, BeadType, Label, Role, Scope
 from shared.domain.times import from_text
 from shared.events import fence
 from shared.events.ages import on_our_clock, on_our_clock_if_plausible
 from shared.events.base import Event, EventResult
-from shared.events.fields import FreeText, Generation, IdText, JsonList, NonEmptyText, StatusMessage, Texts, Time
+from shared.events.fields import (
+    Checkpoint,
+    FreeText,
+    Generation,
+    IdText,
+    JsonList,
+    NonEmptyText,
+    StatusMessage,
+    Texts,
+    Time,
+)
 from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, leases, mail, nudges, work_reports
+from shared.town.writing import agents, audit, beads, leases, mail, nudges, work_reports
 from shared.town.writing.agents import Watermark
 from shared.town.writing.review_reports import Done
 
 
-def _hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
+def hear(fact: Fact, town: Town, generation: int | None = None) -> Agent | None:
     """The agent that reports; None if there is none. If the lease of the reporting generation is over, it is stopped again."""
     agent = lookup.agent(town, fact.agent_id)
     leases.heard_from(town, fact.agent_id, agent, generation)
@@ -48,7 +58,7 @@ class AgentDone(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Submit the work for review, or close it (spec/data-model.md 3.13). An agent whose report is rejected is told why."""
-        _hear(fact, town, self.generation)
+        hear(fact, town, self.generation)
         report = Done(
             branch=self.branch,
             pr_url=None if self.pr_url is None else self.pr_url.strip(),
@@ -114,7 +124,7 @@ class AgentHeartbeat(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Record it. A heartbeat from a new container instance ends a drain (spec/tick.md section 8)."""
-        agent = _hear(fact, town, self.generation)
+        agent = hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING, transient=True)
         if self.generation is not None and fence.is_stale(agent.role, agent.generation, self.generation):
@@ -149,7 +159,7 @@ class AgentReported(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Store the text and the time."""
-        agent = _hear(fact, town)
+        agent = hear(fact, town)
         if agent is None:
             return EventResult(MISSING, transient=True)
         agents.set_message(town, agent.id, self.message)
@@ -183,39 +193,28 @@ class MayorWaiting(Event):
         return EventResult(Applied())
 
 
-class AgentReset(Event):
-    """An operator asked to reset an agent and the bead that it is hooked to."""
+class AgentCheckpoint(Event):
+    """An agent notes how far it is, for whoever continues its work."""
 
-    event_type = "agent_reset"
+    event_type = "agent_checkpoint"
     needs = ("agent_id",)
-    senders = frozenset({"operator"})
+    senders = frozenset({"agent", "coordinator", "operator"})
+    is_own_report = True
 
-    by: FreeText | None = None
+    checkpoint: Checkpoint
+    generation: Generation | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Reset attempts and hook. The next tick can dispatch the bead again, because its backoff is reset too."""
-        agent = lookup.agent(town, fact.agent_id)
+        """Replace the agent's checkpoint, which lasts as long as its hook."""
+        agent = hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING)
-        returns: tuple[StopAgent, ...] = ()
-        agents.reset_attempts(town, agent.id)
-        if agent.hook is not None:
-            if agent.status.busy:
-                returns = (StopAgent(agent_id=agent.id, reason="agent reset"),)
-            hooks.unhook(town, agent.id)
-            self._start_anew(town, agent.hook)
-        agents.move(town, agent.id, AgentStatus.IDLE)
-        agents.set_outcome(town, agent.id, None)
-        return EventResult(Applied(), returns)
-
-    def _start_anew(self, town: Town, bead_id: str) -> None:
-        bead = lookup.bead(town, bead_id)
-        if bead is None:
-            return
-        beads.set_dispatch_times(town, bead.id, attempts=0, attempted_at=None, failed_at=None)
-        if bead.status in (BeadStatus.OPEN, BeadStatus.IN_PROGRESS):
-            beads.move(town, bead.id, BeadStatus.OPEN, actor=self.by or SYSTEM, reason="agent reset")
-            beads.clear_assignee(town, bead.id)
+        if self.generation is not None and fence.is_stale(agent.role, agent.generation, self.generation):
+            return EventResult(fence.STALE_GENERATION)
+        if agent.hook is None:
+            return EventResult(Skipped("no hook"))
+        agents.set_checkpoint(town, agent.id, self.checkpoint)
+        return EventResult(Applied())
 
 
 class ChangesRequested(Event):
@@ -233,7 +232,7 @@ class ChangesRequested(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create a rework bead that blocks the merge request. The refinery keeps its hook until agent_done."""
-        agent = _hear(fact, town, self.generation)
+        agent = hear(fact, town, self.generation)
         if agent is None:
             return EventResult(MISSING)
         review = self._under_review_by(agent, town)
@@ -297,7 +296,7 @@ class NudgeAcknowledged(Event):
         return EventResult(self._acknowledge(fact, town))
 
     def _acknowledge(self, fact: Fact, town: Town) -> EventOutcome:
-        _hear(fact, town)
+        hear(fact, town)
         owner = nudges.agent_of(town, self.nudge_id)
         if owner is None:
             return MISSING

@@ -53,6 +53,8 @@ class Event(BaseModel):
     """Whether an agent reports with it about itself and its own work; it judges by itself what counts behind the end of a lease."""
     is_farewell: ClassVar[bool] = False
     """Whether the event says that its agent's process has ended: then no lease is over that the process would have to respect."""
+    counts_late: ClassVar[bool] = False
+    """Whether it says what was spent, which a superseded generation may still say: it judges by itself what counts."""
     ages: ClassVar[bool] = False
     """Whether `occurred_at` only says how old a time in the payload is (spec/events.md 1, rule 11): it is never too old."""
 

@@ -2,6 +2,7 @@
 
 A token is made for one generation of an agent, so its holder speaks for that generation only, whatever the event says and
 whatever its type is. Only the process of that generation is stopped again, as after every report behind the end of a lease.
+What such a generation has spent was spent all the same, so `agent_usage` judges by itself what counts.
 """
 
 from shared.domain.outcomes import MISSING, Skipped
@@ -36,7 +37,7 @@ def stopped(event: Event, fact: Fact, town: Town) -> EventResult | None:
         return None
     if not event.is_farewell and (agent is None or agent.role != Role.MAYOR):
         leases.stop_reporting(town, agent_id, fact.generation)
-    return EventResult(outcome)
+    return None if event.counts_late else EventResult(outcome)
 
 
 def is_stale(role: str, newest: int, generation: int) -> bool:

@@ -101,6 +101,14 @@ def _tools(tools: tuple[object, ...]) -> tuple[object, ...]:
     return tools
 
 
+def _checkpoint(value: object) -> object:
+    if value is None:
+        raise PydanticCustomError("no_checkpoint", "a text, a list or an object is required")
+    if len(canonical.dumps(value).encode()) > limits.BODY_SIZE:
+        raise PydanticCustomError(TOO_LARGE, "at most {limit} bytes of JSON", {"limit": limits.BODY_SIZE})
+    return value
+
+
 def _https_url(url: str) -> str:
     if url[:8].lower() != "https://":
         raise PydanticCustomError("https_url", "an address that starts with https:// is required")
@@ -146,6 +154,8 @@ Texts = Annotated[tuple[FreeText, ...], Field(strict=False)]
 """A list of texts."""
 JsonList = Annotated[tuple[object, ...], Field(strict=False), AfterValidator(_plain_json), AfterValidator(_tools)]
 """A list of anything that a town can store, of at most 4 KiB of JSON."""
+Checkpoint = Annotated[object, AfterValidator(_plain_json), AfterValidator(_checkpoint)]
+"""Anything but null that a town can store, of at most 32 KiB of JSON."""
 JsonObject = Annotated[dict[str, object], AfterValidator(_plain_json)]
 """An object of anything that a town can store."""
 HttpsUrl = Annotated[str, AfterValidator(_text_of_at_most(limits.FIELD_SIZE)), AfterValidator(_https_url)]

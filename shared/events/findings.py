@@ -111,6 +111,7 @@ def ask_for_work(about: Polled, feedback: FeedbackSeen) -> None:
         has_unchecked_runs=unchecked,
         change_requests=list(requests) or None,
         all_runs_counted=True if failing and feedback.all_runs_counted else None,
+        comments=[each.noted() for each in feedback.comments] or None,
     )
 
 

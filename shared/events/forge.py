@@ -35,6 +35,23 @@ class ChangeRequestSeen(Part):
     author: FreeText | None = None
 
 
+class CommentSeen(Part):
+    """What somebody says about a pull request: see `shared.ports.forge.Comment`."""
+
+    text: FreeText
+    author: FreeText | None = None
+    file: FreeText | None = None
+    line: Integer | None = None
+    thread: FreeText | None = None
+
+    def noted(self) -> dict[str, object]:
+        """The comment as a bead keeps it."""
+        return self.model_dump(exclude_none=True)
+
+
+Comments = Annotated[tuple[CommentSeen, ...], Field(strict=False, max_length=50)]
+
+
 class FeedbackSeen(Part):
     """The state of a pull request's comments, checks and approval, as the forge reports it."""
 
@@ -54,6 +71,7 @@ class FeedbackSeen(Part):
     required_pass: bool = False
     required_missing: Texts = ()
     change_requests: Annotated[tuple[ChangeRequestSeen, ...], Field(strict=False)] = ()
+    comments: Comments = ()
 
 
 class OpenSeen(Shown, Protocol):

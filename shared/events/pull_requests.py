@@ -4,17 +4,18 @@ Feedback and conflicts become issues that block the merge request: one of each k
 kind; after that a person is asked, once.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from shared.actions import NotifyMayor
 from shared.domain import limits
-from shared.domain.notes import BranchNotes, EscalationNotes, Note, ReviewNotes, known
+from shared.domain.notes import BranchNotes, Change, EscalationNotes, Note, ReviewNotes, known
 from shared.domain.outcomes import MISSING, TERMINAL, Applied, Skipped
 from shared.domain.quoting import line, name
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Integer, NonEmptyText, Texts
+from shared.events.forge import Comments
 from shared.events.identity import is_forked
 from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
@@ -44,11 +45,20 @@ def _workable_review(fact: Fact, town: Town) -> Bead | EventResult:
 
 
 def _create_follow_up(
-    town: Town, review: Bead, *, label: str, title: str, body: str, pr_url: str, branch: str | None
+    town: Town,
+    review: Bead,
+    *,
+    label: str,
+    title: str,
+    body: str,
+    pr_url: str,
+    branch: str | None,
+    more: Sequence[Change] = (),
 ) -> EventResult:
-    """Create an issue that blocks the merge request."""
+    """Create an issue that blocks the merge request. `more`: what else its agent must know."""
     branches = lookup.review(town, review.id)
     about = (
+        *more,
         BranchNotes.mr_bead_id.to(review.id),
         BranchNotes.pr_url.to(pr_url),
         BranchNotes.branch.to(branch if branches is None else branch or branches.branch),
@@ -155,6 +165,7 @@ class PrFeedbackDetected(Event):
     retarget_to: NonEmptyText | None = None
     change_requests: Texts = ()
     all_runs_counted: bool = False
+    comments: Comments = ()
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create a feedback bead that blocks the merge request, unless one is live. A live conflict bead takes on the feedback."""
@@ -165,7 +176,7 @@ class PrFeedbackDetected(Event):
             return ALREADY
         conflict = lookup.live_blocker_with_label(town, review.id, Label.PR_CONFLICT)
         if conflict is not None:
-            beads.note(town, conflict.id, BranchNotes.has_feedback.to(True))
+            beads.note(town, conflict.id, BranchNotes.has_feedback.to(True), *self._comments())
             return EventResult(Applied())
         if lookup.children_with_label(town, review.id, Label.PR_FEEDBACK) >= limits.FEEDBACK_BEAD_CAP:
             return _escalate_once(town, review, "feedback_cap", f"Feedback does not end: {review.title}")
@@ -180,7 +191,12 @@ class PrFeedbackDetected(Event):
             body=self._body(),
             pr_url=self.pr_url,
             branch=self.branch,
+            more=(BranchNotes.retarget_to.to(self.retarget_to), *self._comments()),
         )
+
+    def _comments(self) -> tuple[Change, ...]:
+        """The comments for the agent, if there are any."""
+        return (BranchNotes.comments.to(tuple(each.noted() for each in self.comments)),) if self.comments else ()
 
     def _body(self) -> str:
         if self.retarget_to is not None:

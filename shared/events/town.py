@@ -191,11 +191,12 @@ class EscalationRaised(Event):
 
 
 class EscalationAcknowledged(Event):
-    """A person has seen an escalation; it is not raised again."""
+    """A person, or the mayor, has seen an escalation; it is not raised again."""
 
     event_type: ClassVar[str] = "escalation_acknowledged"
     needs = ("bead_id",)
-    senders = frozenset({"operator"})
+    senders = frozenset({"coordinator", "operator"})
+    mayor_only = True
 
     by: FreeText | None = None
 

@@ -27,6 +27,11 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             "nudge_id, agent_bead_id, message, mode, priority, source, created_at, delivered_at, expires_at",
         ),
         (
+            "agent_usage",
+            "agent_id, generation",
+            "agent_id, generation, bead_id, models, reported_at",
+        ),
+        (
             "bead_dependencies",
             "bead_id, depends_on_bead_id",
             "bead_id, depends_on_bead_id, dependency_type",
@@ -78,9 +83,14 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             """event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, processed_at,
             outcome, retry_count, poisoned_at, last_error, sender""",
         ),
+        (
+            "usage_sums",
+            "kind, subject",
+            """kind, subject, input_tokens, output_tokens, cached_tokens, priced_tokens, cost_micros, told, spent_since""",
+        ),
     )
 }
-"""Columns and key order of every table but `ticks`, as of the newest schema. A later schema only adds columns at the end."""
+"""Columns and key order of every table but `ticks`, as of the newest schema. A later schema adds columns at the end, or tables."""
 
 _JOURNAL: Final = (
     "tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, inputs, outputs",
@@ -95,6 +105,8 @@ CAUSES_FIRST: Final = (
     "escalation_metadata",
     "bead_dependencies",
     "agent_nudges",
+    "agent_usage",
+    "usage_sums",
     "rigs",
     "open_violations",
     "outbox",
@@ -111,7 +123,12 @@ def columns_of(table: str) -> tuple[str, ...]:
 
 
 def columns_in(sql: sqlite3.Connection, table: str) -> tuple[str, ...]:
-    """The columns of a table, `ticks` included, that this image has: in an image of an older schema some are missing."""
+    """The columns of a table, `ticks` included, that this image has: in an image of an older schema some or all are missing."""
+    if (
+        sql.execute("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = :name", {"name": table}).fetchone()
+        is None
+    ):
+        return ()
     there = {column[0] for column in sql.execute(f"SELECT * FROM {table} LIMIT 0").description}  # noqa: S608 - constants
     return tuple(name for name in columns_of(table) if name in there)
 
@@ -120,8 +137,10 @@ def by_key(
     sql: sqlite3.Connection, table: str, columns: tuple[str, ...] | None = None
 ) -> dict[str, tuple[object, ...]]:
     """All rows of a table, `ticks` included, by the text of their key, with these columns or with all that the image has."""
-    key = _columns_and_key(table)[1]
-    shown = ", ".join(columns_in(sql, table) if columns is None else columns)
+    there, key = columns_in(sql, table), _columns_and_key(table)[1]
+    if not there:
+        return {}
+    shown = ", ".join(there if columns is None else columns)
     width = key.count(",") + 1
     found = sql.execute(f"SELECT {key}, {shown} FROM {table} ORDER BY {key}")  # noqa: S608 - constants
     return {" ".join(str(part) for part in row[:width]): tuple(row[width:]) for row in found}
@@ -134,13 +153,16 @@ def _columns_and_key(table: str) -> tuple[str, str]:
 def rows(sql: sqlite3.Connection, table: str) -> Iterator[tuple[object, ...]]:
     """All rows of a table in key order, with the columns of `columns_in`."""
     columns, order = ", ".join(columns_in(sql, table)), TABLES[table][1]
-    yield from sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608 - constants
+    if columns:
+        yield from sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}")  # noqa: S608 - constants
 
 
 def logical_digest(sql: sqlite3.Connection) -> str:
-    """The SHA-256 of every row of every table except `ticks`, in key order."""
+    """The SHA-256 of every row of every table that the image has except `ticks`, in key order."""
     digest = hashlib.sha256()
     for table in TABLES:
+        if not columns_in(sql, table):
+            continue
         digest.update(f"{table}\n".encode())
         for row in rows(sql, table):
             digest.update(canonical.dumps(list(row)).encode() + b"\n")

@@ -15,6 +15,8 @@ def watch(sql: sqlite3.Connection) -> None:
     """From now on, record the keys of all rows that are written, in every table but `ticks`."""
     sql.execute("CREATE TEMP TABLE touched (name TEXT, first TEXT, second TEXT)")
     for table, (_, key) in dump.TABLES.items():
+        if not dump.columns_in(sql, table):
+            continue
         for verb, sides in _VERBS:
             notes = " ".join(f"INSERT INTO touched VALUES ('{table}', {_key_of(key, side)});" for side in sides)  # noqa: S608
             sql.execute(f"CREATE TEMP TRIGGER touched_{table}_{verb} AFTER {verb} ON main.{table} BEGIN {notes} END")
@@ -34,6 +36,8 @@ def row_of(sql: sqlite3.Connection, key: RowKey) -> tuple[object, ...] | None:
     """
     table, first, second = key
     there, names = dump.columns_in(sql, table), dump.TABLES[table][1]
+    if not there:
+        return None
     columns = ", ".join(name if name in there else "NULL" for name in dump.columns_of(table))
     where = " AND ".join(f"{name.strip()} = ?" for name in names.split(","))
     parts = (first, second)[: names.count(",") + 1]

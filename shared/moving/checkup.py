@@ -39,7 +39,7 @@ _WHOLE_ROWS: Final[dict[str, tuple[str, Callable[[tuple[object, ...]], object]]]
     "review_metadata": (f"SELECT {REVIEW_COLUMNS} FROM review_metadata r ORDER BY r.bead_id", review_of),  # noqa: S608 - constants
 }
 _JSON_COLUMNS: Final = frozenset(
-    {"value", "config", "labels", "metadata", "payload", "active_tools", "inputs", "outputs"}
+    {"value", "config", "labels", "metadata", "payload", "active_tools", "models", "inputs", "outputs"}
 )
 _MAY_BE_ANYTHING: Final = frozenset({("town_events", "payload")})
 """The payload of a stored event may be any text: an unreadable event is poisoned, not repaired."""
@@ -67,6 +67,7 @@ def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
     return {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in (*dump.TABLES, "ticks")
+        if dump.columns_in(sql, table)
     }
 
 
@@ -113,6 +114,8 @@ def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
     for table, order in tables.items():
         names = ("tick_no", "now", "inputs", "outputs") if table == "ticks" else dump.columns_in(sql, table)
         columns = ", ".join(names)
+        if not columns:
+            continue
         for row in sql.execute(f"SELECT {columns} FROM {table} ORDER BY {order}"):  # noqa: S608 - constants
             for name, value in zip(names, row, strict=True):
                 problem = _problem_with(table, name, value)

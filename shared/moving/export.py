@@ -27,6 +27,8 @@ TABLES: Final = (
     "escalation_metadata",
     "bead_dependencies",
     "agent_nudges",
+    "agent_usage",
+    "usage_sums",
     "bead_events",
     "town_events",
     "outbox",
@@ -42,6 +44,7 @@ def lines(sql: database.Database) -> Iterator[str]:
     counts = {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
         for table in TABLES
+        if dump.columns_in(sql, table)
     }
     header: dict[str, object] = {
         "format": FORMAT,

@@ -25,7 +25,7 @@ from shared.moving.foreign_rows import MOST_PROBLEMS, GivenRow, NotRead, too_man
 from shared.town.town_keys import TownKeys
 
 JSON_COLUMNS: Final = frozenset(
-    {"config", "labels", "metadata", "payload", "active_tools", "checkpoint", "result", "value"}
+    {"config", "labels", "metadata", "models", "payload", "active_tools", "checkpoint", "result", "value"}
 )
 _TIMES: Final = re.compile(r".*_at|auto_merge_ready_since|not_before|claimed_until|deadline")
 _TOLD_AS_THEY_CAME: Final = frozenset({("agent_metadata", "last_event_at"), ("town_events", "created_at")})

@@ -4,11 +4,13 @@ Repositories are compared by the id that the forge gives them (as text), because
 its id. Branches are names without `refs/heads/`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from shared.domain.forge_errors import ForgeErrorKind, Refusal
+from shared.domain.quoting import cleaned
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,49 @@ class ForgeError:
     repository: str | None = None
 
 
+COMMENTS_AT_MOST: Final = 20
+"""The most comments that a look tells: an agent reads the others at the forge."""
+COMMENT_LENGTH: Final = 1_000
+"""The most characters of one comment."""
+_ALL_COMMENTS_SIZE: Final = 16 * 1024
+_NAME_LENGTH: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What somebody says about a pull request. `thread` is the forge's id of the open thread to which it belongs."""
+
+    text: str
+    author: str | None = None
+    file: str | None = None
+    line: int | None = None
+    thread: str | None = None
+
+
+def comments_told(comments: Iterable[Comment]) -> tuple[Comment, ...]:
+    """The first comments that say something, cleaned, each and together of bounded size: they become part of a town's image."""
+    told: list[Comment] = []
+    room = _ALL_COMMENTS_SIZE
+    for each in map(_told, comments):
+        room -= len(each.text.encode())
+        if len(told) == COMMENTS_AT_MOST or room < 0:
+            break
+        told += [each] if each.text else []
+    return tuple(told)
+
+
+def _told(comment: Comment) -> Comment:
+    text = cleaned(comment.text).strip()
+    thread = comment.thread
+    return Comment(
+        text if len(text) <= COMMENT_LENGTH else f"{text[:COMMENT_LENGTH]} (cut)",
+        author=None if comment.author is None else cleaned(comment.author)[:_NAME_LENGTH],
+        file=None if comment.file is None else cleaned(comment.file)[:_NAME_LENGTH],
+        line=comment.line,
+        thread=thread if thread is not None and cleaned(thread)[:_NAME_LENGTH] == thread else None,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeRequest:
     """A review that requests changes: the newest opinion of its author."""
@@ -51,7 +96,8 @@ class Feedback:
     Only the newest run of each check counts. `has_checks` says that the head has a check or status at all. The `required_` fields
     are about the checks that the base branch requires; `required_known` says whether they could be read, `required_pass` that there
     is one and all passed. With `checks_unreadable` the token may not read checks: then no field about checks means anything.
-    `all_runs_counted` says that old runs could not be told from new ones, so that every run counts.
+    `all_runs_counted` says that old runs could not be told from new ones, so that every run counts. `comments` are those of open
+    threads and of reviews that request changes, as `comments_told` limits them.
     """
 
     has_unresolved_comments: bool = False
@@ -70,6 +116,7 @@ class Feedback:
     required_pass: bool = False
     required_missing: tuple[str, ...] = ()
     change_requests: tuple[ChangeRequest, ...] = ()
+    comments: tuple[Comment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

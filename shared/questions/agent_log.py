@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple
 
 from shared.domain.errors import Refused
-from shared.domain.logged_texts import last_lines
 from shared.domain.shapes import Time, answer
 from shared.ports.agent_logs import AgentLogs, KeptLog, LogKind, LogName, LogWriter
+from shared.ports.logged_texts import last_lines
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
 from shared.town import database, migrations

@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final
 
 from shared.domain import strict_json
-from shared.domain.logged_texts import newest_part
 from shared.domain.times import from_text, to_text
 from shared.ports.agent_logs import KeptLog, LogName, LogWriter
+from shared.ports.logged_texts import newest_part
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Call, Steps
 from shared.storage import keys

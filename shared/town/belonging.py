@@ -1,7 +1,7 @@
 """Queries about what belongs to a bead: the beads in a convoy or molecule, the follow-ups and ended reviews of a merge request."""
 
-from shared.domain.notes import BeadNotes
-from shared.domain.states import Label
+from shared.domain.notes import BeadNotes, BranchNotes
+from shared.domain.states import BeadType, Label
 from shared.town import lookup
 from shared.town.rows import BEAD_COLUMNS, Bead, bead_of
 from shared.town.town import Town
@@ -95,3 +95,27 @@ def follow_ups_of(town: Town, review_id: str) -> list[str]:
         {"id": review_id},
     ).fetchall()
     return [row[0] for row in rows]
+
+
+def task_of(town: Town, bead: Bead) -> Bead:
+    """The bead for whose sake an agent works on this one: the source of a merge request and of its follow-ups, else itself."""
+    review = bead
+    if lookup.FOLLOW_UPS.intersection(bead.labels):
+        review = lookup.bead(town, bead.parent_id or BranchNotes.mr_bead_id.of(bead.metadata)) or bead
+    if review.type is not BeadType.MERGE_REQUEST:
+        return review
+    return lookup.source_of(town, review.id) or review
+
+
+def are_neighbours(town: Town, one: Bead, other: Bead) -> bool:
+    """Whether work on two beads has the same task or convoy."""
+    mine, its = task_of(town, one), task_of(town, other)
+    if mine.id == its.id:
+        return True
+    convoys = [each.id if each.type is BeadType.CONVOY else _convoy_id(town, each.id) for each in (mine, its)]
+    return convoys[0] is not None and convoys[0] == convoys[1]
+
+
+def _convoy_id(town: Town, bead_id: str) -> str | None:
+    convoy = lookup.convoy_of(town, bead_id)
+    return None if convoy is None else convoy[0]

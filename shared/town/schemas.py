@@ -15,7 +15,7 @@ from typing import Final
 
 from shared.domain.errors import SchemaMismatch
 
-NEWEST: Final = 3
+NEWEST: Final = 4
 OLDEST: Final = 1
 APPLICATION_ID: Final = 0x47545231  # "GTR1"
 _HERE: Final = Path(__file__).parent

@@ -10,8 +10,8 @@ from tests.conventions.sources import ROOT, files_under, name_of
 
 HOME: Final = "shared/domain/notes.py"
 NAMES: Final = frozenset(note.name for note in NOTES)
-NOT_RESERVED: Final = {"kind", "triage_request_id"}
-"""Keys of escalations, which only the town creates. Producers may use these names for their own metadata."""
+NOT_RESERVED: Final = {"kind", "triage_request_id", "comments"}
+"""Keys of escalations, which only the town creates, and what is told to an agent. Producers may use these names too."""
 READ_BY_PEOPLE: Final = {
     "shared/adapters/prompts/__init__.py": "a prompt names whatever the metadata of the bead holds",
     "shared/questions/": "answers show the metadata as it is stored",

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from shared.ports.forge import Accepted, BranchUpdate, ForgeError, Merged, NotMerged, Proof, Queued
+from infra.devstack.fake_site import Said
+from shared.ports.forge import Accepted, BranchUpdate, Comment, ForgeError, Merged, NotMerged, Proof, Queued
 from tests.forges.grounds import APP, Ground
 
 Play = Callable[[Ground], None]
@@ -388,6 +389,21 @@ def threads(forge: Ground) -> None:
     assert forge.feedback(pull).has_unresolved_comments
     forge.site.resolves(pull)
     assert not forge.feedback(pull).has_unresolved_comments
+
+
+@scenario(
+    2,
+    "What open threads say comes along, with author, file, line and the id of the thread",
+    github="`reviewThreads.comments`",
+    gitlab="GET discussions, once for each change",
+)
+def words_of_threads(forge: Ground) -> None:
+    pull = forge.opens()
+    forge.site.resolves_thread(forge.site.comments(pull, Said("Settled.")))
+    thread = forge.site.comments(pull, Said("Rename it.", author="rosa", file="src/door.py", line=12))
+    assert forge.feedback(pull).comments == (Comment("Rename it.", "rosa", "src/door.py", 12, thread),)
+    forge.site.resolves(pull)
+    assert forge.feedback(pull).comments == ()
 
 
 # --- merging --------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from infra.devstack.fake_forge import Trouble
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
+from infra.devstack.fake_site import Said
 from infra.devstack.github_api import contract
 from shared.adapters.clock import wait_for
 from shared.adapters.forge_hosts import ForgeHost
@@ -21,7 +22,18 @@ from shared.adapters.github import queries
 from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable
-from shared.ports.forge import Asker, Feedback, ForgeError, MergeClaim, Merged, NotMerged, Proof, PullRequest
+from shared.ports.forge import (
+    COMMENT_LENGTH,
+    COMMENTS_AT_MOST,
+    Asker,
+    Feedback,
+    ForgeError,
+    MergeClaim,
+    Merged,
+    NotMerged,
+    Proof,
+    PullRequest,
+)
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
 from tests.forge_sites import Served, served
@@ -319,7 +331,28 @@ def test_one_open_thread_of_many_is_seen(gitlab: Served) -> None:
     url = gitlab.opens()
     gitlab.pull(url).threads = {f"t{number}": True for number in range(250)} | {"last": False}
     assert feedback(gitlab, url).has_unresolved_comments
-    assert len(gitlab.server.requests) == 1
+    assert feedback(gitlab, url).has_unresolved_comments
+    graphql = [request for request in gitlab.server.requests if request.path.endswith("/graphql")]
+    assert (len(graphql), len(gitlab.server.requests)) == (2, 3)  # the threads themselves are read once for each change
+
+
+def test_threads_that_cannot_be_read_are_open_all_the_same(gitlab: Served) -> None:
+    url = gitlab.opens()
+    gitlab.server.site.comments(gitlab.pull(url), Said("Why?"))
+    vars(gitlab.server)["hides_discussions"] = True
+    found = feedback(gitlab, url)
+    assert (found.has_unresolved_comments, found.comments) == (True, ())
+
+
+def test_what_is_told_of_comments_has_a_limit(either: Served) -> None:
+    url = either.opens()
+    for number in range(30):
+        either.server.site.comments(either.pull(url), Said(f"{number}: " + "x" * 3_000 + "\x00\u202e"))
+    comments = feedback(either, url).comments
+    assert 10 < len(comments) <= COMMENTS_AT_MOST
+    assert all(len(each.text) < COMMENT_LENGTH + 10 and "\x00" not in each.text for each in comments)
+    assert comments[0].text.startswith("0: ")
+    assert comments[0].text.endswith(" (cut)")
 
 
 @pytest.mark.parametrize("what", ["threads", "checks"])

@@ -14,63 +14,16 @@ from infra.agents.town_agent.main import NOT_POSTED, OK, REFUSED, run
 from infra.demo import agent
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.local_state import GenerationFiles
+from tests.agent_places import Place, a_working_town, wall
 from tests.events_api import EventsApi, an_events_api
 from tests.fakes import FakeClock
-from tests.towns import T, TownBuilder, a_town
-from tests.worlds import World, a_world
-
-
-class Place:
-    """A town in a directory and an agent of it."""
-
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.world: World = a_world(objects=DirectoryObjects(root / "towns"))
-        self.generation = GenerationFiles(root / "agent", 4)
-        self.environment = {
-            "TOWN_AGENT_CONTEXT": str(root / "agent" / "context.json"),
-            "TOWNCTL_DATA": str(root / "towns"),
-            "TOWN_CLOCK": f"scaled {T.isoformat()} {_wall()!r} 0.000001",
-        }
-
-    def with_town(self, town: TownBuilder, **order: Any) -> "Place":
-        self.world.put_in(town)
-        (self.root / "agent").mkdir()
-        given = {
-            "town_id": "t1",
-            "agent_id": "a1",
-            "generation": 4,
-            "role": "polecat",
-            "bead": {"id": "b1"},
-            "branch": None,
-            "rig": {"id": "rig-1"},
-        }
-        (self.root / "agent" / "context.json").write_text(json.dumps({**given, **order}))
-        return self
-
-    def says(self, *words: str, **environment: str) -> int:
-        return run(words, self.environment | environment)
-
-    def ticks(self) -> TownBuilder:
-        self.world.clock.move(seconds=5)
-        self.world.run()
-        return self.world.town()
-
-
-def _wall() -> float:
-    import time
-
-    return time.time()
+from tests.towns import T, a_town
+from tests.worlds import a_world
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Place:
     return Place(tmp_path)
-
-
-def a_working_town(role: str = "polecat") -> TownBuilder:
-    town = a_town().bead("b1", status="in_progress", assignee_agent_bead_id="a1")
-    return town.agent("a1", role, "working", hook="b1", generation=4)
 
 
 def test_work_that_is_reported_done_goes_to_review(place: Place) -> None:
@@ -336,7 +289,7 @@ def test_a_mayor_that_reopens_a_bead_twice_is_heard_twice(place: Place) -> None:
     town = a_town().bead("b1", status="failed").update("agent_metadata", "mayor", status="working")
     place.with_town(town, agent_id="mayor", role="mayor", bead=None, rig=None)
     for hour in (1, 2):
-        now = f"scaled {(T + timedelta(hours=hour)).isoformat()} {_wall()!r} 0.000001"
+        now = f"scaled {(T + timedelta(hours=hour)).isoformat()} {wall()!r} 0.000001"
         assert place.says("bead", "reopen", "b1", "--reason", "again", TOWN_CLOCK=now) == OK
         assert place.ticks().status("b1") == "in_progress"
         assert place.says("bead", "cancel", "b1", "--status", "failed", TOWN_CLOCK=now) == OK

@@ -96,6 +96,28 @@ def _mayor_said(town: View, pick: int, variant: int) -> Fact:
     return Fact({"text": "as agreed", **reply}, town.an_agent(pick).id if variant == 2 else None)
 
 
+def _agent_usage(town: View, pick: int, variant: int) -> Fact:
+    agent = town.an_agent(pick)
+    totals = {"input_tokens": 1000 * variant, "output_tokens": 10 * pick, "cached_tokens": 5}
+    cost = None if variant == 1 else 2500 * variant
+    named = {"model": f"model {variant % 2}", "cost_micros": cost}
+    return Fact({**totals, **named, **_without_none(generation=_generation(agent, variant))}, agent.id)
+
+
+def _mail_sent(town: View, pick: int, variant: int) -> Fact:
+    to = "mayor" if variant == 1 else town.an_agent(pick + 1).id
+    reply = {"in_reply_to": town.a_bead(pick)} if variant == 2 else {}
+    return Fact({"to": to, "text": "see the plan", **reply}, town.an_agent(pick).id)
+
+
+def _agent_checkpoint(town: View, pick: int, variant: int) -> Fact:
+    return Fact({"checkpoint": {"step": variant}}, town.an_agent(pick).id)
+
+
+def _agent_nudged(town: View, pick: int, variant: int) -> Fact:
+    return Fact({"target": town.an_agent(pick).id, "text": f"hurry, {variant}"})
+
+
 def _agent_reset(town: View, pick: int, variant: int) -> Fact:
     return Fact({}, town.an_agent(pick).id)
 
@@ -306,6 +328,10 @@ FACTS: Final[dict[str, Maker]] = {
     "agent_status": _agent_status,
     "mayor_waiting": _mayor_waiting,
     "mayor_said": _mayor_said,
+    "agent_usage": _agent_usage,
+    "mail_sent": _mail_sent,
+    "agent_checkpoint": _agent_checkpoint,
+    "agent_nudged": _agent_nudged,
     "agent_reset": _agent_reset,
     "changes_requested": _changes_requested,
     "nudge_acknowledged": _nudge_acknowledged,

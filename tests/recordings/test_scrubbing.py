@@ -85,6 +85,8 @@ TEMPLATES: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "bead_dependencies": ("bead_id", {"depends_on_bead_id": "?", "dependency_type": "tracks"}),
+    "agent_usage": ("agent_id", {"generation": 1, "models": "[]", "reported_at": ago(hours=1)}),
+    "usage_sums": ("subject", {"kind": "bead"}),
 }
 UNREADABLE_BY_A_TICK = {("open_violations", at) for at in ("first_seen_at", "opened_at", "last_captured_at")}
 NUMBERED = {"bead_events", "outbox", "town_events"}
@@ -116,7 +118,7 @@ def with_canaries(*, alive: bool) -> TownBuilder:
         made |= {"seq": 1_000 + number} if table in NUMBERED else {}
         if column in (key, "subject", "id") or column.endswith("_id"):
             made[column] = f"{IN_AN_ID}-{number}"
-        elif column in ("payload", "metadata", "config", "labels"):
+        elif column in ("payload", "metadata", "config", "labels", "models"):
             secret = {f"{PERSON} {number}": {"x": SECRETS[number % len(SECRETS)], "y": 431234567000}}
             made[column] = [*secret] if column == "labels" else secret
         else:

@@ -27,7 +27,6 @@ from functions.authorizer import app as authorizer
 from functions.events import app as events
 from functions.events.app import EventsDeployment
 from functions.events.ingestion import Ingestion
-from functions.events.logs import LogShelf
 from infra.devstack import container as containers
 from infra.devstack import git_seed
 from infra.devstack.container import Container
@@ -235,7 +234,7 @@ def an_evil_town() -> Iterator[EvilTown]:
         lines = town.lines.append
         metrics = EmfMetrics(lines, stage="local")
         ingestion = Ingestion(town.around, _NoQueue(), metrics, lines)
-        deployment = EventsDeployment(ingestion, Access((), lines), LogShelf(town.objects))
+        deployment = EventsDeployment(ingestion, Access((), lines), town.objects)
         patch.setattr(events, "deployment", lambda: deployment)
         patch.setattr(authorizer, "secret", lambda: _Keys(town.clock))
         patch.setattr(log, "write_line", lines)

@@ -11,7 +11,6 @@ import pytest
 from functions.access import Access
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
-from functions.events.logs import LogShelf
 from infra.devstack.evil_agent.forgeries import Forgery, Known, farewell, forgeries
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import a_cloud
@@ -68,7 +67,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> EventsApi:
     made = EventsApi(a_cloud(a_world(a_town("one"))))
     metrics = EmfMetrics(made.lines.append, stage="test")
     ingestion = Ingestion(made.cloud.dispatcher.around, made.cloud.queue, metrics, made.lines.append)
-    here = events.EventsDeployment(ingestion, Access(RULES, made.lines.append), LogShelf(made.world.objects))
+    here = events.EventsDeployment(ingestion, Access(RULES, made.lines.append), made.world.objects)
     monkeypatch.setattr(events, "deployment", lambda: here)
     return made
 

@@ -21,7 +21,6 @@ from functions.authorizer import app as authorizer
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
-from functions.events.logs import LogShelf
 from functions.settings import AccessRule, DebugSettings
 from shared.adapters.town_tokens import Claims, issue, key_id, read
 from shared.domain.errors import StoreUnavailable
@@ -139,7 +138,7 @@ def logs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     there = events.EventsDeployment(
         Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append),
         access,
-        LogShelf(cloud.world.objects),
+        cloud.world.objects,
     )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)

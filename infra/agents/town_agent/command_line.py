@@ -1,6 +1,7 @@
 """The command line of `town-agent`, made from the table of verbs. Only the parser of the verb that is called is built."""
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Sequence
 from typing import Final
@@ -12,6 +13,7 @@ from infra.agents.town_agent.verbs import VERBS
 PROGRAM: Final = "town-agent"
 _COLUMN: Final = 20
 _WIDTH: Final = 120
+_STDIN_AT_MOST: Final = 1 << 20
 
 
 def given_in(verb: Verb, words: Sequence[str]) -> Given:
@@ -21,8 +23,10 @@ def given_in(verb: Verb, words: Sequence[str]) -> Given:
         _add(parser, argument)
     given = parser.parse_args(words)
     for argument in verb.arguments:
-        if argument.kind == "words":
-            setattr(given, argument.key, " ".join(getattr(given, argument.key)))
+        value = getattr(given, argument.key)
+        text = " ".join(value or ()) if argument.kind == "words" else value
+        is_asked_for = argument.or_stdin and text == "-"
+        setattr(given, argument.key, sys.stdin.read(_STDIN_AT_MOST) if is_asked_for else text)
     return given
 
 
@@ -54,7 +58,7 @@ def _row(verb: Verb) -> str:
 
 
 def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
-    about = argument.about.replace("%", "%%")
+    about = _about(argument).replace("%", "%%")
     if argument.kind == "flag":
         parser.add_argument(argument.name, action="store_true", help=about)
     elif argument.kind == "texts":
@@ -70,5 +74,10 @@ def _add(parser: argparse.ArgumentParser, argument: Argument) -> None:
             help=about,
         )
     else:
-        count = "+" if argument.kind == "words" else "?" if argument.optional else None
-        parser.add_argument(argument.name, nargs=count, help=about)
+        many, one = ("*", "?") if argument.optional else ("+", None)
+        parser.add_argument(argument.name, nargs=many if argument.kind == "words" else one, help=about)
+
+
+def _about(argument: Argument) -> str:
+    repeated = "; may be repeated" if argument.kind == "texts" else ""
+    return f"{argument.about}{repeated}{'; `-`: from standard input' if argument.or_stdin else ''}"

@@ -1,6 +1,5 @@
 """What the mayor changes in its town: beads, convoys, agents, escalations. A polecat can only propose beads."""
 
-import sys
 from collections.abc import Sequence
 
 from infra.agents.town_agent import events
@@ -151,9 +150,8 @@ def _tasks(given: Given) -> list[dict[str, object]]:
 
 def _described(said: object) -> list[dict[str, object]]:
     if isinstance(said, str):
-        text = sys.stdin.read(outside_files.LARGEST + 1) if said == "-" else said
         try:
-            said = strict_json.foreign(text, limit=outside_files.LARGEST)
+            said = strict_json.foreign(said, limit=outside_files.LARGEST)
         except ValueError as error:
             raise ValueError(f"convoy create: --tasks is not JSON ({error})") from error
     if not isinstance(said, Sequence) or isinstance(said, str) or not all(isinstance(task, dict) for task in said):

@@ -1,6 +1,5 @@
 """What an agent reports about itself and its work."""
 
-import sys
 from functools import partial
 
 from infra.agents.posting import NotPosted
@@ -11,7 +10,6 @@ from infra.agents.town_agent.talk import Given, Talk
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import strict_json, times
-from shared.domain.limits import BODY_SIZE
 from shared.domain.states import Role
 
 
@@ -57,8 +55,7 @@ def status(talk: Talk, given: Given) -> None:
 
 def checkpoint(talk: Talk, given: Given) -> None:
     """A note for the successor: text, or a JSON value."""
-    said = sys.stdin.read(BODY_SIZE + 1) if given.note == "-" else given.note
-    text = said.strip()
+    text = given.note.strip()
     if not text:
         raise ValueError("checkpoint: the note is empty; use: town-agent checkpoint TEXT")
     talk.tell(events.checkpoint(talk.caller, _value(text), at=talk.clock.now()))

@@ -34,6 +34,8 @@ class Argument(NamedTuple):
     optional: bool = False
     stands_for: str | None = None
     """What the value of the option is, in capitals, as the help shows it."""
+    or_stdin: bool = False
+    """Whether `-` on a command line stands for what comes from standard input."""
     schema: Mapping[str, object] | None = None
     """The JSON schema of the parameter of a tool, where it is more than a text; a command line gives JSON instead."""
 

@@ -14,9 +14,9 @@ from typing import Final
 
 from infra.agents.town_agent.verb import Verb
 from infra.agents.town_agent.verbs_of_planning import AGENTS, BEADS, CONVOYS
-from infra.agents.town_agent.verbs_of_work import REPORTS, WORDS
+from infra.agents.town_agent.verbs_of_work import REPORTS, TOOLS, WORDS
 
-VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS)
+VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS, *TOOLS)
 
 ALIASES: Final = {
     "bead list": "list beads",

@@ -44,7 +44,7 @@ REPORTS: Final = (
         "as a refinery, request changes",
         (
             Argument("--feedback", "what must be changed, and why", required=True, stands_for="TEXT"),
-            Argument("--file", "a file that must be changed; may be repeated", kind="texts"),
+            Argument("--file", "a file that must be changed", kind="texts"),
         ),
         who=Who.REVIEWER,
         event="changes_requested",
@@ -61,7 +61,7 @@ REPORTS: Final = (
         "checkpoint",
         "reports:checkpoint",
         "leave a note for the agent that continues your work if you are stopped; it replaces the earlier one",
-        (Argument("note", "text, or a JSON object; `-` reads it from standard input", kind="words"),),
+        (Argument("note", "text, or a JSON object", kind="words", or_stdin=True),),
         event="agent_checkpoint",
     ),
     Verb("waiting", "reports:waiting", "report that you have nothing to do until a message arrives"),
@@ -71,7 +71,7 @@ REPORTS: Final = (
         "report that you are alive during a long step",
         (
             Argument("--doing", "your last activity (default: tool_use)", default="tool_use"),
-            Argument("--tool", "a tool that is running; may be repeated", kind="texts"),
+            Argument("--tool", "a tool that is running", kind="texts"),
         ),
         event="agent_heartbeat",
     ),
@@ -129,5 +129,14 @@ WORDS: Final = (
         who=Who.COORDINATOR,
         event="triage_resolved",
         instead=ESCALATE,
+    ),
+)
+
+TOOLS: Final = (
+    Verb(
+        "mcp",
+        "tool_server:serve",
+        "serve your commands as tools of the Model Context Protocol, over standard input and output",
+        is_tool=False,
     ),
 )

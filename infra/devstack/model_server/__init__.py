@@ -13,5 +13,6 @@ whole.
     tools          under which name and with which arguments a program offers its shell, and a tool of an MCP server
     chat, messages, responses   one protocol each
     failures       how each protocol says that a model is overloaded, a key wrong, a conversation too long
+    workers        scripts of polecats and refineries that do what their prompts say
     server         the port
 """

@@ -209,7 +209,7 @@ class _Front:
             return refusal(404, f"this model does not know {path}")
         try:
             return self._model.answer(protocol, request)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, TypeError, AttributeError) as error:
             return refusal(400, f"the request is not one of {protocol.name}: {error!r}")
-        except NotOffered as error:
+        except (LookupError, NotOffered) as error:
             return refusal(400, str(error))

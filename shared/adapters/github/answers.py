@@ -11,11 +11,43 @@ from typing import Literal
 from pydantic import Field
 
 from shared.adapters.github.contexts import Answer, Contexts, Page, Rollup
-from shared.ports.forge import Feedback, Identity, PullRequest, RepositoryAt
+from shared.ports.forge import Comment, Feedback, Identity, PullRequest, RepositoryAt
+
+
+class _Actor(Answer):
+    login: str
+
+
+class _Said(Answer):
+    body: str
+    author: _Actor | None = None
+
+
+class _AllSaid(Answer):
+    nodes: list[_Said | None] | None
 
 
 class _Thread(Answer):
+    id: str
     is_resolved: bool = Field(alias="isResolved")
+    path: str | None = None
+    line: int | None = None
+    comments: _AllSaid | None = None
+
+    @property
+    def said(self) -> list[Comment]:
+        """The first comments of the thread."""
+        return [
+            Comment(
+                each.body,
+                author=None if each.author is None else each.author.login,
+                file=self.path,
+                line=self.line,
+                thread=self.id,
+            )
+            for each in (self.comments.nodes if self.comments else None) or ()
+            if each is not None
+        ]
 
 
 class _Threads(Answer):
@@ -90,13 +122,10 @@ class _Repository(Answer):
         return RepositoryAt(str(self.number), self.name)
 
 
-class _Actor(Answer):
-    login: str
-
-
 class _Review(Answer):
     id: str
     state: str
+    body: str = ""
     author: _Actor | None = None
 
 

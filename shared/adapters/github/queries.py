@@ -17,7 +17,8 @@ commits(last: 1) {{ nodes {{ commit {{ oid
 }} }} }}"""
 _THREADS: Final = """
 reviewThreads(first: 100, after: $threads) @include(if: $feedback) {
-  nodes { isResolved } pageInfo { hasNextPage endCursor }
+  nodes { id isResolved path line comments(first: 3) { nodes { body author { login } } } }
+  pageInfo { hasNextPage endCursor }
 }"""
 _REQUIRED: Final = """
 baseRef @include(if: $feedback) {
@@ -40,7 +41,7 @@ query Look(
     author {{ login }} mergeable mergeStateStatus reviewDecision viewerCanMergeAsAdmin mergeCommit {{ oid }}
     isMergeQueueEnabled isInMergeQueue mergeQueueEntry {{ position }} autoMergeRequest {{ enabledAt }}
     latestOpinionatedReviews(first: 100, writersOnly: true) @include(if: $feedback) {{
-      nodes {{ id state author {{ login }} }}
+      nodes {{ id state body author {{ login }} }}
     }}
     {_THREADS} {_COMMITS} {_REQUIRED}
   }} }}

@@ -10,7 +10,7 @@ from shared.adapters.github import queries
 from shared.adapters.github.answers import HomeSeen, Look, More, PageSeen, PullSeen
 from shared.adapters.github.call import GitHubCall, Partial
 from shared.adapters.github.checks import counting, run_of, with_checks
-from shared.ports.forge import Asker, ChangeRequest, Feedback, ForgeError, Identity, PullRequest
+from shared.ports.forge import Asker, ChangeRequest, Comment, Feedback, ForgeError, Identity, PullRequest, comments_told
 
 PAGES_AT_MOST: Final = 10
 """At most 1,000 threads and 1,000 checks are read; if there are more, the checks count as not passed."""
@@ -92,12 +92,13 @@ def _of_people(pull: PullSeen, pages: Sequence[PageSeen]) -> Feedback:
     GitHub's decision is null where the base requires no review, even after somebody requested changes.
     """
     given = [] if pull.reviews is None else pull.reviews.nodes or []
+    requesting = [each for each in given if each is not None and each.state == "CHANGES_REQUESTED"]
     change_requests = tuple(
-        ChangeRequest(each.id, None if each.author is None else each.author.login)
-        for each in given
-        if each is not None and each.state == "CHANGES_REQUESTED"
+        ChangeRequest(each.id, None if each.author is None else each.author.login) for each in requesting
     )
     threads = [thread for page in pages if page.threads is not None for thread in page.threads.nodes]
+    of_reviews = [Comment(each.body, author=None if each.author is None else each.author.login) for each in requesting]
+    of_threads = [said for thread in threads if not thread.is_resolved for said in thread.said]
     return Feedback(
         has_unresolved_comments=any(not thread.is_resolved for thread in threads),
         has_unchecked_runs=pages[-1].has_more,
@@ -106,6 +107,7 @@ def _of_people(pull: PullSeen, pages: Sequence[PageSeen]) -> Feedback:
         review_decision=pull.decision,
         merge_state_status=pull.merge_state,
         change_requests=change_requests,
+        comments=comments_told([*of_reviews, *of_threads]),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.domain.forge_errors import Refusal
-from shared.ports.forge import Feedback, Identity, PullRequest, RepositoryAt
+from shared.ports.forge import Comment, Feedback, Identity, PullRequest, RepositoryAt
 
 _STILL_COMPUTED: Final = frozenset({"unchecked", "checking", "preparing", "approvals_syncing"})
 _IN_OUR_WORDS: Final = {
@@ -294,6 +294,42 @@ class Note(_Answer):
     body: str
     author: _Writer | None = None
     system: bool = False
+
+
+class _Position(_Answer):
+    new_path: str | None = None
+    old_path: str | None = None
+    new_line: int | None = None
+    old_line: int | None = None
+
+
+class _DiscussionNote(Note):
+    resolvable: bool = False
+    resolved: bool = False
+    position: _Position | None = None
+
+
+class Discussion(_Answer):
+    """A thread of a merge request, or a single note."""
+
+    id: str
+    notes: list[_DiscussionNote]
+
+    @property
+    def said(self) -> list[Comment]:
+        """The comments of an open thread; none of a resolved one, or of one that cannot be resolved."""
+        is_open = any(note.resolvable and not note.resolved for note in self.notes)
+        return [self._comment(note) for note in self.notes if is_open and not note.system]
+
+    def _comment(self, note: _DiscussionNote) -> Comment:
+        at = note.position or _Position()
+        return Comment(
+            note.body,
+            author=None if note.author is None else note.author.username,
+            file=at.new_path or at.old_path,
+            line=at.old_line if at.new_line is None else at.new_line,
+            thread=self.id,
+        )
 
 
 class _OfCar(_Answer):

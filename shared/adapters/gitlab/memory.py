@@ -8,7 +8,7 @@ import time
 from threading import Lock
 from typing import Final
 
-from shared.ports.forge import ChangeRequest, RepositoryAt
+from shared.ports.forge import ChangeRequest, Comment, RepositoryAt
 
 AT_MOST: Final = 1000
 TRAINS_KNOWN_FOR: Final = 3600.0
@@ -16,11 +16,12 @@ TRAINS_KNOWN_FOR: Final = 3600.0
 
 
 class GitLabMemory:
-    """Where projects moved, which have trains, and who requests changes of which merge request."""
+    """Where projects moved, which have trains, who requests changes of which merge request, and what its open threads say."""
 
     def __init__(self) -> None:
         self._moved: dict[tuple[str, str], RepositoryAt] = {}
         self._opinions: dict[tuple[str, str, int], tuple[str, tuple[ChangeRequest, ...]]] = {}
+        self._comments: dict[tuple[str, str, int], tuple[str, tuple[Comment, ...]]] = {}
         self._trains: dict[tuple[str, str], tuple[float, bool]] = {}
         self._lock = Lock()
 
@@ -65,3 +66,16 @@ class GitLabMemory:
             if len(self._opinions) >= AT_MOST:
                 self._opinions.clear()
             self._opinions[host, project, number] = (updated_at, found)
+
+    def comments(self, host: str, project: str, number: int, updated_at: str) -> tuple[Comment, ...] | None:
+        """What the open threads said when the merge request had been changed at that time; None if it is not known."""
+        with self._lock:
+            known = self._comments.get((host, project, number))
+        return known[1] if known is not None and known[0] == updated_at else None
+
+    def keep_comments(self, host: str, project: str, number: int, updated_at: str, found: tuple[Comment, ...]) -> None:
+        """What the open threads say. Every comment and every resolution changes the time of the merge request."""
+        with self._lock:
+            if len(self._comments) >= AT_MOST:
+                self._comments.clear()
+            self._comments[host, project, number] = (updated_at, found)

@@ -14,7 +14,7 @@ from shared.adapters.forge_http import SILENCE_SECONDS, Dialect, ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
 from shared.adapters.fresh_looks import FreshLooks
 from shared.adapters.gitlab import merging, proofs, queries
-from shared.adapters.gitlab.answers import Note, Review
+from shared.adapters.gitlab.answers import Discussion, Note, Review
 from shared.adapters.gitlab.call import GitLabCall, Look
 from shared.adapters.gitlab.feedback import change_requests_of, feedback_of
 from shared.adapters.gitlab.memory import GitLabMemory
@@ -23,6 +23,7 @@ from shared.ports.forge import (
     Asker,
     BranchUpdate,
     ChangeRequest,
+    Comment,
     ForgeError,
     MergeClaim,
     Merged,
@@ -31,6 +32,7 @@ from shared.ports.forge import (
     PullRequest,
     Queued,
     RepositoryAt,
+    comments_told,
 )
 from shared.ports.secrets import Secret
 
@@ -39,6 +41,7 @@ _GITLAB: Final = Dialect(
     token_header="PRIVATE-TOKEN",  # noqa: S106 - the name of a header
     headers={"Accept": "application/json"},
 )
+_DISCUSSIONS: Final = TypeAdapter(list[Discussion])
 _NOTES: Final = TypeAdapter(list[Note])
 _REVIEWS: Final = TypeAdapter(list[Review])
 _NEWEST_NOTES: Final = "/notes?activity_filter=only_activity&order_by=created_at&sort=desc&per_page=100"
@@ -117,12 +120,30 @@ class GitLabMergeRequests:
             look = replace(look, request=request.reviewed_by(everybody))
             request = look.request
         feedback = feedback_of(look.project, request, checks_refused=look.checks_refused)
+        if feedback.has_unresolved_comments:
+            feedback = replace(feedback, comments=self._comments(call, look, target))
         if not request.wants_changes:
             return request.seen(feedback)
         found = self._change_requests(call, look, target)
         if isinstance(found, ForgeError):
             return found
         return request.seen(replace(feedback, change_requests=found))
+
+    def _comments(self, call: GitLabCall, look: Look, target: Target) -> tuple[Comment, ...]:
+        """What the open threads say, read once for each change of the merge request.
+
+        That there are open threads is known without it. So a failure only leaves their texts out.
+        """
+        where = (target.at.host, look.project.at.id, target.number)
+        known = self._memory.comments(*where, look.request.updated_at)
+        if known is not None:
+            return known
+        threads = call.rest(_DISCUSSIONS, "GET", call.path_of(look, "/discussions?per_page=100"))
+        if isinstance(threads, ForgeError):
+            return ()
+        found = comments_told(said for thread in threads for said in thread.said)
+        self._memory.keep_comments(*where, look.request.updated_at, found)
+        return found
 
     def _change_requests(self, call: GitLabCall, look: Look, target: Target) -> tuple[ChangeRequest, ...] | ForgeError:
         """Who requests changes. The notes that say so are read once for each change of the merge request."""

@@ -2,14 +2,14 @@
 
     told(order)      the content of an agent's context file: the order and its prompts
     system_prompt    who the agent is: polecat.md, refinery.md, mayor.md or triage.md
-    prompt           its task: one template for each prompt kind
+    prompt           its task: one template for each prompt kind; `steps` says what to do, with every command
     letter(text)     a message to a running agent
 
 Rendering is pure. It happens when an effect is performed and not in the tick, so that the texts are not stored in every
 outbox row and a reworded prompt does not change the `code_version`. Templates are `string.Template`. Texts from beads, agents
 and forges are cleaned, truncated and quoted (`shared.domain.quoting`) before they are inserted, so they can neither end their
-own quotation nor be taken for instructions. Only `custom_instructions`, which people configure for the town, are not quoted. Of
-messages the town quotes what others wrote when it composes them.
+own quotation nor be taken for instructions. In commands each is one quoted word (`commands`). Only `custom_instructions`, which
+people configure for the town, are not quoted. Of messages the town quotes what others wrote when it composes them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,8 +19,10 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-from shared.domain.notes import BranchNotes
-from shared.domain.orders import OrderedRig, StartOrder
+from shared.adapters.prompts.commands import option, script
+from shared.adapters.prompts.steps import steps
+from shared.domain.notes import BranchNotes, Metadata
+from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.quoting import block, cleaned, line
 
 _HERE: Final = Path(__file__).parent
@@ -71,6 +73,7 @@ def system_prompt(order: StartOrder) -> str:
         identity=line(order.identity),
         town=line(order.town_id),
         ground_rules=_filled("ground_rules").rstrip(),
+        ending=_filled("ending").rstrip(),
         instructions=f"\n# Instructions from the people of this town\n\n{instructions}\n" if instructions else "",
     )
 
@@ -86,18 +89,15 @@ def prompt(order: StartOrder) -> str:
         comments=_comments(metadata.get("comments")),
         checkpoint=block(order.checkpoint, limit=_BODY_LIMIT),
         previous=block(order.previous_attempt, limit=_BODY_LIMIT),
-        clean_merge=_CLEAN_MERGE if order.require_clean_merge else "",
+        source=_source(order.source),
+        steps=steps(order),
         rigs=_rigs(order.rigs or ()),
         message=block(order.message, limit=_BODY_LIMIT),
+        **_of_the_mayor(order),
     )
 
 
-_CLEAN_MERGE: Final = (
-    "The merge must be clean: if it has conflicts, request changes and do not resolve them yourself.\n"
-)
-
-
-def _facts(order: StartOrder, metadata: Mapping[str, object]) -> list[str]:
+def _facts(order: StartOrder, metadata: Metadata) -> list[str]:
     """One line for each fact; unknown facts are left out."""
     found: list[tuple[str, object]] = [
         ("Bead", None if order.bead is None else order.bead.id),
@@ -108,19 +108,44 @@ def _facts(order: StartOrder, metadata: Mapping[str, object]) -> list[str]:
         ("Target branch", order.target_branch),
         ("Feature branch of the convoy", order.feature_branch),
         ("Pull request", order.pr_url),
-        ("Merge strategy", order.merge_strategy),
-        ("Review mode", order.review_mode),
         ("Gates that must pass", order.gates),
-        ("Flags of every push", order.git_push_flags),
     ]
     found += [(label, metadata.get(note.name)) for label, note in _METADATA_FACTS]
     return [f"- {label}: {line(value)}" for label, value in found if value not in (None, "", [], ())]
 
 
+def _source(source: OrderedBead | None) -> str:
+    """The bead for which the work was done, so that it can be judged by what was asked for."""
+    if source is None:
+        return "> (not known)"
+    return f"- Bead: {line(source.id)}\n- Title: {line(source.title)}\n\n{block(source.body, limit=_BODY_LIMIT)}"
+
+
+def _of_the_mayor(order: StartOrder) -> dict[str, str]:
+    """The commands of a mayor's task, with a repository of the town."""
+    rig = option(" --rig", order.rigs[0].id) if order.rigs else ""
+    tasks = '[{"title": "FIRST", "body": "TEXT"}, {"title": "SECOND", "body": "TEXT", "depends_on": [0]}]'
+    return {
+        "look": script("town-agent list beads", "town-agent list waiting", "town-agent messages"),
+        "plan": script(f"town-agent convoy create --title \"TITLE\"{rig} --tasks '{tasks}'"),
+        "single": script(f'town-agent bead create --title "TITLE" --body "TEXT"{rig}'),
+        "wait": script("town-agent messages", "town-agent waiting"),
+    }
+
+
 def _comments(value: object) -> str:
     comments = value if isinstance(value, list) else []
-    shown = [block(comment, limit=_COMMENT_LIMIT) for comment in comments[:_MOST_COMMENTS]]
+    shown = [_comment(each) for each in comments[:_MOST_COMMENTS]]
     return "\n\n".join([*shown, *_left_out(comments, _MOST_COMMENTS)]) or "> (none)"
+
+
+def _comment(comment: object) -> str:
+    """What one person says, and where. A comment of another form, which only people write, is shown as it is."""
+    if not isinstance(comment, Mapping) or not isinstance(comment.get("text"), str):
+        return block(comment, limit=_COMMENT_LIMIT)
+    labels = (("by", "author"), ("in", "file"), ("line", "line"), ("thread", "thread"))
+    known = [f"{label} {line(comment[key])}" for label, key in labels if isinstance(comment.get(key), str | int)]
+    return f"Comment {', '.join(known)}:\n\n{block(comment['text'], limit=_COMMENT_LIMIT)}"
 
 
 def _listed(value: object, *, most: int) -> str:

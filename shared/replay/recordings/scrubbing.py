@@ -21,7 +21,9 @@ _IDS: Final = frozenset(
     depends_on_bead_id effect_id event_id id last_dispatch_bead_id merge_commit nudge_id parent_bead_id rig_id subject
     """.split()  # noqa: SIM905 - a table
 )
-_DOCUMENTS: Final = frozenset(("active_tools", "checkpoint", "config", "labels", "metadata", "payload", "result"))
+_DOCUMENTS: Final = frozenset(
+    ("active_tools", "checkpoint", "config", "labels", "metadata", "models", "payload", "result")
+)
 _KEPT_KEYS: Final = frozenset(("id", "schema_version", "tick_id"))
 
 

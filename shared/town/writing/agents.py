@@ -140,6 +140,14 @@ def reset_attempts(town: Town, agent_id: str) -> bool:
     return reset.rowcount > 0
 
 
+def set_checkpoint(town: Town, agent_id: str, checkpoint: object) -> None:
+    """Store what an agent notes for its successor."""
+    town.sql.execute(
+        "UPDATE agent_metadata SET checkpoint = :checkpoint WHERE bead_id = :id",
+        {"id": agent_id, "checkpoint": canonical.dumps(checkpoint)},
+    )
+
+
 def clear_checkpoint(town: Town, agent_id: str) -> bool:
     """Delete the checkpoint; False if there was none."""
     cleared = town.sql.execute(

@@ -341,6 +341,7 @@ def delete(town: Town, bead_id: str) -> None:
     town.sql.execute("DELETE FROM convoy_metadata WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM escalation_metadata WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM agent_metadata WHERE bead_id = :id", here)
+    town.sql.execute("DELETE FROM usage_sums WHERE kind IN ('bead', 'convoy') AND subject = :id", here)
     town.sql.execute(
         "UPDATE town_events SET processed_at = :now, outcome = 'skipped: deleted' "
         "WHERE processed_at IS NULL AND (bead_id = :id OR agent_id = :id)",

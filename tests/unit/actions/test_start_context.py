@@ -51,6 +51,7 @@ def test_plain_work_is_told_everything_and_nothing_else() -> None:
         "pr_url": None,
         "feature_branch": None,
         "merge_strategy": "direct",
+        "code_review": True,
         "review_mode": "rework",
         "gates": [],
         "require_clean_merge": True,

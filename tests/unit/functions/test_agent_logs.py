@@ -8,7 +8,7 @@ import pytest
 
 from functions.debug import app as debug
 from functions.events import app as events
-from shared.domain.logged_texts import MOST_KEPT, MOST_SENT
+from shared.ports.logged_texts import MOST_KEPT, MOST_SENT
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.restore import Archive

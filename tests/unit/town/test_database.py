@@ -140,7 +140,7 @@ def test_a_bead_never_waits_for_itself() -> None:
 
 def test_every_table_is_strict_and_every_text_key_is_without_rowid() -> None:
     tables = a_town().rows("SELECT name, sql FROM sqlite_master WHERE type = 'table' ORDER BY name")
-    assert len(tables) == 14
+    assert len(tables) == 16
     for name, sql in tables:
         assert "STRICT" in sql, name
         assert ("WITHOUT ROWID" in sql) == (name != "ticks"), name

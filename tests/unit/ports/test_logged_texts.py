@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.logged_texts import MOST_KEPT, last_lines, newest_part
+from shared.ports.logged_texts import MOST_KEPT, last_lines, newest_part
 from tests.security.kinds_of_secrets import FORMS, Planted, pieces, secrets
 
 

@@ -1,0 +1,111 @@
+"""A driver as a process: from its environment to its end.
+
+TOWN_AGENT_CONTEXT      the start file
+TOWN_AGENT_MODEL_URL    base URL of a model server, for models that a person hosts, and for tests
+TOWN_AGENT_TOOLS        `cli`: the program gets no tool server, and the agent uses the commands of `town-agent`
+TOWN_AGENT_CLI          the command that calls `town-agent` (default: `town-agent`)
+TOWN_CLOCK              the town's clock, if it is not the system clock
+"""
+
+import os
+import re
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from infra.agents.drivers import child
+from infra.agents.drivers.contract import Driver
+from infra.agents.drivers.desk import Desk
+from infra.agents.drivers.pulse import Pulse
+from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.session import Means, Session
+from infra.agents.drivers.transcript import Transcript
+from infra.agents.posting import poster_from
+from infra.agents.town_agent.order import NoOrder, caller
+from shared.adapters import clock as clocks
+from shared.adapters import outside_files
+from shared.adapters.local_supervisor import MARK_VARIABLE
+from shared.domain import wire
+from shared.domain.orders import StartOrder
+
+MODEL_URL_VARIABLE: Final = "TOWN_AGENT_MODEL_URL"
+TOOLS_VARIABLE: Final = "TOWN_AGENT_TOOLS"
+CLI_VARIABLE: Final = "TOWN_AGENT_CLI"
+_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_SHORTEST_SECRET: Final = 8
+
+
+def run(driver: Driver, environment: Mapping[str, str]) -> int:
+    """Work on the order that this environment names. Returns the exit code; 2 if the environment is wrong."""
+    try:
+        agent = caller(environment)
+        context = Path(environment[MARK_VARIABLE])
+        order = wire.read(StartOrder, outside_files.json_of(context))
+        clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
+        poster = poster_from(environment, town_id=agent.town_id, clock=clock)
+        tools = _tools(environment)
+    except (NoOrder, ValueError) as error:
+        print(f"driver of {driver.name}: {error}", file=sys.stderr)
+        return 2
+    stopped = _stopped_by_signals()
+    child.adopt_orphans()
+    reports = Reports(agent, poster, clock)
+    transcript = Transcript(context.parent, clock, secrets=_secrets(environment))
+    pulse = Pulse(reports, context.parent, transcript.note)
+    means = Means(
+        driver=driver,
+        desk=Desk.of(context),
+        order=order,
+        environment=environment,
+        reports=reports,
+        pulse=pulse,
+        transcript=transcript,
+        stopped=stopped,
+        model_url=environment.get(MODEL_URL_VARIABLE) or None,
+        tools=tools,
+    )
+    pulse.start()
+    try:
+        code = Session(means).run()
+    finally:
+        child.end_everything(environment[MARK_VARIABLE])
+        pulse.finish()
+    if stopped.is_set():
+        _end_by_signal()  # exit code 0 would say that the work is complete
+    return code
+
+
+def _tools(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The command of the tool server. Raises ValueError if TOWN_AGENT_TOOLS is neither `mcp` nor `cli`."""
+    chosen = environment.get(TOOLS_VARIABLE) or "mcp"
+    if chosen not in ("mcp", "cli"):
+        raise ValueError(f"{TOOLS_VARIABLE}: {chosen!r} is neither mcp (the default) nor cli")
+    return (*shlex.split(environment.get(CLI_VARIABLE) or "town-agent"), "mcp") if chosen == "mcp" else ()
+
+
+def _secrets(environment: Mapping[str, str]) -> list[str]:
+    """The values of variables whose names say that they are secret. A path is none."""
+    found = [value for name, value in environment.items() if _SECRET_NAME.search(name) and not value.startswith(os.sep)]
+    return [value for value in found if len(value) >= _SHORTEST_SECRET]
+
+
+def _stopped_by_signals() -> threading.Event:
+    stopped = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - a signal handler's shape
+        stopped.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    return stopped
+
+
+def _end_by_signal() -> None:
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)

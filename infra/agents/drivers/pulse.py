@@ -1,0 +1,148 @@
+"""The pulse of an agent: a thread that tells the town every 30 s what the program did last.
+
+Only what the program itself does moves the time of the last event. So a program that hangs shows as silent although its driver
+beats, and the town's liveness rules see it. The same is written on the desk, where the control server reads it.
+"""
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from infra.agents.drivers.contract import Used
+from infra.agents.drivers.reports import Activity, Reports, Usage
+from shared.adapters.local_supervisor import write_atomically
+from shared.domain import limits
+
+ACTIVITY: Final = "activity.json"
+"""The file on the desk with the last activity of the agent's program."""
+
+STATUS_EVERY: Final = timedelta(seconds=30)
+TOOL_COUNTS_FOR: Final = limits.GUPP_WARN_AFTER
+"""A tool that runs longer is no longer named as running: running tools keep the town from warning, and this one may hang."""
+
+_LOOK_SECONDS: Final = 0.1
+
+
+class Pulse:
+    """What the town is told about the running program. Thread-safe."""
+
+    def __init__(self, reports: Reports, desk: Path, say: Callable[[str], None]) -> None:
+        self._reports = reports
+        self._note = desk / ACTIVITY
+        self._say = say
+        self._guard = threading.Lock()
+        self._kind, self._at = "started", reports.clock.now()
+        self._tools: dict[str, tuple[str, datetime]] = {}
+        self._status, self._posted_status = "", ""
+        self._status_at: datetime | None = None
+        self._beat_at: datetime | None = None
+        self._noted: Activity | None = None
+        self._earlier: dict[str, Usage] = {}
+        self._of_turn: dict[str, Usage] = {}
+        self._posted_usage: dict[str, Usage] = {}
+        self._problem: str | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, name="pulse", daemon=True)
+
+    def start(self) -> None:
+        """Start beating, at once."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Stop beating, and post the usage that is not posted yet."""
+        self._ended.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout=1.0)
+        self._post_usage()
+
+    def happened(self, kind: str) -> None:
+        """The program did something."""
+        with self._guard:
+            self._kind, self._at = kind, self._reports.clock.now()
+
+    def tool_began(self, call_id: str, tool: str) -> None:
+        """A tool runs."""
+        with self._guard:
+            self._kind, self._at = "tool_began", self._reports.clock.now()
+            self._tools[call_id] = (tool, self._at)
+
+    def tool_ended(self, call_id: str) -> None:
+        """A tool has ended."""
+        with self._guard:
+            self._kind, self._at = "tool_ended", self._reports.clock.now()
+            self._tools.pop(call_id, None)
+
+    def turn_over(self) -> None:
+        """The program has ended: no tool runs, and the usage of the turn is final."""
+        with self._guard:
+            self._tools.clear()
+            self._earlier = self._totals()
+            self._of_turn = {}
+
+    def status(self, text: str) -> None:
+        """Show this line, as soon as the last one has been shown for 30 s. A newer line replaces one that still waits."""
+        with self._guard:
+            self._status = text
+
+    def used(self, used: Used, *, model: str) -> None:
+        """The program has used tokens."""
+        each = Usage(used.input_tokens, used.output_tokens, used.cached_tokens, used.cost_micros)
+        name = used.model or model
+        with self._guard:
+            self._of_turn[name] = each if used.whole else self._of_turn.get(name, Usage()).plus(each)
+
+    def activity(self) -> Activity:
+        """The last activity."""
+        with self._guard:
+            now = self._reports.clock.now()
+            running = {tool for tool, since in self._tools.values() if now - since <= TOOL_COUNTS_FOR}
+            return Activity(self._kind, self._at, tuple(sorted(running)))
+
+    def look(self) -> None:
+        """Write the note, and post whatever is due."""
+        activity, now = self.activity(), self._reports.clock.now()
+        if activity != self._noted:
+            write_atomically(self._note, activity.note())
+            self._noted = activity
+        if self._beat_at is None or now - self._beat_at >= limits.HEARTBEAT_CADENCE:
+            self._beat_at = now
+            self._tell(self._reports.beat(activity))
+            self._post_usage()
+        self._post_status(now)
+
+    def _go_on(self) -> None:
+        while not self._ended.is_set():
+            try:
+                self.look()
+            except OSError as error:
+                self._tell(f"the note {ACTIVITY} cannot be written: {error}")
+            self._ended.wait(_LOOK_SECONDS)
+
+    def _post_status(self, now: datetime) -> None:
+        with self._guard:
+            text = self._status
+        if not text or text == self._posted_status:
+            return
+        if self._status_at is None or now - self._status_at >= STATUS_EVERY:
+            self._status_at, self._posted_status = now, text
+            self._tell(self._reports.status(text))
+
+    def _post_usage(self) -> None:
+        with self._guard:
+            totals = self._totals()
+        if totals != self._posted_usage:
+            problem = self._reports.usage(totals)
+            self._posted_usage = totals if problem is None else self._posted_usage
+            self._tell(problem)
+
+    def _totals(self) -> dict[str, Usage]:
+        names = sorted({*self._earlier, *self._of_turn})
+        return {name: self._earlier.get(name, Usage()).plus(self._of_turn.get(name, Usage())) for name in names}
+
+    def _tell(self, problem: str | None) -> None:
+        """Say a problem once, until another one comes."""
+        if problem is not None and problem != self._problem:
+            self._say(f"a report did not reach the town: {problem}")
+        self._problem = problem if problem is not None else self._problem

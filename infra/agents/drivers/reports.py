@@ -1,0 +1,119 @@
+"""What a driver itself tells the town: heartbeats, a line of status, usage, and that the mayor waits.
+
+Commands of `town-agent` that the agent runs report the rest.
+"""
+
+import hashlib
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from infra.agents.posting import NotPosted, Poster, patiently
+from infra.agents.town_agent import events
+from infra.agents.town_agent.order import Caller
+from shared.domain import times
+from shared.ports.clock import Clock
+
+_LONGEST_MODEL: Final = 128
+_MOST_TOOLS: Final = 20
+_LONGEST_TOOL: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The tokens that a generation has used of one model. `cost_micros` is in millionths of a US dollar; None if it is unknown."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cost_micros: int | None = None
+
+    def plus(self, other: "Usage") -> "Usage":
+        """The sum. A known cost stays known."""
+        costs = [cost for cost in (self.cost_micros, other.cost_micros) if cost is not None]
+        return Usage(
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            self.cached_tokens + other.cached_tokens,
+            sum(costs) if costs else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the program did last, when, and the tools that run."""
+
+    kind: str
+    at: datetime
+    tools: tuple[str, ...] = ()
+
+    def note(self) -> dict[str, object]:
+        """As the control server reads it on the desk."""
+        return {"last_event_type": self.kind, "last_event_at": times.to_text(self.at), "active_tools": list(self.tools)}
+
+
+class Reports:
+    """Posts to the town. What cannot be posted is said, and left to the next report of its kind."""
+
+    def __init__(self, caller: Caller, poster: Poster, clock: Clock) -> None:
+        self.caller = caller
+        self.clock = clock
+        self._poster = poster
+        self._posting = threading.Lock()
+
+    def beat(self, activity: Activity) -> str | None:
+        """Post a heartbeat. Returns the problem, if there is one."""
+        tools = [tool[:_LONGEST_TOOL] for tool in activity.tools[:_MOST_TOOLS]]
+        said = events.heartbeat(self.caller, doing=activity.kind[:_LONGEST_TOOL], tools=tools, at=self.clock.now())
+        said["payload"] = {**said["payload"], "last_event_at": times.to_text(activity.at)}
+        return self._once([said])
+
+    def status(self, text: str) -> str | None:
+        """Post a line of status. Returns the problem, if there is one."""
+        return self._once([events.status(self.caller, text, at=self.clock.now())])
+
+    def usage(self, totals: Mapping[str, Usage]) -> str | None:
+        """Post the totals of each model. Returns the problem, if there is one."""
+        return self._once([_usage(self.caller, model, used) for model, used in sorted(totals.items())])
+
+    def mayor_waits(self) -> None:
+        """Post that the mayor has nothing to do. Raises NotPosted."""
+        said = events.mayor_waiting(self.caller, at=self.clock.now())
+        patiently(lambda: self._post([said]), clock=self.clock)
+
+    def acknowledge(self, nudge_id: str) -> None:
+        """Post that the agent was given a nudge. Raises NotPosted."""
+        said = events.nudge_acknowledged(self.caller, nudge_id)
+        patiently(lambda: self._post([said]), clock=self.clock)
+
+    def _once(self, said: Sequence[dict[str, object]]) -> str | None:
+        try:
+            self._post(said)
+        except NotPosted as error:
+            return str(error)
+        return None
+
+    def _post(self, said: Sequence[dict[str, object]]) -> None:
+        with self._posting:
+            self._poster.post(said)
+
+
+def _usage(caller: Caller, model: str, used: Usage) -> dict[str, object]:
+    payload: dict[str, object] = {
+        "model": "".join(each for each in model if each.isprintable())[:_LONGEST_MODEL] or "unknown",
+        "input_tokens": used.input_tokens,
+        "output_tokens": used.output_tokens,
+        "cached_tokens": used.cached_tokens,
+        "cost_micros": used.cost_micros,
+    }
+    if caller.generation >= 1:
+        payload["generation"] = caller.generation
+    content = hashlib.sha256(repr(sorted(payload.items(), key=lambda pair: pair[0])).encode()).hexdigest()[:32]
+    return {
+        "event_id": f"agent:{caller.generation}:agent_usage:{content}",
+        "event_type": "agent_usage",
+        "agent_id": caller.agent_id,
+        "payload": payload,
+    }

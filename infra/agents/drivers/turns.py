@@ -1,0 +1,217 @@
+"""One turn: the program runs with a prompt until it ends, and everything that it prints is heard.
+
+The turn is ended from outside if the agent is stopped, if the model stays away too long while the program itself tries again
+and again, or if it tries again what cannot succeed, such as a wrong key.
+"""
+
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final, assert_never
+
+from infra.agents.drivers import contract
+from infra.agents.drivers.child import LONGEST_LINE, Child, Line
+from infra.agents.drivers.contract import Driver, Failure, Start, Trouble
+from infra.agents.drivers.failures import PASSING, failure_of
+from infra.agents.drivers.pulse import Pulse
+from infra.agents.drivers.readings import one_line
+from infra.agents.drivers.transcript import Transcript
+from infra.agents.drivers.waiting import ModelWait
+from shared.domain import strict_json
+
+_LOOK_SECONDS: Final = 0.1
+_VAIN_TRIES: Final = 2
+_COMPACTIONS_IN_VAIN: Final = 3
+_PERMANENT: Final = frozenset({Trouble.NO_KEY, Trouble.WRONG_KEY, Trouble.NO_CREDIT, Trouble.UNKNOWN_MODEL})
+_LAST_COMPLAINTS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class TurnResult:
+    """How a turn ended. `made_progress`: the model answered. `last_words` are the last text that it said."""
+
+    failure: Failure | None
+    made_progress: bool
+    last_words: str
+    session_id: str | None
+
+
+class Turn:
+    """Runs one turn."""
+
+    def __init__(
+        self,
+        driver: Driver,
+        *,
+        model: str,
+        pulse: Pulse,
+        transcript: Transcript,
+        wait: ModelWait,
+        stopped: threading.Event,
+        began: Callable[[], None],
+    ) -> None:
+        """`began` is called once, when the model answers: the prompt has reached it."""
+        self._driver = driver
+        self._reader = driver.reader()
+        self._model = model
+        self._pulse = pulse
+        self._transcript = transcript
+        self._wait = wait
+        self._stopped = stopped
+        self._began = began
+        self._failure: Failure | None = None
+        self._made_progress = False
+        self._last_words = ""
+        self._session_id: str | None = None
+        self._is_over = False
+        self._vain_tries = 0
+        self._compactions = 0
+        self._complaints: list[str] = []
+        self._called: set[str] = set()
+
+    def run(self, start: Start, environment: Mapping[str, str]) -> TurnResult:
+        """Run the program to its end. Raises OSError if it cannot be started."""
+        child = Child(start, environment)
+        try:
+            while not child.has_ended and not self._is_given_up():
+                line = child.line(seconds=_LOOK_SECONDS)
+                if line is not None:
+                    self._hear(line)
+        finally:
+            code = child.end()
+            self._pulse.turn_over()
+        return TurnResult(self._judged(code), self._made_progress, self._last_words, self._session_id)
+
+    def _is_given_up(self) -> bool:
+        if self._stopped.is_set():
+            return True
+        if self._vain_tries >= _VAIN_TRIES or self._compactions >= _COMPACTIONS_IN_VAIN:
+            return True
+        return self._wait.is_over
+
+    def _judged(self, code: int) -> Failure | None:
+        """Why the turn failed; None if it did not."""
+        if self._failure is not None:
+            return self._failure
+        if self._is_over and code == 0:
+            return None
+        said = " / ".join(self._complaints[-_LAST_COMPLAINTS:])
+        if code != 0:
+            found = failure_of(said)
+            words = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
+            return Failure(found.trouble, f"{words}: {found.said}", found.retry_after)
+        return Failure(
+            Trouble.BROKEN_STREAM,
+            f"its output ended in the middle of a turn; {said}" if said else "its output ended in the middle of a turn",
+        )
+
+    def _hear(self, line: Line) -> None:
+        if line.content is None:
+            self._transcript.note(f"a line of more than {LONGEST_LINE} bytes was left out")
+            self._pulse.happened("a long line")
+            return
+        text = line.content.decode(errors="replace").strip()
+        if not text:
+            return
+        event = None if line.is_error_output else _event(line.content)
+        if event is None:
+            self._complain(text)
+            return
+        for happening in self._reader.event(event):
+            self._take(happening)
+
+    def _complain(self, text: str) -> None:
+        self._complaints = [*self._complaints, one_line(text)][-_LAST_COMPLAINTS:]
+        self._transcript.complaint(text)
+        for happening in self._reader.complaint(text):
+            self._take(happening)
+
+    def _take(self, happening: contract.Happening) -> None:
+        match happening:
+            case contract.SessionBegan(session_id):
+                self._session_id = session_id
+                self._pulse.happened("session_began")
+            case contract.Said(text):
+                self._progress()
+                self._said(text)
+            case contract.ToolBegan(call_id, tool, about):
+                self._progress()
+                self._tool_began(call_id, tool, about)
+            case contract.ToolEnded():
+                self._progress()
+                self._tool_ended(happening)
+            case contract.Used():
+                self._pulse.used(happening, model=self._model)
+                self._pulse.happened("used")
+            case contract.Retrying(failure):
+                self._retries(failure)
+            case contract.Failed(failure):
+                self._failure = failure
+                self._pulse.happened("failed")
+            case contract.Compacted():
+                self._compactions += 1
+                if self._compactions >= _COMPACTIONS_IN_VAIN:
+                    said = "the program shortened the session again and again, and it stayed too long"
+                    self._failure = Failure(Trouble.CONTEXT_FULL, said)
+                self._pulse.happened("compacted")
+            case contract.TurnEnded():
+                self._is_over = True
+                self._pulse.happened("turn_ended")
+            case contract.SomethingElse(kind):
+                self._pulse.happened(kind or "event")
+            case _:
+                assert_never(happening)
+
+    def _progress(self) -> None:
+        if not self._made_progress:
+            self._made_progress = True
+            self._began()
+        self._vain_tries = 0
+        self._failure = None
+        self._wait.answered()
+
+    def _said(self, text: str) -> None:
+        self._pulse.happened("text")
+        if text.strip():
+            self._last_words = text
+            self._transcript.said(text)
+            self._pulse.status(one_line(text))
+
+    def _tool_began(self, call_id: str, tool: str, about: str) -> None:
+        self._compactions = 0
+        self._called.add(call_id)
+        self._pulse.tool_began(call_id, tool)
+        self._pulse.status(f"{tool}: {about}")
+        self._transcript.tool(tool, about)
+
+    def _tool_ended(self, ended: contract.ToolEnded) -> None:
+        self._compactions = 0
+        if ended.call_id not in self._called:
+            self._transcript.tool(ended.tool, ended.about)
+            self._pulse.status(f"{ended.tool}: {ended.about}")
+        self._pulse.tool_ended(ended.call_id)
+        self._transcript.output(ended.output, failed=ended.failed)
+
+    def _retries(self, failure: Failure) -> None:
+        """The program tries again by itself. What passes is waited for; the rest is not tried for ever."""
+        self._pulse.happened("waits_for_model")
+        if failure.trouble in PASSING:
+            self._wait.failed()
+            self._pulse.status(f"waits for the model ({failure.trouble.value.replace('_', ' ')})")
+            if self._wait.is_over:
+                self._failure = failure
+            return
+        if failure.trouble in _PERMANENT:
+            self._vain_tries += 1
+            if self._vain_tries >= _VAIN_TRIES:
+                self._failure = failure
+
+
+def _event(content: bytes) -> Mapping[str, object] | None:
+    """A line as a JSON object; None if it is none."""
+    with contextlib.suppress(ValueError):
+        found = strict_json.foreign(content, limit=LONGEST_LINE)
+        if isinstance(found, Mapping):
+            return found
+    return None
