@@ -10,7 +10,7 @@ request of that token: docs/runbook/token-stolen.md.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from shared.domain.ids import is_town_id
@@ -25,10 +25,13 @@ _OF_A_TOKEN: Final = ("scope", "agent", "generation", "key", "token")
 
 @dataclass(slots=True)
 class Trail:
-    """What only the answering code knows about a request: the batch that it stored, and the ids of the events that it brought."""
+    """What only the answering code knows about a request: the batch that it stored, and the ids of the events that it brought; for
+    whom and for which repository a credential was issued.
+    """
 
     batch_id: str | None = None
     events: tuple[str, ...] = ()
+    credential: Mapping[str, object] = field(default_factory=dict)
 
 
 def of_request(event: Mapping[str, Any], status: int, *, town_id: str | None, known_path: bool, trail: Trail) -> str:
@@ -42,6 +45,7 @@ def of_request(event: Mapping[str, Any], status: int, *, town_id: str | None, kn
         **_caller((event.get("requestContext") or {}).get("authorizer") or {}),
         "batch_id": trail.batch_id,
         "events": list(trail.events) or None,
+        **{name: value if isinstance(value, int) else _shown(value) for name, value in trail.credential.items()},
     }
     return _line(said)
 

@@ -20,11 +20,15 @@ _OF_ONE_SEGMENT: Final = ("townId", "eventId")
 OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns": ("GET",),
     "/api/towns/{townId}": ("PUT",),
+    "/api/towns/{townId}/agents/{agentId}/refresh-token": ("POST",),
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
 }
-"""The paths of the events function with all their methods: the debug function answers requests that match no route."""
+"""The paths of the events and the credentials function with all their methods.
+
+The debug function answers requests that match no route.
+"""
 
 
 def written(an_id: str) -> str:

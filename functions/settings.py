@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -39,6 +40,22 @@ Names = Annotated[
 _SAYS_WHY: Final = "says_why"
 """The error type of our own validators. Their messages contain no values, so they may be shown."""
 
+
+def _are_forges(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if not texts:
+        return texts
+    from shared.adapters.forge_hosts import ForgeHost  # noqa: PLC0415 - only where forges are self-hosted
+
+    for text in texts:
+        try:
+            ForgeHost.from_text(text)
+        except Refused:
+            raise PydanticCustomError(_SAYS_WHY, "expected: gitlab=git.example.com,github=HOST=API-URL") from None
+    return texts
+
+
+ForgeHostNames = Annotated[Names, AfterValidator(_are_forges)]
+"""Self-hosted forges, separated by commas."""
 
 SELF_CHECK_PERCENT: Final = 1.0
 
@@ -180,7 +197,7 @@ class WorkerSettings(QueueSettings):
     token_secret: SettingName | None = None
     secrets_endpoint: Url | None = None
     secrets_prefix: SettingName | None = None
-    forge_hosts: Names = ()
+    forge_hosts: ForgeHostNames = ()
     self_check_percent: Annotated[float, Field(ge=0, le=100), WrapValidator(_default_if_invalid)] = SELF_CHECK_PERCENT
 
     @property
@@ -196,20 +213,6 @@ class WorkerSettings(QueueSettings):
         if ecs is not None and info.data.get("control_server") is not None:
             raise PydanticCustomError(_SAYS_WHY, "CONTROL_SERVER is set as well; set only one of the two")
         return ecs
-
-    @field_validator("forge_hosts")
-    @classmethod
-    def _are_forges(cls, texts: tuple[str, ...]) -> tuple[str, ...]:
-        if not texts:
-            return texts
-        from shared.adapters.forge_hosts import ForgeHost  # noqa: PLC0415 - only where forges are self-hosted
-
-        for text in texts:
-            try:
-                ForgeHost.from_text(text)
-            except Refused:
-                raise PydanticCustomError(_SAYS_WHY, "expected: gitlab=git.example.com,github=HOST=API-URL") from None
-        return texts
 
 
 class TickSettings(WorkerSettings):
@@ -240,6 +243,19 @@ class EventsSettings(QueueSettings):
     """The events API, for producers and for operators. `access_rules` say which operators may call it."""
 
     access_rules: Json[tuple[AccessRule, ...]] = ()
+
+
+class CredentialsSettings(StoreSettings):
+    """The credentials API. `secrets_prefix` is where the tokens for agents are stored, `forge_hosts` are self-hosted forges."""
+
+    secrets_endpoint: Url | None = None
+    secrets_prefix: SettingName
+    forge_hosts: ForgeHostNames = ()
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {**super().places, "SECRETS_ENDPOINT": self.secrets_endpoint}
 
 
 class AuthorizerSettings(FunctionSettings):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from functions import log
-from functions.settings import ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
+from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
@@ -28,6 +28,7 @@ from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 if TYPE_CHECKING:
+    from shared.adapters.agent_credentials import AgentCredentials
     from shared.storage.restore import Archive
 
 CLOCK: Final[Clock] = SystemClock()
@@ -203,6 +204,16 @@ def _secrets_below(prefix: str, endpoint_url: str | None) -> Secrets:
     from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only for functions that perform effects
 
     return SecretsManager(prefix, CLOCK, endpoint_url=endpoint_url)
+
+
+def agent_credentials(settings: CredentialsSettings) -> "AgentCredentials":
+    """Where the credentials of agents come from."""
+    from shared.adapters.agent_credentials import AgentCredentials  # noqa: PLC0415 - only for the credentials API
+    from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as above
+
+    own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
+    secrets = _secrets_below(settings.secrets_prefix, settings.secrets_endpoint)
+    return AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *own))
 
 
 def _forge(settings: WorkerSettings) -> SourceForge | None:

@@ -1,4 +1,4 @@
-"""Both APIs over a world in memory, behind a gateway that lets everybody in."""
+"""The APIs over a world in memory, behind a gateway that lets everybody in."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,13 +8,17 @@ import pytest
 
 from functions.access import Access
 from functions.api import BESIDES
+from functions.credentials import app as credentials
+from functions.credentials.issuing import Issuing
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
+from shared.adapters.agent_credentials import AgentCredentials
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud
+from tests.fakes import FakeSecrets
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.unit.functions.test_debug import Here
 
@@ -23,6 +27,7 @@ GATEWAY = sorted(
     [
         *((Route(each.method, each.path, "", each.guard), events.lambda_handler) for each in events.ROUTES),
         *((Route(each.method, each.path, "", each.guard), debug.lambda_handler) for each in debug.ROUTES),
+        *((Route(each.method, each.path, "", each.guard), credentials.lambda_handler) for each in credentials.ROUTES),
         *((Route(method, path, "", None), HANDLERS[name]) for method, path, name in BESIDES),
     ],
     key=lambda each: each[0].rank,
@@ -30,7 +35,7 @@ GATEWAY = sorted(
 
 
 def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let both functions stand before these towns."""
+    """Let all functions stand before these towns."""
     rules = (AccessRule(callers=("*",), towns=("*",), verbs=("read", "debug", "write")),)
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
@@ -40,6 +45,9 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(debug, "deployment", lambda: here)
+    issuing = Issuing(cloud.world.store, AgentCredentials(FakeSecrets()))
+    issues = credentials.CredentialsDeployment(issuing, cloud.world.clock)
+    monkeypatch.setattr(credentials, "deployment", lambda: issues)
 
 
 def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = "one") -> Answer:

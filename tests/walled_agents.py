@@ -104,7 +104,7 @@ class Walled:
 
         stopped = self.server.runtime.stop("t1", agent_id, generation=generation, effect_id="s")
         assert stopped == Done()
-        said: str = self.server.running.sessions.workspaces.save(self.work(agent_id), order(agent_id, generation))
+        said: str = self.server.running.sessions.save(self.work(agent_id), order(agent_id, generation), lambda: False)
         return said
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, current_token, directory_at
+from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, directory_at, token_of
 from infra.buckets import Bucket
 from shared.domain.errors import TownError
 from shared.ports.agent_logs import LogName
@@ -73,7 +73,7 @@ class StoreKeeper:
 def keeper_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> LogKeeper | None:
     """The keeper that an environment names; None if it names none."""
     if environment.get(API_VARIABLE):
-        return ApiKeeper(environment[API_VARIABLE], town_id, partial(current_token, dict(environment)))
+        return ApiKeeper(environment[API_VARIABLE], town_id, partial(token_of, dict(environment)))
     bucket = Bucket.from_environment(environment)
     if bucket is not None:
         return StoreKeeper(cache(bucket.objects), town_id, clock)

@@ -153,7 +153,7 @@ def patiently(post: Callable[[], None], *, clock: Clock, tries: int = TRIES) -> 
 def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -> Poster:
     """The poster that the environment selects. Raises ValueError if it selects none."""
     if environment.get(API_VARIABLE):
-        return ApiPoster(environment[API_VARIABLE], town_id, partial(current_token, dict(environment)))
+        return ApiPoster(environment[API_VARIABLE], town_id, partial(token_of, dict(environment)))
     bucket = Bucket.from_environment(environment)
     if bucket is not None:
         return StorePoster(cache(bucket.objects), str(bucket), town_id, clock)
@@ -179,8 +179,8 @@ def directory_at(data: Path) -> ObjectStore:
     return DirectoryObjects(data)
 
 
-def current_token(environment: Mapping[str, str]) -> str:
-    """The current token. Raises NotPosted if there is none."""
+def token_of(environment: Mapping[str, str]) -> str:
+    """The current town token of an agent or a container. Raises NotPosted if there is none."""
     file = environment.get(TOKEN_FILE_VARIABLE)
     try:
         token = Path(file).read_text(encoding="utf-8").strip() if file else ""

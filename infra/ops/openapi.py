@@ -1,4 +1,4 @@
-"""The OpenAPI document of both APIs: `python -m infra.ops.openapi` writes `functions/openapi.json`; `--check` only compares.
+"""The OpenAPI document of the APIs: `python -m infra.ops.openapi` writes `functions/openapi.json`; `--check` only compares.
 
 Routes and their parameters come from the tables of routes, the schemas of bodies from the shapes of questions and answers. The
 functions do not import those shapes at start, so this module adds the request body, answer and refusals of each route.
@@ -15,6 +15,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from functions.api import Route
+from functions.credentials import app as credentials
+from functions.credentials.answers import IssuedCredential
 from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
@@ -73,6 +75,13 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", f"{_TOWN}/agents/{{agentId}}/log"): Contract("getAgentLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/beads/{{beadId}}/log"): Contract("getBeadLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
+    ("post", f"{_TOWN}/agents/{{agentId}}/refresh-token"): Contract(
+        "refreshToken",
+        200,
+        "The credential, or why there is none.",
+        IssuedCredential,
+        (400, 415, 429, *_ABOUT_A_TOWN),
+    ),
     ("put", _TOWN): Contract(
         "createTown",
         201,
@@ -150,9 +159,9 @@ _PROBLEMS: Final = {
     413: "The request is too large.",
     415: "The body is not sent as application/json.",
     422: "A parameter or field has a value that is not allowed.",
-    429: "Too many events of this sender wait; retry after some seconds.",
+    429: "Too many events of this sender wait, or it asks too often; retry after some seconds.",
     500: "Internal error; the function's log has the details.",
-    503: "The store is unavailable; retry.",
+    503: "The store, the secrets or the forge are unavailable; retry.",
 }
 _NOT_MODIFIED: Final = "Not modified: the caller already has the answer with this ETag."
 
@@ -187,7 +196,7 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     bodies, schemas = _bodies()
     names = Names(schemas)
-    for tag, routes in (("events", events.ROUTES), ("debug", debug.ROUTES)):
+    for tag, routes in (("events", events.ROUTES), ("debug", debug.ROUTES), ("credentials", credentials.ROUTES)):
         for route in routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, tag, bodies)
     return {
@@ -196,7 +205,8 @@ def document() -> dict[str, Any]:
             "title": "Town reconciler",
             "version": "0.2",
             "description": (
-                "Posting events requires a town token, every other route SigV4. Errors are RFC 9457 problem documents. "
+                "Posting events and getting an agent's credential require a town token, every other route SigV4. Errors are "
+                "RFC 9457 problem documents. "
                 "Every answer has the header X-Request-Id. HEAD works like GET, without a body; OPTIONS returns 204 with "
                 "Allow; any other method that a path does not support returns 405 with Allow. Unknown query parameters are "
                 "refused."

@@ -7,12 +7,15 @@ With a prefix (--secrets-prefix, TOWNCTL_SECRETS_PREFIX) tokens are in AWS Secre
 own.
 """
 
+from __future__ import annotations
+
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.adapters import outside_files
+from shared.adapters.clock import SystemClock
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.secret_files import SecretFiles
@@ -20,6 +23,10 @@ from shared.domain.errors import Refused
 from shared.ports.clock import Clock
 from shared.ports.forge import SourceForge
 from shared.ports.secrets import Secrets
+from shared.ports.town_store import TownStore
+
+if TYPE_CHECKING:
+    from functions.credentials.issuing import Issuing
 
 HOST_HELP: Final = (
     "A self-hosted forge: github=HOST or gitlab=HOST, followed by =API-URL if its API is elsewhere; "
@@ -42,11 +49,25 @@ def forge_of(
 ) -> SourceForge:
     """GitHub and GitLab at the usual hosts and at these, with the tokens of the directory or those below a prefix."""
     from shared.adapters.forges import Forges
+
+    secrets = _secrets_of(data, clock, secrets_prefix)
+    return Forges(secrets, clock, hosts=(*USUAL_HOSTS, *hosts))
+
+
+def issuing_of(data: Path, store: TownStore, *, secrets_prefix: str | None = None) -> Issuing:
+    """Issues the credentials of agents from what is stored for them in the directory, or below a prefix."""
+    from functions.credentials.issuing import Issuing
+    from shared.adapters.agent_credentials import AgentCredentials
+
+    secrets = _secrets_of(data, SystemClock(), secrets_prefix)
+    return Issuing(store, AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *hosts_of(data, ()))))
+
+
+def _secrets_of(data: Path, clock: Clock, secrets_prefix: str | None) -> Secrets:
     from shared.adapters.secrets_manager import SecretsManager
 
     prefix = prefix_of(secrets_prefix)
-    secrets: Secrets = secret_files(data) if prefix is None else SecretsManager(prefix, clock)
-    return Forges(secrets, clock, hosts=(*USUAL_HOSTS, *hosts))
+    return secret_files(data) if prefix is None else SecretsManager(prefix, clock)
 
 
 def prefix_of(given: str | None) -> str | None:

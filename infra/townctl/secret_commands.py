@@ -18,7 +18,7 @@ from infra.townctl.place import Place, ThePlace
 from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters import control_keys
 from shared.adapters.forge_hosts import ForgeHost
-from shared.adapters.forge_tokens import PlatformToken, secret_name, with_towns
+from shared.adapters.forge_tokens import PlatformToken, agents_secret_name, secret_name, with_towns
 from shared.adapters.secret_files import SecretFiles
 from shared.domain.errors import Refused
 from shared.domain.repositories import ForgeKind
@@ -31,6 +31,10 @@ ForgeWord = Literal["github", "gitlab"]
 _USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
 _Rig = Annotated[str | None, Parameter(help="Only for this rig; its token takes precedence over the town's.")]
 _Prefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
+_ForAgents = Annotated[
+    bool,
+    Parameter(help="The token that agents get (setting agent_forge_access = stored), not the town's own.", negative=()),
+]
 _Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; default: github.com or gitlab.com.")]
 
 SecretStore = SecretFiles | StackSecrets
@@ -74,6 +78,7 @@ def set_(
     /,
     *,
     rig: _Rig = None,
+    for_agents: _ForAgents = False,
     host: _Host = None,
     secrets_prefix: _Prefix = None,
     place: ThePlace,
@@ -87,7 +92,7 @@ def set_(
         checked_town_id(town_id)  # the town is in the deployment, not here
     else:
         place.require(town_id)
-    return store(secrets, forge, town_id=town_id, rig=rig, host=host)
+    return _stored(secrets, _name(forge, host, town_id=town_id, rig=rig, for_agents=for_agents), _read_token())
 
 
 def set_platform(
@@ -104,6 +109,7 @@ def set_platform(
         bool,
         Parameter(help="Keep the stored token, read nothing, and replace only the towns that it serves.", negative=()),
     ] = False,
+    for_agents: _ForAgents = False,
     host: _Host = None,
     secrets_prefix: _Prefix = None,
     place: ThePlace,
@@ -113,8 +119,11 @@ def set_platform(
     Without --serves, every town may use it, for every repository that it can reach. That ends with 0.3.
     """
     secrets = _secrets(place, secrets_prefix)
-    name = secret_name(_host(forge, host))
+    name = _name(forge, host, for_agents=for_agents)
     pairs = tuple(_pair(each) for each in serves)
+    if for_agents and not pairs:
+        hint = "name the towns with --serves TOWN=OWNER/REPOSITORY"
+        raise Refused("a token for agents serves only towns that are named", status=400, path="serves", hint=hint)
     if keep_token:
         kept = secrets.get(name)
         if kept is None or not pairs:
@@ -139,12 +148,14 @@ def remove(
     /,
     *,
     rig: _Rig = None,
+    for_agents: _ForAgents = False,
     host: _Host = None,
     secrets_prefix: _Prefix = None,
     place: ThePlace,
 ) -> Answer:
     """Remove a token. Exit code 1 if there was none."""
-    return forget(_secrets(place, secrets_prefix), forge, town_id=town_id, rig=rig, host=host)
+    name = _name(forge, host, town_id=town_id, rig=rig, for_agents=for_agents)
+    return forget(_secrets(place, secrets_prefix), name)
 
 
 def control_key(town_id: TownName, /, *, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
@@ -165,16 +176,12 @@ def _secrets(place: Place, given: str | None) -> SecretStore:
     return place.secrets(prefix_of(given))
 
 
-def store(
-    secrets: SecretStore,
-    forge: ForgeWord,
-    *,
-    town_id: str | None = None,
-    rig: str | None = None,
-    host: str | None = None,
-) -> Answer:
-    """Store a token from standard input under the name by which towns look for it."""
-    return _stored(secrets, secret_name(_host(forge, host), town_id=town_id, rig_id=rig), _read_token())
+def _name(
+    forge: ForgeWord, host: str | None, *, town_id: str | None = None, rig: str | None = None, for_agents: bool
+) -> str:
+    """The name by which towns look for a token."""
+    named = agents_secret_name if for_agents else secret_name
+    return named(_host(forge, host), town_id=town_id, rig_id=rig)
 
 
 def _stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
@@ -193,9 +200,8 @@ def names_in(secrets: SecretStore) -> Answer:
     return Answer(stored, (shown,))
 
 
-def forget(secrets: SecretStore, forge: ForgeWord, *, town_id: str, rig: str | None, host: str | None) -> Answer:
+def forget(secrets: SecretStore, name: str) -> Answer:
     """Remove a token."""
-    name = secret_name(_host(forge, host), town_id=town_id, rig_id=rig)
     gone = secrets.remove(name)
     shown = f"{name}: {'removed' if gone else 'there was no such token; nothing was removed'}"
     return Answer(RemovedSecret(name, gone), (shown,), OK if gone else FOUND)

@@ -20,7 +20,7 @@ from functions.authorizer.app import as_context
 from infra.devstack.gateway import Route, event_of, parts_of, serving
 from infra.townctl import agent_programs, wiring
 from infra.townctl.context import Context, TheContext
-from infra.townctl.forges import secret_files
+from infra.townctl.forges import issuing_of, secret_files
 from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
@@ -182,6 +182,7 @@ def serve(
 
 def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Sequence[str]]) -> Served:
     """The functions for these towns. Make only one per process, because a handler keeps its deployment for its life."""
+    from functions.credentials import app as credentials
     from functions.debug import app as debug
     from functions.events import app as events
     from functions.events.ingestion import Ingestion
@@ -207,17 +208,19 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
-    # Both functions call this to build their deployment; in Lambda it reads the environment.
+    issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
+    # The functions call this to build their deployment; in Lambda it reads the environment.
+    setattr(credentials, "deployment", lambda: issues)  # noqa: B010 - as below
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
     handlers = {
         "events": lambda event, _: events.answered(event, write),
         "debug": lambda event, _: debug.answered(event, write),
+        "credentials": lambda event, _: credentials.answered(event, write),
     }
+    tables = (("events", events.ROUTES), ("debug", debug.ROUTES), ("credentials", credentials.ROUTES))
     found = [
-        (Route(each.method, each.path, "", each.guard), handlers[name])
-        for name, routes in (("events", events.ROUTES), ("debug", debug.ROUTES))
-        for each in routes
+        (Route(each.method, each.path, "", each.guard), handlers[name]) for name, routes in tables for each in routes
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
     return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)

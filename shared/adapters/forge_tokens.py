@@ -9,11 +9,14 @@ The platform's token may be stored with the towns that it serves and, for each o
 Then a town that is not named, or a repository that is not named for it, gets no token. No event can change that, because the list
 stands beside the token. An owner stands for all its repositories, and a group of GitLab for its subgroups too; `*` stands for
 everything at this host. Case does not matter. A plain token serves every town (until 0.3).
+
+A token that is handed to agents has a name of its own (`agents/towns/t1/forges/github.com`), so that the token with which the town
+merges never reaches an agent because somebody set agent_forge_access. The platform's token for agents must name its towns.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +28,8 @@ from shared.ports.secrets import Secret, Secrets
 
 LARGEST: Final = 64 << 10
 """The longest text of a platform's token with its towns, in bytes: what Secrets Manager takes."""
+FOR_AGENTS: Final = "agents/"
+"""The beginning of the names of tokens that are handed to agents."""
 _DEPTH: Final = 4
 _ANYTHING: Final = "*"
 _PATH: Final = re.compile(r"[a-z0-9_.+~-]+(/[a-z0-9_.+~-]+)*", re.ASCII)
@@ -41,6 +46,14 @@ def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = N
     if rig_id is not None:
         parts += ["rigs", _part(rig_id)]
     return "/".join([*parts, "forges", re.sub(r"[^a-z0-9.-]", lambda found: f"={ord(found[0]):02X}", host)])
+
+
+def agents_secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = None) -> str:
+    """The name of a token that is handed to agents.
+
+    It begins with a part that no other name begins with, so that a role can be allowed to read such tokens and nothing else.
+    """
+    return FOR_AGENTS + secret_name(host, town_id=town_id, rig_id=rig_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +115,23 @@ def token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> Nam
 
     A request with it also reads the repositories of the rig, so the platform's token must serve them too.
     """
-    *own, platform = names_for(asker, host)
+    return _most_specific(names_for(asker, host), asker, secrets, project=project)
+
+
+def agents_names_for(asker: Asker, host: str) -> tuple[str, ...]:
+    """As `names_for`, for the tokens that are handed to agents."""
+    return tuple(FOR_AGENTS + name for name in names_for(asker, host))
+
+
+def agents_token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> NamedToken | NotServed | None:
+    """As `token_for`, for a token that is handed to an agent. Raises Terminal if the platform's does not name its towns."""
+    return _most_specific(agents_names_for(asker, host), asker, secrets, project=project, needs_towns=True)
+
+
+def _most_specific(
+    names: Sequence[str], asker: Asker, secrets: Secrets, *, project: str, needs_towns: bool = False
+) -> NamedToken | NotServed | None:
+    *own, platform = names
     for name in own:
         token = secrets.get(name)
         if token is not None:
@@ -111,6 +140,8 @@ def token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> Nam
     if stored is None:
         return None
     found = PlatformToken.read(stored)
+    if needs_towns and found.towns is None:
+        raise _malformed("it is for agents and does not say which towns it serves")
     touched = (project, *(each for each in (asker.repository, asker.upstream) if each is not None))
     refused = next((each for each in touched if not found.serves(asker.town_id, each)), None)
     return NamedToken(platform, found.token, is_platform=True) if refused is None else NotServed(refused)

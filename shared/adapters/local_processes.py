@@ -25,7 +25,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -87,6 +87,10 @@ It may take long. It should call `is_cancelled` now and then and give up if the 
 """
 
 
+Variables = Callable[[Launch, Path], Mapping[str, str]]
+"""More variables of a process that is about to start: (launch, the agent's own directory) -> variables. Raises NotPrepared."""
+
+
 def _as_it_is(files: GenerationFiles, command: Sequence[str]) -> Sequence[str]:  # noqa: ARG001 - a Wrap
     return command
 
@@ -113,6 +117,7 @@ class LocalProcessRuntime:
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,
         prepare: Prepare = _own_directory,
+        variables: Variables | None = None,
         users: AgentUsers | None = None,
         wrap: Wrap | None = None,
     ) -> None:
@@ -121,6 +126,7 @@ class LocalProcessRuntime:
         self._command = list(command)
         self._environment = dict(environment or {})
         self._prepare = prepare
+        self._variables = variables or (lambda _launch, _work: {})
         self._users = users
         self._wrap = wrap or _as_it_is
 
@@ -267,6 +273,7 @@ class LocalProcessRuntime:
         generation.lay_out(told(launch.order), user=user)
         try:
             place = self._prepare(launch, work, lambda: _overtaken(home, generation) is not None)
+            more = self._variables(launch, work)
         except NotPrepared as error:
             if user is not None:
                 supervisor.end_user(user)  # what git ran for it
@@ -278,7 +285,7 @@ class LocalProcessRuntime:
         overtaken = _overtaken(home, generation)
         if overtaken is not None:
             return StartRejected(overtaken)
-        self._spawn(generation, launch, place, lock=lock)
+        self._spawn(generation, replace(launch, environment={**launch.environment, **more}), place, lock=lock)
         wait_for(
             lambda: generations.earlier_answer(generation, launch.effect_id) is not None, seconds=CALL_BUDGET_SECONDS
         )

@@ -5,6 +5,7 @@
     <root>/<town>/<agent>/uid                its user, if it has one of its own (`local_users`)
     <root>/<town>/<agent>/work/              the agent's own working directory, kept for the next generation
     <root>/<town>/<agent>/home/, tmp/        HOME and TMPDIR of an agent with a user of its own
+    <root>/<town>/<agent>/lent.git/          what its clone borrows from the cache of a repository; only it may read that
     <root>/<town>/<agent>/00000007/          generation 7: what the runtime knows of it. The agent writes nothing here
         context.json     the start order
         process.json     pid and identity of agent and supervisor (written once the command runs)
@@ -43,6 +44,7 @@ _LONGEST_SEGMENT: Final = 150
 
 
 USER: Final = "uid"
+LENT: Final = "lent.git"
 _DESK: Final = "agent"
 _OWN_REASON: Final = "exit-reason.txt"
 _LONGEST_REASON: Final = 1000

@@ -21,7 +21,7 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget
 from shared.adapters.local_locks import Busy, locked
 from shared.adapters.local_removal import remove
-from shared.adapters.local_state import USER, AgentHome
+from shared.adapters.local_state import LENT, USER, AgentHome
 
 _SHARED_PLACES: Final = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"), Path("/dev/mqueue"))  # noqa: S108 - where strangers may leave files
 _PASSABLE: Final = 0o711
@@ -106,7 +106,7 @@ def require_way_to(root: Path) -> None:
 
 def _forget_files(home: AgentHome) -> None:
     """Remove everything that belongs to an agent's user."""
-    for name in ("work", "home", "tmp", USER):
+    for name in ("work", "home", "tmp", LENT, USER):
         remove(home.directory / name)
     for generation in home.generations():
         remove(generation.directory / "agent")

@@ -29,6 +29,8 @@ MergeStrategy = Literal["direct", "pr"]
 ReviewMode = Literal["rework", "comments"]
 MergeProof = Literal["when_possible", "required"]
 ConvoyMergeMode = Literal["review-then-land", "review-and-merge"]
+AgentForgeAccess = Literal["app", "stored", "none"]
+"""What agents get for git and the forge: a token of the deployment's App, one that a person stored for agents, or nothing."""
 RoleModels = dict[Literal["polecat", "refinery", "mayor"], Text]
 DelayMinutes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
 Attempts = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
@@ -84,6 +86,7 @@ class TownConfig(_Strict):
     default_model: Text | None = None
     role_models: RoleModels = Field(default_factory=dict)
     custom_instructions: Text | None = None
+    agent_forge_access: AgentForgeAccess | None = None
     agent_runtime: AgentRuntimeConfig | None = None
     alarm_interval_active: Annotated[StrictInt, Field(ge=5, le=60)] = 5
     alarm_interval_idle: Annotated[StrictInt, Field(ge=30, le=3600)] | None = None
@@ -108,6 +111,7 @@ class RigConfig(_Strict):
     convoy_merge_mode: ConvoyMergeMode | None = None
     custom_instructions: Text | None = None
     git_push_flags: Text | None = None
+    agent_forge_access: AgentForgeAccess | None = None
     require_checks: StrictBool | None = None
     required_checks_only: StrictBool | None = None
     merge_proof: MergeProof | None = None
@@ -145,6 +149,7 @@ class EffectiveSettings:
     max_polecats: int | None
     custom_instructions: str | None
     git_push_flags: str | None
+    agent_forge_access: AgentForgeAccess | None
     gates: tuple[str, ...]
     require_clean_merge: bool
     require_checks: bool
@@ -185,6 +190,7 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
         max_polecats=_first(override.max_concurrent_polecats, town.max_polecats_per_rig),
         custom_instructions=override.custom_instructions or town.custom_instructions,
         git_push_flags=override.git_push_flags,
+        agent_forge_access=override.agent_forge_access or town.agent_forge_access,
         gates=refinery.gates,
         require_clean_merge=refinery.require_clean_merge,
         require_checks=_either(override.require_checks, default=refinery.require_checks),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from functions.settings import (
     AuthorizerSettings,
+    CredentialsSettings,
     DebugSettings,
     EventsSettings,
     FunctionSettings,
@@ -37,6 +38,7 @@ SETTINGS: Final[Mapping[str, type[FunctionSettings]]] = {
     "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,
     "AuthorizerFunction": AuthorizerSettings,
+    "CredentialsFunction": CredentialsSettings,
     "DebugFunction": DebugSettings,
     "RetentionFunction": RetentionSettings,
 }

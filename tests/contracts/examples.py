@@ -86,7 +86,13 @@ def made() -> dict[str, Any]:
             found[route] = answer.document
     posted = found["post /api/towns/{townId}/events"]
     redriven = {"batchId": posted["batchId"], "accepted": ["cancelled-01:r1"]}
-    return {**found, "post /api/towns/{townId}/events/{eventId}/redrive": redriven}
+    forge = {"host": "github.com", "kind": "github", "project": "acme/app", "username": "x-access-token"}
+    issued = {"forge": {**forge, "expiresAt": "2026-01-10T13:00:00.000Z", "token": "ghs_example"}, "reason": None}
+    return {
+        **found,
+        "post /api/towns/{townId}/events/{eventId}/redrive": redriven,
+        "post /api/towns/{townId}/agents/{agentId}/refresh-token": issued,
+    }
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from tests.contracts.transformed import template
 from tests.conventions.sources import ROOT
 
 RUNNERS = ("TickFunction", "WorkerFunction")
+CALL_FORGES = (*RUNNERS, "CredentialsFunction")
 OTHERS = ("EventsFunction", "DebugFunction", "AuthorizerFunction", "RetentionFunction")
 CLUSTER = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:cluster/agents"
 TASKS = {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/agents/*"}
@@ -119,8 +120,8 @@ def test_orders_lie_below_one_prefix_for_a_day_and_only_where_an_agent_fetches_i
             assert shelf["Resource"] == {"Fn::Sub": "${Towns.Arn}/orders/*"}
 
 
-@pytest.mark.parametrize("function", RUNNERS)
-def test_functions_that_start_agents_live_in_the_vpc_of_their_agents(function: str) -> None:
+@pytest.mark.parametrize("function", CALL_FORGES)
+def test_functions_that_call_agents_and_forges_live_in_the_vpc(function: str) -> None:
     resources = deployed(**ON_ECS)
     network = resources[function]["Properties"]["VpcConfig"]
     assert network == {"SubnetIds": ["subnet-33333333"], "SecurityGroupIds": ["sg-33333333"]}
@@ -173,7 +174,7 @@ def test_a_value_that_does_not_match_its_pattern_is_refused(name: str, value: st
 
 def test_self_hosted_forges_are_settings_of_the_functions_that_call_them() -> None:
     resources = deployed(ForgeHosts="gitlab=git.example.com")
-    for function in RUNNERS:
+    for function in CALL_FORGES:
         assert settings_of(resources, function).forge_hosts == ("gitlab=git.example.com",)
     assert all("FORGE_HOSTS" not in json.dumps(resources[function]) for function in OTHERS)
 

@@ -5,17 +5,20 @@ import re
 import subprocess
 import sys
 import tomllib
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from functions.api import BESIDES
+from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
+from shared.adapters.forge_tokens import agents_secret_name, secret_name
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
@@ -28,9 +31,13 @@ FUNCTIONS = [
     "EventsFunction",
     "AuthorizerFunction",
     "DebugFunction",
+    "CredentialsFunction",
     "RetentionFunction",
 ]
-TOKEN_ROUTES = {("POST", "/api/towns/{townId}/events")}
+TOKEN_ROUTES = {
+    ("POST", "/api/towns/{townId}/events"),
+    ("POST", "/api/towns/{townId}/agents/{agentId}/refresh-token"),
+}
 
 
 @pytest.mark.parametrize("path", ["template.yaml", "build/template.json"])
@@ -56,15 +63,17 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     functions = {"events": "EventsFunction", "debug": "DebugFunction"}
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
+    written |= {(route.method, route.path): "CredentialsFunction" for route in credentials.ROUTES}
     assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
 
 
-def test_the_debug_function_knows_every_method_of_the_paths_that_the_events_function_has() -> None:
+def test_the_debug_function_knows_every_method_of_the_paths_that_other_functions_have() -> None:
     methods: dict[str, set[str]] = {}
-    for route in (*events.ROUTES, *debug.ROUTES):
+    others = (*events.ROUTES, *credentials.ROUTES)
+    for route in (*others, *debug.ROUTES):
         methods.setdefault(route.path, set()).add(route.method)
     assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
-        path: methods[path] for path in {route.path for route in events.ROUTES}
+        path: methods[path] for path in {route.path for route in others}
     }
 
 
@@ -142,6 +151,36 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
 def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
     [statement] = statements("AuthorizerFunction")
     assert (statement["Action"], statement["Resource"]) == ("secretsmanager:GetSecretValue", {"Ref": "TownTokenKey"})
+
+
+def test_the_credentials_function_reads_images_and_what_is_stored_for_agents_and_writes_nothing() -> None:
+    assert actions("CredentialsFunction") == {"s3:GetObject", "s3:ListBucket", "secretsmanager:GetSecretValue"}
+    [secrets] = [each for each in statements("CredentialsFunction") if "secretsmanager" in each["Action"]]
+    below = [each["Fn::Sub"].partition(":secret:")[2] for each in secrets["Resource"]]
+    assert below == [
+        "${SecretsPrefix}/${Stage}/agents/*",
+        "${SecretsPrefix}/${Stage}/apps/*",
+    ]
+    [images] = [each for each in statements("CredentialsFunction") if each["Action"] == "s3:GetObject"]
+    assert [each["Fn::Sub"] for each in images["Resource"]] == [
+        "${Towns.Arn}/towns/*/head",
+        "${Towns.Arn}/towns/*/ltx/*",
+    ]
+
+
+def test_a_pattern_of_what_is_stored_for_agents_fits_no_other_secret() -> None:
+    [secrets] = [each for each in statements("CredentialsFunction") if "secretsmanager" in each["Action"]]
+    patterns = [each["Fn::Sub"].partition("/${Stage}/")[2] for each in secrets["Resource"]]
+    towns = ["t1", "agents", "agents/forges/x", "apps", "../agents"]
+    others = [
+        secret_name("github.com", town_id=town, rig_id=rig)
+        for town in towns
+        for rig in (None, "agents", "agents/forges/r", "../../../agents")
+    ]
+    others += [secret_name("github.com"), "platform/control-key", "platform/sentry-dsn", "towns/t1/control-key"]
+    assert [name for name in others if any(fnmatchcase(name, pattern) for pattern in patterns)] == []
+    ours = [agents_secret_name("github.com", town_id="t1", rig_id=rig) for rig in (None, "r1")]
+    assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in ours)
 
 
 def test_roles_have_no_managed_policies_except_those_for_logs_and_the_queue() -> None:

@@ -10,6 +10,7 @@ from tests.conventions.sources import files_under, imports_of, name_of
 SHARED_BY_ENTRY_POINTS: Final = {
     "access",
     "api",
+    "claims",
     "audit",
     "boundary",
     "log",

@@ -48,6 +48,7 @@ FUNCTIONS: Final = (
     "EventsFunction",
     "DebugFunction",
     "AuthorizerFunction",
+    "CredentialsFunction",
     "RetentionFunction",
 )
 

@@ -296,7 +296,9 @@ def test_work_continues_on_a_branch_that_exists(server: TestServer, repository: 
     first = start(server, branch="gt/other/b1", prompt_kind="rework")
     (tree(server) / "half.txt").write_text("half")
     assert isinstance(first, Started)
-    assert server.running.sessions.workspaces.save(tree(server).parent, order(branch="gt/other/b1")).startswith("saved")
+    assert server.running.sessions.save(tree(server).parent, order(branch="gt/other/b1"), lambda: False).startswith(
+        "saved"
+    )
     assert isinstance(start(server, 2, branch="gt/other/b1", effect="e2"), Started)
     assert (tree(server) / "half.txt").read_text() == "half"
 

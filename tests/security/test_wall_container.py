@@ -76,12 +76,11 @@ def test_of_all_files_of_the_container_an_agent_reads_only_its_own(town: Walled)
     with_two_agents(town)
     files = files_of(town)
     found = town.does("\n".join(f"cat '{file}' > /dev/null 2>&1 && echo '{file}'" for file in files)).splitlines()
-    own, cache = str(town.home()), str(town.root / "clones")
+    own = str(town.home())
     desk, token = f"{own}/00000001/agent/", str(town.root / "tokens" / "a1.1")
     for file in found:
-        assert file.startswith((f"{own}/work/", f"{own}/home/", f"{own}/tmp/", desk, f"{cache}/")) or file == token, (
-            file
-        )
+        mine = tuple(f"{own}/{name}/" for name in ("work", "home", "tmp", "lent.git"))
+        assert file.startswith((*mine, desk)) or file == token, file
     assert token in found
     assert f"{desk}context.json" in found
     assert f"{desk}messages/m1.json" in found
@@ -346,17 +345,23 @@ def test_what_an_agent_configures_for_its_user_runs_as_that_user_or_not_at_all(t
 
 
 @needs_users
-def test_the_objects_of_the_cache_serve_all_and_can_be_changed_by_none(town: Walled) -> None:
+def test_the_objects_of_the_cache_are_lent_to_each_agent_and_can_be_changed_by_none(town: Walled) -> None:
     if is_weaker(town):
         return
     town.runs("a1").runs("a2")
     [cache] = (town.root / "clones").glob("*.git")
-    before = sorted((path, path.stat().st_mtime_ns) for path in cache.rglob("*"))
-    town.does(
-        f"git --git-dir '{cache}' config core.fsmonitor x; git --git-dir '{cache}' gc; touch '{cache}/x'; rm -rf '{cache}'"
-    )
-    assert sorted((path, path.stat().st_mtime_ns) for path in cache.rglob("*")) == before
-    assert (town.tree("a2") / ".git/objects/info/alternates").read_text().strip() == f"{cache}/objects"
+    mine, others = (town.home(agent_id) / "lent.git" for agent_id in ("a1", "a2"))
+    places = (cache, mine, others)
+    before = [sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) for place in places]
+    for place in places:
+        town.does(
+            f"git --git-dir '{place}' config core.fsmonitor x; git --git-dir '{place}' gc; touch '{place}/x'; rm -rf '{place}'"
+        )
+    assert [sorted((path, path.stat().st_mtime_ns) for path in place.rglob("*")) for place in places] == before
+    assert (town.tree("a2") / ".git/objects/info/alternates").read_text().strip() == f"{others}/objects"
+    packs = {path.stat().st_ino for path in others.rglob("*.pack")}
+    assert packs == {path.stat().st_ino for path in cache.rglob("*.pack")} != set()
+    assert town.does(f"ls '{cache}' '{others}' 2> /dev/null | wc -l").strip() == "0"
     assert town.does("git -C tree log --oneline | wc -l", "a2").strip() == "1"
     assert cache.stat().st_uid == town.server.settings.keeper
 

@@ -100,6 +100,6 @@ def _end(agent: Session, town_id: str, sessions: Sessions, watch: Watch, time_le
     saved = "nothing to save"
     if newest is not None and order is not None:
         work = newest.directory.parent / "work"
-        saved = sessions.workspaces.save(work, order, cancelled=lambda: time_left.left() == 0)
+        saved = sessions.save(work, order, cancelled=lambda: time_left.left() == 0)
     watch.report_end(agent.agent_id, agent.generation, EVICTED, clean=True)
     return f"{agent.agent_id} generation {agent.generation}: {saved}"

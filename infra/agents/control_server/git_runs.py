@@ -31,10 +31,13 @@ _SETTINGS: Final = (
     "commit.gpgSign=false",
     "protocol.ext.allow=never",
     "fetch.recurseSubmodules=false",
+    "fetch.unpackLimit=1",
     "submodule.recurse=false",
 )
 _INHERITED: Final = ("PATH", "HOME", "LANG", *PROXIES_AND_CERTIFICATES)
 _QUIET: Final = {"GIT_TERMINAL_PROMPT": "0", "GIT_ALLOW_PROTOCOL": "https:ssh"}
+_IN_ENGLISH: Final = {"LC_ALL": "C"}
+_REFUSED: Final = ("Authentication failed", "could not read Username", "could not read Password")
 _MOST_OUTPUT: Final = 16 << 20
 _LAST_SECONDS: Final = 0.2
 
@@ -52,7 +55,10 @@ def git_environment(given: Mapping[str, str]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Git:
-    """Git as one user, in one directory. With `user` None, it runs as ours; `home` is then our home, too."""
+    """Git as one user, in one directory. With `user` None, it runs as ours; `home` is then our home, too.
+
+    `access` are the variables with which it reaches a forge. They may contain a credential.
+    """
 
     environment: Mapping[str, str]
     at: Path
@@ -61,10 +67,15 @@ class Git:
     home: Path | None = None
     more: Mapping[str, str] = field(default_factory=dict)
     umask: int = 0o077
+    access: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def where(self, at: Path, **more: str) -> "Git":
         """The same in another directory, with more variables."""
         return replace(self, at=at, more=more)
+
+    def reaching(self, access: Mapping[str, str]) -> "Git":
+        """The same with access to a forge."""
+        return replace(self, access=access)
 
     def run(self, *words: str) -> str:
         """Run git and return its output. Raises NotPrepared with git's message."""
@@ -73,7 +84,7 @@ class Git:
         process = subprocess.Popen(
             ["git", *flags, *words],
             cwd=self.at,
-            env={**self.environment, **home, **self.more},
+            env={**self.environment, **home, **self.more, **self.access, **_IN_ENGLISH},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -131,6 +142,11 @@ class _Beginning(threading.Thread):
 def _is_over(process: "subprocess.Popen[bytes]", *readers: _Beginning) -> bool:
     """Whether git has ended and everything that it printed is read."""
     return process.poll() is not None and not any(reader.is_alive() for reader in readers)
+
+
+def is_refused(message: str) -> bool:
+    """Whether git's message says that a forge did not accept its credential."""
+    return any(words in message for words in _REFUSED)
 
 
 def said(stderr: bytes) -> str:

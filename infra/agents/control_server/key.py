@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from infra.agents.control_server.sessions import write_secret
+from infra.agents.control_server.secret_files import write_secret
 
 KEY_FILE: Final = "control-key"
 _BYTES: Final = 32

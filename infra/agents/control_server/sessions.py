@@ -6,15 +6,15 @@ the answer `starting`. A repeated start waits for the first one. A start of a ne
 started.
 """
 
-import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
 from pathlib import Path
 from typing import Final
 
+from infra.agents.control_server.forge_access import ForgeAccess
 from infra.agents.control_server.log import say
 from infra.agents.control_server.requests import (
     RefreshToken,
@@ -25,16 +25,18 @@ from infra.agents.control_server.requests import (
     SyncConfig,
     wrong_address,
 )
+from infra.agents.control_server.secret_files import write_secret
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
+from infra.agents.credentials import FILE
 from infra.agents.variables import wrong_in_configuration, wrong_in_start
 from shared.adapters import outside_files
 from shared.adapters.git_prover import REMOTE_PROTOCOLS
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
-from shared.adapters.local_state import segment
+from shared.adapters.local_state import AgentHome, segment
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.local_users import AgentUsers
-from shared.domain.orders import ModelOrder
+from shared.domain.orders import ModelOrder, StartOrder
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
 NOT_STARTED: Final = "could not be started"
@@ -65,7 +67,7 @@ class Sessions:
         self._started = started
         self._failed_late = failed_late
         self._root = settings.root
-        self._tokens = settings.root / "tokens"
+        self._tokens, keys = settings.root / "tokens", settings.root / "keys"
         users = settings.agent_users
         self.workspaces = Workspaces(settings.root / "clones", environment=settings.environment, keeper=settings.keeper)
         self.runtime = LocalProcessRuntime(
@@ -73,8 +75,10 @@ class Sessions:
             command=settings.command,
             environment={"GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS, **settings.environment},
             prepare=self._prepare,
-            users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens,)),
+            variables=self._of_forge,
+            users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens, keys)),
         )
+        self.access = ForgeAccess(settings, token_file=self._token_file, keys=keys)
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="start")
         self._fetches = ThreadPoolExecutor(_FETCHED_AT_ONCE, thread_name_prefix="fetch")
         self._closed = threading.Event()
@@ -149,6 +153,9 @@ class Sessions:
         if number is None:
             return 404, {"error": "no such agent"}
         self._token_file(agent_id, number).unlink(missing_ok=True)  # even if its processes cannot be ended
+        self.access.close(agent_id, number)
+        if newest is not None:
+            (AgentHome(newest.directory.parent).generation(number).desk / FILE).unlink(missing_ok=True)
         done = self.runtime.stop(
             self._settings.town_id,
             agent_id,
@@ -221,6 +228,10 @@ class Sessions:
                 self._fetches.submit(self._fetch, rig.git_url)
         return 200, {"status": "synced"}
 
+    def save(self, work: Path, order: StartOrder, cancelled: Callable[[], bool]) -> str:
+        """Commit and push the work that an agent left in its clone. Returns a text about the result."""
+        return self.workspaces.save(work, order, self.access.of(order), cancelled)
+
     def close(self) -> None:
         """Start no more agents and fetch no more repositories."""
         self._closed.set()
@@ -258,7 +269,13 @@ class Sessions:
             write_secret(self._token_file(order.agent_id, order.generation), launch.token, reader=reader)
             if cancelled():  # the stop looked for the file before it was there
                 self._token_file(order.agent_id, order.generation).unlink(missing_ok=True)
-        return self.workspaces.prepare(launch, work, cancelled)
+        access = self.access.opened(launch, user=AgentHome(work.parent).user, cancelled=cancelled)
+        return self.workspaces.prepare(launch, work, cancelled, access)
+
+    def _of_forge(self, launch: Launch, work: Path) -> Mapping[str, str]:
+        """The variables with which the agent reaches its forge."""
+        around = {**self._settings.environment, **launch.environment}
+        return self.access.of(launch.order).of_agent(around, work)
 
     def _run(self, launch: Launch) -> StartAnswer:
         answer = self.runtime.launch(launch)
@@ -304,20 +321,3 @@ class Sessions:
         if generation is not None:
             shown |= {"generation": generation, "processId": f"{agent_id}:{generation}"}
         return shown
-
-
-def write_secret(path: Path, secret: str, *, reader: int | None = None) -> None:
-    """Atomically write a file that only this user can read, or only the user `reader` if one is given."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if reader is not None:
-        path.parent.chmod(0o711)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    draft.unlink(missing_ok=True)
-    with os.fdopen(
-        os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600), "w", encoding="utf-8"
-    ) as file:
-        file.write(secret)
-        if reader is not None:
-            os.fchmod(file.fileno(), 0o400)
-            os.fchown(file.fileno(), reader, reader)
-    draft.replace(path)

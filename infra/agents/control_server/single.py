@@ -8,8 +8,9 @@ from typing import Final
 from pydantic import ValidationError
 
 from infra.agents.control_server.requests import StartAgentRequest
+from infra.agents.control_server.secret_files import write_secret
 from infra.agents.control_server.server import Running
-from infra.agents.control_server.sessions import NOT_STARTED, write_secret
+from infra.agents.control_server.sessions import NOT_STARTED
 from shared.adapters.clock import wait_for
 from shared.adapters.ecs_runtime import CONTAINER_TOKEN_VARIABLE
 from shared.adapters.http_json import Answered, call

@@ -1,8 +1,9 @@
 """The directories in which agents work: a cache of each repository, and for every start of an agent a new clone of its own.
 
-The cache is bare, belongs to a user of its own and is fetched before every start. Agents may read it: a clone borrows its objects
-(`--reference`), so that it costs little time and disk. The clone belongs to the agent; it is at the commit that the order's branch
-has in the origin. If the origin has no such branch, the branch is created at the start point.
+The cache is bare, belongs to a user of its own and is fetched before every start, with the credential of the agent that starts. If
+that succeeds, the agent may see the repository, and its clone borrows the objects (`lending`), so that it costs little time and
+disk. The clone belongs to the agent; it is at the commit that the order's branch has in the origin. If the origin has no such
+branch, the branch is created at the start point.
 
 Work that an evicted agent did not push is committed and pushed to its branch, so that the next generation finds it. This too
 is done as the agent, and with a repository that is made for it, because the configuration in the agent's clone may make git run
@@ -18,12 +19,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from infra.agents.control_server.git_runs import GIT_SECONDS, Git, git_environment, never
+from infra.agents.control_server.forge_access import Access
+from infra.agents.control_server.git_runs import GIT_SECONDS, Git, git_environment, is_refused, never
+from infra.agents.control_server.lending import lend
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import Launch, NotPrepared
 from shared.adapters.local_removal import remove
-from shared.adapters.local_state import AgentHome
+from shared.adapters.local_state import LENT, AgentHome
 from shared.adapters.start_request import branch_of
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.states import Role
@@ -39,6 +42,7 @@ _AUTHOR: Final = {
 _LAST_COMMIT: Final = "Work of an evicted agent, unfinished"
 _SAFE_BRANCH: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./+=@-]*")
 _ID: Final = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+_MOST_PACKS: Final = 50
 _GITLINK: Final = "160000 "
 
 
@@ -55,9 +59,11 @@ class Workspaces:
         self._locks: dict[Path, threading.Lock] = {}
         self._guard = threading.Lock()
 
-    def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool]) -> Path:
+    def prepare(self, launch: Launch, work: Path, cancelled: Callable[[], bool], access: Access) -> Path:
         """A new clone for this start, or the agent's own directory if it needs no repository. Raises NotPrepared."""
-        order = launch.order
+        order, home = launch.order, AgentHome(work.parent)
+        lent = home.directory / LENT
+        remove(lent)  # it may be of another rig
         url = "" if order.rig is None else order.rig.git_url
         if order.lightweight or not url:
             return work
@@ -66,16 +72,25 @@ class Workspaces:
         cache = self._cache(url)
         with self._locked(cache, cancelled):
             try:
-                self._fetch(cache, url, cancelled)
+                self._fetch(cache, url, cancelled, access)
+                lend(cache, lent, reader=home.user)
             except NotPrepared:
                 if cancelled():
                     raise
                 # The agent may have a credential that the keeper of the caches has not. If not, its own message says why.
         tree = work / TREE
-        remove(tree)
         git = self.as_agent(work, cancelled)
-        borrow = ("--reference-if-able", str(cache), "-c", "gc.auto=0", "-c", "maintenance.auto=false")
-        git.run("clone", "--quiet", "--no-checkout", "--no-local", *borrow, "--", url, str(tree))
+
+        def clone(online: Git) -> None:
+            remove(tree)
+            borrow = ("--reference-if-able", str(lent), "-c", "gc.auto=0", "-c", "maintenance.auto=false")
+            online.run("clone", "--quiet", "--no-checkout", "--no-local", *borrow, "--", url, str(tree))
+
+        try:
+            _reaching(git, access, access.of_agents_ssh(work), clone)
+        except NotPrepared:
+            remove(lent)
+            raise
         self._check_out(git.where(tree), order)
         return tree
 
@@ -83,7 +98,7 @@ class Workspaces:
         """Fetch a repository ahead of the first start that uses it. Raises NotPrepared."""
         cache = self._cache(url)
         with self._locked(cache, cancelled):
-            self._fetch(cache, url, cancelled)
+            self._fetch(cache, url, cancelled, None)
 
     def as_agent(self, work: Path, cancelled: Callable[[], bool] = never) -> Git:
         """Git as the user of the agent whose directory this is, with the agent's home."""
@@ -91,7 +106,7 @@ class Workspaces:
         user = home.user
         return Git(self._environment, work, cancelled, user, None if user is None else home.directory / "home")
 
-    def save(self, work: Path, order: StartOrder, cancelled: Callable[[], bool] = never) -> str:
+    def save(self, work: Path, order: StartOrder, access: Access, cancelled: Callable[[], bool] = never) -> str:
         """Commit and push the work that an agent left in its clone. Returns a text about the result."""
         tree, saving = work / TREE, work / _SAVING
         url = "" if order.rig is None else order.rig.git_url
@@ -104,7 +119,8 @@ class Workspaces:
             commit = _commit(git.where(tree), saving)
             if commit is None:
                 return "nothing to save"
-            _clean(git, tree, saving).run("push", "--quiet", "--", url, f"{commit}:refs/heads/{branch_of(order)}")
+            push = ("push", "--quiet", "--", url, f"{commit}:refs/heads/{branch_of(order)}")
+            _reaching(_clean(git, tree, saving), access, access.of_agents_ssh(work), lambda online: online.run(*push))
         except (NotPrepared, OSError) as error:
             return f"could not be saved: {error}"
         finally:
@@ -117,7 +133,7 @@ class Workspaces:
         return self._root / f"{hashlib.sha256(url.encode()).hexdigest()[:16]}.git"
 
     def _keeping(self, at: Path, cancelled: Callable[[], bool] = never) -> Git:
-        """Git as the keeper of the caches, whose files agents may read."""
+        """Git as the keeper of the caches. Agents may read its files, where they can pass to them."""
         home = None
         if self._keeper is not None:
             home = self._root / "home"
@@ -125,26 +141,41 @@ class Workspaces:
             os.chown(home, self._keeper, self._keeper)
         return Git(self._environment, at, cancelled, self._keeper, home, umask=0o022)
 
-    def _fetch(self, cache: Path, url: str, cancelled: Callable[[], bool]) -> None:
+    def _fetch(self, cache: Path, url: str, cancelled: Callable[[], bool], access: Access | None) -> None:
         """Update the cache. A damaged one, and one of another user, is deleted and created again."""
-        self._root.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._root.mkdir(mode=0o711, parents=True, exist_ok=True)
         git = self._keeping(cache, cancelled)
         if (cache / "HEAD").exists() and self._keeper in (None, cache.stat().st_uid):
+            cache.chmod(0o700)  # until 0.2, agents read the cache itself
             try:
-                git.run("fetch", "--quiet", "--prune", "origin")
+                self._update(git, access)
             except NotPrepared:
                 if cancelled() or _is_sound(git):
                     raise
             else:
                 return
         remove(cache)
-        cache.mkdir(mode=0o755)
+        cache.mkdir(mode=0o700)
         if self._keeper is not None:
-            self._root.chmod(0o755)
+            self._root.chmod(0o711)
             os.chown(cache, self._keeper, self._keeper)
         git.run("init", "--quiet", "--bare", "--template=", ".")
         git.run("remote", "add", "--", "origin", url)
-        git.run("fetch", "--quiet", "--prune", "origin")
+        self._update(git, access)
+
+    def _update(self, git: Git, access: Access | None) -> None:
+        """Fetch as the keeper. Every fetch makes one pack, so that few files are lent; many packs become few."""
+
+        def fetch(online: Git) -> None:
+            online.run("fetch", "--quiet", "--prune", "origin")
+
+        if access is None:
+            fetch(git)
+        else:
+            with access.of_keepers_ssh(git.home or self._root, self._keeper) as ssh:
+                _reaching(git, access, ssh, fetch)
+        if sum(1 for _ in (git.at / "objects" / "pack").glob("*.pack")) > _MOST_PACKS:
+            git.run("repack", "--quiet", "-d", "--geometric=2")
 
     def _check_out(self, git: Git, order: StartOrder) -> None:
         default = (order.rig or OrderedRig()).default_branch or "main"
@@ -178,6 +209,16 @@ class Workspaces:
             yield
         finally:
             lock.release()
+
+
+def _reaching(git: Git, access: Access, ssh: Mapping[str, str], do: Callable[[Git], object]) -> None:
+    """Do what needs the network; once more with a new credential if the forge refused the one that we had. Raises NotPrepared."""
+    try:
+        do(git.reaching({**access.of_git(git.environment), **ssh}))
+    except NotPrepared as error:
+        if not is_refused(str(error)) or not access.renew():
+            raise
+        do(git.reaching({**access.of_git(git.environment), **ssh}))
 
 
 def _is_sound(git: Git) -> bool:

@@ -34,6 +34,10 @@ def main() -> None:
 
 def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run one command. Returns the exit code."""
+    if words[:1] == ["git-credential"]:  # no verb: git asks, and an agent that only fetches has not spoken
+        from infra.agents.town_agent import git_credential
+
+        return git_credential.run(words[1:], environment)
     if words and words[0] in _HELP:
         print(command_line.help_text(), end="")
         return OK

@@ -1,0 +1,77 @@
+"""The credential with which a generation of an agent reads and pushes its rig's repository and works on pull requests.
+
+The town's own token, which merges, is never handed out: agents get a token that a person stored for agents, under a name of its own
+(`agents/towns/T/forges/HOST`). The setting agent_forge_access of the town or rig decides (docs/forges.md):
+
+    stored  the token for agents of the rig, else of the town, else of the platform, if that serves the town and the repository
+    none    nothing: agents push with what their container or machine provides
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place
+from shared.adapters.forge_tokens import NotServed, agents_names_for, agents_token_for
+from shared.domain.config import AgentForgeAccess
+from shared.domain.errors import Terminal
+from shared.domain.repositories import ForgeKind
+from shared.ports.forge import Asker
+from shared.ports.secrets import Secret, Secrets
+
+_USERNAMES: Final[dict[ForgeKind, str]] = {"github": "x-access-token", "gitlab": "oauth2"}
+"""The user name beside which a forge takes a token as the password of git over https."""
+
+
+@dataclass(frozen=True, slots=True)
+class ForgeCredential:
+    """A token for one repository. `expires_at` is None for one that a person stored: only the forge knows its end."""
+
+    host: str
+    kind: ForgeKind
+    project: str
+    username: str
+    token: Secret = field(repr=False)
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoCredential:
+    """There is none for this agent. `reason` says why, for the agent and for people."""
+
+    reason: str
+
+
+class AgentCredentials:
+    """Finds the credential of an agent."""
+
+    def __init__(self, secrets: Secrets, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
+        self._secrets = secrets
+        self._hosts = ForgeHosts(hosts)
+
+    def credential_for(
+        self, asker: Asker, git_url: str, access: AgentForgeAccess | None
+    ) -> ForgeCredential | NoCredential:
+        """The credential for the repository at an address. Raises SecretsUnavailable and AccessDenied: ask again later."""
+        place = self._hosts.place(git_url)
+        if place is None:
+            return NoCredential("the rig's repository is not at a forge that the deployment knows")
+        if access is None or access == "none":
+            set_by = "is none" if access == "none" else "is not set, and no App is set for this forge"
+            return NoCredential(f"the setting agent_forge_access {set_by}: the town hands out no credential")
+        if access == "app":
+            return NoCredential(f"the setting agent_forge_access is app, and no App is set for {place.at.host}")
+        return self._stored(asker, place)
+
+    def _stored(self, asker: Asker, place: Place) -> ForgeCredential | NoCredential:
+        host = place.at.host
+        try:
+            found = agents_token_for(asker, host, self._secrets, project=place.project)
+        except Terminal as error:
+            return NoCredential(error.message)
+        if found is None:
+            return NoCredential(f"no token for agents is stored for {host} ({agents_names_for(asker, host)[0]})")
+        if isinstance(found, NotServed):
+            return NoCredential(f"the platform's token for agents at {host} does not serve {found.project} here")
+        return ForgeCredential(host, place.at.kind, place.project, _USERNAMES[place.at.kind], found.token)

@@ -1,0 +1,191 @@
+"""The route from which an agent gets its credential: the credential of its rig, for itself and its generation only."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from functions.credentials import app
+from functions.credentials.issuing import Issuing
+from functions.credentials.pace import MOST, WINDOW
+from shared.adapters.agent_credentials import AgentCredentials
+from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
+from shared.domain.errors import SecretsUnavailable
+from tests.fakes import FakeSecrets
+from tests.http_events import OPERATOR, Answer, Context, request
+from tests.towns import TownBuilder, a_town
+from tests.worlds import World, a_world
+
+TOKEN = "ghp_canaryOfAnAgentsToken0123456789abcd"
+OF_THE_TOWN = "agents/towns/t1/forges/github.com"
+HOSTS = (*USUAL_HOSTS, ForgeHost.of("gitlab", "git.example.com"))
+
+
+def a_town_at_work(access: str | None = "stored", git_url: str = "https://github.com/Acme/App.git") -> TownBuilder:
+    town = a_town("t1").config(agent_forge_access=access).update("rigs", "rig-1", git_url=git_url)
+    return town.bead("b1").agent("toast", status="working", hook="b1", generation=5).agent("other")
+
+
+@dataclass
+class Asked:
+    """The function over a town, the secrets that it reads, and the lines that it writes."""
+
+    world: World
+    secrets: FakeSecrets = field(default_factory=lambda: FakeSecrets({OF_THE_TOWN: TOKEN}))
+    lines: list[str] = field(default_factory=list)
+
+    def ask(
+        self, *, of: str = "toast", at: str = "t1", body: Any = None, caller: str | None = None, **claims: str | None
+    ) -> Answer:
+        """The answer to toast's fifth generation, unless the claims of another token are given."""
+        held = {"town": "t1", "scope": "agent", "agent": "toast", "generation": "5", "expires": "99999999999", **claims}
+        shown = {name: value for name, value in held.items() if value is not None}
+        event = request("POST", f"/api/towns/{at}/agents/{of}/refresh-token", body, claims=shown, caller=caller)
+        return Answer.of(app.answered(event, self.lines.append))
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+    return deployed(monkeypatch, a_town_at_work())
+
+
+def deployed(monkeypatch: pytest.MonkeyPatch, town: TownBuilder) -> Asked:
+    made = Asked(a_world(town))
+    issuing = Issuing(made.world.store, AgentCredentials(made.secrets, hosts=HOSTS))
+    here = app.CredentialsDeployment(issuing, made.world.clock)
+    monkeypatch.setattr(app, "deployment", lambda: here)
+    return made
+
+
+def test_an_agent_gets_the_token_that_was_stored_for_agents_of_its_town(asked: Asked) -> None:
+    answer = asked.ask()
+    assert answer.status == 200
+    assert answer.document == {
+        "forge": {
+            "host": "github.com",
+            "kind": "github",
+            "project": "acme/app",
+            "username": "x-access-token",
+            "expiresAt": None,
+            "token": TOKEN,
+        },
+        "reason": None,
+    }
+    assert answer.headers["cache-control"] == "no-store"
+
+
+def test_a_gitlab_takes_a_token_beside_another_user_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="git@git.example.com:group/sub/app.git"))
+    asked.secrets.stored = {"agents/towns/t1/rigs/rig-1/forges/git.example.com": "glpat-x"}
+    forge = asked.ask().document["forge"]
+    assert (forge["host"], forge["kind"], forge["project"]) == ("git.example.com", "gitlab", "group/sub/app")
+    assert (forge["username"], forge["token"]) == ("oauth2", "glpat-x")
+
+
+def test_the_token_of_the_rig_comes_before_that_of_the_town_and_that_before_the_platforms(asked: Asked) -> None:
+    of_the_rig, of_the_platform = "agents/towns/t1/rigs/rig-1/forges/github.com", "agents/platform/forges/github.com"
+    asked.secrets.stored = {of_the_platform: json.dumps({"token": "platform's", "towns": {"t1": ["acme/app"]}})}
+    assert asked.ask().document["forge"]["token"] == "platform's"
+    asked.secrets.stored[OF_THE_TOWN] = "town's"
+    assert asked.ask().document["forge"]["token"] == "town's"
+    asked.secrets.stored[of_the_rig] = "rig's"
+    assert asked.ask().document["forge"]["token"] == "rig's"
+
+
+@pytest.mark.parametrize("towns", [{"t2": ["*"]}, {"t1": ["other", "acme/another"]}])
+def test_the_platforms_token_for_agents_serves_the_towns_and_repositories_that_it_names(
+    asked: Asked, towns: dict[str, list[str]]
+) -> None:
+    asked.secrets.stored = {"agents/platform/forges/github.com": json.dumps({"token": TOKEN, "towns": towns})}
+    answer = asked.ask()
+    assert answer.document["forge"] is None
+    assert "does not serve acme/app" in answer.document["reason"]
+
+
+def test_a_platforms_token_for_agents_that_names_no_towns_serves_none(asked: Asked) -> None:
+    asked.secrets.stored = {"agents/platform/forges/github.com": TOKEN}
+    answer = asked.ask()
+    assert (answer.status, answer.document["forge"]) == (200, None)
+    assert "does not say which towns it serves" in answer.document["reason"]
+
+
+def test_the_token_with_which_the_town_merges_is_never_handed_out(asked: Asked) -> None:
+    asked.secrets.stored = {
+        "platform/forges/github.com": TOKEN,
+        "towns/t1/forges/github.com": TOKEN,
+        "towns/t1/rigs/rig-1/forges/github.com": TOKEN,
+    }
+    answer = asked.ask()
+    assert answer.document["forge"] is None
+    assert "no token for agents is stored for github.com" in answer.document["reason"]
+    assert not set(asked.secrets.asked) & set(asked.secrets.stored)
+
+
+@pytest.mark.parametrize(("access", "says"), [(None, "is not set"), ("none", "is none"), ("app", "no App is set")])
+def test_without_the_setting_agents_get_nothing_and_are_told_why(
+    monkeypatch: pytest.MonkeyPatch, access: str | None, says: str
+) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(access))
+    answer = asked.ask()
+    assert (answer.status, answer.document["forge"]) == (200, None)
+    assert says in answer.document["reason"]
+    assert TOKEN not in json.dumps(answer.document)
+
+
+def test_an_address_that_leads_to_no_forge_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="/srv/app.git"))
+    assert "not at a forge" in asked.ask().document["reason"]
+
+
+def test_a_container_asks_for_any_agent_of_its_town_before_that_agent_has_a_token(asked: Asked) -> None:
+    answer = asked.ask(scope="container", agent=None, generation=None)
+    assert answer.document["forge"]["token"] == TOKEN
+
+
+def test_an_agent_that_was_never_started_gets_nothing(asked: Asked) -> None:
+    answer = asked.ask(of="mayor", scope="container", agent=None, generation=None)
+    assert (answer.status, answer.document["path"]) == (403, "agentId")
+    assert "has not been started" in answer.document["detail"]
+
+
+def test_what_cannot_be_read_now_is_asked_again(asked: Asked) -> None:
+    asked.secrets.trouble = SecretsUnavailable("the secret could not be read", hint="try again")
+    answer = asked.ask()
+    assert (answer.status, answer.is_problem, answer.headers["retry-after"]) == (503, True, "5")
+
+
+def test_a_body_is_refused(asked: Asked) -> None:
+    assert asked.ask(body={"generation": 6}).status == 422
+    assert asked.ask(body={}).status == 200
+
+
+def test_an_agent_that_asks_too_often_waits_and_others_do_not(asked: Asked) -> None:
+    assert {asked.ask().status for _ in range(MOST)} == {200}
+    assert asked.ask().status == 429
+    assert asked.ask(of="other", scope="container", agent=None, generation=None).status == 403
+    asked.world.clock.move(seconds=WINDOW.total_seconds() - 0.001)
+    assert asked.ask().status == 429
+    asked.world.clock.move(seconds=0.001)
+    assert asked.ask().status == 200
+
+
+def test_the_audit_line_says_who_asked_for_which_repository_and_never_the_token(asked: Asked) -> None:
+    asked.ask()
+    [line] = asked.lines
+    said = json.loads(line)
+    assert (said["event"], said["status"], said["town_id"]) == ("audit.request", 200, "t1")
+    assert (said["agent"], said["generation"], said["scope"]) == ("toast", "5", "agent")
+    assert (said["for_agent"], said["for_generation"], said["repository"]) == ("toast", 5, "github.com/acme/app")
+    assert TOKEN not in line
+
+
+def test_the_audit_line_says_why_nothing_was_issued(asked: Asked) -> None:
+    asked.secrets.stored.clear()
+    asked.ask()
+    assert "no token for agents is stored" in json.loads(asked.lines[-1])["not_issued"]
+
+
+def test_a_lambda_event_is_answered(asked: Asked) -> None:
+    event = request("POST", "/api/towns/t1/agents/toast/refresh-token", caller=OPERATOR)
+    assert Answer.of(app.lambda_handler(event, Context())).status == 401
