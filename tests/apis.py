@@ -51,10 +51,18 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = "one") -> Answer:
-    """What `debug` or `events` answers an operator who also shows a token for everything in that town."""
-    claims = {"town": town, "scope": "operator", "expires": "99999999999"}
-    asked = request(method, path, body, caller=OPERATOR, claims=claims)
+    """What `debug` or `events` answers an operator who also shows a token for everything in that town.
+
+    The routes of agents are asked by the mayor.
+    """
+    asked = request(method, path, body, caller=OPERATOR, claims=claims_for(path, town))
     return Answer.of(function.lambda_handler(asked, Context()))
+
+
+def claims_for(path: str, town: str) -> dict[str, str]:
+    """The claims of a token with which this path shows everything of a town: the mayor's for the routes of agents."""
+    who = {"scope": "coordinator", "agent": "mayor"} if path.startswith("/api/agents/") else {"scope": "operator"}
+    return {"town": town, "expires": "99999999999", **who}
 
 
 def through_the_gateway(
@@ -67,7 +75,7 @@ def through_the_gateway(
         unquote(path),
         body or None,
         caller=OPERATOR,
-        claims={"town": town, "scope": "operator", "expires": "99999999999"},
+        claims=claims_for(path, town),
         query=dict(parse_qsl(query, keep_blank_values=True)),
         headers=headers,
         encoded=True,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from functions import api, log, paths, wiring
 from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
+from functions.debug.agents import AgentReads
 from functions.debug.answers import Health
 from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, LogQuery, PageQuery, PointsQuery, TicksQuery
 from functions.queries import Query
@@ -225,6 +226,7 @@ def _may(verb: Verb) -> Callable[[Mapping[str, Any], Mapping[str, str]], SignedR
     return admit
 
 
+_SEEN: Final = AgentReads(lambda: deployment())  # noqa: PLW0108 - each request asks for it by its name
 _READ: Final = _may("read")
 _DEBUG: Final = _may("debug")
 _TOWN: Final = "/api/towns/{townId}"
@@ -247,6 +249,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/explain/agents/{{agentId}}", "Why an agent waits", _READ, explain_agent, ExplainQuery),
     Route("POST", f"{_TOWN}/debug/reconcile-dry-run", "What the next tick would do", _DEBUG, reconcile_dry_run, Query),
     Route("POST", f"{_TOWN}/debug/replay-events", "Run past ticks again", _DEBUG, replay_events, Query),
+    *_SEEN.routes,
 )
 
 

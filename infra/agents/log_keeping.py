@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote
 
-from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, directory_at, token_of
+from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, directory, token_of
 from infra.buckets import Bucket
 from shared.domain.errors import TownError
 from shared.ports.agent_logs import LogName
@@ -78,4 +78,4 @@ def keeper_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
     if bucket is not None:
         return StoreKeeper(cache(bucket.objects), town_id, clock)
     place = environment.get(DATA_VARIABLE) or environment.get("TOWNCTL_DATA")
-    return StoreKeeper(cache(partial(directory_at, Path(place))), town_id, clock) if place else None
+    return StoreKeeper(cache(partial(directory, Path(place))), town_id, clock) if place else None

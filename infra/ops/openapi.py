@@ -66,6 +66,7 @@ _ALWAYS: Final = (401, 413, 422, 500)
 _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
 _WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
+_AGENTS: Final = "/api/agents/towns/{townId}"
 _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
@@ -114,6 +115,21 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
         "explainAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+    ),
+    ("get", f"{_AGENTS}/status"): Contract("getTownForAgent", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/beads"): Contract("listBeadsForAgent", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/beads/{{beadId}}"): Contract(
+        "getBeadForAgent", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_AGENTS}/agents"): Contract("listAgentsForAgent", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/convoys"): Contract(
+        "listConvoysForAgent", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_AGENTS}/explain/beads/{{beadId}}"): Contract(
+        "explainBeadForAgent", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+    ),
+    ("get", f"{_AGENTS}/explain/agents/{{agentId}}"): Contract(
+        "explainAgentForAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
         "reconcileDryRun", 200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
@@ -205,8 +221,8 @@ def document() -> dict[str, Any]:
             "title": "Town reconciler",
             "version": "0.2",
             "description": (
-                "Posting events and getting an agent's credential require a town token, every other route SigV4. Errors are "
-                "RFC 9457 problem documents. "
+                "Posting events, reading as an agent and getting an agent's credential require a town token, every other route "
+                "SigV4. Errors are RFC 9457 problem documents. "
                 "Every answer has the header X-Request-Id. HEAD works like GET, without a body; OPTIONS returns 204 with "
                 "Allow; any other method that a path does not support returns 405 with Allow. Unknown query parameters are "
                 "refused."

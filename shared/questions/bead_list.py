@@ -6,7 +6,7 @@ Each kind of bead is read in the order of its index, and the kinds are merged. S
 import heapq
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from itertools import product
 from typing import Final, NamedTuple
@@ -40,7 +40,13 @@ _OF_CONVOY: Final = (
     "WHERE d.depends_on_bead_id = :convoy AND d.dependency_type = 'tracks' "
     "AND (b.created_at, b.bead_id) < (:created_at, :bead_id) ORDER BY b.created_at DESC, b.bead_id DESC"
 )
-_AFTER_EVERYTHING: Final = ("~", "")  # no time begins with a tilde
+_AMONG: Final = (
+    f"SELECT {_COLUMNS}, b.body FROM json_each(:ids) i JOIN beads b ON b.bead_id = i.value "  # noqa: S608 - as above
+    "WHERE (b.created_at, b.bead_id) < (:created_at, :bead_id) ORDER BY b.created_at DESC, b.bead_id DESC"
+)
+Place = tuple[str, str]
+"""Time of creation and id of a bead: the place of a page in a list."""
+_AFTER_EVERYTHING: Final[Place] = ("~", "")  # no time begins with a tilde
 
 
 @answer
@@ -62,6 +68,14 @@ class BeadEntry:
 
 
 _CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
+
+
+class Read(NamedTuple):
+    """A bead with its place in the order of creation, as stored."""
+
+    place: Place
+    bead: BeadEntry
+    body: str | None
 
 
 @answer
@@ -91,14 +105,33 @@ def beads(
     town_id: str, store: TownStore, wanted: BeadFilter, *, now: datetime, limit: int = LIMIT, cursor: str | None = None
 ) -> Steps[BeadList]:
     """A page of the beads that match, and why they wait at the time `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
-    place = _place(cursor)
+    place = place_in(cursor)
     image = yield from store.load(town_id)
+    return beads_in(image, wanted, now=now, limit=limit, place=place)
+
+
+def beads_in(
+    image: TownImage,
+    wanted: BeadFilter,
+    *,
+    now: datetime,
+    limit: int,
+    place: Place,
+    among: Collection[str] | None = None,
+    told: Collection[str] | None = None,
+) -> BeadList:
+    """The same for an image. `among` are the only beads that are listed, `told` those of which their waits are told; None: all.
+
+    A filter by text looks into the body of a bead only if all beads are listed: else it would tell what a body says.
+    """
     with migrations.readable(image.image) as sql:
-        database.check_identity(sql, town_id)
-        found, following = _page(sql, wanted, limit=limit, place=place)
-        live = {bead.bead_id for bead in found if not bead.status.terminal and bead.type is not BeadType.AGENT}
-        waiting = _waiting(sql, image, live, now) if live else ()
-    return BeadList(town_id, tuple(found), waiting, following)
+        database.check_identity(sql, image.town_id)
+        found, following = page(sql, wanted, limit=limit, place=place, among=among)
+        entries = [read.bead for read in found]
+        live = {bead.bead_id for bead in entries if not bead.status.terminal and bead.type is not BeadType.AGENT}
+        asked = live if told is None else live.intersection(told)
+        waiting = _waiting(sql, image, asked, now) if asked else ()
+    return BeadList(image.town_id, tuple(entries), waiting, following)
 
 
 def _waiting(sql: sqlite3.Connection, image: TownImage, live: set[str], now: datetime) -> tuple[Waiting, ...]:
@@ -113,53 +146,67 @@ def _waiting(sql: sqlite3.Connection, image: TownImage, live: set[str], now: dat
 
 def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | None = None) -> Steps[ConvoyList]:
     """A page of the town's convoys. Raises Refused (422) for a wrong cursor, UnknownTown."""
-    place = _place(cursor)
+    place = place_in(cursor)
     image = yield from store.load(town_id)
+    return convoys_in(image, limit=limit, place=place)
+
+
+def convoys_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> ConvoyList:
+    """The same for an image. `among` are the only convoys that are listed."""
     with migrations.readable(image.content) as sql:
-        database.check_identity(sql, town_id)
-        found, following = _page(sql, BeadFilter(type="convoy"), limit=limit, place=place)
-        shown = tuple(line for bead in found if (line := overview.convoy(sql, bead.bead_id)) is not None)
-    return ConvoyList(town_id, shown, following)
+        database.check_identity(sql, image.town_id)
+        found, following = page(sql, BeadFilter(type="convoy"), limit=limit, place=place, among=among)
+        shown = tuple(line for read in found if (line := overview.convoy(sql, read.bead.bead_id)) is not None)
+    return ConvoyList(image.town_id, shown, following)
 
 
-def _place(cursor: str | None) -> tuple[str, str]:
+def place_in(cursor: str | None) -> Place:
+    """The place at which a page starts: after the one that the cursor names. Raises Refused (422)."""
     if cursor is None:
         return _AFTER_EVERYTHING
     created_at, bead_id = place_of(cursor, str, str)
     return created_at, bead_id
 
 
-def _page(
-    sql: sqlite3.Connection, wanted: BeadFilter, *, limit: int, place: tuple[str, str]
-) -> tuple[list[BeadEntry], str | None]:
-    """The next matching beads after a place, and the cursor of the next page."""
-    found: list[BeadEntry] = []
+def page(
+    sql: sqlite3.Connection,
+    wanted: BeadFilter,
+    *,
+    limit: int,
+    place: Place,
+    among: Collection[str] | None = None,
+    with_bodies: bool = False,
+) -> tuple[list[Read], str | None]:
+    """The next matching beads after a place, of `among` if it is given, and the cursor of the next page.
+
+    The caller answers with their bodies too if `with_bodies`, so they count for the length of the page.
+    """
+    found: list[Read] = []
     last, size = place, 0
-    for looked_at, read in enumerate(_newest_first(sql, wanted, place)):
+    for looked_at, read in enumerate(_newest_first(sql, wanted, place, among)):
         if len(found) == limit or looked_at == LOOKED_AT_MOST or size > ROWS_SIZE // 2:  # half is for why they wait
             return found, cursor_of(last)
         last = read.place
-        if _fits(read, wanted):
-            found.append(read.bead)
-            size += carried(json.dumps((read.bead.title, read.bead.labels)))
+        if _fits(read, wanted, with_body=among is None):
+            found.append(read)
+            size += carried(json.dumps((read.bead.title, read.bead.labels, read.body if with_bodies else None)))
     return found, None
 
 
-class _Read(NamedTuple):
-    """A bead with its place in the order of creation, as stored."""
-
-    place: tuple[str, str]
-    bead: BeadEntry
-    body: str | None
-
-
-def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str, str]) -> Iterator[_Read]:
+def _newest_first(
+    sql: sqlite3.Connection, wanted: BeadFilter, place: Place, among: Collection[str] | None
+) -> Iterator[Read]:
     """The beads of the wanted types and statuses after a place. Rows are read only when they are needed."""
     start = {"created_at": place[0], "bead_id": place[1]}
     types = _TYPES if wanted.type is None else (wanted.type,)
     statuses = _LIVE if wanted.status == "live" else _STATUSES if wanted.status is None else (wanted.status,)
+    found: Iterator[Read] | None = None
     if wanted.convoy is not None:
         found = map(_read, sql.execute(_OF_CONVOY, {**start, "convoy": wanted.convoy}))
+        found = (read for read in found if among is None or read.bead.bead_id in among)
+    elif among is not None:
+        found = map(_read, sql.execute(_AMONG, {**start, "ids": json.dumps(sorted(among))}))
+    if found is not None:
         return (read for read in found if read.bead.type in types and read.bead.status in statuses)
     kinds = [
         map(_read, sql.execute(_OF_KIND, {**start, "type": kind, "status": status}))
@@ -168,10 +215,10 @@ def _newest_first(sql: sqlite3.Connection, wanted: BeadFilter, place: tuple[str,
     return heapq.merge(*kinds, key=lambda read: read.place, reverse=True)
 
 
-def _read(row: tuple[str, ...]) -> _Read:
+def _read(row: tuple[str, ...]) -> Read:
     *cells, labels, body = row
     bead = line_of(BeadEntry, cells, labels=_labels(labels))
-    return _Read((cells[_CREATED_AT], bead.bead_id), bead, body)
+    return Read((cells[_CREATED_AT], bead.bead_id), bead, body)
 
 
 def _labels(text: str) -> tuple[str, ...]:
@@ -182,11 +229,12 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(label for label in found if isinstance(label, str)) if isinstance(found, list) else ()
 
 
-def _fits(read: _Read, wanted: BeadFilter) -> bool:
+def _fits(read: Read, wanted: BeadFilter, *, with_body: bool) -> bool:
     bead = read.bead
     if wanted.rig not in (None, bead.rig_id) or (wanted.label is not None and wanted.label not in bead.labels):
         return False
     if wanted.text is None:
         return True
     sought = wanted.text.casefold()
-    return any(sought in each.casefold() for each in (bead.bead_id, bead.title, read.body or ""))
+    texts = (bead.bead_id, bead.title, *((read.body or "",) if with_body else ()))
+    return any(sought in each.casefold() for each in texts)

@@ -8,7 +8,7 @@ from shared.domain.errors import Refused
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, Priority, Role
 from shared.ports.steps import Steps
-from shared.ports.town_store import TownStore
+from shared.ports.town_store import TownImage, TownStore
 from shared.questions.lines import columns_of, line_of, lines_of
 from shared.town import database, migrations
 
@@ -139,12 +139,17 @@ class BeadAnswer:
 def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadAnswer]:
     """One bead of a town, live or not, an agent or not. Raises UnknownTown, Refused (404)."""
     image = yield from store.load(town_id)
+    return bead_in(image, bead_id)
+
+
+def bead_in(image: TownImage, bead_id: str) -> BeadAnswer:
+    """The same for an image."""
     with migrations.readable(image.content) as sql:
-        database.check_identity(sql, town_id)
+        database.check_identity(sql, image.town_id)
         found = bead_view(sql, bead_id)
     if found is None:
         raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
-    return BeadAnswer(town_id, found)
+    return BeadAnswer(image.town_id, found)
 
 
 def bead_view(sql: sqlite3.Connection, bead_id: str) -> WholeBead | None:

@@ -1,7 +1,7 @@
 """The agents and the settings of a town."""
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from shared.domain import strict_json
@@ -9,7 +9,7 @@ from shared.domain.config import RigConfig, TownConfig
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
 from shared.ports.steps import Steps
-from shared.ports.town_store import TownStore
+from shared.ports.town_store import TownImage, TownStore
 from shared.questions.lines import lines_of
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
@@ -75,15 +75,20 @@ class TownSettings:
 def agents(town_id: str, store: TownStore) -> Steps[AgentList]:
     """Every agent of a town. Raises UnknownTown."""
     image = yield from store.load(town_id)
+    return agents_in(image)
+
+
+def agents_in(image: TownImage, *, among: Collection[str] | None = None) -> AgentList:
+    """The same for an image. `among` are the only agents that are listed; None: all."""
     with migrations.readable(image.content) as sql:
-        database.check_identity(sql, town_id)
+        database.check_identity(sql, image.town_id)
         rows = sql.execute(
             "SELECT a.bead_id, a.identity, a.role, a.status, b.rig_id, a.current_hook_bead_id, a.generation, "
             "a.dispatch_attempts, b.created_at, a.last_activity_at, a.agent_status_message "
             "FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
         ).fetchall()
-    found = lines_of(AgentEntry, rows)
-    return AgentList(town_id, found, len(found))
+    found = tuple(each for each in lines_of(AgentEntry, rows) if among is None or each.agent_id in among)
+    return AgentList(image.town_id, found, len(found))
 
 
 def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:

@@ -150,6 +150,12 @@ class TownStatus:
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
     """Report on the present state of a town. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
+    return (yield from status_of(image, around))
+
+
+def status_of(image: TownImage, around: Surroundings) -> Steps[TownStatus]:
+    """The same for an image."""
+    town_id = image.town_id
     batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     now: datetime = yield Call("clock", around.clock.now)
     with migrations.readable(image.image) as sql:

@@ -26,6 +26,7 @@ from tests.worlds import World
 
 TOWN: Final = "my-town"
 _BELOW: Final = f"/api/towns/{TOWN}"
+_SEEN: Final = f"/api/agents/towns/{TOWN}"
 _WINDOW: Final = {"from": to_text(T), "to": "2026-01-10T12:05:05.000Z"}
 _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     "get /api/health": (debug, "GET", "/api/health", None),
@@ -42,6 +43,18 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     "get /api/towns/{townId}/explain/beads/{beadId}": (debug, "GET", f"{_BELOW}/explain/beads/write-parser", None),
     "get /api/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_BELOW}/explain/agents/mayor", None),
     "get /api/towns/{townId}/beads/{beadId}/log": (debug, "GET", f"{_BELOW}/beads/write-lexer/log", None),
+    "get /api/agents/towns/{townId}/status": (debug, "GET", f"{_SEEN}/status", None),
+    "get /api/agents/towns/{townId}/beads": (debug, "GET", f"{_SEEN}/beads", None),
+    "get /api/agents/towns/{townId}/beads/{beadId}": (debug, "GET", f"{_SEEN}/beads/write-parser", None),
+    "get /api/agents/towns/{townId}/agents": (debug, "GET", f"{_SEEN}/agents", None),
+    "get /api/agents/towns/{townId}/convoys": (debug, "GET", f"{_SEEN}/convoys", None),
+    "get /api/agents/towns/{townId}/explain/beads/{beadId}": (
+        debug,
+        "GET",
+        f"{_SEEN}/explain/beads/write-parser",
+        None,
+    ),
+    "get /api/agents/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_SEEN}/explain/agents/mayor", None),
     "post /api/towns/{townId}/debug/reconcile-dry-run": (debug, "POST", f"{_BELOW}/debug/reconcile-dry-run", {}),
     "post /api/towns/{townId}/debug/replay-events": (debug, "POST", f"{_BELOW}/debug/replay-events", _WINDOW),
     "put /api/towns/{townId}": (events, "PUT", "/api/towns/my-second-town", {}),

@@ -22,6 +22,7 @@ from tests.towns import T
 from tests.worlds import World
 
 BELOW = "/api/towns/{townId}"
+SEEN = "/api/agents/towns/{townId}"
 REPLAY = f"{BELOW}/debug/replay-events"
 
 
@@ -54,6 +55,10 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", f"{BELOW}/config", 200, None),
     ("GET", f"{BELOW}/points", 200, None),
     ("GET", f"{BELOW}/events", 200, None),
+    ("GET", f"{SEEN}/status", 200, None),
+    ("GET", f"{SEEN}/beads", 200, None),
+    ("GET", f"{SEEN}/agents", 200, None),
+    ("GET", f"{SEEN}/convoys", 200, None),
     ("POST", f"{BELOW}/debug/reconcile-dry-run", 200, {"observe": True}),
     ("POST", f"{BELOW}/events", 202, {"event_id": "started-1", "event_type": "town_started", "payload": {}}),
     ("POST", REPLAY, 200, {}),

@@ -34,9 +34,11 @@ FUNCTIONS = [
     "CredentialsFunction",
     "RetentionFunction",
 ]
+AGENTS = "/api/agents/towns/{townId}"
 TOKEN_ROUTES = {
     ("POST", "/api/towns/{townId}/events"),
     ("POST", "/api/towns/{townId}/agents/{agentId}/refresh-token"),
+    *((route.method, route.path) for route in debug.ROUTES if route.path.startswith(AGENTS)),
 }
 
 

@@ -16,6 +16,7 @@ from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage.agent_logs import StoredLogs
 from tests import apis
+from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import a_town
@@ -61,8 +62,8 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def ask(function: Any, method: str, path: str, **more: Any) -> Answer:
-    claims = {"town": "one", "scope": "operator", "expires": "99999999999"}
-    return Answer.of(function.lambda_handler(request(method, path, caller=OPERATOR, claims=claims, **more), Context()))
+    asked = request(method, path, caller=OPERATOR, claims=claims_for(path, "one"), **more)
+    return Answer.of(function.lambda_handler(asked, Context()))
 
 
 def path_of(route: Route[Any]) -> str:
