@@ -21,6 +21,7 @@ from infra.agents.git_settings import of_agent
 from infra.agents.posting import DATA_VARIABLE
 from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, named_variables, values_of
 from infra.buckets import Bucket
+from infra.townctl.context import AGENTS
 from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
@@ -55,7 +56,7 @@ class NoAgentProgram(LocalProcessRuntime):
 
 def agents_root(data: Path) -> Path:
     """The directory of the local agents of a data directory."""
-    return data / ".agents"
+    return data / AGENTS
 
 
 @dataclass(frozen=True, slots=True)
