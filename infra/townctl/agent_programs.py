@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from infra.agents.credentials import NotIssued, source_from
-from infra.agents.git_settings import of_agent
 from infra.agents.posting import DATA_VARIABLE
 from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, named_variables, values_of
 from infra.buckets import Bucket
@@ -212,6 +210,9 @@ def _of_forge(around: Mapping[str, str]) -> Variables:
     """The variables with which git asks for the credential that the town issues. Without one, git uses those of this user."""
 
     def variables(launch: Launch, _work: Path) -> Mapping[str, str]:
+        from infra.agents.credentials import NotIssued, source_from
+        from infra.agents.git_settings import of_agent
+
         order = launch.order
         if order.rig is None or not order.rig.git_url:
             return {}
