@@ -82,7 +82,10 @@ class Turn:
         finally:
             code = child.end()
             self._pulse.turn_over()
-        return TurnResult(self._judged(code), self._made_progress, self._last_words, self._session_id)
+        failure = self._judged(code)
+        if failure is None and not self._made_progress:
+            self._progress()  # it said nothing, but it has read its prompt
+        return TurnResult(failure, self._made_progress, self._last_words, self._session_id)
 
     def _is_given_up(self) -> bool:
         if self._stopped.is_set():

@@ -113,9 +113,7 @@ def test_an_agent_that_works_steadily_for_three_hours_is_left_alone(tmp_path: Pa
         running.pulse.tool_ended(str(call))
         running.clock.move(minutes=1)
         running.pulse.look()
-    quiet = [
-        running.clock.now() - from_text(beat["last_event_at"]) for beat in running.posted.of("agent_heartbeat")
-    ]
+    quiet = [running.clock.now() - from_text(beat["last_event_at"]) for beat in running.posted.of("agent_heartbeat")]
     assert len(quiet) == 36
     activity = running.pulse.activity()
     worker = {"status": "working", "hook": "b", "last_event_at": activity.at + (T - running.clock.now())}
@@ -156,7 +154,9 @@ def test_usage_is_posted_as_totals_of_each_model(tmp_path: Path) -> None:
     running.pulse.used(Used(10, 2, 1), model="m")
     running.pulse.used(Used(7, 7, 7, model="small"), model="m")
     running.pulse.finish()
-    assert [(used["model"], used["input_tokens"], used["cost_micros"]) for used in running.posted.of("agent_usage")] == [
+    assert [
+        (used["model"], used["input_tokens"], used["cost_micros"]) for used in running.posted.of("agent_usage")
+    ] == [
         ("m", 20, 5),
         ("small", 7, None),
     ]

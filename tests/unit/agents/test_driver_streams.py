@@ -3,15 +3,27 @@ model; ids, paths and fields that no driver reads were taken out. A line that be
 """
 
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from infra.agents.drivers import contract
-from infra.agents.drivers.contract import Compacted, Failed, Retrying, Said, SessionBegan, ToolBegan, ToolEnded, Trouble, TurnEnded
+from infra.agents.drivers.contract import (
+    Compacted,
+    Failed,
+    Retrying,
+    Said,
+    SessionBegan,
+    ToolBegan,
+    ToolEnded,
+    Trouble,
+    TurnEnded,
+)
 from infra.agents.drivers.known import ALL, driver_of
 from infra.agents.drivers.usage import Meter, Usage
 from shared.domain import strict_json
 
+Kind = TypeVar("Kind", bound=contract.Happening)
 STREAMS = Path(__file__).parent / "streams"
 RECORDED = tuple(path.stem for path in sorted(STREAMS.glob("*.jsonl")))
 USED = Usage(120, 40, 80)
@@ -30,7 +42,7 @@ def happenings(stream: str) -> list[contract.Happening]:
     return found
 
 
-def of_kind[Kind: contract.Happening](stream: str, kind: type[Kind]) -> list[Kind]:
+def of_kind(stream: str, kind: type[Kind]) -> list[Kind]:
     return [each for each in happenings(stream) if isinstance(each, kind)]
 
 
