@@ -15,7 +15,8 @@ from infra.devstack.fake_github_apps import Apps, Grant, allows, needed_for, not
 from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
 from infra.devstack.fake_github_rules import no, not_found
 from infra.devstack.fake_github_walls import Walls
-from infra.devstack.fake_site import Home, Pull
+from infra.devstack.fake_github_words import USER
+from infra.devstack.fake_site import Home, Pull, Said
 from infra.devstack.github_api import contract
 
 _REPOSITORY: Final = re.compile(r"/(?:repos/([^/]+/[^/]+)|repositories/(\d+))(/.*)?")
@@ -26,6 +27,7 @@ _STATUS: Final = "/repos/{owner}/{repo}/commits/{ref}/status"
 _ROUTES: Final = (
     ("POST", _PULLS, re.compile(r"/pulls")),
     ("GET", _PULL, re.compile(r"/pulls/(\d+)")),
+    ("PATCH", _PULL, re.compile(r"/pulls/(\d+)")),
     ("PUT", _PULL + "/merge", re.compile(r"/pulls/(\d+)/merge")),
     ("PUT", _PULL + "/update-branch", re.compile(r"/pulls/(\d+)/update-branch")),
     ("POST", _PULL + "/requested_reviewers", re.compile(r"/pulls/(\d+)/requested_reviewers")),
@@ -117,11 +119,11 @@ class FakeGitHub(FakeForgeServer):
         for verb, name, pattern in _ROUTES:
             found = pattern.fullmatch(path)
             if found and verb == request.method:
-                reply = self._rest(home, name, found, request.body or {})
+                reply = self._rest(home, verb, name, found, request.body or {})
                 return Reply(reply.status, reply.body, reply.headers, operation=f"{verb} {name}")
         return not_found()
 
-    def _rest(self, home: Home, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
+    def _rest(self, home: Home, verb: str, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
         if name == _PULLS:
             return self._open(home, body)
         if name == _STATUS:
@@ -132,7 +134,9 @@ class FakeGitHub(FakeForgeServer):
         if pull is None:
             return not_found()
         if name == _PULL:
-            return Reply(200, self._shown(home, pull, f"GET {_PULL}", 200))
+            if verb == "PATCH":
+                pull.title, pull.base = body.get("title", pull.title), body.get("base", pull.base)
+            return Reply(200, self._shown(home, pull, f"{verb} {_PULL}", 200))
         if name.endswith("/update-branch"):
             return self._update(home, pull, body)
         if name.endswith("/requested_reviewers"):
@@ -144,6 +148,7 @@ class FakeGitHub(FakeForgeServer):
             return no(422, f"A pull request already exists for {body.get('head')}.")
         try:
             pull = self.site.opens(home.name, head=body["head"], base=body["base"], title=body["title"])
+            pull.draft = bool(body.get("draft", pull.draft))
         except (KeyError, LookupError):
             return no(422, "Validation Failed")
         return Reply(201, self._shown(home, pull, f"POST {_PULLS}", 201))
@@ -209,7 +214,7 @@ class FakeGitHub(FakeForgeServer):
         return Reply(201, shown | {"number": pull.number, "title": pull.title, "html_url": self.url_of(pull)})
 
     def _comment(self, pull: Pull, body: Mapping[str, Any]) -> Reply:
-        thread_id = self.site.comments(pull)
+        thread_id = self.site.comments(pull, Said(body["body"], USER, body.get("path"), body.get("line")))
         shown = contract.smallest(f"POST {_PULL}/comments", 201)
         return Reply(201, shown | {"body": str(body.get("body", "")), "node_id": thread_id})
 
