@@ -17,6 +17,18 @@ from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
 NAMED_VARIABLE: Final = "TOWN_AGENT_ENV"
 """Holds the names of the variables that the operator allows, separated by commas."""
 
+DRIVERS: Final = "infra.agents.drivers"
+"""The module that runs a coding agent by its name."""
+
+MODEL_URL_VARIABLE: Final = "TOWN_AGENT_MODEL_URL"
+"""Base URL of a model server, for the drivers of coding agents: for models that people host themselves, and for tests."""
+
+TOOLS_VARIABLE: Final = "TOWN_AGENT_TOOLS"
+"""`mcp` (the default): coding agents get the town's commands as tools too; `cli`: they only run `town-agent`."""
+
+DRIVER_VARIABLES: Final = (MODEL_URL_VARIABLE, TOOLS_VARIABLE)
+"""What operators set for drivers; no secret. It is passed on to every agent."""
+
 _OF_THE_TOWN: Final = frozenset({API_VARIABLE, TOKEN_VARIABLE, GENERATION_VARIABLE, ORDER_VARIABLE})
 _OF_THE_LANGUAGE: Final = frozenset(
     {"LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_NUMERIC", "LC_TIME"}

@@ -17,7 +17,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from infra.agents.posting import DATA_VARIABLE
-from infra.agents.variables import named_variables, values_of
+from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, named_variables, values_of
 from infra.buckets import Bucket
 from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
@@ -35,6 +35,7 @@ from shared.ports.runtime import StartRejected
 ENV_HELP: Final = (
     "A variable of this environment that agents get, such as the key of a model; remembered by name, without the value."
 )
+AGENT_HELP: Final = "The coding agent that agents run: opencode, claude or codex; remembered for this data directory."
 _PROGRAM: Final = "program.json"
 
 
@@ -46,7 +47,7 @@ class NoAgentProgram(LocalProcessRuntime):
 
     def start(self, order: StartOrder, *, effect_id: str) -> StartRejected:  # noqa: ARG002 - the port's shape
         """Reject the start, because no program is set."""
-        said = 'no program for agents is set: townctl run --agent-command "PROGRAM ARGUMENTS"'
+        said = 'no program for agents is set: townctl run --agent opencode, or --agent-command "PROGRAM ARGUMENTS"'
         return StartRejected(said, kind="no_agent_program")
 
 
@@ -79,6 +80,26 @@ class AgentProgram:
             hint = "give the program that agents run"
             raise Refused("--agent-command is empty", status=400, path="agent-command", hint=hint)
         return cls(words)
+
+    @classmethod
+    def of_agent(cls, name: str) -> "AgentProgram":
+        """The driver of a coding agent. Raises Refused."""
+        from infra.agents.drivers.known import driver_of  # only here: most commands choose no agent
+
+        try:
+            driver = driver_of(name)
+        except ValueError as error:
+            hint = 'for any other program, use --agent-command "PROGRAM ARGUMENTS"'
+            raise Refused(f"--agent: {error}", status=400, path="agent", hint=hint) from None
+        if shutil.which(driver.program) is None:
+            hint = f"install it: {driver.install}"
+            raise Refused(f"--agent: there is no program {driver.program} on PATH", status=400, path="agent", hint=hint)
+        return cls((sys.executable, "-m", DRIVERS, name))
+
+    @property
+    def agent(self) -> str | None:
+        """The coding agent that was chosen by its name; None for any other program."""
+        return self.command[3] if self.command[1:3] == ("-m", DRIVERS) and len(self.command) == 4 else None
 
     @property
     def is_there(self) -> bool:
@@ -124,19 +145,32 @@ def remembered_program(data: Path) -> AgentProgram:
         ) from error
 
 
-def program(data: Path, given: str | None, names: Sequence[str] | None = None) -> AgentProgram:
-    """The program of --agent-command and the names of --agent-env, which are remembered; without them, the remembered ones.
+def program(
+    data: Path, given: str | None, names: Sequence[str] | None = None, *, agent: str | None = None
+) -> AgentProgram:
+    """The program of --agent-command or --agent, and the names of --agent-env, which are remembered; without them, the remembered
+    ones.
 
     Raises Refused.
     """
-    known = remembered_program(data) if given is None or names is None else AgentProgram()
-    if given is None and names is None:
+    if given is not None and agent is not None:
+        hint = f"leave out --agent-command to use {agent}, or leave out --agent to use a program of your own"
+        raise Refused("--agent and --agent-command both choose the program", status=400, path="agent", hint=hint)
+    chosen = _chosen(given, agent)
+    known = remembered_program(data) if chosen is None or names is None else AgentProgram()
+    if chosen is None and names is None:
         return known
-    found = known if given is None else replace(AgentProgram.from_text(given).required(), named=known.named)
+    found = known if chosen is None else replace(chosen, named=known.named)
     if names is not None:
         found = replace(found, named=_named(names))
     remember_program(data, found)
     return found
+
+
+def _chosen(given: str | None, agent: str | None) -> AgentProgram | None:
+    if agent is not None:
+        return AgentProgram.of_agent(agent)
+    return None if given is None else AgentProgram.from_text(given).required()
 
 
 def _named(names: Sequence[str]) -> frozenset[str]:
@@ -162,7 +196,7 @@ def local_runtime(
         return NoAgentProgram(agents_root(data))
     place = str(data.resolve())
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
-    named = values_of(runs.named, os.environ)
+    named = values_of((*runs.named, *DRIVER_VARIABLES), os.environ)
     around = {**runs.environment, **named, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
     agents = agents_root(data.resolve())
     sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)

@@ -186,6 +186,7 @@ def run(  # noqa: PLR0913 - one for each option
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    agent: Annotated[str | None, Parameter(help=agent_programs.AGENT_HELP)] = None,
     agent_env: Annotated[
         list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
@@ -211,7 +212,7 @@ def run(  # noqa: PLR0913 - one for each option
     context.prove_store()
     known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
-    program = agent_programs.program(context.data, agent_command, agent_env)
+    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent)
     runtime = context.runtime(program, clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)

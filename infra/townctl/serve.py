@@ -152,6 +152,7 @@ def serve(
     agent_command: Annotated[
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
+    agent: Annotated[str | None, Parameter(help=agent_programs.AGENT_HELP)] = None,
     agent_env: Annotated[
         list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
@@ -164,7 +165,7 @@ def serve(
     store = context.founding_store()
     context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    program = agent_programs.program(context.data, agent_command, agent_env)
+    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent)
     runtime = context.runtime(program, clock)
     agent_programs.tell_about_users(context.data, program, context.talk)
     prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)

@@ -340,7 +340,7 @@ def test_people_are_told_at_once_why_an_effect_failed(townctl: Townctl) -> None:
     """`effects: 1 succeeded, 1 failed` left a new user alone with a bead that never moved."""
     shown = townctl.with_work()("tick", "alpha")
     assert shown.code == 0
-    assert "1 failed\n  dispatch: no program for agents is set: townctl run --agent-command" in shown.out
+    assert "1 failed\n  dispatch: no program for agents is set: townctl run --agent" in shown.out
 
 
 def test_the_agent_command_is_remembered(townctl: Townctl) -> None:

@@ -1,7 +1,8 @@
 """The settings of a control server, from its environment.
 
 TOWN_ID                 the town whose agents it runs (required)
-TOWN_AGENT_COMMAND      the agent CLI: a command line, or a JSON list of words (required)
+TOWN_AGENT              the coding agent: opencode, claude or codex. This or TOWN_AGENT_COMMAND is required, and not both
+TOWN_AGENT_COMMAND      any other agent CLI: a command line, or a JSON list of words
 TOWN_CONTROL_ROOT       directory for clones, worktrees, start files and logs (default ./control-data)
 TOWN_CONTROL_HOST/PORT  address to listen on (default 127.0.0.1:8080; port 0 picks a free one)
 TOWN_CONTROL_KEY        the bearer token that callers must present; on the loopback interface, the server makes one if it is missing
@@ -11,6 +12,7 @@ TOWN_EVICTION_SECONDS   seconds that agents have to save their work when the con
 TOWN_AGENT_UIDS         users as which agents run, such as 20000-20255 (the default for root): the first owns the caches of
                         repositories, each agent has one of the others. `none`: all run as the server's user
 TOWN_AGENT_ENV          names, separated by commas: variables for agents that requests may set too (see `infra.agents.variables`)
+TOWN_AGENT_MODEL_URL, TOWN_AGENT_TOOLS    for the drivers of coding agents: see `infra.agents.variables`
 TOWN_CLOCK              the town's clock, if it is not the system clock
 TOWN_API, TOWN_AGENT_DATA, TOWN_AGENT_POST or TOWNCTL_BUCKET     how to reach the town: see `infra.agents.posting`
 """
@@ -19,13 +21,15 @@ import hashlib
 import os
 import re
 import shlex
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from infra.agents.drivers.known import driver_of, names
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE
-from infra.agents.variables import NAMED_VARIABLE, named_variables, values_of
+from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, NAMED_VARIABLE, named_variables, values_of
 from infra.listening.callers import named_hosts
 from shared.adapters import clock as clocks
 from shared.adapters import ids, outside_files
@@ -38,6 +42,7 @@ PASSED_ON: Final = (
     "TOWN_AGENT_POST",
     "TOWN_AGENT_PACE",
     "TOWN_AGENT_CLI",
+    *DRIVER_VARIABLES,
     "TOWNCTL_DATA",
     "TOWNCTL_BUCKET",
     "TOWNCTL_ENDPOINT",
@@ -121,11 +126,12 @@ class ControlServerSettings:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "ControlServerSettings":
         """The settings that an environment describes. Raises ValueError if a variable is missing or wrong."""
-        command = _words(environment.get("TOWN_AGENT_COMMAND", ""))
+        command = _command(environment)
         town_id = environment.get("TOWN_ID", "")
         if not town_id or not command:
             raise ValueError(
-                "set TOWN_ID to the town's id and TOWN_AGENT_COMMAND to the command of the agent CLI; both are required"
+                f"set TOWN_ID to the town's id, and TOWN_AGENT to the coding agent ({names()}) or TOWN_AGENT_COMMAND to the "
+                "command of another agent CLI; both are required"
             )
         key = environment.get("TOWN_CONTROL_KEY") or None
         host = environment.get("TOWN_CONTROL_HOST") or "127.0.0.1"
@@ -202,6 +208,20 @@ def _port(environment: Mapping[str, str], name: str, default: int) -> int:
     if number != int(number) or number > _LAST_PORT:
         raise ValueError(f"{name}: {environment.get(name)!r} is not a port: give a whole number from 0 to {_LAST_PORT}")
     return int(number)
+
+
+def _command(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The program of agents. Raises ValueError, which names the variable."""
+    agent, given = environment.get("TOWN_AGENT", ""), environment.get("TOWN_AGENT_COMMAND", "")
+    if agent and given:
+        raise ValueError("TOWN_AGENT and TOWN_AGENT_COMMAND both choose the program of agents: set one of them")
+    if not agent:
+        return _words(given)
+    try:
+        driver = driver_of(agent)
+    except ValueError as error:
+        raise ValueError(f"TOWN_AGENT: {error}; for another program, set TOWN_AGENT_COMMAND") from None
+    return (sys.executable, "-m", DRIVERS, driver.name)
 
 
 def _words(text: str) -> tuple[str, ...]:

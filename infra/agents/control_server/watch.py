@@ -1,7 +1,7 @@
 """Observes every agent periodically: posts heartbeats, reports how agents end, and stops agents that are only waiting.
 
 A heartbeat carries the time of the agent's last activity. Output counts as activity, so the town recognizes an agent whose
-process runs but makes no progress.
+process runs but makes no progress. The driver of a coding agent notes what its program did last: then only this note counts.
 """
 
 import contextlib
@@ -12,6 +12,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Final
 
+from infra.agents.activity import ACTIVITY, activity_in
 from infra.agents.control_server.log import say
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
@@ -40,6 +41,7 @@ class Session:
     said: str = ""
     waiting_since: datetime | None = None
     beat_at: datetime | None = None
+    tools: tuple[str, ...] = ()
 
 
 class Watch:
@@ -141,6 +143,7 @@ class Watch:
             "last_event_at": times.to_text(session.active_at),
             "container_instance_id": self._settings.instance_id,
             "generation": session.generation,
+            **({"active_tools": list(session.tools)} if session.tools else {}),
         }
         # Not a counter, which would restart with the server and repeat ids.
         at = int(self._settings.clock.now().timestamp() * 1000)
@@ -163,11 +166,17 @@ class Watch:
 
     def _notice(self, session: Session, files: GenerationFiles, now: datetime) -> None:
         """Record what the agent has done since the last look: written output, called `town-agent`, or begun to wait."""
-        signs = (_size(files.directory / supervisor.LOG), _touched(files.desk / SPOKE))
         said = files.written_by_agent(WAITING, most=_LONGEST_NOTE)
-        if signs != session.signs:
-            session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
-            session.signs, session.active_at, session.waiting_since = signs, now, None
+        told = activity_in(files.written_by_agent(ACTIVITY, most=_LONGEST_NOTE), now=now)
+        if told is not None:
+            if session.waiting_since is not None and told.at > session.waiting_since:
+                session.waiting_since = None
+            session.doing, session.active_at, session.tools = told.kind, told.at, told.tools
+        else:
+            signs = (_size(files.directory / supervisor.LOG), _touched(files.desk / SPOKE))
+            if signs != session.signs:
+                session.doing = "output" if signs[0] != session.signs[0] else "town-agent"
+                session.signs, session.active_at, session.waiting_since = signs, now, None
         if said != session.said:
             session.said, session.waiting_since = said, _since(said)
 

@@ -75,11 +75,18 @@ class ToolEnded:
     failed: bool = False
 
 
+class Span(StrEnum):
+    """What a count of tokens covers."""
+
+    STEP = "step"
+    TURN = "turn"
+    SESSION = "session"
+
+
 @dataclass(frozen=True, slots=True)
 class Used:
-    """Tokens that were used since the turn began, or since the last of these, if `whole` is false.
+    """Tokens that were used: in one step, in the turn so far, or in the session so far. The last two replace what was counted.
 
-    If it is true, these are the totals of the turn for this model, and replace what was counted for the turn so far.
     `input_tokens` excludes those read from a cache and includes those written to one; `output_tokens` includes reasoning.
     `model` is None if the program does not name it: then it is the model of the turn. `cost_micros` is in millionths of a US
     dollar; None if the program does not know it.
@@ -90,7 +97,7 @@ class Used:
     cached_tokens: int
     cost_micros: int | None = None
     model: str | None = None
-    whole: bool = False
+    of: Span = Span.STEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,14 +27,13 @@ from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import Transcript
 from infra.agents.posting import poster_from
 from infra.agents.town_agent.order import NoOrder, caller
+from infra.agents.variables import MODEL_URL_VARIABLE, TOOLS_VARIABLE
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
 from shared.domain.orders import StartOrder
 
-MODEL_URL_VARIABLE: Final = "TOWN_AGENT_MODEL_URL"
-TOOLS_VARIABLE: Final = "TOWN_AGENT_TOOLS"
 CLI_VARIABLE: Final = "TOWN_AGENT_CLI"
 _SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _SHORTEST_SECRET: Final = 8

@@ -10,13 +10,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from infra.agents.activity import ACTIVITY, Activity
 from infra.agents.drivers.contract import Used
-from infra.agents.drivers.reports import Activity, Reports, Usage
+from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.usage import Meter, Usage
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import limits
-
-ACTIVITY: Final = "activity.json"
-"""The file on the desk with the last activity of the agent's program."""
 
 STATUS_EVERY: Final = timedelta(seconds=30)
 TOOL_COUNTS_FOR: Final = limits.GUPP_WARN_AFTER
@@ -39,8 +38,7 @@ class Pulse:
         self._status_at: datetime | None = None
         self._beat_at: datetime | None = None
         self._noted: Activity | None = None
-        self._earlier: dict[str, Usage] = {}
-        self._of_turn: dict[str, Usage] = {}
+        self._meter = Meter()
         self._posted_usage: dict[str, Usage] = {}
         self._problem: str | None = None
         self._ended = threading.Event()
@@ -78,8 +76,7 @@ class Pulse:
         """The program has ended: no tool runs, and the usage of the turn is final."""
         with self._guard:
             self._tools.clear()
-            self._earlier = self._totals()
-            self._of_turn = {}
+            self._meter.turn_over()
 
     def status(self, text: str) -> None:
         """Show this line, as soon as the last one has been shown for 30 s. A newer line replaces one that still waits."""
@@ -88,10 +85,8 @@ class Pulse:
 
     def used(self, used: Used, *, model: str) -> None:
         """The program has used tokens."""
-        each = Usage(used.input_tokens, used.output_tokens, used.cached_tokens, used.cost_micros)
-        name = used.model or model
         with self._guard:
-            self._of_turn[name] = each if used.whole else self._of_turn.get(name, Usage()).plus(each)
+            self._meter.count(used, model=model)
 
     def activity(self) -> Activity:
         """The last activity."""
@@ -131,15 +126,11 @@ class Pulse:
 
     def _post_usage(self) -> None:
         with self._guard:
-            totals = self._totals()
+            totals = self._meter.totals()
         if totals != self._posted_usage:
             problem = self._reports.usage(totals)
             self._posted_usage = totals if problem is None else self._posted_usage
             self._tell(problem)
-
-    def _totals(self) -> dict[str, Usage]:
-        names = sorted({*self._earlier, *self._of_turn})
-        return {name: self._earlier.get(name, Usage()).plus(self._of_turn.get(name, Usage())) for name in names}
 
     def _tell(self, problem: str | None) -> None:
         """Say a problem once, until another one comes."""

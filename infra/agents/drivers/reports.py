@@ -6,52 +6,16 @@ Commands of `town-agent` that the agent runs report the rest.
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
+from infra.agents.activity import Activity
+from infra.agents.drivers.usage import Usage
 from infra.agents.posting import NotPosted, Poster, patiently
 from infra.agents.town_agent import events
 from infra.agents.town_agent.order import Caller
-from shared.domain import times
 from shared.ports.clock import Clock
 
 _LONGEST_MODEL: Final = 128
-_MOST_TOOLS: Final = 20
-_LONGEST_TOOL: Final = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """The tokens that a generation has used of one model. `cost_micros` is in millionths of a US dollar; None if it is unknown."""
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cost_micros: int | None = None
-
-    def plus(self, other: "Usage") -> "Usage":
-        """The sum. A known cost stays known."""
-        costs = [cost for cost in (self.cost_micros, other.cost_micros) if cost is not None]
-        return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            sum(costs) if costs else None,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Activity:
-    """What the program did last, when, and the tools that run."""
-
-    kind: str
-    at: datetime
-    tools: tuple[str, ...] = ()
-
-    def note(self) -> dict[str, object]:
-        """As the control server reads it on the desk."""
-        return {"last_event_type": self.kind, "last_event_at": times.to_text(self.at), "active_tools": list(self.tools)}
 
 
 class Reports:
@@ -65,9 +29,8 @@ class Reports:
 
     def beat(self, activity: Activity) -> str | None:
         """Post a heartbeat. Returns the problem, if there is one."""
-        tools = [tool[:_LONGEST_TOOL] for tool in activity.tools[:_MOST_TOOLS]]
-        said = events.heartbeat(self.caller, doing=activity.kind[:_LONGEST_TOOL], tools=tools, at=self.clock.now())
-        said["payload"] = {**said["payload"], "last_event_at": times.to_text(activity.at)}
+        said = events.heartbeat(self.caller, doing=activity.kind, tools=activity.tools, at=self.clock.now())
+        said["payload"] = {**said["payload"], **activity.note()}
         return self._once([said])
 
     def status(self, text: str) -> str | None:

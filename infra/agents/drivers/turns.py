@@ -61,6 +61,7 @@ class Turn:
         self._stopped = stopped
         self._began = began
         self._failure: Failure | None = None
+        self._last_retry: Failure | None = None
         self._made_progress = False
         self._last_words = ""
         self._session_id: str | None = None
@@ -94,6 +95,8 @@ class Turn:
         """Why the turn failed; None if it did not."""
         if self._failure is not None:
             return self._failure
+        if self._last_retry is not None and self._wait.is_over:
+            return self._last_retry
         if self._is_over and code == 0:
             return None
         said = " / ".join(self._complaints[-_LAST_COMPLAINTS:])
@@ -168,7 +171,7 @@ class Turn:
             self._made_progress = True
             self._began()
         self._vain_tries = 0
-        self._failure = None
+        self._failure = self._last_retry = None
         self._wait.answered()
 
     def _said(self, text: str) -> None:
@@ -198,9 +201,8 @@ class Turn:
         self._pulse.happened("waits_for_model")
         if failure.trouble in PASSING:
             self._wait.failed()
+            self._last_retry = failure
             self._pulse.status(f"waits for the model ({failure.trouble.value.replace('_', ' ')})")
-            if self._wait.is_over:
-                self._failure = failure
             return
         if failure.trouble in _PERMANENT:
             self._vain_tries += 1

@@ -22,7 +22,7 @@ from mcp.types import (
     ToolAnnotations,
 )
 
-from infra.agents.posting import NotPosted
+from infra.agents.posting import Refusal
 from infra.agents.town_agent.order import NoOrder
 from infra.agents.town_agent.talk import Given, Talk, use
 from infra.agents.town_agent.tools import given_by, schema_of, tools_of
@@ -79,7 +79,7 @@ def _called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[st
         use(verb, talk, given_by(verb, arguments))
     except (NoOrder, ValueError, OSError) as error:
         return _answer([*said, cleaned(str(error))], is_error=True)
-    except NotPosted as error:
+    except Refusal as error:
         again = "do not try the same again" if error.final else "try again later; go on with your work meanwhile"
         return _answer([*said, f"{cleaned(str(error))}; {again}"], is_error=True)
     return _answer(said or ["done"], is_error=False)
