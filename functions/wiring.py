@@ -202,10 +202,11 @@ def agent_credentials(settings: CredentialsSettings) -> "AgentCredentials":
     """Where the credentials of agents come from."""
     from shared.adapters.agent_credentials import AgentCredentials  # noqa: PLC0415 - only for the credentials API
     from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as above
+    from shared.adapters.github.app import GitHubApps  # noqa: PLC0415 - as above
 
     own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
     secrets = _secrets_below(settings.secrets_prefix, settings.secrets_endpoint)
-    return AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *own))
+    return AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *own), apps=GitHubApps(secrets, CLOCK))
 
 
 def _forge(settings: WorkerSettings) -> SourceForge | None:
@@ -214,6 +215,7 @@ def _forge(settings: WorkerSettings) -> SourceForge | None:
         return None
     from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as below
     from shared.adapters.forges import Forges  # noqa: PLC0415 - a deployment may use no forge
+    from shared.adapters.github.app import GitHubApps  # noqa: PLC0415 - as above
 
     own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
-    return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own))
+    return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own), apps=GitHubApps(secrets, CLOCK))

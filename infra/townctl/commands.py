@@ -177,6 +177,11 @@ COMMANDS: Final = (
         "Store a token, read from standard input, for the towns that --serves names and that have none of their own.",
     ),
     Command(
+        "secret set-app",
+        "townctl.secret_commands:set_app",
+        "Store a GitHub App, its key read from standard input: `townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE`.",
+    ),
+    Command(
         "secret list",
         "townctl.secret_commands:list_",
         "List the hosts, towns and rigs that have a token, without showing any token.",
