@@ -1,6 +1,6 @@
 """What a person says to the mayor, as an ordinary event: a message bead (spec/events.md 4.3), which wakes or starts the mayor."""
 
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
@@ -10,7 +10,7 @@ from shared.domain.states import Role
 _TITLE_AT_MOST: Final = 120
 
 
-def said_to_the_mayor(text: str, *, by: str, message_id: str) -> dict[str, Any]:
+def said_to_the_mayor(text: str, *, by: str, message_id: str) -> dict[str, object]:
     """The event. The same message id and text can be sent again. Raises Refused (413, 422)."""
     if not text.strip():
         raise Refused(
