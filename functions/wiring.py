@@ -10,6 +10,7 @@ from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.forge import MergeProver, SourceForge
@@ -67,6 +68,13 @@ def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
 def store(settings: StoreSettings) -> ObjectTownStore:
     """The towns of the bucket. Makes no request."""
     return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
+
+
+def agent_logs(settings: StoreSettings) -> AgentLogs:
+    """The logs of agents in the bucket."""
+    from shared.storage.agent_logs import StoredLogs  # noqa: PLC0415 - only some requests of the debug API read logs
+
+    return StoredLogs(objects_of(settings.town_bucket, settings.store_endpoint))
 
 
 def past(settings: StoreSettings) -> TownPast:

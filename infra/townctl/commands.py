@@ -113,6 +113,11 @@ COMMANDS: Final = (
         "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
     ),
     Command(
+        "logs",
+        "townctl.logs:logs",
+        "Show what an agent printed: the newest 256 KiB of its newest start, or of the newest start that worked on a bead.",
+    ),
+    Command(
         "run",
         "townctl.loop:run",
         "Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.",
