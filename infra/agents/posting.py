@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote
 
 from infra.buckets import BUCKET_VARIABLE, Bucket
@@ -26,6 +26,9 @@ from shared.domain import strict_json
 from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore
+
+if TYPE_CHECKING:
+    from shared.adapters.directory_objects import DirectoryObjects
 
 POST_VARIABLE: Final = "TOWN_AGENT_POST"
 DATA_VARIABLE: Final = "TOWN_AGENT_DATA"
@@ -39,12 +42,16 @@ _COMMAND_SECONDS: Final = 30.0
 PostedEvent = Mapping[str, Any]
 
 
-class NotPosted(Exception):
-    """The events were not acknowledged; the town may still have received them. If `final`, a retry would fail again."""
+class Refusal(Exception):
+    """A town did not do what it was asked. If `final`, a retry would fail again."""
 
     def __init__(self, message: str, *, final: bool = False) -> None:
         super().__init__(message)
         self.final = final
+
+
+class NotPosted(Refusal):
+    """The events were not acknowledged; the town may still have received them."""
 
 
 class Poster(Protocol):
@@ -160,7 +167,7 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
     place = environment.get(DATA_VARIABLE) or environment.get("TOWNCTL_DATA")
     if place:
         data = Path(place)
-        return StorePoster(cache(partial(_directory, data)), str(data), town_id, clock)
+        return StorePoster(cache(partial(directory, data)), str(data), town_id, clock)
     if environment.get(POST_VARIABLE):
         words = strict_json.foreign(environment[POST_VARIABLE], limit=outside_files.LARGEST)
         if isinstance(words, list) and words and all(isinstance(word, str) for word in words):
@@ -170,6 +177,13 @@ def poster_from(environment: Mapping[str, str], *, town_id: str, clock: Clock) -
         f"cannot report to town {town_id}: set {API_VARIABLE} (a URL), {POST_VARIABLE} (a command), {DATA_VARIABLE} (a"
         f" directory) or {BUCKET_VARIABLE} (a bucket)"
     )
+
+
+def directory(data: Path) -> "DirectoryObjects":
+    """The object store in a data directory."""
+    from shared.adapters.directory_objects import DirectoryObjects
+
+    return DirectoryObjects(data)
 
 
 def token_of(environment: Mapping[str, str]) -> str:
@@ -185,9 +199,3 @@ def token_of(environment: Mapping[str, str]) -> str:
             f"no town token yet; it is in the file that {TOKEN_FILE_VARIABLE} names, or in {TOKEN_VARIABLE}"
         )
     return token
-
-
-def _directory(data: Path) -> ObjectStore:
-    from shared.adapters.directory_objects import DirectoryObjects
-
-    return DirectoryObjects(data)

@@ -27,6 +27,7 @@ from shared.actions.merging import Dequeue, MergePr, RequestReview, UpdateBranch
 from shared.actions.messages import EmitEvent, ExpireNudge, NotifyMayor, SendNudge
 from shared.actions.proofs import VerifyMerge
 from shared.actions.reviews import CloseSiblingMrs, CreateMrBead, PollPr, SetReviewPrUrl
+from shared.actions.spending import MarkBudget, WarnOfBudget
 from shared.actions.triage import BumpEscalation, CreateTriageRequest
 from shared.actions.triage_exhausted import EscalateTriage
 
@@ -55,6 +56,8 @@ ACTIONS: Final[tuple[type[Action], ...]] = (
     RaiseEscalation,
     CloseEscalation,
     EscalateReviewCap,
+    WarnOfBudget,
+    MarkBudget,
     ExpireNudge,
     DispatchAgent,
     StartTriageBatch,
@@ -95,6 +98,7 @@ __all__ = [
     "ExpireNudge",
     "FailConvoy",
     "HookAgent",
+    "MarkBudget",
     "MergePr",
     "NotifyMayor",
     "PollPr",
@@ -115,4 +119,5 @@ __all__ = [
     "UpdateBranch",
     "UpdateConvoyProgress",
     "VerifyMerge",
+    "WarnOfBudget",
 ]

@@ -14,6 +14,7 @@ from shared.domain import field_errors
 from shared.domain.field_errors import FieldError, first_error
 from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
 from shared.domain.repositories import names_repository
+from shared.domain.spending import Budget, Limit, RigBudget
 from shared.domain.states import Role
 
 
@@ -82,6 +83,7 @@ class TownConfig(_Strict):
     max_dispatch_attempts: Attempts = MAX_DISPATCH_ATTEMPTS
     on_failed_dependency: Literal["hold", "proceed"] = "hold"
     max_polecats_per_rig: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
+    budget: Budget = Budget()
     container: ContainerConfig = ContainerConfig()
     default_model: Text | None = None
     role_models: RoleModels = Field(default_factory=dict)
@@ -119,6 +121,7 @@ class RigConfig(_Strict):
     upstream: RepositoryText | None = None
     max_concurrent_polecats: Annotated[StrictInt, Field(ge=1)] | None = None
     max_dispatch_attempts: Attempts | None = None
+    budget: RigBudget | None = None
 
 
 NEW_TOWN: Final[dict[str, object]] = {
@@ -147,6 +150,8 @@ class EffectiveSettings:
     convoy_merge_mode: ConvoyMergeMode
     max_dispatch_attempts: int
     max_polecats: int | None
+    per_convoy: Limit | None
+    per_bead: Limit | None
     custom_instructions: str | None
     git_push_flags: str | None
     agent_forge_access: AgentForgeAccess | None
@@ -187,6 +192,8 @@ def effective(town: TownConfig, rig: RigConfig | None) -> EffectiveSettings:
         ),
         convoy_merge_mode=override.convoy_merge_mode or town.convoy_merge_mode,
         max_dispatch_attempts=override.max_dispatch_attempts or town.max_dispatch_attempts,
+        per_convoy=(override.budget or _NO_BUDGET).per_convoy or town.budget.per_convoy,
+        per_bead=(override.budget or _NO_BUDGET).per_bead or town.budget.per_bead,
         max_polecats=_first(override.max_concurrent_polecats, town.max_polecats_per_rig),
         custom_instructions=override.custom_instructions or town.custom_instructions,
         git_push_flags=override.git_push_flags,
@@ -241,3 +248,4 @@ def _either(override: bool | None, *, default: bool) -> bool:
 
 
 _NO_OVERRIDES: Final = RigConfig()
+_NO_BUDGET: Final = RigBudget()

@@ -18,6 +18,8 @@ WAITS: Final[Mapping[Wait, str]] = {
     "backoff": "it was dispatched recently; the next attempt waits for its backoff",
     "bead_lost": "no agent is hooked to it; the agent that worked on it has {BEAD_LOST_AFTER} to report it done",
     "breaker_open": "too many beads failed to start",
+    "budget_spent": "the town's budget of this day is spent: nothing is started until the next day (UTC), or until the setting "
+    "budget.per_day is raised",
     "dequeue_again": "it leaves the merge queue; a failed call is repeated after {DEQUEUE_AGAIN_AFTER} or more",
     "escalation_bump": "its severity rises every {ESCALATION_BUMP} until somebody acknowledges it",
     "forge_backoff": "its pull request could not be read; the next poll waits up to {FORGE_BACKOFF_AT_MOST}",
@@ -58,6 +60,7 @@ HELD: Final[Mapping[Hold, str]] = {
     "staged": "its convoy is staged and has not been started",
     "convoy_over": "its convoy is closed or failed: it must be reopened, or the bead taken out of it",
     "no_rig": "it does not belong to a rig",
+    "budget_spent": "the budget of its task or convoy is spent",
     "rig_full": "its rig has the maximum number of working polecats",
     "one_at_a_time": "the refinery of its rig works on one review at a time",
     "review_live": "its review has not ended",
@@ -110,6 +113,12 @@ _LIMIT_NAME: Final = re.compile(r"\{(\w+)\}")
 def wait_text(wait: Wait) -> str:
     """What a wait means, in a sentence."""
     return _with_limits(WAITS[wait])
+
+
+def released_text(ended: str) -> str:
+    """What follows from the end of an agent's process, in a sentence that begins with how it ended."""
+    after = span_text(limits.HEARTBEAT_LOST_AFTER)
+    return f"{ended}; its bead is released when its last sign of life is more than {after} old"
 
 
 def hold_text(hold: Hold) -> str:

@@ -10,8 +10,9 @@ from shared.domain import limits
 from shared.domain.mail import effect_of
 from shared.domain.notes import ReviewNotes
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
-from shared.domain.times import readable_time, span_text
+from shared.domain.times import readable_time
 from shared.questions import guards
+from shared.questions.budget_guard import budget_guard
 from shared.questions.effect_ends import OF_A_PULL_REQUEST, call_about
 from shared.questions.foresight import Foresight
 from shared.questions.process_ends import process_end
@@ -47,6 +48,8 @@ class Holding:
         row = self.bead_of(row)
         if hold in ("settling", "draining", "breaker_open"):
             return self._of_the_town(hold)
+        if hold == "budget_spent":
+            return budget_guard(self._town, row.id, self._since(row))
         made = {
             "blocked_by": self._blocked,
             "missing_blocker": self._awaiting,
@@ -76,13 +79,11 @@ class Holding:
         """The guard that stands for a wait. If the agent's process is known to have ended, the guard says so."""
         agent = self._waited_for(due, row)
         ended = None if agent is None else process_end(agent)
-        says = guards.wait_text(due.wait)
         if agent is None or ended is None:
-            return Guard(due.wait, says, self._began.at_most_now(self._wait_began(due, row)), due.at)
-        after = span_text(limits.HEARTBEAT_LOST_AFTER)
-        says = f"{ended}; its bead is released when its last sign of life is more than {after} old"
+            since = self._began.at_most_now(self._wait_began(due, row))
+            return Guard(due.wait, guards.wait_text(due.wait), since, due.at)
         since = self._began.exited(agent.id, self._began.at_most_now(due.since))
-        return Guard("process_ended", says, since, due.at)
+        return Guard("process_ended", guards.released_text(ended), since, due.at)
 
     def of_state(self, state: State, row: Row, says: str | None = None, *, actor: str | None) -> Guard:
         """The guard that stands for a state."""
@@ -101,8 +102,7 @@ class Holding:
 
     def blockers(self, row: Row) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The live and the failed beads that block a row, each in order of id."""
-        exist = (each for each in self._town.blockers.get(row.id, ()) if each.exists)
-        found = sorted(exist, key=lambda blocker: blocker.id)
+        found = sorted((each for each in self._town.blockers.get(row.id, ()) if each.exists), key=lambda each: each.id)
         live = tuple(each.id for each in found if each.status != BeadStatus.FAILED)
         return live, tuple(each.id for each in found if each.status == BeadStatus.FAILED)
 
@@ -250,9 +250,8 @@ class Holding:
         """Requests without an answer, since the last batch of triage ended."""
         state = self._town.triage
         ended = None if state.last_batch_id is None else self._town.updated_at(state.last_batch_id)
-        since = [each for each in (ended or state.last_batch_at,) if each is not None]
-        says = guards.hold_text("triage_exhausted")
-        return Guard("triage_exhausted", says, self._since(row, *since), actor="operator")
+        since = self._since(row, *filter(None, [ended or state.last_batch_at]))
+        return Guard("triage_exhausted", guards.hold_text("triage_exhausted"), since, actor="operator")
 
     def _in_review(self, row: Row) -> Guard:
         actor = _listed(self.reviews_of(row.id)) or "refinery"

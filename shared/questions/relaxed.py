@@ -23,6 +23,7 @@ Hold = Literal[
     "staged",
     "convoy_over",
     "no_rig",
+    "budget_spent",
     "rig_full",
     "one_at_a_time",
     "review_live",
@@ -44,6 +45,7 @@ _LIFTED: Final = (
     "unfinished_effects",
     "triage_batch",
     "triage",
+    "sums",
 )
 """The attributes of a reader that change if holds are lifted."""
 
@@ -145,6 +147,8 @@ class RelaxedReader(TownReader):
             yield "convoys", tuple(self._started(convoy) for convoy in self.convoys)
         if "staged" in without:
             yield "staged_beads", frozenset()
+        if "budget_spent" in without:
+            yield "sums", ()
         if "convoy_over" in without:
             yield "beads_of_ended_convoys", {}
         if without & {"blocked_by", "missing_blocker"}:

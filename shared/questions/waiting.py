@@ -18,6 +18,7 @@ WaitingReason = Literal[
     "settling",
     "breaker_open",
     "rate_limited",
+    "budget_spent",
     "rig_full",
     "agent_working",
     "no_rig",

@@ -43,6 +43,7 @@ _ACTORS: Mapping[WaitingReason, str] = {
     "agent_working": "agent",
     "held": "operator",
     "no_agent_program": "operator",
+    "budget_spent": "operator",
 }
 """Who acts next on a row whose guard names nobody."""
 

@@ -17,6 +17,7 @@ from shared.rules import (
     merging,
     proofs,
     reviews,
+    spending,
     voices,
 )
 from shared.rules.base import Rule
@@ -78,4 +79,5 @@ RULES: Final = (
     Rule("H6", housekeeping.stop_idle_container),
     Rule("V1", voices.raise_overdue),
     Rule("V2", voices.close_ended),
+    Rule("V3", spending.watch_budgets),
 )

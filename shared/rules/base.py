@@ -15,6 +15,7 @@ Wait = Literal[
     "backoff",
     "bead_lost",
     "breaker_open",
+    "budget_spent",
     "dequeue_again",
     "escalation_bump",
     "forge_backoff",

@@ -19,6 +19,7 @@ from shared.domain.quoting import name
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, DispatchOutcome, Label, Role
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
+from shared.rules import spending
 from shared.rules.base import Decision, Due
 from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
@@ -42,14 +43,17 @@ def redispatch_hooked(town: TownReader, tick: Tick) -> Iterator[Decision]:
             )
             yield UnhookAgent(agent_id=agent.id, reason="max dispatch attempts exceeded")
             continue
-        backoff = backoff_of(bead, tick, rows=(agent.id, bead.id))
-        if backoff is not None:
-            yield backoff
+        wait = backoff_of(bead, tick, rows=(agent.id, bead.id)) or spending.day_wait(
+            town, tick, rows=(agent.id, bead.id)
+        )
+        if wait is not None:
+            yield wait
             continue
         rig_id = bead.rig_id or agent.rig_id
         if (
             bead.id in town.beads_of_ended_convoys
             or bead.id in town.blockers
+            or bead.id in spending.overspent(town)
             or tick.draining
             or tick.breaker.open
             or not places.take(rig_id)
@@ -78,11 +82,15 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 reason=f"max dispatch attempts exceeded ({issue.dispatch_attempts})",
             )
             continue
-        backoff = program_wait(issue, tick) or backoff_of(issue, tick, rows=(issue.id,))
-        if backoff is not None:
-            yield backoff
+        wait = (
+            program_wait(issue, tick)
+            or backoff_of(issue, tick, rows=(issue.id,))
+            or spending.day_wait(town, tick, rows=(issue.id,))
+        )
+        if wait is not None:
+            yield wait
             continue
-        if tick.breaker.open or not places.take(issue.rig_id):
+        if issue.id in spending.overspent(town) or tick.breaker.open or not places.take(issue.rig_id):
             continue
         yield DispatchAgent(agent_id="", bead_id=issue.id, rig_id=issue.rig_id or "")
 

@@ -19,6 +19,8 @@ from shared.domain.mail import effect_of, subject_of
 from shared.domain.quoting import name
 from shared.domain.states import AgentStatus, EffectKind, Priority
 from shared.domain.tick import Tick
+from shared.rules import spending
+from shared.rules.active_work import has_active_work
 from shared.rules.base import Decision, Due
 from shared.town.reading import TownReader
 from shared.town.town_keys import TriageState
@@ -57,6 +59,10 @@ def dispatch_triage(town: TownReader, tick: Tick) -> Iterator[Decision]:
                 subject=f"triage_exhausted:{town.triage_requests[0].id}",
                 message=f"{fruitless} triage batches brought no answer; {len(requests)} requests wait for a person",
             )
+        return
+    spent = spending.day_wait(town, tick, rows=tuple(request.id for request in requests))
+    if spent is not None:
+        yield spent
         return
     last = _last_batch(town, state)
     backoff = limits.backoff(fruitless)
@@ -109,7 +115,7 @@ def refresh_token(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """H5: while there is work, the container's token is refreshed regularly."""
     if (EffectKind.REFRESH_TOKEN, "container") in town.unfinished_effects:
         return
-    if not (town.mayor is not None and town.mayor.status.has_process) and not town.has_active_work(tick.now):
+    if not (town.mayor is not None and town.mayor.status.has_process) and not has_active_work(town, tick):
         return
     last = town.keys.last_token_refresh_at
     if last is None or tick.now - last >= limits.TOKEN_REFRESH:
@@ -122,7 +128,7 @@ def stop_idle_container(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """H6: the container is stopped when there is no work and the mayor is not active."""
     if tick.draining or tick.container not in ("running", "healthy"):
         return
-    if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or town.has_active_work(tick.now):
+    if (EffectKind.STOP_CONTAINER, "container") in town.unfinished_effects or has_active_work(town, tick):
         return
     mayor = town.mayor
     if mayor is not None and mayor.status.busy:

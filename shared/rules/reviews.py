@@ -20,6 +20,7 @@ from shared.domain.notes import ReviewNotes
 from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, EffectKind, MergeMode, Role
 from shared.domain.tick import Tick
 from shared.domain.urgency import place
+from shared.rules import spending
 from shared.rules.base import Decision, Due, Wait
 from shared.rules.beads import backoff_of, program_wait
 from shared.town.live import LiveReview
@@ -235,7 +236,8 @@ def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
         review = town.reviews_by_id.get(bead.id)
         if review is None or review.status is not BeadStatus.IN_PROGRESS:
             continue
-        if review.awaiting_approval or review.id in town.blockers or _only_polled(town, review):
+        can_only_wait = review.awaiting_approval or review.id in town.blockers or _only_polled(town, review)
+        if can_only_wait or not spending.may_start(town, tick, review.id):
             yield UnhookAgent(agent_id=agent.id, reason="the review can only wait")
             if _only_polled(town, review):
                 yield EscalateReviewCap(bead_id=review.id, attempts=review.dispatch_attempts)
@@ -276,9 +278,15 @@ def _next_review(town: TownReader, tick: Tick, rig_id: str, candidates: list[Liv
         if _at_cap(town, review):
             yield from _given_up(review)
             continue
-        backoff = program_wait(review, tick) or backoff_of(review, tick, rows=(review.id,))
-        if backoff is not None:
-            yield backoff
+        wait = (
+            program_wait(review, tick)
+            or backoff_of(review, tick, rows=(review.id,))
+            or spending.day_wait(town, tick, rows=(review.id,))
+        )
+        if wait is not None:
+            yield wait
+            continue
+        if review.id in spending.overspent(town):
             continue
         if not tick.breaker.open:
             yield from _taken(town, rig_id, review)

@@ -12,6 +12,7 @@ from shared.domain.quoting import line, name
 from shared.domain.states import BeadStatus, Label
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
+from shared.rules import spending
 from shared.rules.base import Decision, Due
 from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
@@ -56,6 +57,13 @@ def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """V2: an escalation that a rule raised is closed when its cause has ended."""
     for escalation in town.caused_escalations:
+        if escalation.reason == spending.BUDGET_SPENT:
+            ends_at = spending.end_of_day(tick, escalation.subject)
+            if not spending.holds(town, tick, escalation.subject):
+                yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")
+            elif ends_at is not None:
+                yield Due(ends_at, (escalation.bead_id,), spending.BUDGET_SPENT)
+            continue
         # Of a damaged row nobody knows whether the cause has ended: violation 1 names it, and the escalation stays.
         if not _holds(town, escalation.reason, escalation.subject) and not _is_damaged(town, escalation.subject):
             yield CloseEscalation(bead_id=escalation.bead_id, reason="its cause has ended")

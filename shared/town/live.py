@@ -9,6 +9,7 @@ from shared.domain.errors import RowUnreadable
 from shared.domain.notes import EscalationNotes, MailNotes, Metadata, ReviewNotes
 from shared.domain.states import BeadStatus, MergeMode, Priority
 from shared.domain.times import from_text, time_or_none
+from shared.domain.usage import Usage
 from shared.town.rows import BEAD_STATUSES, Row, labels_of, member, object_of
 
 
@@ -27,6 +28,18 @@ class Issue(NamedTuple):
     created_at: datetime
     updated_at: datetime
     priority: Priority
+    review_id: str | None = None
+    """The merge request that it follows up, if it is a follow-up."""
+
+
+class UsageSum(NamedTuple):
+    """What was used for a live bead, in a live convoy, or on a day."""
+
+    kind: str
+    subject: str
+    used: Usage
+    told: str | None
+    spent_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +203,13 @@ def issue_of(row: Row) -> Issue:
         from_text(row[9]),
         from_text(row[10]),
         Priority(row[11]),
+        row[12],
     )
+
+
+def sum_of(row: Row) -> UsageSum:
+    """A UsageSum from the columns of its query. Raises ValueError."""
+    return UsageSum(row[0], row[1], Usage(*row[2:7]), row[7], time_or_none(row[8]))
 
 
 def review_of(row: Row) -> LiveReview:

@@ -9,12 +9,18 @@ from typing import Final
 from shared.domain import limits
 from shared.town.rows import AGENT_COLUMNS, AGENT_TABLES, RIG_COLUMNS
 
+SUM_COLUMNS: Final = (
+    "u.kind, u.subject, u.input_tokens, u.output_tokens, u.cached_tokens, u.priced_tokens, u.cost_micros, "
+    "u.told, u.spent_since"
+)
+
 QUERIES: Final[dict[str, str]] = {
     "rigs": f"SELECT {RIG_COLUMNS} FROM rigs g ORDER BY g.id",  # noqa: S608 - constants
     "agents": f"SELECT {AGENT_COLUMNS} FROM {AGENT_TABLES} ORDER BY a.bead_id",  # noqa: S608 - constants
     "issues": """
         SELECT b.bead_id, b.status, b.rig_id, b.assignee_agent_bead_id, b.labels, b.metadata, b.dispatch_attempts,
-               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, b.priority
+               b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, b.priority, COALESCE(b.parent_bead_id,
+               json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.mr_bead_id'))
         FROM beads b
         WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
         ORDER BY b.created_at, b.bead_id""",
@@ -43,6 +49,20 @@ QUERIES: Final[dict[str, str]] = {
         WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
             AND (m.staged = 1 OR c.status IN ('closed', 'failed'))
         ORDER BY b.bead_id, c.bead_id""",
+    "convoys_of_issues": """
+        SELECT b.bead_id, c.bead_id
+        FROM beads b
+        CROSS JOIN bead_dependencies d ON d.bead_id = b.bead_id AND d.dependency_type = 'tracks'
+        CROSS JOIN beads c ON c.bead_id = d.depends_on_bead_id AND c.type = 'convoy'
+        WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
+        ORDER BY b.bead_id, c.bead_id DESC""",
+    "sums": f"""
+        SELECT {SUM_COLUMNS}
+        FROM beads b
+        CROSS JOIN usage_sums u ON u.kind = CASE b.type WHEN 'convoy' THEN 'convoy' ELSE 'bead' END AND u.subject = b.bead_id
+        WHERE b.type IN ('issue', 'merge_request', 'convoy') AND b.status IN ('open', 'in_progress', 'in_review')
+        ORDER BY u.kind, u.subject""",  # noqa: S608 - constants
+    "sum_of_day": f"SELECT {SUM_COLUMNS} FROM usage_sums u WHERE u.kind = 'day' AND u.subject = :id",  # noqa: S608
     "in_review": """
         SELECT i.bead_id, COALESCE(SUM(m.status IN ('open', 'in_progress')), 0), COALESCE(SUM(m.status = 'closed'), 0)
         FROM beads i

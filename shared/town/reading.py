@@ -11,11 +11,11 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-from shared.domain import limits
 from shared.domain.config import EffectiveSettings, TownConfig, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import BeadNotes, ConvoyNotes, TriageNotes
-from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Label, Role
+from shared.domain.spending import Limit
+from shared.domain.states import PATROL, BeadStatus, BeadType, Label, Role
 from shared.domain.times import from_text, time_or_none, to_text
 from shared.town import database, live
 from shared.town.queries import QUERIES
@@ -297,22 +297,27 @@ class TownReader:
             and issue.id not in self.hooks
         )
 
-    def has_active_work(self, now: datetime) -> bool:
-        """Whether there is work in progress or work that could start (spec/data-model.md 3.15)."""
-        return (
-            any(self._occupied(agent, now) for agent in self.agents)
-            or any(review.status is BeadStatus.OPEN or not review.awaiting_approval for review in self.reviews)
-            or bool(self.triage_requests)
-            or any(self.dispatchable(issue) for issue in self.issues)
-        )
+    @property
+    def per_day(self) -> Limit | None:
+        """What may be spent on a day."""
+        return self._config.budget.per_day
 
-    @staticmethod
-    def _occupied(agent: Agent, now: datetime) -> bool:
-        if agent.status is AgentStatus.WORKING:
-            return True
-        if agent.status is AgentStatus.STALLED:
-            return limits.within(agent.last_activity_at, limits.STALLED_ACTIVE_FOR, now=now)
-        return agent.status is AgentStatus.IDLE and agent.hook is not None
+    @cached_property
+    def sums(self) -> tuple[live.UsageSum, ...]:
+        """What was used for live beads and convoys; nothing is read if no budget limits that."""
+        budgets = (self._config.budget, *(rig.config.budget for rig in self.rigs.values()))
+        if not any(each is not None and (each.per_bead or each.per_convoy) for each in budgets):
+            return ()
+        return tuple(self._readable("sums", live.sum_of, table="usage_sums"))
+
+    def sum_of_day(self, day: str) -> live.UsageSum | None:
+        """What was used on a day."""
+        return next(iter(self._readable("sum_of_day", live.sum_of, table="usage_sums", given={"id": day})), None)
+
+    @cached_property
+    def convoys_of_issues(self) -> Mapping[str, str]:
+        """The first convoy of each live issue that is in one, by issue."""
+        return dict(self._rows("convoys_of_issues"))
 
     def _blocker(self, row: Row) -> live.Blocker | None:
         dependent_id, dependent_type, blocker_id, status, labels_text, metadata_text = row
@@ -331,9 +336,11 @@ class TownReader:
     def _rows(self, name: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         return self._sql.execute(QUERIES[name], parameters or {}).fetchall()
 
-    def _readable(self, name: str, read: Callable[[Row], T], *, table: str = "") -> list[T]:
+    def _readable(
+        self, name: str, read: Callable[[Row], T], *, table: str = "", given: Mapping[str, object] | None = None
+    ) -> list[T]:
         found = []
-        for row in self._rows(name):
+        for row in self._rows(name, given):
             try:
                 found.append(read(row))
             except RowUnreadable as error:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Final
 
-from infra.agents.posting import NotPosted
+from infra.agents.posting import Refusal
 from infra.agents.town_agent import command_line, verbs
 from infra.agents.town_agent.order import NoOrder
 from infra.agents.town_agent.talk import Talk, use
@@ -54,7 +54,7 @@ def run(words: Sequence[str], environment: Mapping[str, str]) -> int:
         use(verb, talk, given)
     except (NoOrder, ValueError) as error:
         return _complain(str(error), REFUSED)
-    except NotPosted as error:
+    except Refusal as error:
         return _complain(str(error), REFUSED if error.final else NOT_POSTED)
     return OK
 

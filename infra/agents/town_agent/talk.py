@@ -4,6 +4,7 @@ import importlib
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from infra.agents.posting import TRIES, Poster, patiently, poster_from
 from infra.agents.town_agent import events
@@ -13,6 +14,10 @@ from shared.adapters import clock as clocks
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
 from shared.ports.clock import Clock
+
+if TYPE_CHECKING:
+    from infra.agents.reading import Answer
+    from shared.questions.agent_view import Question
 
 Given = Namespace
 """The arguments of a verb, by their keys."""
@@ -60,6 +65,14 @@ class Talk:
             "at": times.to_text(self.clock.now()),
         }
         write_atomically(self.caller.place / REPORTED, reported)
+
+    def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> "Answer":
+        """The town's answer, cut to what this agent may see. Raises NotRead, and ValueError if there is no way to read."""
+        from infra.agents.reading import Asker, reader_from
+
+        who = self.caller
+        asker = Asker(who.town_id, who.agent_id, who.generation, who.scope)
+        return reader_from(self.environment, asker=asker, clock=self.clock).ask(question, subject, **filters)
 
 
 def use(verb: Verb, talk: Talk, given: Given) -> None:

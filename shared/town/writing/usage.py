@@ -8,7 +8,7 @@ from typing import Final
 from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import BeadType, Role
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.domain.usage import MOST, Usage, day_of
 from shared.town import belonging, lookup
 from shared.town.rows import Agent
@@ -60,6 +60,25 @@ def count(
     for kind, subject in (("day", day_of(min(at, town.tick.now))), *_concerned(town, bead_id)):
         town.sql.execute(_ADD, {"kind": kind, "subject": subject, **asdict(added)})
     return True
+
+
+def note_told(town: Town, kind: str, subject: str, limit: str) -> bool:
+    """Note the limit of which people were told that most of it is used; False if they were told of it before."""
+    noted = town.sql.execute(
+        "UPDATE usage_sums SET told = :limit WHERE kind = :kind AND subject = :subject AND told IS NOT :limit",
+        {"kind": kind, "subject": subject, "limit": limit},
+    )
+    return noted.rowcount > 0
+
+
+def note_spent(town: Town, kind: str, subject: str, since: datetime | None) -> bool:
+    """Note since when a budget is spent; None: it is not. False if that was noted before."""
+    noted = town.sql.execute(
+        "UPDATE usage_sums SET spent_since = :since WHERE kind = :kind AND subject = :subject "
+        "AND (spent_since IS NULL) <> (:since IS NULL)",
+        {"kind": kind, "subject": subject, "since": text_or_none(since)},
+    )
+    return noted.rowcount > 0
 
 
 def forget_reports(town: Town, *, before: datetime, limit: int) -> int:

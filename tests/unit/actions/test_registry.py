@@ -49,6 +49,8 @@ FIELDS = {
     "bump_escalation": "bead_id severity",
     "raise_escalation": "bead_id reason episode message",
     "close_escalation": "bead_id reason",
+    "warn_of_budget": "kind subject limit message",
+    "mark_budget": "kind subject spent",
     "expire_nudge": "nudge_id",
     "dispatch_agent": "agent_id bead_id rig_id",
     "start_triage_batch": "rig_id request_ids",

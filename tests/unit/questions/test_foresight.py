@@ -273,6 +273,17 @@ CASES: tuple[Case, ...] = (
         ),
     ),
     (
+        "B1",
+        "budget_spent",
+        "b",
+        T.replace(hour=0) + timedelta(days=1),
+        lambda t: (
+            t.config(budget={"per_day": {"tokens": 5}})
+            .bead("b")
+            .insert("usage_sums", kind="day", subject="2026-01-10", input_tokens=5, spent_since=ago(minutes=1))
+        ),
+    ),
+    (
         "V1",
         "nobody_told",
         "b",
