@@ -92,7 +92,7 @@ class Turn:
             return True
         if self._vain_tries >= _VAIN_TRIES or self._compactions >= _COMPACTIONS_IN_VAIN:
             return True
-        return self._wait.is_over
+        return self._last_retry is not None and self._wait.is_over  # a try of our own may still be answered
 
     def _judged(self, code: int) -> Failure | None:
         """Why the turn failed; None if it did not."""
