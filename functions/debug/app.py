@@ -14,10 +14,11 @@ from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
 from functions.debug.agents import AgentReads
 from functions.debug.answers import Health
-from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, PageQuery, PointsQuery, TicksQuery
+from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, LogQuery, PageQuery, PointsQuery, TicksQuery
 from functions.queries import Query
 from functions.settings import DebugSettings
 from shared.adapters import ids
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.questions.filters import BeadFilter, EventFilter
@@ -44,6 +45,10 @@ class DebugDeployment:
     def past(self) -> TownPast:
         """The retained past, for one request."""
         return wiring.past(self.settings)
+
+    def logs(self) -> AgentLogs:
+        """The logs of agents."""
+        return wiring.agent_logs(self.settings)
 
     def archive(self, town_id: str) -> "Archive":
         """The objects of a town with their versions."""
@@ -152,7 +157,8 @@ def explain_bead(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, bead_id = here.around.clock.now(), call.ids["beadId"]
-    return api.answer(200, drive(explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at)))
+    found = explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at, logs=here.logs())
+    return api.answer(200, drive(found))
 
 
 def explain_agent(call: Call[ExplainQuery]) -> Reply:
@@ -161,7 +167,30 @@ def explain_agent(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, agent_id = here.around.clock.now(), call.ids["agentId"]
-    return api.answer(200, drive(explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at)))
+    found = explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at, logs=here.logs())
+    return api.answer(200, drive(found))
+
+
+def agent_log(call: Call[LogQuery]) -> Reply:
+    """The newest part of what an agent's start printed, or of its transcript: of the newest start, or of a generation."""
+    from shared.questions import agent_log as question  # noqa: PLC0415 - as above
+
+    asked, here = call.query, deployment()
+    found = question.agent_log(
+        call.town_id, call.ids["agentId"], here.logs(), here.around.store, kind=asked.kind, generation=asked.generation
+    )
+    return api.answer(200, drive(found))
+
+
+def bead_log(call: Call[LogQuery]) -> Reply:
+    """The same of the newest start that worked on a bead, or of one of its starts."""
+    from shared.questions import agent_log as question  # noqa: PLC0415 - as above
+
+    asked, here = call.query, deployment()
+    found = question.bead_log(
+        call.town_id, call.ids["beadId"], here.logs(), here.around.store, kind=asked.kind, generation=asked.generation
+    )
+    return api.answer(200, drive(found))
 
 
 def reconcile_dry_run(call: Call[Query]) -> Reply:
@@ -210,6 +239,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/beads", "The beads of a town", _READ, beads, BeadsQuery),
     Route("GET", f"{_TOWN}/beads/{{beadId}}", "One bead with its history", _READ, bead, Query),
     Route("GET", f"{_TOWN}/agents", "The agents of a town", _READ, agents, Query),
+    Route("GET", f"{_TOWN}/agents/{{agentId}}/log", "What an agent printed", _READ, agent_log, LogQuery),
+    Route("GET", f"{_TOWN}/beads/{{beadId}}/log", "What the agent of a bead printed", _READ, bead_log, LogQuery),
     Route("GET", f"{_TOWN}/convoys", "The convoys of a town", _READ, convoys, PageQuery),
     Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
     Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from functions.queries import AnId, Cursor, Moment, Query, Whole
+from shared.ports.agent_logs import LogKind
 from shared.questions.filters import (
     LIMIT,
     LIMIT_AT_MOST,
@@ -106,6 +107,21 @@ class PointsQuery(Query):
             examples=[POINTS],
         ),
     ] = POINTS
+
+
+class LogQuery(Query):
+    """Which log of an agent or bead."""
+
+    kind: Annotated[
+        LogKind,
+        Field(description="`log`: what the agent printed; `transcript`: its turns and tool calls", examples=["log"]),
+    ] = "log"
+    generation: Annotated[
+        Whole | None,
+        Field(
+            ge=1, le=_A_TICK, description="The number of the agent's start; by default, the newest one", examples=[3]
+        ),
+    ] = None
 
 
 class ExplainQuery(Query):

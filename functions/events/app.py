@@ -13,12 +13,13 @@ from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
 from functions.events.ingestion import Ingestion
-from functions.events.schemas import NewTown, TownsQuery
+from functions.events.schemas import LogQuery, NewTown, TownsQuery
 from functions.queries import Query
 from functions.settings import EventsSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.intake.redrive import redriven
+from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.questions.receipts import CreatedTown
 from shared.runner.founding import found_town
@@ -33,6 +34,7 @@ class EventsDeployment:
 
     ingestion: Ingestion
     access: Access
+    objects: ObjectStore
 
 
 @cache
@@ -42,7 +44,8 @@ def deployment() -> EventsDeployment:
     metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line))
+    objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), objects)
 
 
 def post_events(call: Call[Query]) -> Reply:
@@ -67,6 +70,20 @@ def put_town(call: Call[Query]) -> Reply:
     around = deployment().ingestion.around
     image = drive(found_town(call.town_id, around, worker_id=ids.worker_id(), config=new.config, paused=new.paused))
     return api.answer(201, CreatedTown(call.town_id, image.txid, image.image_digest))
+
+
+def put_log(call: Call[LogQuery]) -> Reply:
+    """Keep the newest 256 KiB of what an agent printed, or of its transcript, without its secrets. The body is plain text.
+
+    It replaces an earlier report of the same start, so the same request can be safely repeated.
+    """
+    from functions.events.logs import LogShelf  # noqa: PLC0415 - few requests report a log
+
+    here = deployment()
+    now = here.ingestion.around.clock.now()
+    holder = claims.holder_of(call.event, now)
+    body, shelf = api.body_of(call.event), LogShelf(here.objects)
+    return api.answer(200, drive(shelf.take(call.town_id, call.ids["agentId"], call.query, body, holder, now=now)))
 
 
 def list_towns(call: Call[TownsQuery]) -> Reply:
@@ -112,6 +129,15 @@ _TOWN: Final = "/api/towns/{townId}"
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("POST", f"{_TOWN}/events", "Report facts to a town", _with_a_token, post_events, Query, "townToken"),
+    Route(
+        "PUT",
+        f"{_TOWN}/agents/{{agentId}}/log",
+        "Report what an agent printed",
+        _with_a_token,
+        put_log,
+        LogQuery,
+        "townToken",
+    ),
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
     Route("POST", f"{_TOWN}/events/{{eventId}}/redrive", "Send a poisoned event again", _may_write, redrive, Query),

@@ -5,8 +5,24 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.queries import Query, Whole
+from shared.ports.agent_logs import LogKind
 
 TOWNS_AT_MOST: Final = 200
+
+
+class LogQuery(Query):
+    """The log that a report is about."""
+
+    generation: Annotated[
+        Whole | None,
+        Field(
+            ge=1, le=2**53 - 1, description="The number of the agent's start; default: that of the token", examples=[3]
+        ),
+    ] = None
+    kind: Annotated[
+        LogKind,
+        Field(description="`log`: what the agent printed; `transcript`: its turns and tool calls", examples=["log"]),
+    ] = "log"
 
 
 class NewTown(BaseModel):

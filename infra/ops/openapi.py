@@ -25,6 +25,7 @@ from functions.events.schemas import NewTown
 from functions.problems import Problem
 from infra.ops.event_schemas import COMPONENTS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
+from shared.questions.agent_log import AgentLog
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
@@ -32,7 +33,7 @@ from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.point_list import PointList
-from shared.questions.receipts import AcceptedEvents, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import TickList
@@ -44,6 +45,10 @@ from shared.replay.what_if.run import WhatIf
 TARGET: Final = debug.OPENAPI
 EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
 """An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
+
+
+TEXT: Final = "text"
+"""In place of the model of a body: plain text."""
 
 
 class Contract(NamedTuple):
@@ -66,6 +71,11 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
     ),
+    ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
+        "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ABOUT_A_TOWN, TEXT
+    ),
+    ("get", f"{_TOWN}/agents/{{agentId}}/log"): Contract("getAgentLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/beads/{{beadId}}/log"): Contract("getBeadLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
     ("post", f"{_TOWN}/agents/{{agentId}}/refresh-token"): Contract(
         "refreshToken",
         200,
@@ -142,6 +152,7 @@ _IDS: Final = {
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
 _BODIES: Final[dict[tuple[str, str], Any]] = {
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
+    ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
     ("post", f"{_TOWN}/events"): {
         "event_id": "convoy-started-1",
         "event_type": "convoy_started",
@@ -245,7 +256,7 @@ def document() -> dict[str, Any]:
 
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schemas of request and response bodies by type, and the components that they refer to."""
-    taken = {each.body for each in _CONTRACTS.values() if each.body is not None and each.body is not POSTED}
+    taken = {each.body for each in _CONTRACTS.values() if each.body not in (None, TEXT) and each.body is not POSTED}
     given = {Problem, *(each.answer for each in _CONTRACTS.values() if each.answer is not None)}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
         *((shape, "validation", TypeAdapter(shape)) for shape in sorted(taken, key=repr)),
@@ -268,7 +279,10 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         "parameters": [*_ids_in(route), *_query_of(route)],
         "security": [{route.guard: []}],
     }
-    if contract.body is not None:
+    if contract.body is TEXT:
+        content = {"text/plain": {"schema": {"type": "string"}, "example": _BODIES[key]}}
+        shown["requestBody"] = {"required": True, "content": content}
+    elif contract.body is not None:
         schema = contract.body if contract.body is POSTED else bodies[contract.body]
         shown["requestBody"] = {
             "required": contract.body in (POSTED, ReplayRequest),

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from infra.agents.posting import DATA_VARIABLE
 from infra.agents.variables import DRIVER_VARIABLES, DRIVERS, named_variables, values_of
 from infra.buckets import Bucket
+from infra.townctl.context import AGENTS
 from infra.townctl.sandbox import sandbox_of, tell_once
 from infra.townctl.wiring import LocalClock
 from shared.adapters import clock as clocks
@@ -53,7 +54,7 @@ class NoAgentProgram(LocalProcessRuntime):
 
 def agents_root(data: Path) -> Path:
     """The directory of the local agents of a data directory."""
-    return data / ".agents"
+    return data / AGENTS
 
 
 @dataclass(frozen=True, slots=True)

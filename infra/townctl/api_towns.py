@@ -19,6 +19,8 @@ from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
+    from shared.ports.agent_logs import LogKind
+    from shared.questions.agent_log import AgentLog
     from shared.questions.bead_list import BeadEntry, BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
@@ -192,6 +194,13 @@ class ApiTowns:
         return self._get(
             Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=None if at is None else to_text(at)
         )
+
+    def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
+        """GET .../agents/{agentId}/log or .../beads/{beadId}/log."""
+        from shared.questions.agent_log import AgentLog
+
+        path = f"{kind}s/{written(subject)}/log"
+        return self._get(AgentLog, town_id, path, kind=wanted, generation=generation)
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """POST .../debug/reconcile-dry-run."""

@@ -92,6 +92,11 @@ COMMANDS: Final = (
         "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
     ),
     Command(
+        "logs",
+        "townctl.logs:logs",
+        "Show what an agent printed: the newest 256 KiB of its newest start, or of the newest start that worked on a bead.",
+    ),
+    Command(
         "run",
         "townctl.loop:run",
         "Tick the towns of the data directory or bucket whenever they are due, until Ctrl-C or SIGTERM.",
@@ -154,6 +159,11 @@ COMMANDS: Final = (
         "secret set-platform",
         "townctl.secret_commands:set_platform",
         "Store a token, read from standard input, for the towns that --serves names and that have none of their own.",
+    ),
+    Command(
+        "secret set-app",
+        "townctl.secret_commands:set_app",
+        "Store a GitHub App, its key read from standard input: `townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE`.",
     ),
     Command(
         "secret list",

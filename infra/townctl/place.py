@@ -14,6 +14,8 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
+    from shared.ports.agent_logs import LogKind
+    from shared.questions.agent_log import AgentLog
     from shared.questions.bead_list import BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
@@ -112,6 +114,10 @@ class Place(Protocol):
 
     def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """The history of a bead or agent, and why it waits."""
+        ...
+
+    def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
+        """What a start of an agent, or a start that worked on a bead, printed."""
         ...
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from infra.townctl.wiring import LocalClock
     from shared.history.retained_past import StoredPast
     from shared.intake.ingest import AcceptedBatch
+    from shared.ports.agent_logs import LogKind
+    from shared.questions.agent_log import AgentLog
     from shared.questions.bead_list import BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
@@ -178,7 +180,16 @@ class StoredTowns:
         from shared.questions import explain
 
         tell = explain.explain_bead if kind == "bead" else explain.explain_agent
-        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at))
+        logs = self._context.logs()
+        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at, logs=logs))
+
+    def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
+        """What a start of an agent, or a start that worked on a bead, printed."""
+        from shared.questions import agent_log
+
+        store, logs = self._context.store(), self._context.logs()
+        tell = agent_log.bead_log if kind == "bead" else agent_log.agent_log
+        return drive(tell(town_id, subject, logs, store, kind=wanted, generation=generation))
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do."""

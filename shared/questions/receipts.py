@@ -1,6 +1,7 @@
 """The answers to write requests: what was stored or created."""
 
 from shared.domain.shapes import answer
+from shared.ports.agent_logs import LogKind
 
 
 @answer
@@ -9,6 +10,17 @@ class AcceptedEvents:
 
     batch_id: str
     accepted: tuple[str, ...]
+
+
+@answer
+class KeptLogReport:
+    """The log of an agent's start that was kept: its bytes of UTF-8, and whether its beginning was left out."""
+
+    agent_id: str
+    generation: int
+    kind: LogKind
+    kept_bytes: int
+    cut: bool
 
 
 @answer

@@ -58,7 +58,7 @@ class Access:
             yield {}
             return
         place = self.key.with_name(f"keeper.{self.key.name}")
-        write_secret(place, key.reveal(), reader=keeper)
+        write_secret(place, _with_newline(key.reveal()), reader=keeper)
         try:
             yield self._with_key(place, home / _KNOWN_HOSTS)
         finally:

@@ -58,7 +58,7 @@ async def _serve(talk: Talk) -> None:
         # One after another, so that the town hears reports in the order in which the model made them; in a thread, so that the
         # program's pings are answered meanwhile.
         async with in_turn:
-            return await to_thread.run_sync(_called, verb, asked.arguments or {}, talk.environment)
+            return await to_thread.run_sync(called, verb, asked.arguments or {}, talk.environment)
 
     server: Server[Any] = Server("town", instructions=_INSTRUCTIONS, on_list_tools=list_tools, on_call_tool=call_tool)
     async with stdio_server() as (reads, writes):
@@ -71,7 +71,7 @@ def _tool(name: str, verb: Verb) -> Tool:
     return Tool(name=name, description=about, input_schema=schema_of(verb), annotations=annotations)
 
 
-def _called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[str, str]) -> CallToolResult:
+def called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[str, str]) -> CallToolResult:
     """The answer of one call. Whatever is wrong with it, the model reads it."""
     said: list[str] = []
     try:
