@@ -20,6 +20,7 @@ from shared.domain.errors import Retryable, Terminal
 from shared.ports.forge import Asker, ForgeError, Merged, PullRequest
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
+from tests.scenarios.table import scenario
 from tests.towns import T
 
 APP = "12345"
@@ -144,6 +145,7 @@ def test_polls_and_merges_work_with_the_app_alone(at: AtGitHub) -> None:
     assert pull.state == "merged"
 
 
+@scenario(543)
 @pytest.mark.parametrize(
     ("stored", "used"),
     [
@@ -170,6 +172,7 @@ def test_an_app_that_does_not_serve_the_town_leaves_it_to_the_platforms_token(at
     assert at.made() == 0
 
 
+@scenario(543)
 def test_an_app_that_is_refused_is_an_error_and_no_reason_to_use_a_token_that_may_do_more(at: AtGitHub) -> None:
     at.secrets.stored["platform/forges/github.com"] = "the-platforms"
     at.installation.repositories = {"acme/other"}
@@ -218,6 +221,7 @@ def test_a_renamed_repository_is_found_by_its_id(at: AtGitHub) -> None:
     assert at.server.apps.grants[token].repositories == frozenset({home.id})
 
 
+@scenario(542)
 def test_an_agent_gets_the_apps_token_where_the_setting_says_nothing(at: AtGitHub) -> None:
     settings: tuple[AgentForgeAccess | None, ...] = (None, "app")
     for access in settings:
