@@ -10,6 +10,7 @@ from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock
 from shared.adapters.s3_objects import S3Objects
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.forge import MergeProver, SourceForge
@@ -67,6 +68,13 @@ def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
 def store(settings: StoreSettings) -> ObjectTownStore:
     """The towns of the bucket. Makes no request."""
     return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
+
+
+def agent_logs(settings: StoreSettings) -> AgentLogs:
+    """The logs of agents in the bucket."""
+    from shared.storage.agent_logs import StoredLogs  # noqa: PLC0415 - only some requests of the debug API read logs
+
+    return StoredLogs(objects_of(settings.town_bucket, settings.store_endpoint))
 
 
 def past(settings: StoreSettings) -> TownPast:
@@ -202,10 +210,11 @@ def agent_credentials(settings: CredentialsSettings) -> "AgentCredentials":
     """Where the credentials of agents come from."""
     from shared.adapters.agent_credentials import AgentCredentials  # noqa: PLC0415 - only for the credentials API
     from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as above
+    from shared.adapters.github.app import GitHubApps  # noqa: PLC0415 - as above
 
     own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
     secrets = _secrets_below(settings.secrets_prefix, settings.secrets_endpoint)
-    return AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *own))
+    return AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *own), apps=GitHubApps(secrets, CLOCK))
 
 
 def _forge(settings: WorkerSettings) -> SourceForge | None:
@@ -214,6 +223,7 @@ def _forge(settings: WorkerSettings) -> SourceForge | None:
         return None
     from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost  # noqa: PLC0415 - as below
     from shared.adapters.forges import Forges  # noqa: PLC0415 - a deployment may use no forge
+    from shared.adapters.github.app import GitHubApps  # noqa: PLC0415 - as above
 
     own = (ForgeHost.from_text(text) for text in settings.forge_hosts)
-    return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own))
+    return Forges(secrets, CLOCK, hosts=(*USUAL_HOSTS, *own), apps=GitHubApps(secrets, CLOCK))

@@ -39,7 +39,9 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     rules = (AccessRule(callers=("*",), towns=("*",), verbs=("read", "debug", "write")),)
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
-    there = events.EventsDeployment(Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access)
+    there = events.EventsDeployment(
+        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access, cloud.world.objects
+    )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(debug, "deployment", lambda: here)

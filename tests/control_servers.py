@@ -19,6 +19,7 @@ from starlette.responses import Response
 from infra.agents.control_server.http import ControlServer
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.settings import ControlServerSettings
+from infra.agents.log_keeping import LogKeeper
 from infra.agents.posting import NotPosted, PostedEvent
 from infra.devstack.broken_answers import HangUp
 from infra.listening.guard import Request, json_answer
@@ -216,9 +217,9 @@ class TestServer:
         assert self.runtime.stop_all() == ()
 
 
-def started(settings: ControlServerSettings, town: Any) -> TestServer:
+def started(settings: ControlServerSettings, town: Any, keeper: LogKeeper | None = None) -> TestServer:
     """A control server with a faulty door, which has no faults yet."""
-    return TestServer(settings, town, Running(settings, town, door=FaultyDoor))
+    return TestServer(settings, town, Running(settings, town, keeper=keeper, door=FaultyDoor))
 
 
 @contextmanager
@@ -229,6 +230,7 @@ def a_control_server(
     town: Any = None,
     clock: Clock | None = None,
     key: str | None = "a-long-secret",
+    keeper: LogKeeper | None = None,
     **more: Any,
 ) -> Iterator[TestServer]:
     """A control server of town t1 on a free port of loopback; nothing of it is left behind."""
@@ -244,7 +246,7 @@ def a_control_server(
         answer_within=PATIENCE_SECONDS / 2,
         **more,
     )
-    server = started(settings, town or Listener())
+    server = started(settings, town or Listener(), keeper)
     try:
         yield server
     finally:

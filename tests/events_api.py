@@ -11,6 +11,7 @@ from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request, json_answer
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
+from shared.domain.senders import Sender
 from shared.intake import ingest
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore
@@ -29,6 +30,8 @@ class EventsApi:
     fails: list[int] = field(default_factory=list)
     seen: list[tuple[str, str]] = field(default_factory=list)
     nonce: str | None = None
+    sender: Sender | None = None
+    """The holder of the token, as its claims say; None: nobody judges who speaks."""
 
     def answer(self, path: str, authorization: str, body: bytes) -> tuple[int, dict[str, Any]]:
         self.seen.append((path, authorization))
@@ -39,7 +42,7 @@ class EventsApi:
         town_id = path.removeprefix("/api/towns/").removesuffix("/events")
         now = self.clock.now()
         try:
-            batch = ingest.accept(body, received_at=now)
+            batch = ingest.accept(body, received_at=now, sent_by=self.sender)
             store = ObjectTownStore(self.objects)
             wake = not batch.transient_only
             drive(store.post(town_id, batch.body, received_at=now, batch_id=ids.batch_id(), wake=wake))

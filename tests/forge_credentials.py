@@ -1,7 +1,7 @@
 """A town that issues credentials for a private repository, for tests: the route /refresh-token, and the gate of the repository."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from starlette.responses import Response
 
 from infra.devstack import fake_git_http, git_seed
-from infra.devstack.fake_git_http import Gate
+from infra.devstack.fake_git_http import Gate, Judge
 from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request, json_answer
 from shared.domain import times
@@ -39,6 +39,8 @@ class IssuingTown:
     asked: list[tuple[str, str]] = field(default_factory=list)
     """Who asked, and with which town token."""
     issued: list[str] = field(default_factory=list)
+    listener: Callable[[str], None] = lambda _token: None
+    """Is told each new token: a fake API that shall accept it."""
 
     def admit(self, head: Head) -> Response | None:
         return None
@@ -64,6 +66,7 @@ class IssuingTown:
             return {"forge": None, "reason": reason, **keys}
         ends_at = self.gate.now() + self.lives
         self.issued.append(self.gate.issue(project, ends_at=ends_at))
+        self.listener(self.issued[-1])
         forge = {
             "host": HOST,
             "kind": "github",
@@ -85,6 +88,7 @@ class PrivateForge:
     repositories: dict[str, Path]
     variables: dict[str, str]
     api: str
+    judge: Judge
 
     def has_branch(self, project: str, branch: str) -> bool:
         return (self.repositories[project] / "refs" / "heads" / branch).exists()
@@ -106,5 +110,8 @@ def private_forge(place: Path, *projects: str, gate: Gate | None = None) -> Iter
     gate = gate or Gate()
     repositories = {each: git_seed.create_repository(place / f"{each.replace('/', '-')}.git") for each in projects}
     town = IssuingTown(gate)
-    with fake_git_http.serving(repositories, gate.verdict) as git, opened(Guard(town)) as api:
-        yield PrivateForge(town, gate, repositories, fake_git_http.leading_to(git.url, HOST), api.url)
+    forge = PrivateForge(town, gate, repositories, {}, "", gate.verdict)
+    judged = fake_git_http.serving(repositories, lambda token, project, level: forge.judge(token, project, level))  # noqa: PLW0108 - a test may replace it
+    with judged as git, opened(Guard(town)) as api:
+        forge.variables, forge.api = fake_git_http.leading_to(git.url, HOST), api.url
+        yield forge

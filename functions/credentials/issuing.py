@@ -41,5 +41,6 @@ class Issuing:
         if need.git_url is None:
             return Issued(need, NoCredential(f"{agent_id} works in no rig, so it has no repository"))
         repository = repository_at(need.git_url)
+        holder = f"{agent_id} {need.generation}"
         asker = Asker(town_id, need.rig_id, host=None if repository is None else repository.host)
-        return Issued(need, self.credentials.credential_for(asker, need.git_url, need.access))
+        return Issued(need, self.credentials.credential_for(asker, need.git_url, need.access, holder=holder))

@@ -14,10 +14,20 @@ from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
 from functions.debug.agents import AgentReads
 from functions.debug.answers import Health
-from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, PageQuery, PointsQuery, TicksQuery
+from functions.debug.schemas import (
+    BeadsQuery,
+    EventsQuery,
+    ExplainQuery,
+    LogQuery,
+    PageQuery,
+    PointsQuery,
+    StatusQuery,
+    TicksQuery,
+)
 from functions.queries import Query
 from functions.settings import DebugSettings
 from shared.adapters import ids
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.questions.filters import BeadFilter, EventFilter
@@ -44,6 +54,10 @@ class DebugDeployment:
     def past(self) -> TownPast:
         """The retained past, for one request."""
         return wiring.past(self.settings)
+
+    def logs(self) -> AgentLogs:
+        """The logs of agents."""
+        return wiring.agent_logs(self.settings)
 
     def archive(self, town_id: str) -> "Archive":
         """The objects of a town with their versions."""
@@ -120,6 +134,47 @@ def convoys(call: Call[PageQuery]) -> Reply:
     return api.answer(200, drive(bead_list.convoys(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
 
 
+def reviews(call: Call[StatusQuery]) -> Reply:
+    """Merge requests, including closed ones, newest first."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    found = town_lists.reviews(call.town_id, store, status=asked.status, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
+
+
+def escalations(call: Call[StatusQuery]) -> Reply:
+    """Escalations, including closed ones, newest first."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    found = town_lists.escalations(call.town_id, store, status=asked.status, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
+
+
+def rigs(call: Call[Query]) -> Reply:
+    """Every rig, with the numbers of its live issues and of its agents at work."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(town_lists.rigs(call.town_id, deployment().around.store)))
+
+
+def mail(call: Call[PageQuery]) -> Reply:
+    """The messages of the town, newest first, and whether they are delivered."""
+    from shared.questions import letters  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    return api.answer(200, drive(letters.mail(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
+
+
+def mayor_messages(call: Call[PageQuery]) -> Reply:
+    """What was written to the mayor and what it has said, newest first."""
+    from shared.questions import letters  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    return api.answer(200, drive(letters.conversation(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
+
+
 def config(call: Call[Query]) -> Reply:
     """Every setting with its effective value, and the overrides of rigs."""
     from shared.questions import rosters  # noqa: PLC0415 - as above
@@ -152,7 +207,8 @@ def explain_bead(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, bead_id = here.around.clock.now(), call.ids["beadId"]
-    return api.answer(200, drive(explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at)))
+    found = explain.explain_bead(call.town_id, bead_id, here.past(), now=now, at=call.query.at, logs=here.logs())
+    return api.answer(200, drive(found))
 
 
 def explain_agent(call: Call[ExplainQuery]) -> Reply:
@@ -161,7 +217,30 @@ def explain_agent(call: Call[ExplainQuery]) -> Reply:
 
     here = deployment()
     now, agent_id = here.around.clock.now(), call.ids["agentId"]
-    return api.answer(200, drive(explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at)))
+    found = explain.explain_agent(call.town_id, agent_id, here.past(), now=now, at=call.query.at, logs=here.logs())
+    return api.answer(200, drive(found))
+
+
+def agent_log(call: Call[LogQuery]) -> Reply:
+    """The newest part of what an agent's start printed, or of its transcript: of the newest start, or of a generation."""
+    from shared.questions import agent_log as question  # noqa: PLC0415 - as above
+
+    asked, here = call.query, deployment()
+    found = question.agent_log(
+        call.town_id, call.ids["agentId"], here.logs(), here.around.store, kind=asked.kind, generation=asked.generation
+    )
+    return api.answer(200, drive(found))
+
+
+def bead_log(call: Call[LogQuery]) -> Reply:
+    """The same of the newest start that worked on a bead, or of one of its starts."""
+    from shared.questions import agent_log as question  # noqa: PLC0415 - as above
+
+    asked, here = call.query, deployment()
+    found = question.bead_log(
+        call.town_id, call.ids["beadId"], here.logs(), here.around.store, kind=asked.kind, generation=asked.generation
+    )
+    return api.answer(200, drive(found))
 
 
 def reconcile_dry_run(call: Call[Query]) -> Reply:
@@ -210,7 +289,14 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/beads", "The beads of a town", _READ, beads, BeadsQuery),
     Route("GET", f"{_TOWN}/beads/{{beadId}}", "One bead with its history", _READ, bead, Query),
     Route("GET", f"{_TOWN}/agents", "The agents of a town", _READ, agents, Query),
+    Route("GET", f"{_TOWN}/agents/{{agentId}}/log", "What an agent printed", _READ, agent_log, LogQuery),
+    Route("GET", f"{_TOWN}/beads/{{beadId}}/log", "What the agent of a bead printed", _READ, bead_log, LogQuery),
     Route("GET", f"{_TOWN}/convoys", "The convoys of a town", _READ, convoys, PageQuery),
+    Route("GET", f"{_TOWN}/reviews", "The reviews of a town", _READ, reviews, StatusQuery),
+    Route("GET", f"{_TOWN}/escalations", "The escalations of a town", _READ, escalations, StatusQuery),
+    Route("GET", f"{_TOWN}/rigs", "The rigs of a town", _READ, rigs, Query),
+    Route("GET", f"{_TOWN}/mail", "The messages of a town", _READ, mail, PageQuery),
+    Route("GET", f"{_TOWN}/mayor/messages", "The conversation with the mayor", _READ, mayor_messages, PageQuery),
     Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
     Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),
     Route("GET", f"{_TOWN}/events", "The events of a town", _READ, events, EventsQuery),

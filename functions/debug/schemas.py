@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from functions.queries import AnId, Cursor, Moment, Query, Whole
+from shared.ports.agent_logs import LogKind
 from shared.questions.filters import (
     LIMIT,
     LIMIT_AT_MOST,
@@ -51,8 +52,8 @@ class PageQuery(Query):
     cursor: Cursor = None
 
 
-class BeadsQuery(PageQuery):
-    """A page of the beads that match all filters."""
+class StatusQuery(PageQuery):
+    """A page of the beads with a status."""
 
     status: Annotated[
         StatusFilter | None,
@@ -61,6 +62,11 @@ class BeadsQuery(PageQuery):
             examples=["live"],
         ),
     ] = None
+
+
+class BeadsQuery(StatusQuery):
+    """A page of the beads that match all filters."""
+
     type: Annotated[
         TypeFilter | None,
         Field(description="Only beads of this type; by default, all types except agent", examples=["merge_request"]),
@@ -106,6 +112,21 @@ class PointsQuery(Query):
             examples=[POINTS],
         ),
     ] = POINTS
+
+
+class LogQuery(Query):
+    """Which log of an agent or bead."""
+
+    kind: Annotated[
+        LogKind,
+        Field(description="`log`: what the agent printed; `transcript`: its turns and tool calls", examples=["log"]),
+    ] = "log"
+    generation: Annotated[
+        Whole | None,
+        Field(
+            ge=1, le=_A_TICK, description="The number of the agent's start; by default, the newest one", examples=[3]
+        ),
+    ] = None
 
 
 class ExplainQuery(Query):

@@ -9,18 +9,22 @@ from functools import cache
 from typing import Any, Final
 
 from functions import api, claims, log, wiring
-from functions.access import Access, SignedRequest, request_of
+from functions.access import Access, SignedRequest, person_in, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
 from functions.events.ingestion import Ingestion
-from functions.events.schemas import NewTown, TownsQuery
+from functions.events.schemas import LogQuery, NewTown, TownsQuery, Words
 from functions.queries import Query
 from functions.settings import EventsSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
+from shared.domain.senders import Sender
+from shared.intake import ingest
 from shared.intake.redrive import redriven
+from shared.intake.voice import said_to_the_mayor
+from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
-from shared.questions.receipts import CreatedTown
+from shared.questions.receipts import CreatedTown, Said
 from shared.runner.founding import found_town
 from shared.telemetry.emf import EmfMetrics
 
@@ -33,6 +37,7 @@ class EventsDeployment:
 
     ingestion: Ingestion
     access: Access
+    objects: ObjectStore
 
 
 @cache
@@ -42,7 +47,8 @@ def deployment() -> EventsDeployment:
     metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line))
+    objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), objects)
 
 
 def post_events(call: Call[Query]) -> Reply:
@@ -69,6 +75,20 @@ def put_town(call: Call[Query]) -> Reply:
     return api.answer(201, CreatedTown(call.town_id, image.txid, image.image_digest))
 
 
+def put_log(call: Call[LogQuery]) -> Reply:
+    """Keep the newest 256 KiB of what an agent printed, or of its transcript, without its secrets. The body is plain text.
+
+    It replaces an earlier report of the same start, so the same request can be safely repeated.
+    """
+    from functions.events.logs import LogShelf  # noqa: PLC0415 - few requests report a log
+
+    here = deployment()
+    now = here.ingestion.around.clock.now()
+    holder = claims.holder_of(call.event, now)
+    body, shelf = api.body_of(call.event), LogShelf(here.objects)
+    return api.answer(200, drive(shelf.take(call.town_id, call.ids["agentId"], call.query, body, holder, now=now)))
+
+
 def list_towns(call: Call[TownsQuery]) -> Reply:
     """The towns that the caller may read, one page at a time: `next` is the `after` of the next page, null on the last one."""
     asked, here = call.query, deployment()
@@ -83,6 +103,22 @@ def redrive(call: Call[Query]) -> Reply:
     now = here.around.clock.now()
     batch = drive(redriven(call.town_id, call.ids["eventId"], here.around.store, now=now))
     return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
+
+
+def say_to_mayor(call: Call[Query]) -> Reply:
+    """Say something to the mayor, in the name of the caller: a message that wakes the mayor, or starts it.
+
+    The answer only says that it is stored. `GET` on the same path shows whether it is delivered, and what the mayor has said.
+    """
+    words, here = api.read(Words, call.body), deployment().ingestion
+    signed = request_of(call.event)
+    message_id = words.message_id or ids.message_id()
+    said = said_to_the_mayor(words.text, by=person_in(signed.caller), message_id=message_id)
+    now = here.around.clock.now()
+    sender = Sender("operator", request=signed.request_id)
+    batch = ingest.batch_of([said], received_at=now, sent_by=sender, restore_window=here.around.restore_window)
+    here.store(call.town_id, batch, now=now, trail=call.trail)
+    return api.answer(202, Said(call.town_id, message_id))
 
 
 def _with_a_token(_: Mapping[str, Any], ids: Mapping[str, str]) -> None:
@@ -112,9 +148,19 @@ _TOWN: Final = "/api/towns/{townId}"
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("POST", f"{_TOWN}/events", "Report facts to a town", _with_a_token, post_events, Query, "townToken"),
+    Route(
+        "PUT",
+        f"{_TOWN}/agents/{{agentId}}/log",
+        "Report what an agent printed",
+        _with_a_token,
+        put_log,
+        LogQuery,
+        "townToken",
+    ),
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
     Route("POST", f"{_TOWN}/events/{{eventId}}/redrive", "Send a poisoned event again", _may_write, redrive, Query),
+    Route("POST", f"{_TOWN}/mayor/messages", "Say something to the mayor", _may_write, say_to_mayor, Query),
 )
 
 

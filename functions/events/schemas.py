@@ -5,8 +5,24 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from functions.queries import Query, Whole
+from shared.ports.agent_logs import LogKind
 
 TOWNS_AT_MOST: Final = 200
+
+
+class LogQuery(Query):
+    """The log that a report is about."""
+
+    generation: Annotated[
+        Whole | None,
+        Field(
+            ge=1, le=2**53 - 1, description="The number of the agent's start; default: that of the token", examples=[3]
+        ),
+    ] = None
+    kind: Annotated[
+        LogKind,
+        Field(description="`log`: what the agent printed; `transcript`: its turns and tool calls", examples=["log"]),
+    ] = "log"
 
 
 class NewTown(BaseModel):
@@ -16,6 +32,15 @@ class NewTown(BaseModel):
 
     config: dict[str, Any] = Field(default_factory=dict)
     paused: bool = False
+
+
+class Words(BaseModel):
+    """What a person says to the mayor. A request with a `message_id` can be repeated; without one, the answer names a new one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: Annotated[str, Field(min_length=1)]
+    message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{8,60}$")] | None = None
 
 
 class TownsQuery(Query):

@@ -11,10 +11,12 @@ from urllib.parse import unquote
 
 from infra.devstack import fake_github_rules as rules
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
+from infra.devstack.fake_github_apps import Apps, Grant, allows, needed_for, not_accessible, refused_mutation
 from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
 from infra.devstack.fake_github_rules import no, not_found
 from infra.devstack.fake_github_walls import Walls
-from infra.devstack.fake_site import Home, Pull
+from infra.devstack.fake_github_words import USER
+from infra.devstack.fake_site import Home, Pull, Said
 from infra.devstack.github_api import contract
 
 _REPOSITORY: Final = re.compile(r"/(?:repos/([^/]+/[^/]+)|repositories/(\d+))(/.*)?")
@@ -25,6 +27,7 @@ _STATUS: Final = "/repos/{owner}/{repo}/commits/{ref}/status"
 _ROUTES: Final = (
     ("POST", _PULLS, re.compile(r"/pulls")),
     ("GET", _PULL, re.compile(r"/pulls/(\d+)")),
+    ("PATCH", _PULL, re.compile(r"/pulls/(\d+)")),
     ("PUT", _PULL + "/merge", re.compile(r"/pulls/(\d+)/merge")),
     ("PUT", _PULL + "/update-branch", re.compile(r"/pulls/(\d+)/update-branch")),
     ("POST", _PULL + "/requested_reviewers", re.compile(r"/pulls/(\d+)/requested_reviewers")),
@@ -39,6 +42,7 @@ class FakeGitHub(FakeForgeServer):
 
     The token may not see the repositories of `hidden`, not read the parts of `refuses` (see `fake_github_graphql`), and with
     `bypass` merge against the rules of a base. `strangers` are people who may not review. `walls` keep the token out altogether.
+    `apps` are the GitHub Apps; their installation tokens open what they were granted and nothing else.
     """
 
     host = "github.com"
@@ -50,6 +54,7 @@ class FakeGitHub(FakeForgeServer):
         self.strangers: set[str] = set()
         self.bypass = False
         self.walls = Walls(self.site)
+        self.apps = Apps(self.site)
 
     @property
     def api_url(self) -> str:
@@ -62,27 +67,44 @@ class FakeGitHub(FakeForgeServer):
 
     def answer(self, request: Request) -> Reply:
         """GitHub's answer to a request."""
+        of_an_app = self.apps.answer(request, request.path.removeprefix("/api/v3"))
+        if of_an_app is not None:
+            return of_an_app
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        if scheme.lower() not in ("token", "bearer") or token not in self.tokens:
+        grant = self.apps.grant(token)
+        if scheme.lower() not in ("token", "bearer") or (token not in self.tokens and grant is None):
             return no(401, "Bad credentials")
         is_graphql = request.method == "POST" and request.path == "/api/graphql"
         wall = self.walls.refusal(is_graphql=is_graphql)
         if wall is not None:
             return wall
-        if is_graphql:
-            graphql = GitHubGraphQL(self.site, self.url_of, self.hidden, self.refuses)
-            graphql.bypass = self.bypass
-            return Reply(200, graphql.answer(request.body))
+        hidden = self.hidden if grant is None else self.hidden | self.apps.closed_to(grant)
+        return self._graphql(request, grant, hidden) if is_graphql else self._of_repository(request, grant, hidden)
+
+    def _of_repository(self, request: Request, grant: Grant | None, hidden: set[str]) -> Reply:
+        """The answer to a REST request about a repository."""
         found = _REPOSITORY.fullmatch(request.path.removeprefix("/api/v3"))
         if found is None:
             return not_found()
         moved = self.site.led_to(found[1]) if found[1] else None
-        if moved is not None and moved.name not in self.hidden:
+        if moved is not None and moved.name not in hidden:
             return self._moved(moved, request, found[3] or "")
         home = self.site.at(found[1]) if found[1] else self.site.by_id(int(found[2]))
-        if home is None or home.name in self.hidden:
+        if home is None or home.name in hidden:
             return not_found()
+        need, level = needed_for(request.method, found[3] or "")
+        if grant is not None and not allows(grant.permissions, need, level):
+            return not_accessible(need, level)
         return self._routed(home, request, found[3] or "")
+
+    def _graphql(self, request: Request, grant: Grant | None, hidden: set[str]) -> Reply:
+        lacks = None if grant is None else refused_mutation(grant, str((request.body or {}).get("query", "")))
+        if lacks is not None:
+            return Reply(200, {"data": None, "errors": [{"type": "FORBIDDEN", "message": f"it needs {lacks}: write"}]})
+        unread = {"checks"} if grant is not None and not allows(grant.permissions, "checks", "read") else set()
+        graphql = GitHubGraphQL(self.site, self.url_of, hidden, self.refuses | unread)
+        graphql.bypass = self.bypass
+        return Reply(200, graphql.answer(request.body))
 
     def _moved(self, home: Home, request: Request, path: str) -> Reply:
         """Where a repository is now, by its id: 301 for reads, 307 for writes."""
@@ -92,14 +114,16 @@ class FakeGitHub(FakeForgeServer):
         return Reply(301 if reads else 307, told, {"Location": location})
 
     def _routed(self, home: Home, request: Request, path: str) -> Reply:
+        if not path and request.method == "GET":
+            return Reply(200, {"id": home.id, "full_name": home.name})
         for verb, name, pattern in _ROUTES:
             found = pattern.fullmatch(path)
             if found and verb == request.method:
-                reply = self._rest(home, name, found, request.body or {})
+                reply = self._rest(home, verb, name, found, request.body or {})
                 return Reply(reply.status, reply.body, reply.headers, operation=f"{verb} {name}")
         return not_found()
 
-    def _rest(self, home: Home, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
+    def _rest(self, home: Home, verb: str, name: str, found: "re.Match[str]", body: Mapping[str, Any]) -> Reply:
         if name == _PULLS:
             return self._open(home, body)
         if name == _STATUS:
@@ -110,7 +134,9 @@ class FakeGitHub(FakeForgeServer):
         if pull is None:
             return not_found()
         if name == _PULL:
-            return Reply(200, self._shown(home, pull, f"GET {_PULL}", 200))
+            if verb == "PATCH":
+                pull.title, pull.base = body.get("title", pull.title), body.get("base", pull.base)
+            return Reply(200, self._shown(home, pull, f"{verb} {_PULL}", 200))
         if name.endswith("/update-branch"):
             return self._update(home, pull, body)
         if name.endswith("/requested_reviewers"):
@@ -122,6 +148,7 @@ class FakeGitHub(FakeForgeServer):
             return no(422, f"A pull request already exists for {body.get('head')}.")
         try:
             pull = self.site.opens(home.name, head=body["head"], base=body["base"], title=body["title"])
+            pull.draft = bool(body.get("draft", pull.draft))
         except (KeyError, LookupError):
             return no(422, "Validation Failed")
         return Reply(201, self._shown(home, pull, f"POST {_PULLS}", 201))
@@ -187,7 +214,7 @@ class FakeGitHub(FakeForgeServer):
         return Reply(201, shown | {"number": pull.number, "title": pull.title, "html_url": self.url_of(pull)})
 
     def _comment(self, pull: Pull, body: Mapping[str, Any]) -> Reply:
-        thread_id = self.site.comments(pull)
+        thread_id = self.site.comments(pull, Said(body["body"], USER, body.get("path"), body.get("line")))
         shown = contract.smallest(f"POST {_PULL}/comments", 201)
         return Reply(201, shown | {"body": str(body.get("body", "")), "node_id": thread_id})
 

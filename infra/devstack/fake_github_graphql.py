@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Final
 
 from infra.devstack import fake_github_rules as rules
+from infra.devstack.fake_github_words import Words
 from infra.devstack.fake_site import Home, Outcome, Pull, Run, Said, Site
 from infra.devstack.github_api import contract
 
@@ -43,6 +44,7 @@ class GitHubGraphQL:
             "enqueuePullRequest": self._enqueue,
             "dequeuePullRequest": self._dequeue,
             "disablePullRequestAutoMerge": self._disable,
+            **Words(self._site, self._by_id, _problem).mutations(),
         }
         done = graphql_sync(_schema(), body["query"], root, variable_values=body.get("variables"))
         answer: dict[str, Any] = {"data": done.data}
@@ -117,6 +119,8 @@ class GitHubGraphQL:
         return {
             "id": _id_of(pull),
             "number": pull.number,
+            "title": pull.title,
+            "files": lambda _info, **page: paged([{"path": each} for each in self._files(pull)], **page),
             "url": self._url_of(pull),
             "state": pull.state.upper(),
             "author": None if pull.author is None else {"__typename": "User", "login": pull.author},
@@ -130,6 +134,14 @@ class GitHubGraphQL:
             "baseRepository": _named(home),
             "baseRef": self._refused("required") or _base_ref(home, pull),
         }
+
+    def _files(self, pull: Pull) -> list[str]:
+        """The files that it changes, as far as the site knows its history; else the one that threads are about by default."""
+        history, base = self._site.history, self._site.history.branches.get((pull.home, pull.base))
+        if pull.sha not in history.commits or base is None:
+            return ["README.md"]
+        start = history.base_of(base, pull.sha)
+        return ["README.md"] if start is None else list(history.changed(start, pull.sha)) or ["README.md"]
 
     def _waiting(self, home: Home, pull: Pull) -> dict[str, Any]:
         place = home.line.index(pull.number) + 1 if pull.number in home.line else None

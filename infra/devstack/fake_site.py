@@ -125,6 +125,7 @@ class Pull:
     head_home: int | None = 0
     threads: dict[str, bool] = field(default_factory=dict)
     said: dict[str, list[Said]] = field(default_factory=dict)
+    notes: list[Said] = field(default_factory=list)
     checks: dict[str, Outcome] = field(default_factory=dict)
     statuses: dict[str, Outcome] = field(default_factory=dict)
     runs: list[Run] = field(default_factory=list)

@@ -10,7 +10,7 @@ A call passes through these modules, in this order:
   ways to prove a merge. `arguments` reads files, JSON and times.
 - One module for each command, or for a few that belong together:
   `towns` (town), `beads` (bead, agent, convoy), `events` (event), `one_tick` (tick), `ticks` (dry-run, ticks), `loop` (run),
-  `explain`, `replays` (replay), `recordings` (record, and replay of a file), `points`, `restore_points` (restore, flush,
+  `explain`, `logs`, `replays` (replay), `recordings` (record, and replay of a file), `points`, `restore_points` (restore, flush,
   retention), `export_import` (export, import), `litestream_commands` (litestream), `secret_commands` and `token_keys` (secret),
   `town_token` (token), `serve`, `doctor`; the command `demo` is in `infra.demo`.
 - Modules that serve single commands: `litestream_check` for restore, `stack_doctor` and `platform_tokens` for doctor,

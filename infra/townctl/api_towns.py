@@ -14,22 +14,26 @@ from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
-from shared.questions.receipts import AcceptedEvents, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
+    from shared.ports.agent_logs import LogKind
+    from shared.questions.agent_log import AgentLog
     from shared.questions.bead_list import BeadEntry, BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
-    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
+    from shared.questions.town_lists import EscalationList, ReviewList, RigList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
 
@@ -128,6 +132,42 @@ class ApiTowns:
 
         return self._get(ConvoyList, town_id, "convoys", limit=limit, cursor=cursor)
 
+    def reviews(self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None) -> ReviewList:
+        """GET .../reviews."""
+        from shared.questions.town_lists import ReviewList
+
+        return self._get(ReviewList, town_id, "reviews", status=status, limit=limit, cursor=cursor)
+
+    def escalations(
+        self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None
+    ) -> EscalationList:
+        """GET .../escalations."""
+        from shared.questions.town_lists import EscalationList
+
+        return self._get(EscalationList, town_id, "escalations", status=status, limit=limit, cursor=cursor)
+
+    def rigs(self, town_id: str) -> RigList:
+        """GET .../rigs."""
+        from shared.questions.town_lists import RigList
+
+        return self._get(RigList, town_id, "rigs")
+
+    def mail(self, town_id: str, *, limit: int, cursor: str | None) -> LetterList:
+        """GET .../mail."""
+        from shared.questions.letters import LetterList
+
+        return self._get(LetterList, town_id, "mail", limit=limit, cursor=cursor)
+
+    def conversation(self, town_id: str, *, limit: int, cursor: str | None) -> Conversation:
+        """GET .../mayor/messages."""
+        from shared.questions.letters import Conversation
+
+        return self._get(Conversation, town_id, "mayor/messages", limit=limit, cursor=cursor)
+
+    def say(self, town_id: str, text: str, message_id: str) -> Said:
+        """POST .../mayor/messages; the API knows who signed the request."""
+        return self._ask(Said, "POST", town_id, "/mayor/messages", {"text": text, "message_id": message_id})
+
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """POST .../events, with a town token."""
         try:
@@ -192,6 +232,13 @@ class ApiTowns:
         return self._get(
             Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=None if at is None else to_text(at)
         )
+
+    def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
+        """GET .../agents/{agentId}/log or .../beads/{beadId}/log."""
+        from shared.questions.agent_log import AgentLog
+
+        path = f"{kind}s/{written(subject)}/log"
+        return self._get(AgentLog, town_id, path, kind=wanted, generation=generation)
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """POST .../debug/reconcile-dry-run."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from infra.townctl.agent_programs import AgentProgram
     from infra.townctl.wiring import LocalClock
     from shared.adapters.local_processes import LocalProcessRuntime
+    from shared.ports.agent_logs import AgentLogs
     from shared.ports.forge import MergeProver, SourceForge
     from shared.ports.object_store import ObjectStore
     from shared.ports.runtime import AgentRuntime
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
 DEFAULT_DATA: Final = Path("town-data")
+AGENTS: Final = ".agents"
 OpenDirectory = Callable[[Path], "ObjectStore"]
 
 
@@ -95,6 +97,13 @@ class Context:
             raise self._not_a_directory()
         return self._directory()
 
+    def logs(self) -> AgentLogs:
+        """The logs of agents: of this machine's agents, and those that containers report."""
+        from shared.adapters.local_logs import AllLogs, LocalLogs
+        from shared.storage.agent_logs import StoredLogs
+
+        return AllLogs((LocalLogs(self.data.resolve() / AGENTS), StoredLogs(self.objects())))
+
     def archive(self, town_id: str) -> Archive:
         """A town with its past. Raises Refused if the directory does not exist."""
         from shared.storage.restore import Archive
@@ -106,11 +115,15 @@ class Context:
         """Like `store`, but if the directory does not exist, the first write creates it."""
         from infra.townctl import wiring
 
+        return wiring.open_store(self.founding_objects())
+
+    def founding_objects(self) -> Any:
+        """Like `objects`, but if the directory does not exist, the first write creates it."""
         if self.bucket is not None:
-            return wiring.open_store(self.bucket.objects())
+            return self.bucket.objects()
         if self.data.exists() and not self.data.is_dir():
             raise self._not_a_directory()
-        return wiring.open_store(self._directory())
+        return self._directory()
 
     def require_towns(self, store: ObjectTownStore, *wanted: str) -> tuple[str, ...]:
         """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""

@@ -49,7 +49,7 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
     moment = time_of(at, what="at")
-    town_id = _only_town(place.town_ids()) if town_id is None else town_id
+    town_id = only_town(place.town_ids()) if town_id is None else town_id
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     return Answer(found, view(found))
 
@@ -67,6 +67,12 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield Text(f"{heartbeats}; the last one of each agent is shown")
     for note in found.notes:
         yield Text(plain(note))
+    if found.last_lines is not None:
+        last = found.last_lines
+        yield Text(
+            plain(f"the last lines of {last.agent_id}, generation {last.generation} (`townctl logs` shows more):")
+        )
+        yield from (Text(f"  {plain(line)}") for line in last.lines)
     if found.gone is not None:
         yield Text(plain(found.gone.says))
     if found.now is not None:
@@ -135,7 +141,8 @@ def _place(waiting: Waiting) -> Iterator[str]:
         yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now in progress: {now}"
 
 
-def _only_town(towns: tuple[str, ...]) -> str:
+def only_town(towns: tuple[str, ...]) -> str:
+    """The town, if there is exactly one. Raises Refused."""
     if len(towns) == 1:
         return towns[0]
     known = ", ".join(towns[:10]) or "none"

@@ -49,18 +49,22 @@ def forge_of(
 ) -> SourceForge:
     """GitHub and GitLab at the usual hosts and at these, with the tokens of the directory or those below a prefix."""
     from shared.adapters.forges import Forges
+    from shared.adapters.github.app import GitHubApps
 
     secrets = _secrets_of(data, clock, secrets_prefix)
-    return Forges(secrets, clock, hosts=(*USUAL_HOSTS, *hosts))
+    apps = GitHubApps(secrets, SystemClock())  # the time of the world, whatever clock the towns have
+    return Forges(secrets, clock, hosts=(*USUAL_HOSTS, *hosts), apps=apps)
 
 
 def issuing_of(data: Path, store: TownStore, *, secrets_prefix: str | None = None) -> Issuing:
     """Issues the credentials of agents from what is stored for them in the directory, or below a prefix."""
     from functions.credentials.issuing import Issuing
     from shared.adapters.agent_credentials import AgentCredentials
+    from shared.adapters.github.app import GitHubApps
 
     secrets = _secrets_of(data, SystemClock(), secrets_prefix)
-    return Issuing(store, AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *hosts_of(data, ()))))
+    apps = GitHubApps(secrets, SystemClock())
+    return Issuing(store, AgentCredentials(secrets, hosts=(*USUAL_HOSTS, *hosts_of(data, ())), apps=apps))
 
 
 def _secrets_of(data: Path, clock: Clock, secrets_prefix: str | None) -> Secrets:

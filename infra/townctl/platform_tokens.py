@@ -1,12 +1,17 @@
-"""What `townctl doctor` says of the platform's tokens: which towns use one that has no list of the towns that it serves."""
+"""What `townctl doctor` says of the platform's tokens and Apps.
+
+It names the towns that use a token without a list of the towns that it serves, and every secret that cannot be used.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
+from shared.adapters.clock import SystemClock
 from shared.adapters.forge_tokens import PlatformToken, names_for
+from shared.adapters.github.app import SECRET, AppSecret, signed_by
 from shared.domain.errors import Terminal
 from shared.domain.repositories import repository_at
-from shared.ports.forge import Asker
+from shared.ports.forge import Asker, ForgeError
 from shared.ports.secrets import Secret
 from shared.questions.rosters import TownSettings
 
@@ -43,6 +48,7 @@ def unsafe(secrets: NamedSecrets, towns: Callable[[], Iterable[TownSettings]]) -
     `towns` is called only if there is a token without a list.
     """
     names = secrets.names()
+    yield from _unusable_apps(secrets, names)
     for name in names:
         stored = secrets.get(name) if name.startswith(_PLATFORMS) else None
         if stored is None:
@@ -57,6 +63,23 @@ def unsafe(secrets: NamedSecrets, towns: Callable[[], Iterable[TownSettings]]) -
         if users:
             problem = f"it serves every town without a list, until 0.3, and these towns use it: {', '.join(users)}"
             yield Unsafe(name, problem, _HINT)
+
+
+def _unusable_apps(secrets: NamedSecrets, names: Iterable[str]) -> Iterator[Unsafe]:
+    """The GitHub Apps whose secret cannot be read, or whose key signs nothing. No forge is asked."""
+    for name in names:
+        stored = secrets.get(name) if name.startswith(SECRET) else None
+        if stored is None:
+            continue
+        try:
+            signed = signed_by(AppSecret.read(stored), SystemClock().now())
+        except Terminal as error:
+            yield Unsafe(name, error.message, error.hint)
+            continue
+        if isinstance(signed, ForgeError):
+            yield Unsafe(
+                name, signed.message, "store it again: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
+            )
 
 
 def _uses(town: TownSettings, platform: str, names: frozenset[str]) -> bool:

@@ -17,12 +17,16 @@ from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.place import Place, ThePlace
 from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters import control_keys
+from shared.adapters.clock import SystemClock
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_tokens import PlatformToken, agents_secret_name, secret_name, with_towns
+from shared.adapters.github.app import SECRET as APP_SECRET
+from shared.adapters.github.app import AppSecret, app_secret, signed_by
 from shared.adapters.secret_files import SecretFiles
 from shared.domain.errors import Refused
 from shared.domain.repositories import ForgeKind
 from shared.domain.shapes import answer
+from shared.ports.forge import ForgeError
 from shared.ports.secrets import Secret
 from shared.storage.keys import checked_town_id
 
@@ -137,6 +141,45 @@ def set_platform(
     return _stored(secrets, name, with_towns(token, pairs) if pairs else token)
 
 
+def set_app(
+    app_id: Annotated[str, Parameter(help="The App's id: a number, or its client id.")],
+    /,
+    *,
+    serves: Annotated[
+        tuple[str, ...],
+        Parameter(help="TOWN=OWNER or TOWN=OWNER/REPOSITORY that may use it, or TOWN=* for all; repeat it."),
+    ],
+    keep_key: Annotated[
+        bool, Parameter(help="Keep the stored key, read nothing, and replace only what the App serves.", negative=())
+    ] = False,
+    host: _Host = None,
+    secrets_prefix: _Prefix = None,
+    place: ThePlace,
+) -> Answer:
+    """Store a GitHub App: its id, and a private key read from standard input: `townctl secret set-app APP-ID < KEY-FILE`.
+
+    It serves the polls and merges of the named towns, unless they have a token of their own, and gives their agents a token for
+    each generation. The App needs the permissions that docs/runbook/deploy.md lists, and no webhook.
+    """
+    secrets = _secrets(place, secrets_prefix)
+    name = APP_SECRET + _host("github", host)
+    if keep_key:
+        kept = secrets.get(name)
+        if kept is None:
+            hint = "give the key on standard input, without --keep-key"
+            raise Refused(f"{name}: there is no key to keep", status=400, path="keep-key", hint=hint)
+        key = AppSecret.read(kept).key.token
+    else:
+        key = _read_key()
+    made = app_secret(app_id, key, (_pair(each) for each in serves))
+    if isinstance(signed_by(AppSecret.read(made), SystemClock().now()), ForgeError):
+        hint = "give the file that GitHub made: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
+        raise Refused(
+            "standard input does not contain a private RSA key in PEM form", status=400, path="key", hint=hint
+        )
+    return _stored(secrets, name, made)
+
+
 def list_(*, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
     """List the hosts, towns and rigs that have a token, without showing any token."""
     return names_in(_secrets(place, secrets_prefix))
@@ -225,6 +268,15 @@ def _read_token() -> Secret:
     if not 0 < len(text) <= _LONGEST or not is_plain:
         hint = "give only the token on standard input: townctl secret set TOWN github < FILE"
         raise Refused("standard input does not contain a valid token", status=400, path="token", hint=hint)
+    return Secret(text)
+
+
+def _read_key() -> Secret:
+    """A private key from standard input. Raises Refused, which never repeats what was read."""
+    text = sys.stdin.read(_LONGEST + 1)
+    if not 0 < len(text) <= _LONGEST or not text.isascii():
+        hint = "give the file that GitHub made: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
+        raise Refused("standard input does not contain a private key", status=400, path="key", hint=hint)
     return Secret(text)
 
 

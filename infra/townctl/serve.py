@@ -32,6 +32,7 @@ from shared.adapters import town_tokens
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
 from shared.history.retained_past import StoredPast
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
@@ -198,12 +199,15 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
             objects = context.objects()
             return StoredPast(objects, objects)
 
+        def logs(self) -> AgentLogs:
+            return context.logs()
+
         def archive(self, town_id: str) -> Archive:
             return context.archive(town_id)
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
-    there = events.EventsDeployment(ingestion, access)
+    there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
     # The functions call this to build their deployment; in Lambda it reads the environment.

@@ -13,24 +13,28 @@ from typing import TYPE_CHECKING, Any
 from infra.townctl.context import Context
 from infra.townctl.place import Subject
 from shared.ports.steps import drive
-from shared.questions.receipts import AcceptedEvents, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
     from infra.townctl.wiring import LocalClock
     from shared.history.retained_past import StoredPast
     from shared.intake.ingest import AcceptedBatch
+    from shared.ports.agent_logs import LogKind
+    from shared.questions.agent_log import AgentLog
     from shared.questions.bead_list import BeadList, ConvoyList
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
-    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
+    from shared.questions.town_lists import EscalationList, ReviewList, RigList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
     from shared.storage.towns import ObjectTownStore
@@ -117,6 +121,50 @@ class StoredTowns:
 
         return drive(bead_list.convoys(town_id, self._context.store(), limit=limit, cursor=cursor))
 
+    def reviews(self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None) -> ReviewList:
+        """A page of reviews."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.reviews(town_id, self._context.store(), status=status, limit=limit, cursor=cursor))
+
+    def escalations(
+        self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None
+    ) -> EscalationList:
+        """A page of escalations."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.escalations(town_id, self._context.store(), status=status, limit=limit, cursor=cursor))
+
+    def rigs(self, town_id: str) -> RigList:
+        """Every rig."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.rigs(town_id, self._context.store()))
+
+    def mail(self, town_id: str, *, limit: int, cursor: str | None) -> LetterList:
+        """A page of messages."""
+        from shared.questions import letters
+
+        return drive(letters.mail(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def conversation(self, town_id: str, *, limit: int, cursor: str | None) -> Conversation:
+        """A page of the conversation with the mayor."""
+        from shared.questions import letters
+
+        return drive(letters.conversation(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def say(self, town_id: str, text: str, message_id: str) -> Said:
+        """Post it as the user of this machine."""
+        from getpass import getuser
+
+        from shared.intake import ingest
+        from shared.intake.voice import said_to_the_mayor
+
+        said = said_to_the_mayor(text, by=getuser(), message_id=message_id)
+        batch = ingest.batch_of([said], received_at=self._context.clock.now())
+        self._stored(town_id, batch, self._context.store())
+        return Said(town_id, message_id)
+
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """Validate the events and store them."""
         from shared.intake import ingest
@@ -178,7 +226,16 @@ class StoredTowns:
         from shared.questions import explain
 
         tell = explain.explain_bead if kind == "bead" else explain.explain_agent
-        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at))
+        logs = self._context.logs()
+        return drive(tell(town_id, subject, self._past(), now=self.now(town_id), at=at, logs=logs))
+
+    def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
+        """What a start of an agent, or a start that worked on a bead, printed."""
+        from shared.questions import agent_log
+
+        store, logs = self._context.store(), self._context.logs()
+        tell = agent_log.bead_log if kind == "bead" else agent_log.agent_log
+        return drive(tell(town_id, subject, logs, store, kind=wanted, generation=generation))
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """What the next tick would do."""

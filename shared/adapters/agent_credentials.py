@@ -3,22 +3,27 @@
 The town's own token, which merges, is never handed out: agents get a token that a person stored for agents, under a name of its own
 (`agents/towns/T/forges/HOST`). The setting agent_forge_access of the town or rig decides (docs/forges.md):
 
+    app     an installation token of the deployment's GitHub App: an hour, this repository, contents, pull requests and issues.
+            The default where an App is set for the host and serves the town and the repository
     stored  the token for agents of the rig, else of the town, else of the platform, if that serves the town and the repository
-    none    nothing: agents push with what their container or machine provides
+    none    nothing: agents push with what their container or machine provides. The default everywhere else
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place
 from shared.adapters.forge_tokens import NotServed, agents_names_for, agents_token_for
 from shared.domain.config import AgentForgeAccess
-from shared.domain.errors import Terminal
+from shared.domain.errors import AccessDenied, Retryable, Terminal
 from shared.domain.repositories import ForgeKind
-from shared.ports.forge import Asker
+from shared.ports.forge import Asker, ForgeError
 from shared.ports.secrets import Secret, Secrets
+
+if TYPE_CHECKING:
+    from shared.adapters.github.app import GitHubApps
 
 _USERNAMES: Final[dict[ForgeKind, str]] = {"github": "x-access-token", "gitlab": "oauth2"}
 """The user name beside which a forge takes a token as the password of git over https."""
@@ -46,28 +51,64 @@ class NoCredential:
 class AgentCredentials:
     """Finds the credential of an agent."""
 
-    def __init__(self, secrets: Secrets, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
+    def __init__(
+        self, secrets: Secrets, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS, apps: "GitHubApps | None" = None
+    ) -> None:
         self._secrets = secrets
+        self._apps = apps
         self._hosts = ForgeHosts(hosts)
 
     def credential_for(
-        self, asker: Asker, git_url: str, access: AgentForgeAccess | None
+        self, asker: Asker, git_url: str, access: AgentForgeAccess | None, *, holder: str
     ) -> ForgeCredential | NoCredential:
-        """The credential for the repository at an address. Raises SecretsUnavailable and AccessDenied: ask again later."""
+        """The credential for the repository at an address. `holder` is the generation that gets it: no other gets the same token.
+
+        Raises Retryable (also if the forge does not answer) and AccessDenied (of a secret): ask again later.
+        """
         place = self._hosts.place(git_url)
         if place is None:
             return NoCredential("the rig's repository is not at a forge that the deployment knows")
-        if access is None or access == "none":
-            set_by = "is none" if access == "none" else "is not set, and no App is set for this forge"
-            return NoCredential(f"the setting agent_forge_access {set_by}: the town hands out no credential")
-        if access == "app":
-            return NoCredential(f"the setting agent_forge_access is app, and no App is set for {place.at.host}")
-        return self._stored(asker, place)
+        if access == "stored":
+            return self._stored(asker, place)
+        if access == "none":
+            return NoCredential("the setting agent_forge_access is none: the town hands out no credential")
+        found = self._of_app(asker, place, holder)
+        if found is None and access is None:
+            return NoCredential(
+                "agent_forge_access is not set, and no App is set for this forge: the town hands out nothing"
+            )
+        return found or NoCredential(f"the setting agent_forge_access is app, and no App is set for {place.at.host}")
+
+    def _of_app(self, asker: Asker, place: Place, holder: str) -> ForgeCredential | NoCredential | None:
+        """A token of the host's App; None if no App is set."""
+        if self._apps is None or place.at.kind != "github":
+            return None
+        from shared.adapters.github.app import FOR_AGENTS  # noqa: PLC0415 - with it comes an HTTP client
+
+        try:
+            found = self._apps.token(place, asker, FOR_AGENTS, holder=holder)
+        except AccessDenied:
+            raise
+        except Terminal as error:
+            return NoCredential(error.message)
+        if isinstance(found, NotServed):
+            return NoCredential(f"the App of {place.at.host} does not serve {found.project} for this town")
+        if isinstance(found, ForgeError):
+            if found.kind in ("transient", "rate_limited"):
+                raise Retryable(found.message, hint="ask again in a minute")
+            return NoCredential(found.message)
+        if found is None:
+            return None
+        return ForgeCredential(
+            place.at.host, place.at.kind, place.project, _USERNAMES[place.at.kind], found.token, found.expires_at
+        )
 
     def _stored(self, asker: Asker, place: Place) -> ForgeCredential | NoCredential:
         host = place.at.host
         try:
             found = agents_token_for(asker, host, self._secrets, project=place.project)
+        except AccessDenied:
+            raise
         except Terminal as error:
             return NoCredential(error.message)
         if found is None:

@@ -91,10 +91,22 @@ class PlatformToken:
             raise _malformed("it is not strict JSON") from None
         if not isinstance(found, dict) or set(found) != {"token", "towns"}:
             raise _malformed("it is not an object with token and towns")
-        token, towns = found["token"], found["towns"]
+        return cls.of(found["token"], found["towns"])
+
+    @classmethod
+    def of(cls, token: object, towns: object) -> "PlatformToken":
+        """A token with the towns that it serves, as they were stored. Raises Terminal."""
         if not isinstance(token, str) or not token or not isinstance(towns, dict):
             raise _malformed("the token is not text, or towns is not an object")
         return cls(Secret(token), {town: _served(town, given) for town, given in towns.items()})
+
+    def first_refused(self, asker: Asker, project: str) -> str | None:
+        """The first repository that a request reads and that it does not serve; None if it serves all of them.
+
+        A request about a pull request also reads the repositories of the rig.
+        """
+        touched = (project, *(each for each in (asker.repository, asker.upstream) if each is not None))
+        return next((each for each in touched if not self.serves(asker.town_id, each)), None)
 
     def serves(self, town_id: str, project: str) -> bool:
         """Whether this town may use it for the repository at this path."""
@@ -115,7 +127,19 @@ def token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> Nam
 
     A request with it also reads the repositories of the rig, so the platform's token must serve them too.
     """
-    return _most_specific(names_for(asker, host), asker, secrets, project=project)
+    return own_token(asker, host, secrets) or platform_token(asker, host, secrets, project=project)
+
+
+def own_token(asker: Asker, host: str, secrets: Secrets) -> NamedToken | None:
+    """The token of the rig, else of the town. Raises what `Secrets.get` raises."""
+    return _own(names_for(asker, host), secrets)
+
+
+def platform_token(asker: Asker, host: str, secrets: Secrets, *, project: str) -> NamedToken | NotServed | None:
+    """The platform's token, if it serves the repository for the town. Raises as `token_for`."""
+    name = names_for(asker, host)[-1]
+    stored = secrets.get(name)
+    return None if stored is None else _served_by(PlatformToken.read(stored), name, asker, project)
 
 
 def agents_names_for(asker: Asker, host: str) -> tuple[str, ...]:
@@ -125,26 +149,29 @@ def agents_names_for(asker: Asker, host: str) -> tuple[str, ...]:
 
 def agents_token_for(asker: Asker, host: str, secrets: Secrets, *, project: str) -> NamedToken | NotServed | None:
     """As `token_for`, for a token that is handed to an agent. Raises Terminal if the platform's does not name its towns."""
-    return _most_specific(agents_names_for(asker, host), asker, secrets, project=project, needs_towns=True)
+    names = agents_names_for(asker, host)
+    own = _own(names, secrets)
+    stored = None if own is not None else secrets.get(names[-1])
+    if stored is None:
+        return own
+    found = PlatformToken.read(stored)
+    if found.towns is None:
+        raise _malformed("it is for agents and does not say which towns it serves")
+    return _served_by(found, names[-1], asker, project)
 
 
-def _most_specific(
-    names: Sequence[str], asker: Asker, secrets: Secrets, *, project: str, needs_towns: bool = False
-) -> NamedToken | NotServed | None:
-    *own, platform = names
-    for name in own:
+def _own(names: Sequence[str], secrets: Secrets) -> NamedToken | None:
+    """The first token that is stored under one of these names, the last of which is the platform's and is left out."""
+    for name in names[:-1]:
         token = secrets.get(name)
         if token is not None:
             return NamedToken(name, token, is_platform=False)
-    stored = secrets.get(platform)
-    if stored is None:
-        return None
-    found = PlatformToken.read(stored)
-    if needs_towns and found.towns is None:
-        raise _malformed("it is for agents and does not say which towns it serves")
-    touched = (project, *(each for each in (asker.repository, asker.upstream) if each is not None))
-    refused = next((each for each in touched if not found.serves(asker.town_id, each)), None)
-    return NamedToken(platform, found.token, is_platform=True) if refused is None else NotServed(refused)
+    return None
+
+
+def _served_by(found: PlatformToken, name: str, asker: Asker, project: str) -> NamedToken | NotServed:
+    refused = found.first_refused(asker, project)
+    return NamedToken(name, found.token, is_platform=True) if refused is None else NotServed(refused)
 
 
 def _served(town_id: str, given: object) -> tuple[str, ...]:
@@ -175,9 +202,14 @@ def _part(given: str) -> str:
 
 def with_towns(token: Secret, towns: Iterable[tuple[str, str]]) -> Secret:
     """The text to store for a token that serves these pairs of town and owner or repository. Raises Terminal."""
-    listed: dict[str, list[str]] = {}
-    for town_id, entry in towns:
-        listed.setdefault(town_id, []).append(entry)
-    made = Secret(json.dumps({"token": token.reveal(), "towns": listed}))
+    made = Secret(json.dumps({"token": token.reveal(), "towns": listed(towns)}))
     PlatformToken.read(made)
     return made
+
+
+def listed(towns: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """These pairs of town and owner or repository as they are stored."""
+    found: dict[str, list[str]] = {}
+    for town_id, entry in towns:
+        found.setdefault(town_id, []).append(entry)
+    return found

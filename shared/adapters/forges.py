@@ -11,7 +11,8 @@ from typing import Protocol, TypeVar
 
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place, Target
 from shared.adapters.forge_limits import ForgeLimits
-from shared.adapters.forge_tokens import NamedToken, NotServed, names_for, token_for
+from shared.adapters.forge_tokens import NamedToken, NotServed, names_for, own_token, platform_token
+from shared.adapters.github.app import FOR_MERGES, FOR_POLLS, SECRET, AppToken, GitHubApps, Rights
 from shared.adapters.github.pulls import GitHubPullRequests
 from shared.adapters.gitlab.pulls import GitLabMergeRequests
 from shared.domain.errors import AccessDenied, SecretsUnavailable, Terminal
@@ -68,8 +69,16 @@ class PullRequestApi(Protocol):
 class Forges:
     """The SourceForge port over GitHub and GitLab, hosted by their vendors or self-hosted."""
 
-    def __init__(self, secrets: Secrets, clock: Clock, *, hosts: Iterable[ForgeHost] = USUAL_HOSTS) -> None:
+    def __init__(
+        self,
+        secrets: Secrets,
+        clock: Clock,
+        *,
+        hosts: Iterable[ForgeHost] = USUAL_HOSTS,
+        apps: GitHubApps | None = None,
+    ) -> None:
         self._secrets = secrets
+        self._apps = apps
         self._hosts = ForgeHosts(hosts)
         self._limits = ForgeLimits(clock)
         self._apis: Mapping[ForgeKind, PullRequestApi] = {
@@ -86,7 +95,7 @@ class Forges:
                 return seen
             return replace(seen, secret=found.name, is_platform=found.is_platform)
 
-        return self._of_pull(asker, pr_url, read)
+        return self._of_pull(asker, pr_url, read, rights=FOR_POLLS)
 
     def merge(
         self,
@@ -128,31 +137,38 @@ class Forges:
         def look(api: PullRequestApi, found: NamedToken) -> Proof | ForgeError:
             return api.proof(place, found.token, claim=claim)
 
-        answer = self._with_token(asker, place, look)
+        answer = self._with_token(asker, place, look, rights=FOR_POLLS)
         if isinstance(answer, ForgeError) and answer.kind == "no_token":
             return Proof(None, says=answer.message)
         return answer
 
     def _of_pull(
-        self, asker: Asker, pr_url: str, ask: Callable[[PullRequestApi, Target, NamedToken], _R]
+        self,
+        asker: Asker,
+        pr_url: str,
+        ask: Callable[[PullRequestApi, Target, NamedToken], _R],
+        *,
+        rights: Rights = FOR_MERGES,
     ) -> _R | ForgeError:
         target = self._hosts.target(pr_url, asker)
         if isinstance(target, ForgeError):
             return target
-        return self._with_token(asker, target, lambda api, found: ask(api, target, found))
+        return self._with_token(asker, target, lambda api, found: ask(api, target, found), rights=rights)
 
     def _with_token(
-        self, asker: Asker, place: Place, ask: Callable[[PullRequestApi, NamedToken], _R]
+        self, asker: Asker, place: Place, ask: Callable[[PullRequestApi, NamedToken], _R], *, rights: Rights
     ) -> _R | ForgeError:
         host = place.at.host
         about = ForgeError("no_token", f"no token is stored for {host}", host=host, repository=place.project)
         try:
-            found = token_for(asker, host, self._secrets, project=place.project)
+            found = self._token(asker, place, rights)
         except (SecretsUnavailable, AccessDenied) as error:
             unread = f"the token for {host} could not be read: {type(error).__name__}"
             return replace(about, kind="transient", message=unread, secret=names_for(asker, host)[0])
         except Terminal as error:
             return replace(about, message=error.message, secret=names_for(asker, host)[-1], is_platform=True)
+        if isinstance(found, ForgeError):
+            return replace(found, secret=SECRET + host, is_platform=True, host=host, repository=place.project)
         if found is None:
             return replace(about, secret=names_for(asker, host)[0])
         if isinstance(found, NotServed):
@@ -170,3 +186,20 @@ class Forges:
                 answer, secret=about.secret, is_platform=about.is_platform, host=host, repository=place.project
             )
         return answer
+
+    def _token(self, asker: Asker, place: Place, rights: Rights) -> NamedToken | NotServed | ForgeError | None:
+        """The token of the rig, of the town, of the App, of the platform: the first that there is (docs/forges.md).
+
+        A person who stores a token for a town or rig means it. An App that serves the repository and is refused is an error and no
+        reason to use a token that may do more.
+        """
+        host = place.at.host
+        own = own_token(asker, host, self._secrets)
+        if own is not None:
+            return own
+        of_app = None if self._apps is None else self._apps.token(place, asker, rights)
+        if isinstance(of_app, AppToken):
+            return NamedToken(SECRET + host, of_app.token, is_platform=True)
+        if isinstance(of_app, ForgeError):
+            return of_app
+        return platform_token(asker, host, self._secrets, project=place.project) or of_app

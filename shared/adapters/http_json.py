@@ -58,12 +58,20 @@ class NoAnswer:
 
 
 def call(
-    method: str, url: str, *, body: Mapping[str, object] | None = None, headers: Mapping[str, str], seconds: float
+    method: str,
+    url: str,
+    *,
+    body: Mapping[str, object] | None = None,
+    text: bytes | None = None,
+    headers: Mapping[str, str],
+    seconds: float,
 ) -> Answered | NotSent | NoAnswer:
-    """Make one call within `seconds` real seconds."""
+    """Make one call within `seconds` real seconds, with a JSON object as its body, or with plain text in UTF-8."""
     budget = Budget(seconds)
     sent = {"Connection": "close", "Accept": "application/json", **headers}
-    content = None
+    content = text
+    if text is not None:
+        sent["Content-Type"] = "text/plain; charset=utf-8"
     if body is not None:
         content = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         sent["Content-Type"] = "application/json"

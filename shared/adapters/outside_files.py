@@ -5,6 +5,8 @@ A pipe or a device in the place of a file would keep its reader waiting, and a f
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,6 +22,20 @@ def start_of(path: Path, length: int, *, owner: int | None = None) -> bytes:
     """The first `length` bytes of a regular file. Raises OSError; with an `owner` also for a link, and for somebody else's file:
     whoever may write into the directory could have put it there by a hard link.
     """
+    with _opened(path, owner) as file:
+        return at_most(file, length)
+
+
+def end_of(path: Path, length: int, *, owner: int | None = None) -> tuple[bytes, bool]:
+    """The last `length` bytes of a regular file, and whether more come before them. Raises OSError as `start_of` does."""
+    with _opened(path, owner) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - length))
+        return at_most(file, length), size > length
+
+
+@contextmanager
+def _opened(path: Path, owner: int | None) -> Iterator[BinaryIO]:
     follow = 0 if owner is None else os.O_NOFOLLOW
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | follow)
     try:
@@ -29,7 +45,7 @@ def start_of(path: Path, length: int, *, owner: int | None = None) -> bytes:
         if owner is not None and found.st_uid != owner:
             raise OSError(f"{path} belongs to another user")
         with os.fdopen(handle, "rb", closefd=False) as file:
-            return at_most(file, length)
+            yield file
     finally:
         os.close(handle)
 

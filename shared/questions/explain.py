@@ -16,9 +16,11 @@ from shared.domain.times import readable_time, to_text
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.images import summary
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
 from shared.questions import lives, snapshot
+from shared.questions.agent_log import LastLines, failed_start, last_lines_of
 from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.snapshot import AsOf
 from shared.questions.story import Story, StoryEntry
@@ -48,31 +50,52 @@ class Explanation:
     signs_of_life: int
     now: CurrentWait | None
     gone: Gone | None
+    last_lines: LastLines | None
+    """What the agent printed at last, if its newest start of today failed and its log is kept."""
     notes: tuple[str, ...]
 
 
 def explain_bead(
-    town_id: str, bead_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
+    town_id: str,
+    bead_id: str,
+    past: TownPast,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    logs: AgentLogs | None = None,
 ) -> Steps[Explanation]:
-    """Explain a bead as of `at`, or as of `now`.
+    """Explain a bead as of `at`, or as of `now`; without `at`, with the last lines of an agent that failed.
 
     Raises Refused: 404 if it is unknown; 400 if it is an agent, or if `at` is in the future or before the kept history.
     """
-    return (yield from _explain(town_id, "bead", bead_id, past, now, at))
+    return (yield from _explain(town_id, "bead", bead_id, past, now=now, at=at, logs=logs))
 
 
 def explain_agent(
-    town_id: str, agent_id: str, past: TownPast, *, now: datetime, at: datetime | None = None
+    town_id: str,
+    agent_id: str,
+    past: TownPast,
+    *,
+    now: datetime,
+    at: datetime | None = None,
+    logs: AgentLogs | None = None,
 ) -> Steps[Explanation]:
-    """Explain an agent as of `at`, or as of `now`.
+    """Explain an agent as of `at`, or as of `now`; without `at`, with the last lines that it printed before it failed.
 
     Raises Refused: 404 if it is unknown; 400 if it is another bead, or if `at` is in the future or before the kept history.
     """
-    return (yield from _explain(town_id, "agent", agent_id, past, now, at))
+    return (yield from _explain(town_id, "agent", agent_id, past, now=now, at=at, logs=logs))
 
 
 def _explain(
-    town_id: str, kind: SubjectKind, subject: str, past: TownPast, now: datetime, at: datetime | None
+    town_id: str,
+    kind: SubjectKind,
+    subject: str,
+    past: TownPast,
+    *,
+    now: datetime,
+    at: datetime | None,
+    logs: AgentLogs | None,
 ) -> Steps[Explanation]:
     if at is not None and at > now:
         raise Refused(
@@ -86,7 +109,9 @@ def _explain(
         notes = [] if at is None else (yield from _roll_forward(running, past, at))
         with migrations.newest_schema(running.sql):
             told = yield from _told(running, past, kind, subject, now, at)
-        return replace(told, as_of=replace(told.as_of, txid=start.txid), notes=(*notes, *told.notes))
+            failed = None if at is not None else failed_start(running.sql, subject, is_agent=kind == "agent")
+    lines = None if failed is None or logs is None else (yield from last_lines_of(town_id, *failed, logs))
+    return replace(told, as_of=replace(told.as_of, txid=start.txid), notes=(*notes, *told.notes), last_lines=lines)
 
 
 def _told(
@@ -114,6 +139,7 @@ def _told(
         signs_of_life=story.signs_of_life,
         now=current_wait(running, kind, subject, story, entries, seen) if row else None,
         gone=None if row else _gone(kind, subject, story, entries),
+        last_lines=None,
         notes=tuple(_what_is_missing(story, row)),
     )
 

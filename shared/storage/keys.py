@@ -4,6 +4,7 @@
     towns/<town>/ltx/0001/<min>-<max>.ltx               a spill: the pages that a range of commits changed
     towns/<town>/ltx/0009/<1>-<max>.ltx                 a snapshot: the whole image after a commit
     towns/<town>/journal/<min>-<max>.json.lz4           journal rows that have left the image
+    towns/<town>/logs/<agent>/<generation>-<kind>.<writer>.json    what a start of an agent printed, or its transcript
     towns/<town>/inbox/<received ms>-<batch id>.json    waiting events, in the order in which they were received
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
     probe/<probe id>                                    scratch object of one capability probe
@@ -11,6 +12,7 @@
 Every part of a key is validated, so no town id leads to the objects of another town or out of a directory.
 """
 
+import hashlib
 import re
 from datetime import UTC, datetime
 from typing import Final
@@ -18,6 +20,7 @@ from typing import Final
 from shared.domain.errors import Refused
 from shared.domain.ids import is_town_id
 from shared.domain.times import to_milliseconds
+from shared.ports.agent_logs import LogKind, LogName, LogWriter
 from shared.ports.waiting_room import DueMarker
 
 TOWNS: Final = "towns/"
@@ -32,6 +35,12 @@ _LTX: Final = re.compile(r"towns/[a-z0-9][a-z0-9-]{0,63}/ltx/000[0-9]/([0-9a-f]{
 _JOURNAL: Final = re.compile(
     r"towns/[a-z0-9][a-z0-9-]{0,63}/journal/([0-9a-f]{16})-([0-9a-f]{16})\.json\.lz4", re.ASCII
 )
+_LOG: Final = re.compile(
+    r"towns/[a-z0-9][a-z0-9-]{0,63}/logs/([^/]{1,150})/([0-9]{10,20})-(log|transcript)\.(container|agent)\.json",
+    re.ASCII,
+)
+_LONGEST_PART: Final = 150
+_UNUSUAL: Final = re.compile(r"[^a-z0-9_-]")  # capitals too: some file systems do not tell them apart
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
 _LAST_MILLISECOND: Final = 9_999_999_999_999  # the greatest number of 13 digits, in November 2286
 
@@ -96,6 +105,33 @@ def journal_prefix(town_id: str) -> str:
     return f"{TOWNS}{checked_town_id(town_id)}/journal/"
 
 
+def logs_of(town_id: str, agent_id: str | None = None) -> str:
+    """The prefix of the logs of a town, or of one of its agents."""
+    prefix = f"{TOWNS}{checked_town_id(town_id)}/logs/"
+    return prefix if agent_id is None else f"{prefix}{_part(agent_id)}/"
+
+
+def log(town_id: str, name: LogName) -> str:
+    """The key of a log."""
+    return f"{logs_of(town_id, name.agent_id)}{name.generation:010d}-{name.kind}.{name.by}.json"
+
+
+def named_log(key: str, agent_id: str) -> LogName | None:
+    """The log of this agent that a key names; None for any other key."""
+    found = _LOG.fullmatch(key)
+    if found is None or found[1] != _part(agent_id):
+        return None
+    kind: LogKind = "transcript" if found[3] == "transcript" else "log"
+    by: LogWriter = "container" if found[4] == "container" else "agent"
+    return LogName(agent_id, int(found[2]), kind, by)
+
+
+def _part(agent_id: str) -> str:
+    """The id of an agent, which may contain any character, as one part of a key. Different ids have different parts."""
+    escaped = _UNUSUAL.sub(lambda found: "".join(f"%{byte:02X}" for byte in found[0].encode()), agent_id) or "%"
+    return escaped if len(escaped) <= _LONGEST_PART else "%" + hashlib.sha256(agent_id.encode()).hexdigest()
+
+
 def town_of_head(key: str) -> str | None:
     """The town whose head this is; None for any other key."""
     found = _HEAD.fullmatch(key)
@@ -145,8 +181,10 @@ def is_inbox_object(key: str) -> bool:
 
 
 def kind_of(key: str) -> str | None:
-    """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, or None for no tag."""
-    return "inbox" if is_inbox_object(key) else None
+    """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, `log`, or None for no tag."""
+    if is_inbox_object(key):
+        return "inbox"
+    return "log" if _LOG.fullmatch(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:

@@ -1,4 +1,5 @@
-"""Retention by reference: deleting the objects that no restore point needs. No object is deleted for its age alone.
+"""Retention by reference: deleting the objects that no restore point needs. No object is deleted for its age alone,
+except the logs of agents, which no restore point needs.
 
 Restore points are a day of commits (versions of the head), a week of spills and a month of snapshots. Each keeps every object
 that it is rebuilt from. Example, with the week of spills reaching back to commit 500:
@@ -39,7 +40,7 @@ DELETED_AT_ONCE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How long restore points of each kind are kept, and the window in which every instant can be rebuilt.
+    """How long restore points of each kind and logs of agents are kept, and the window in which every instant can be rebuilt.
 
     `commits` is None if the store itself deletes replaced heads, as a bucket's lifecycle does.
     """
@@ -47,6 +48,7 @@ class Keep:
     commits: timedelta | None = timedelta(hours=24)
     spills: timedelta = timedelta(days=7)
     snapshots: timedelta = timedelta(days=30)
+    logs: timedelta = timedelta(days=14)
     window: timedelta = limits.RESTORE_WINDOW
 
 
@@ -104,6 +106,7 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     doomed = [Doomed(keys.head(archive.town_id), version.size, version.version_id) for version in old_heads]
     doomed += [Doomed(file.key, file.size) for file in files if file.key not in needed]
     doomed += old_rows
+    doomed += yield from _old_logs(archive, now - keep.logs)
     kept = [version.size for version in heads] + [file.size for file in files if file.key in needed] + rows
     return RetentionPlan(
         town_id=archive.town_id,
@@ -134,6 +137,16 @@ def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
             if isinstance(result, Exception):
                 raise result
     return len(decided.doomed)
+
+
+def _old_logs(archive: Archive, kept_from: datetime) -> Steps[list[Doomed]]:
+    """The logs of agents that were stored earlier: no restore point needs one, so they go by their age."""
+    found: list[Doomed] = []
+    for key, size in (yield from all_sizes(archive.objects, keys.logs_of(archive.town_id))).items():
+        states: Sequence[ObjectVersion] = yield Call(f"versions {key}", partial(archive.versions.versions, key))
+        if states and states[0].current and states[0].at < kept_from:
+            found.append(Doomed(key, size))
+    return found
 
 
 def _parts_of(doomed: Sequence[Doomed]) -> Iterator[Sequence[Doomed]]:

@@ -13,6 +13,11 @@ from functions.debug import app as debug
 from functions.events import app as events
 from infra.ops import openapi
 from shared.domain.times import to_text
+from shared.ports.agent_logs import LogName
+from shared.ports.steps import drive
+from shared.questions.agent_log import starts_on
+from shared.storage.agent_logs import StoredLogs
+from shared.town import migrations
 from tests.apis import ask, deploy
 from tests.cloud import a_cloud
 from tests.replayed import a_world_with_a_past
@@ -37,6 +42,7 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     "get /api/towns/{townId}/events": (debug, "GET", f"{_BELOW}/events", None),
     "get /api/towns/{townId}/explain/beads/{beadId}": (debug, "GET", f"{_BELOW}/explain/beads/write-parser", None),
     "get /api/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_BELOW}/explain/agents/mayor", None),
+    "get /api/towns/{townId}/beads/{beadId}/log": (debug, "GET", f"{_BELOW}/beads/write-lexer/log", None),
     "get /api/agents/towns/{townId}/status": (debug, "GET", f"{_SEEN}/status", None),
     "get /api/agents/towns/{townId}/beads": (debug, "GET", f"{_SEEN}/beads", None),
     "get /api/agents/towns/{townId}/beads/{beadId}": (debug, "GET", f"{_SEEN}/beads/write-parser", None),
@@ -49,6 +55,21 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
         None,
     ),
     "get /api/agents/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_SEEN}/explain/agents/mayor", None),
+    "get /api/towns/{townId}/reviews": (debug, "GET", f"{_BELOW}/reviews", None),
+    "get /api/towns/{townId}/escalations": (debug, "GET", f"{_BELOW}/escalations", None),
+    "get /api/towns/{townId}/rigs": (debug, "GET", f"{_BELOW}/rigs", None),
+    "get /api/towns/{townId}/mail": (debug, "GET", f"{_BELOW}/mail", None),
+    "get /api/towns/{townId}/mayor/messages": (debug, "GET", f"{_BELOW}/mayor/messages", None),
+    "get /api/agents/towns/{townId}/reviews": (debug, "GET", f"{_SEEN}/reviews", None),
+    "get /api/agents/towns/{townId}/escalations": (debug, "GET", f"{_SEEN}/escalations", None),
+    "get /api/agents/towns/{townId}/rigs": (debug, "GET", f"{_SEEN}/rigs", None),
+    "get /api/agents/towns/{townId}/mail": (debug, "GET", f"{_SEEN}/mail", None),
+    "post /api/towns/{townId}/mayor/messages": (
+        events,
+        "POST",
+        f"{_BELOW}/mayor/messages",
+        {"text": "Plan a parser, and start it.", "message_id": "message-001"},
+    ),
     "post /api/towns/{townId}/debug/reconcile-dry-run": (debug, "POST", f"{_BELOW}/debug/reconcile-dry-run", {}),
     "post /api/towns/{townId}/debug/replay-events": (debug, "POST", f"{_BELOW}/debug/replay-events", _WINDOW),
     "put /api/towns/{townId}": (events, "PUT", "/api/towns/my-second-town", {}),
@@ -74,6 +95,11 @@ def a_small_town() -> World:
     world.run(town_id=TOWN)
     world.clock.move(minutes=5)
     world.run(town_id=TOWN)
+    with migrations.readable(world.image(TOWN).content) as sql:
+        [(agent_id, generation), *_] = starts_on(sql, "write-lexer")
+    log = LogName(agent_id, generation, "log", "container")
+    drive(StoredLogs(world.objects).keep(TOWN, log, "Write the lexer\n12 tests passed\n", at=world.clock.now()))
+    _ASKED["get /api/towns/{townId}/agents/{agentId}/log"] = (debug, "GET", f"{_BELOW}/agents/{agent_id}/log", None)
     return world
 
 

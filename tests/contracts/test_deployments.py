@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from functions import wiring
-from functions.settings import TickSettings, WorkerSettings
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
-from tests.contracts.deployments import ON_ECS, deployed, refused
+from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import template
 from tests.conventions.sources import ROOT
 
@@ -40,8 +39,8 @@ def environment(resources: dict[str, Any], function: str) -> dict[str, str]:
     return {name: "https://of.aws.example" if isinstance(value, dict) else str(value) for name, value in told.items()}
 
 
-def settings_of(resources: dict[str, Any], function: str) -> WorkerSettings:
-    kind = TickSettings if function == "TickFunction" else WorkerSettings
+def settings_of(resources: dict[str, Any], function: str) -> Any:
+    kind = SETTINGS[function]
     return kind.from_environment(environment(resources, function))
 
 

@@ -137,14 +137,19 @@ def test_every_group_has_commands() -> None:
     [
         (["--help"], {}, ("pydantic", "shared.events", "shared.town", "urllib3")),
         (["status", "busy"], {"TOWN_API": "http://127.0.0.1:1", "TOWN_TOKEN": "t"}, ("pydantic", "shared.events")),
+        (
+            ["bead", "show"],
+            {"TOWN_API": "http://127.0.0.1:1", "TOWN_TOKEN": "t"},
+            ("pydantic", "shared.questions", "sqlite3"),
+        ),
         (["status", "busy"], {"TOWN_AGENT_DATA": "DATA"}, ("shared.questions", "shared.rules", "urllib3")),
     ],
-    ids=["help", "over an API", "into a directory"],
+    ids=["help", "over an API", "a question to an API", "into a directory"],
 )
 def test_town_agent_imports_little_because_agents_call_it_all_the_time(
     words: list[str], environment: dict[str, str], unwanted: tuple[str, ...], data: Path, tmp_path: Path
 ) -> None:
-    order = {"town_id": "alpha", "agent_id": "a1", "generation": 1, "role": "polecat"}
+    order = {"town_id": "alpha", "agent_id": "a1", "generation": 1, "role": "polecat", "bead": {"id": "b1"}}
     (tmp_path / "context.json").write_text(json.dumps(order))
     place = {name: value.replace("DATA", str(data)) for name, value in environment.items()}
     code = (
@@ -154,4 +159,4 @@ def test_town_agent_imports_little_because_agents_call_it_all_the_time(
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(json.loads(done.stderr.splitlines()[-1]))
-    assert found_in(loaded, (*NO_COMMAND_NEEDS, "cyclopts", "rich", "infra.townctl", *unwanted)) == set()
+    assert found_in(loaded, (*NO_COMMAND_NEEDS, "cyclopts", "mcp", "rich", "infra.townctl", *unwanted)) == set()

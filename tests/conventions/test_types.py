@@ -22,8 +22,12 @@ _ANY_SHAPE: Final = "a type annotation or a class is passed, and both are values
 REASONS: Final = {
     "infra/agents/posting.py: PostedEvent": _JSON,
     "infra/agents/posting.py: ApiPoster.send": _JSON,
+    "infra/agents/reading.py: Answer": _JSON,
+    "infra/agents/reading.py: _asked": "filters from the table of verbs: the fields of the question's own filter check their names",
     "infra/agents/town_agent/events.py: AgentEvent": _JSON,
     "infra/agents/town_agent/events.py: bead_created": _JSON,
+    "infra/agents/town_agent/rows.py: Row": _JSON,
+    "infra/agents/town_agent/tool_server.py: _serve": "the SDK's server is generic in a state that this one does not have",
     "shared/actions/messages.py: EmitEvent.data": "the data of a business event: JSON whose keys depend on its name",
     "shared/adapters/aws_sdk.py: AwsClient": "boto3 makes its clients at run time and has no types",
     "shared/adapters/aws_sdk.py: client": "boto3 makes its clients at run time and has no types",

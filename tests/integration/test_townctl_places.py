@@ -14,7 +14,11 @@ from infra.townctl.commands import COMMANDS, ON_FILES
 from infra.townctl.context import Context
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
+from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.town_tokens import LIFE, Claims
+from shared.ports.agent_logs import LogName
+from shared.ports.steps import drive
+from shared.storage.agent_logs import StoredLogs
 from tests.settled import settled
 
 ALPHA: Final = "alpha"
@@ -67,6 +71,8 @@ def town(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
     post("bead_created", {"bead": {**BEAD["bead"], "title": "Another"}}, "bead-0002")
     townctl("tick", ALPHA, "--force")
     post("escalation_raised", {"title": "Waits", "severity": "low"}, "waits-0001")
+    log = LogName("talker", 1, "log", "container")
+    drive(StoredLogs(DirectoryObjects(data)).keep(ALPHA, log, "12 tests passed\n", at=SystemClock().now()))
     context = Context(named_data=data)
     around = context.around(context.store())
     with serving(serve.served_from(context, around, keys=lambda: (KEY,)), port=0) as url:
@@ -87,6 +93,7 @@ def first_time(both: Both) -> str:
 ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
     "town list": [()],
     "town status": [(ALPHA,)],
+    "logs": [("talker", ALPHA), ("talker", ALPHA, "--generation", "1")],
     "town config": [(ALPHA,)],
     "bead list": [
         (ALPHA,),
@@ -114,6 +121,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "town create": [(ALPHA,), ("Not A Town",), ("new", "--config", "NO-SUCH-FILE")],
     "town start": [("Not A Town",)],
     "town status": [("Not A Town",)],
+    "logs": [("nobody", ALPHA), ("talker", ALPHA, "--transcript"), ("talker", ALPHA, "--generation", "7")],
     "town config": [("UPPER",)],
     "bead list": [
         (ALPHA, "--limit", "0"),

@@ -234,7 +234,7 @@ def an_evil_town() -> Iterator[EvilTown]:
         lines = town.lines.append
         metrics = EmfMetrics(lines, stage="local")
         ingestion = Ingestion(town.around, _NoQueue(), metrics, lines)
-        deployment = EventsDeployment(ingestion, Access((), lines))
+        deployment = EventsDeployment(ingestion, Access((), lines), town.objects)
         patch.setattr(events, "deployment", lambda: deployment)
         patch.setattr(authorizer, "secret", lambda: _Keys(town.clock))
         patch.setattr(log, "write_line", lines)

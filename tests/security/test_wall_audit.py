@@ -135,7 +135,11 @@ def logs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     metrics = EmfMetrics(made.lines.append, stage="test")
     rules = (AccessRule(callers=(ANN,), towns=("one",), verbs=("read", "debug", "write")),)
     access = Access(rules, made.lines.append)
-    there = events.EventsDeployment(Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append), access)
+    there = events.EventsDeployment(
+        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append),
+        access,
+        cloud.world.objects,
+    )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(debug, "deployment", lambda: here)

@@ -58,7 +58,7 @@ class Access:
             yield {}
             return
         place = self.key.with_name(f"keeper.{self.key.name}")
-        write_secret(place, key.reveal(), reader=keeper)
+        write_secret(place, _with_newline(key.reveal()), reader=keeper)
         try:
             yield self._with_key(place, home / _KNOWN_HOSTS)
         finally:
@@ -150,7 +150,8 @@ class ForgeAccess:
         def ask() -> Issued:
             file = own if own.exists() else self._settings.root / "token"
             around = {**self._settings.environment, **environment, TOKEN_FILE_VARIABLE: str(file)}
-            return source_from(around, town_id=order.town_id, agent_id=order.agent_id)()
+            town_id, agent_id, generation = order.town_id, order.agent_id, order.generation
+            return source_from(around, town_id=town_id, agent_id=agent_id, generation=generation)()
 
         return ask
 

@@ -13,6 +13,7 @@ from infra.agents.control_server.log import say
 from infra.agents.control_server.server import Running
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.single import NothingToDo, keep_own_token, request_at, run_one
+from infra.agents.log_keeping import keeper_from
 from infra.agents.posting import poster_from
 from infra.buckets import BUCKET_VARIABLE
 from shared.adapters.ecs_runtime import START_KEY_VARIABLE, START_URL_VARIABLE
@@ -29,6 +30,7 @@ def run(environment: Mapping[str, str]) -> int:
             require_way_to(settings.root)
         own_token = {"TOWN_TOKEN_FILE": str(settings.root / "token"), **environment}
         poster = poster_from(own_token, town_id=settings.town_id, clock=settings.clock)
+        keeper = keeper_from(own_token, town_id=settings.town_id, clock=settings.clock)
     except ValueError as error:
         say(str(error))
         return 2
@@ -41,7 +43,7 @@ def run(environment: Mapping[str, str]) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, end)
     try:
-        running = Running(settings, poster)
+        running = Running(settings, poster, keeper=keeper)
     except (OSError, OverflowError) as error:
         say(f"it cannot start: {error}")
         return 2

@@ -5,10 +5,12 @@ from typing import Final
 from infra.agents.control_server.eviction import announce_ready, evict, leave
 from infra.agents.control_server.http import ControlServer
 from infra.agents.control_server.key import KEY_FILE, own_key
+from infra.agents.control_server.log_reports import LogReports
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.sessions import Sessions
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.watch import Watch
+from infra.agents.log_keeping import LogKeeper
 from infra.agents.posting import Poster
 from infra.listening.callers import Callers
 from shared.adapters.git_prover import REMOTE_PROTOCOLS, GitProver, git_variables
@@ -20,7 +22,12 @@ class Running:
     """A running control server at `address`. End it with `evict`, `leave`, `finish` or `kill`."""
 
     def __init__(
-        self, settings: ControlServerSettings, poster: Poster, *, door: type[ControlServer] = ControlServer
+        self,
+        settings: ControlServerSettings,
+        poster: Poster,
+        *,
+        keeper: LogKeeper | None = None,
+        door: type[ControlServer] = ControlServer,
     ) -> None:
         settings.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         if settings.users is not None:
@@ -28,7 +35,8 @@ class Running:
         self.settings = settings
         self.reporter = Reporter(poster, settings.clock)
         self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)
-        self.watch = Watch(settings, self.sessions.runtime, self.reporter)
+        self.logs = LogReports(keeper)
+        self.watch = Watch(settings, self.sessions.runtime, self.reporter, self.logs)
         self.made_key = None if settings.key else settings.root / KEY_FILE
         """The file with the key, if the platform gave none."""
         self.door = door(
@@ -41,6 +49,7 @@ class Running:
         allowed = git.get("GIT_ALLOW_PROTOCOL", REMOTE_PROTOCOLS)
         self.door.prover = GitProver(settings.root / "proofs", protocols=allowed, environment=git, user=settings.keeper)
         self.reporter.start()
+        self.logs.start()
         announce_ready(settings, self.reporter)
         self.watch.start()
         self.door.open()
@@ -77,6 +86,7 @@ class Running:
 
     def _close(self) -> None:
         self.watch.finish()
+        self.logs.finish(seconds=_LAST_REPORTS_SECONDS)
         self.door.close()
         self.sessions.close()
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from infra.agents.activity import ACTIVITY, activity_in
 from infra.agents.control_server.log import say
+from infra.agents.control_server.log_reports import LogReports
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.town_agent.order import SPOKE, WAITING
@@ -47,10 +48,13 @@ class Session:
 class Watch:
     """Observes the agents in a thread."""
 
-    def __init__(self, settings: ControlServerSettings, runtime: LocalProcessRuntime, reporter: Reporter) -> None:
+    def __init__(
+        self, settings: ControlServerSettings, runtime: LocalProcessRuntime, reporter: Reporter, logs: LogReports
+    ) -> None:
         self._settings = settings
         self._runtime = runtime
         self._reporter = reporter
+        self._logs = logs
         self._sessions: dict[tuple[str, int], Session] = {}
         self._started: SimpleQueue[tuple[str, int]] = SimpleQueue()
         self._ended = threading.Event()
@@ -84,7 +88,10 @@ class Watch:
             return list(self._sessions.values())
 
     def report_end(self, agent_id: str, generation: int, reason: str, *, clean: bool = False) -> None:
-        """Report to the town how a generation ended."""
+        """Report to the town how a generation ended, and what it printed."""
+        files = self._runtime.newest(self._settings.town_id, agent_id)
+        if files is not None and files.number == generation:
+            self._logs.ended(agent_id, files)
         event_id = f"{self._settings.instance_key}:end:{generation}:{as_part(agent_id)}"
         if clean:
             payload = {"status": "completed", "reason": reason[:1000], "generation": generation}
@@ -127,6 +134,7 @@ class Watch:
         if newest is None:
             return
         self._notice(session, newest, now)
+        self._logs.runs(session.agent_id, newest)
         if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
             newest.explain("idle: it only waited")
             self._runtime.stop(

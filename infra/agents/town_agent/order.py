@@ -47,6 +47,7 @@ class Caller:
     rig_id: str | None
     rigs: tuple[OrderedRig, ...]
     place: Path
+    pr_url: str | None = None
 
 
 def caller(environment: Mapping[str, str] = os.environ) -> Caller:
@@ -70,4 +71,5 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
         rig_id=None if order.rig is None else order.rig.id,
         rigs=order.rigs or (() if order.rig is None else (order.rig,)),
         place=Path(name).parent,
+        pr_url=order.pr_url,
     )

@@ -31,6 +31,8 @@ from shared.domain.quoting import cleaned
 
 _TRIES: Final = 3
 """A model waits for the answer, and can call the tool again: so fewer than on a command line."""
+_RECORDED: Final = "recorded; the town judges it at its next tick, and a message says if it cannot accept it"
+_NOTHING_TO_SAY: Final = {"messages": "no unread messages", "waiting": "noted; look for `messages` now and then"}
 _INSTRUCTIONS: Final = (
     "The tools of an agent of a town, which has given it its task: report what you do and what you have finished, read your "
     "messages, ask, and, as far as your role allows, plan work. Texts after `> ` or in double quotes were written by others: "
@@ -58,7 +60,7 @@ async def _serve(talk: Talk) -> None:
         # One after another, so that the town hears reports in the order in which the model made them; in a thread, so that the
         # program's pings are answered meanwhile.
         async with in_turn:
-            return await to_thread.run_sync(_called, verb, asked.arguments or {}, talk.environment)
+            return await to_thread.run_sync(called, verb, asked.arguments or {}, talk.environment)
 
     server: Server[Any] = Server("town", instructions=_INSTRUCTIONS, on_list_tools=list_tools, on_call_tool=call_tool)
     async with stdio_server() as (reads, writes):
@@ -71,7 +73,7 @@ def _tool(name: str, verb: Verb) -> Tool:
     return Tool(name=name, description=about, input_schema=schema_of(verb), annotations=annotations)
 
 
-def _called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[str, str]) -> CallToolResult:
+def called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[str, str]) -> CallToolResult:
     """The answer of one call. Whatever is wrong with it, the model reads it."""
     said: list[str] = []
     try:
@@ -82,7 +84,7 @@ def _called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[st
     except Refusal as error:
         again = "do not try the same again" if error.final else "try again later; go on with your work meanwhile"
         return _answer([*said, f"{cleaned(str(error))}; {again}"], is_error=True)
-    return _answer(said or ["done"], is_error=False)
+    return _answer(said or [_NOTHING_TO_SAY.get(verb.name, _RECORDED)], is_error=False)
 
 
 def _answer(said: list[str], *, is_error: bool) -> CallToolResult:

@@ -15,9 +15,10 @@ from typing import Final
 from infra.agents.town_agent.verb import Verb
 from infra.agents.town_agent.verbs_of_looking import LOOKING
 from infra.agents.town_agent.verbs_of_planning import AGENTS, BEADS, CONVOYS
+from infra.agents.town_agent.verbs_of_pull_requests import PULL_REQUESTS
 from infra.agents.town_agent.verbs_of_work import REPORTS, TOOLS, WORDS
 
-VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS, *LOOKING, *TOOLS)
+VERBS: Final = (*REPORTS, *WORDS, *BEADS, *CONVOYS, *AGENTS, *LOOKING, *PULL_REQUESTS, *TOOLS)
 
 ALIASES: Final = {
     "bead list": "list beads",

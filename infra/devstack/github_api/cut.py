@@ -27,6 +27,7 @@ HERE: Final = Path(__file__).parent
 OPERATIONS: Final = (
     ("/repos/{owner}/{repo}/pulls", "post"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}", "get"),
+    ("/repos/{owner}/{repo}/pulls/{pull_number}", "patch"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}/merge", "put"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}/comments", "post"),
     ("/repos/{owner}/{repo}/pulls/{pull_number}/update-branch", "put"),
@@ -41,6 +42,9 @@ _PAGES: Final = ("nodes", "pageInfo", "totalCount")
 KEPT: Final = {
     "Query": ("repository",),
     "Mutation": (
+        "addComment",
+        "addPullRequestReview",
+        "addPullRequestReviewThreadReply",
         "resolveReviewThread",
         "enqueuePullRequest",
         "dequeuePullRequest",
@@ -61,6 +65,8 @@ KEPT: Final = {
     "PullRequest": (
         "id",
         "number",
+        "title",
+        "files",
         "url",
         "state",
         "author",
@@ -129,6 +135,14 @@ KEPT: Final = {
     "MergeQueueEntry": ("position", "state"),
     "AutoMergeRequest": ("enabledAt",),
     "PageInfo": ("hasNextPage", "endCursor", "hasPreviousPage", "startCursor"),
+    "PullRequestChangedFileConnection": _PAGES,
+    "PullRequestChangedFile": ("path",),
+    "AddCommentPayload": ("clientMutationId",),
+    "AddCommentInput": None,
+    "AddPullRequestReviewPayload": ("clientMutationId",),
+    "AddPullRequestReviewInput": None,
+    "AddPullRequestReviewThreadReplyPayload": ("clientMutationId",),
+    "AddPullRequestReviewThreadReplyInput": None,
     "ResolveReviewThreadPayload": ("clientMutationId", "thread"),
     "ResolveReviewThreadInput": None,
     "EnqueuePullRequestPayload": ("clientMutationId", "mergeQueueEntry"),

@@ -36,7 +36,7 @@ from shared.ports.forge import (
 )
 from shared.ports.secrets import Secret
 
-_GITLAB: Final = Dialect(
+GITLAB: Final = Dialect(
     "GitLab",
     token_header="PRIVATE-TOKEN",  # noqa: S106 - the name of a header
     headers={"Accept": "application/json"},
@@ -101,7 +101,7 @@ class GitLabMergeRequests:
             return proofs.proof(GitLabCall(client, place, self._memory), claim)
 
     def _client(self, place: Place, token: Secret) -> ForgeClient:
-        return ForgeClient(place, token, self._limits, dialect=_GITLAB, silence_seconds=self._timeout)
+        return ForgeClient(place, token, self._limits, dialect=GITLAB, silence_seconds=self._timeout)
 
     def _call(self, client: ForgeClient, target: Target) -> GitLabCall:
         return GitLabCall(client, target, self._memory, target.number)

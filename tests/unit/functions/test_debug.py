@@ -16,7 +16,9 @@ from shared.domain.errors import Refused
 from shared.domain.shapes import document
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.town_past import TownPast
+from shared.storage.agent_logs import StoredLogs
 from shared.storage.restore import Archive
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
@@ -57,6 +59,10 @@ class Here(debug.DebugDeployment):
     def past(self) -> TownPast:
         assert self.world is not None
         return StoredPast(self.world.objects, self.world.objects)  # type: ignore[arg-type]
+
+    def logs(self) -> AgentLogs:
+        assert self.world is not None
+        return StoredLogs(self.world.objects)
 
     def archive(self, town_id: str) -> Archive:
         assert self.world is not None

@@ -50,7 +50,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[EventsApi]:
     made = EventsApi(a_cloud(a_world(a_town("one"), a_town("two"))))
     metrics = EmfMetrics(made.lines.append, stage="test")
     ingestion = Ingestion(made.cloud.dispatcher.around, made.cloud.queue, metrics, made.lines.append)
-    here = events.EventsDeployment(ingestion, Access(RULES, made.lines.append))
+    here = events.EventsDeployment(ingestion, Access(RULES, made.lines.append), made.world.objects)
     monkeypatch.setattr(events, "deployment", lambda: here)
     yield made
     for line in made.lines:

@@ -12,6 +12,9 @@ from functions.api import Route
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from shared.ports.agent_logs import LogName
+from shared.ports.steps import drive
+from shared.storage.agent_logs import StoredLogs
 from tests import apis
 from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
@@ -47,11 +50,14 @@ KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-
 
 @pytest.fixture(autouse=True)
 def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
-    town = a_town("one").bead("b1")
+    town = a_town("one").bead("b1", status="in_progress").agent("toast", hook="b1", generation=1, status="working")
     for odd in ODD:
         town = town.bead(odd, title=f"odd {odd}")
     made = a_cloud(a_world(town))
     apis.deploy(made, monkeypatch)
+    for agent_id in ("mayor", "toast"):
+        log = LogName(agent_id, 1, "log", "container")
+        drive(StoredLogs(made.world.objects).keep("one", log, "12 tests passed\n", at=made.world.clock.now()))
     return made
 
 

@@ -1,0 +1,168 @@
+"""The pull requests of one repository at GitHub: GraphQL, except where only REST publishes at once."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict
+from shared.adapters.forge_hosts import Place
+from shared.adapters.forge_http import ForgeClient
+from shared.adapters.forge_limits import ForgeLimits
+from shared.adapters.github.call import GITHUB, GitHubCall
+from shared.ports.clock import Clock
+from shared.ports.forge import ForgeError
+from shared.ports.secrets import Secret
+
+_ANY: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
+_OPEN: Final = """
+query Open($owner: String!, $name: String!, $branch: String!) { repository(owner: $owner, name: $name) {
+  pullRequests(first: 1, headRefName: $branch, states: [OPEN]) { nodes { number url baseRefName } }
+} }"""
+_ID: Final = """
+query Id($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
+  pullRequest(number: $number) { id files(first: 1) { nodes { path } } }
+} }"""
+_LOOK: Final = """
+query Look($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
+  pullRequest(number: $number) {
+    url title state isDraft headRefName headRefOid baseRefName mergeable mergeStateStatus reviewDecision
+    latestOpinionatedReviews(first: 100) { nodes { state author { login } } }
+    commits(last: 1) { nodes { commit { statusCheckRollup { contexts(first: 100) { nodes {
+      __typename ... on CheckRun { name status conclusion } ... on StatusContext { context state }
+    } } } } } }
+    reviewThreads(first: 100) { nodes { id isResolved path line
+      comments(first: 100) { nodes { body author { login } } }
+    } }
+  }
+} }"""
+_COMMENT: Final = """
+mutation Comment($id: ID!, $text: String!) { addComment(input: {subjectId: $id, body: $text}) { clientMutationId } }"""
+_REPLY: Final = """
+mutation Reply($id: ID!, $text: String!) {
+  addPullRequestReviewThreadReply(input: {pullRequestReviewThreadId: $id, body: $text}) { clientMutationId }
+}"""
+_RESOLVE: Final = "mutation Resolve($id: ID!) { resolveReviewThread(input: {threadId: $id}) { thread { isResolved } } }"
+_REVIEW: Final = """
+mutation Review($id: ID!, $head: GitObjectID!, $event: PullRequestReviewEvent!, $text: String) {
+  addPullRequestReview(input: {pullRequestId: $id, commitOID: $head, event: $event, body: $text}) { clientMutationId }
+}"""
+_EVENTS: Final[Mapping[Verdict, str]] = {"approve": "APPROVE", "request-changes": "REQUEST_CHANGES"}
+
+
+class GitHubWork:
+    """Implements `ForgeWork`. One connection for each request."""
+
+    def __init__(self, place: Place, token: Secret, clock: Clock) -> None:
+        self._place = place
+        self._token = token
+        self._limits = ForgeLimits(clock)
+
+    def open_of(self, branch: str) -> Pull | None:
+        """The open pull request of a branch; None if there is none."""
+        nodes = self._repository(_OPEN, branch=branch)["pullRequests"]["nodes"]
+        return Pull(nodes[0]["number"], nodes[0]["url"], nodes[0]["baseRefName"]) if nodes else None
+
+    def create(self, branch: str, base: str, *, title: str, body: str, draft: bool) -> Pull:
+        """Open a pull request."""
+        asked = {"title": title, "body": body, "head": branch, "base": base, "draft": draft}
+        made = self._rest("POST", "/pulls", asked)
+        return Pull(made["number"], made["html_url"], base)
+
+    def change(
+        self, number: int, *, title: str | None = None, body: str | None = None, base: str | None = None
+    ) -> None:
+        """Change what is given."""
+        asked = {"title": title, "body": body, "base": base}
+        self._rest("PATCH", f"/pulls/{number}", {name: value for name, value in asked.items() if value is not None})
+
+    def look(self, number: int) -> Look:
+        """Read a pull request with its checks, reviews and threads."""
+        seen = self._repository(_LOOK, number=number)["pullRequest"]
+        commits = seen["commits"]["nodes"]
+        rollup = commits[0]["commit"]["statusCheckRollup"] if commits else None
+        reviews = seen["latestOpinionatedReviews"]["nodes"]
+        return Look(
+            url=seen["url"],
+            title=seen["title"],
+            state=("draft, " if seen["isDraft"] else "") + seen["state"].lower(),
+            branch=seen["headRefName"],
+            base=seen["baseRefName"],
+            head=seen["headRefOid"],
+            merge=f"{seen['mergeable']}, {seen['mergeStateStatus']}".lower(),
+            decision=(seen["reviewDecision"] or "").lower().replace("_", " ") or None,
+            reviews=tuple((_login(each), each["state"].lower().replace("_", " ")) for each in reviews),
+            checks=tuple(_check(each) for each in (rollup["contexts"]["nodes"] if rollup else ())),
+            threads=tuple(_thread(each) for each in seen["reviewThreads"]["nodes"]),
+        )
+
+    def comment(self, number: int, text: str) -> None:
+        """Comment on the pull request as a whole."""
+        self._graphql(_COMMENT, id=self._pull(number)["id"], text=text)
+
+    def reply(self, number: int, thread_id: str, text: str) -> None:  # noqa: ARG002 - the id alone names a thread here
+        """Answer a thread."""
+        self._graphql(_REPLY, id=thread_id, text=text)
+
+    def resolve(self, number: int, thread_id: str) -> None:  # noqa: ARG002 - as above
+        """Resolve a thread."""
+        self._graphql(_RESOLVE, id=thread_id)
+
+    def open_thread(self, number: int, spot: Spot, text: str) -> None:
+        """Open a thread. By GraphQL, it would wait in a review that nobody has submitted."""
+        asked: dict[str, object] = {"body": text, "commit_id": spot.head, "path": spot.file or self._first_file(number)}
+        asked |= {"subject_type": "file"} if spot.line is None else {"line": spot.line, "side": "RIGHT"}
+        self._rest("POST", f"/pulls/{number}/comments", asked)
+
+    def review(self, number: int, verdict: Verdict, text: str, *, head: str) -> None:
+        """Approve a head, or request changes of it."""
+        pull_id = self._pull(number)["id"]
+        self._graphql(_REVIEW, id=pull_id, head=head, event=_EVENTS[verdict], text=text or None)
+
+    def _first_file(self, number: int) -> str:
+        files = self._pull(number)["files"]
+        if not files or not files["nodes"]:
+            raise ForgeFailed(ForgeError("http", "the pull request changes no file", http_status=422))
+        return str(files["nodes"][0]["path"])
+
+    def _pull(self, number: int) -> dict[str, Any]:
+        found: dict[str, Any] = self._repository(_ID, number=number)["pullRequest"]
+        return found
+
+    def _repository(self, query: str, **variables: object) -> dict[str, Any]:
+        found: dict[str, Any] = self._graphql(query, **variables)["repository"]
+        return found
+
+    def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
+        with self._client() as client:
+            answer = GitHubCall(client, self._place).graphql(_ANY, query, variables)
+        return _sure(answer)
+
+    def _rest(self, verb: str, path: str, body: object) -> dict[str, Any]:
+        with self._client() as client:
+            answer = GitHubCall(client, self._place).ask(_ANY, verb, path, body)
+        return _sure(answer)
+
+    def _client(self) -> ForgeClient:
+        return ForgeClient(self._place, self._token, self._limits, dialect=GITHUB)
+
+
+def _sure(answer: dict[str, Any] | ForgeError) -> dict[str, Any]:
+    if isinstance(answer, ForgeError):
+        raise ForgeFailed(answer)
+    return answer
+
+
+def _login(given: Mapping[str, Any]) -> str:
+    return str(given["author"]["login"]) if given["author"] else "somebody who is gone"
+
+
+def _check(given: Mapping[str, Any]) -> tuple[str, str]:
+    if given["__typename"] == "StatusContext":
+        return given["context"], given["state"].lower()
+    return given["name"], (given["conclusion"] or given["status"]).lower()
+
+
+def _thread(given: Mapping[str, Any]) -> Thread:
+    remarks = tuple(Remark(_login(each), each["body"]) for each in given["comments"]["nodes"])
+    return Thread(given["id"], given["path"], given["line"], given["isResolved"], remarks)
