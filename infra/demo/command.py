@@ -138,7 +138,7 @@ def _run(
         out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as real time.")
         cleanup.enter_context(stop.on_signals())
         github = cleanup.enter_context(stages.a_forge(strategy, data))
-        runs = cleanup.enter_context(stages.a_program(agent))
+        runs = cleanup.enter_context(stages.a_program(agent, data))
         stage = stages.set_up(data, runs, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_stop_all_agents, stage, out)
         least = _REAL_SECONDS_AT_LEAST if agent is None else _REAL_SECONDS_OF_REAL_AGENTS

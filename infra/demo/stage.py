@@ -140,9 +140,9 @@ def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
 
 
 @contextmanager
-def a_program(agent: str | None) -> Iterator[AgentProgram]:
+def a_program(agent: str | None, data: Path) -> Iterator[AgentProgram]:
     """What runs as an agent: the demo's own program or, if the name of a coding agent is given, that one. Then its model follows a
-    script, and its server runs as long as the `with` block.
+    script, and its server runs as long as the `with` block. A home of its own keeps it from the settings of the user's agents.
     """
     if agent is None:
         yield AgentProgram(AGENT_COMMAND, {PACE_VARIABLE: str(PACE_SECONDS)})
@@ -150,7 +150,9 @@ def a_program(agent: str | None) -> Iterator[AgentProgram]:
     model = ModelServer(model_scripts.scripts(), models=(MODEL,))
     with model.serving():
         keys = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}
-        around = {MODEL_URL_VARIABLE: model.url, "PATH": _path(), **keys, **git_seed.IDENTITY}
+        home = data.resolve() / "home"
+        home.mkdir()
+        around = {"HOME": str(home), MODEL_URL_VARIABLE: model.url, "PATH": _path(), **keys, **git_seed.IDENTITY}
         yield AgentProgram((sys.executable, "-m", "infra.agents.drivers", agent), around)
 
 

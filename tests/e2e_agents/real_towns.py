@@ -150,6 +150,11 @@ def _command_lines_with(secret: str) -> list[str]:
     return found
 
 
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
+
+
 @contextmanager
 def a_real_town(
     root: Path,
@@ -168,6 +173,7 @@ def a_real_town(
         around_agents = {
             "PYTHONPATH": str(_ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(_made(root / "home")),  # no profile of a person's shell, and no settings of a person's agents
             "TOWN_AGENT_MODEL_URL": model.url,
             "TOWN_AGENT_CLI": f"{sys.executable} -m infra.agents.town_agent.main",
             "PATH": f"{_ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
