@@ -26,7 +26,7 @@ from shared.adapters import clock as clocks
 from shared.adapters import outside_files
 from shared.adapters.control_keys import derived
 from shared.adapters.control_server import ControlServerRuntime
-from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared, Variables
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused
@@ -201,7 +201,31 @@ def local_runtime(
     around = {**runs.environment, **named, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
     agents = agents_root(data.resolve())
     sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)
-    return LocalProcessRuntime(agents, command=runs.command, environment=around, wrap=sandbox)
+    return LocalProcessRuntime(
+        agents, command=runs.command, environment=around, variables=_of_forge(around), wrap=sandbox
+    )
+
+
+def _of_forge(around: Mapping[str, str]) -> Variables:
+    """The variables with which git asks for the credential that the town issues. Without one, git uses those of this user."""
+
+    def variables(launch: Launch, _work: Path) -> Mapping[str, str]:
+        from infra.agents.credentials import NotIssued, source_from
+        from infra.agents.git_settings import of_agent
+
+        order = launch.order
+        if order.rig is None or not order.rig.git_url:
+            return {}
+        named = {"town_id": order.town_id, "agent_id": order.agent_id}
+        try:
+            issued = source_from(around, **named, generation=order.generation)()
+        except NotIssued as error:
+            if error.final:
+                return {}
+            raise NotPrepared(str(error)) from None
+        return {} if issued.forge is None else of_agent(issued.forge, around)
+
+    return variables
 
 
 def tell_about_users(data: Path, runs: AgentProgram, talk: Callable[[str], None]) -> None:
