@@ -1,7 +1,7 @@
 """The fourth driver, which the tests write against the contract, and its program: a script that prints what a test planned.
 
-The program takes the next turn of its plan (a JSON list beside it, one list of steps for each turn) and notes with which prompt
-and arguments it was called. A step is one of
+The program takes the next turn of its plan (a JSON list beside it, one list of steps for each turn) and notes with which
+prompt and arguments it was called. A step is one of
 
     {"event": {...}}        print a JSON object          {"raw": "text"}     print something else
     {"error": "text"}       print error output           {"note": NAME}      write a note of town-agent: reported.json or waiting.json
