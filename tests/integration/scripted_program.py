@@ -4,7 +4,7 @@ The program takes the next turn of its plan (a JSON list beside it, one list of 
 prompt and arguments it was called. A step is one of
 
     {"event": {...}}        print a JSON object          {"raw": "text"}     print something else
-    {"error": "text"}       print error output           {"note": NAME}      write a note of town-agent: reported.json or waiting.json
+    {"error": "text"}       print error output           {"note": {...}}     write a note of town-agent
     {"hang": true}          wait until it is killed      {"exit": 3}         end with this code
     {"child": true}         leave a process behind       {"half": "text"}    print without a line feed
 """
