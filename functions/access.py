@@ -40,6 +40,11 @@ def request_of(event: Mapping[str, Any]) -> SignedRequest:
     return SignedRequest(caller, str(event.get("routeKey", ""))[:_SHOWN], str(context.get("requestId", ""))[:_SHOWN])
 
 
+def person_in(caller: str) -> str:
+    """The name of the person behind a verified ARN: that of the session or the user."""
+    return caller.rpartition("/")[2] or caller
+
+
 class Access:
     """The access rules of a deployment, and the audit line for each decision."""
 

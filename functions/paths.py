@@ -24,6 +24,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
+    "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
 }
 """The paths of the events and the credentials function with all their methods.
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 from functions import api, claims
 from functions.access import require_town_id
 from functions.api import Call, Reply, Route
-from functions.debug.schemas import BeadsQuery, ExplainQuery, PageQuery
+from functions.debug.schemas import BeadsQuery, ExplainQuery, PageQuery, StatusQuery
 from functions.problems import not_found
 from functions.queries import Query
 from shared.ports.steps import drive
@@ -64,6 +64,22 @@ class AgentReads:
         """Convoys, including landed ones, newest first. An agent sees only the convoy of its bead."""
         return self._answer(call, "convoys", limit=call.query.limit, cursor=call.query.cursor)
 
+    def reviews(self, call: Call[StatusQuery]) -> Reply:
+        """Merge requests, newest first. An agent sees those that its work is about."""
+        return self._of_status(call, "reviews")
+
+    def escalations(self, call: Call[StatusQuery]) -> Reply:
+        """Escalations, newest first. Only for coordinators."""
+        return self._of_status(call, "escalations")
+
+    def rigs(self, call: Call[Query]) -> Reply:
+        """Every rig of the town. Only for coordinators."""
+        return self._answer(call, "rigs")
+
+    def mail(self, call: Call[PageQuery]) -> Reply:
+        """Messages, newest first. An agent sees those to itself."""
+        return self._answer(call, "mail", limit=call.query.limit, cursor=call.query.cursor)
+
     def explain_bead(self, call: Call[ExplainQuery]) -> Reply:
         """The history of a bead, and why it waits now or waited at a past time. An agent may ask for the beads that it may see."""
         return self._answer(call, "explain_bead", subject=call.ids["beadId"], at=call.query.at)
@@ -81,8 +97,18 @@ class AgentReads:
             _route("/beads/{beadId}", "One bead that an agent may see", self.bead, Query),
             _route("/agents", "The agents that an agent may see", self.agents, Query),
             _route("/convoys", "The convoys that an agent may see", self.convoys, PageQuery),
+            _route("/reviews", "The reviews that an agent may see", self.reviews, StatusQuery),
+            _route("/rigs", "The rigs of an agent's town", self.rigs, Query),
+            _route("/escalations", "The escalations of an agent's town", self.escalations, StatusQuery),
+            _route("/mail", "The messages that an agent may see", self.mail, PageQuery),
             _route("/explain/beads/{beadId}", "Why a bead of an agent waits", self.explain_bead, ExplainQuery),
             _route("/explain/agents/{agentId}", "Why an agent waits, for agents", self.explain_agent, ExplainQuery),
+        )
+
+    def _of_status(self, call: Call[StatusQuery], question: Any) -> Reply:
+        asked = call.query
+        return self._answer(
+            call, question, wanted=BeadFilter(status=asked.status), limit=asked.limit, cursor=asked.cursor
         )
 
     def _answer(self, call: Call[Any], question: Any, **parameters: Any) -> Reply:

@@ -14,7 +14,16 @@ from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
 from functions.debug.agents import AgentReads
 from functions.debug.answers import Health
-from functions.debug.schemas import BeadsQuery, EventsQuery, ExplainQuery, LogQuery, PageQuery, PointsQuery, TicksQuery
+from functions.debug.schemas import (
+    BeadsQuery,
+    EventsQuery,
+    ExplainQuery,
+    LogQuery,
+    PageQuery,
+    PointsQuery,
+    StatusQuery,
+    TicksQuery,
+)
 from functions.queries import Query
 from functions.settings import DebugSettings
 from shared.adapters import ids
@@ -123,6 +132,47 @@ def convoys(call: Call[PageQuery]) -> Reply:
 
     asked, store = call.query, deployment().around.store
     return api.answer(200, drive(bead_list.convoys(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
+
+
+def reviews(call: Call[StatusQuery]) -> Reply:
+    """Merge requests, including closed ones, newest first."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    found = town_lists.reviews(call.town_id, store, status=asked.status, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
+
+
+def escalations(call: Call[StatusQuery]) -> Reply:
+    """Escalations, including closed ones, newest first."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    found = town_lists.escalations(call.town_id, store, status=asked.status, limit=asked.limit, cursor=asked.cursor)
+    return api.answer(200, drive(found))
+
+
+def rigs(call: Call[Query]) -> Reply:
+    """Every rig, with the numbers of its live issues and of its agents at work."""
+    from shared.questions import town_lists  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(town_lists.rigs(call.town_id, deployment().around.store)))
+
+
+def mail(call: Call[PageQuery]) -> Reply:
+    """The messages of the town, newest first, and whether they are delivered."""
+    from shared.questions import letters  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    return api.answer(200, drive(letters.mail(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
+
+
+def mayor_messages(call: Call[PageQuery]) -> Reply:
+    """What was written to the mayor and what it has said, newest first."""
+    from shared.questions import letters  # noqa: PLC0415 - as above
+
+    asked, store = call.query, deployment().around.store
+    return api.answer(200, drive(letters.conversation(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
 
 
 def config(call: Call[Query]) -> Reply:
@@ -242,6 +292,11 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/agents/{{agentId}}/log", "What an agent printed", _READ, agent_log, LogQuery),
     Route("GET", f"{_TOWN}/beads/{{beadId}}/log", "What the agent of a bead printed", _READ, bead_log, LogQuery),
     Route("GET", f"{_TOWN}/convoys", "The convoys of a town", _READ, convoys, PageQuery),
+    Route("GET", f"{_TOWN}/reviews", "The reviews of a town", _READ, reviews, StatusQuery),
+    Route("GET", f"{_TOWN}/escalations", "The escalations of a town", _READ, escalations, StatusQuery),
+    Route("GET", f"{_TOWN}/rigs", "The rigs of a town", _READ, rigs, Query),
+    Route("GET", f"{_TOWN}/mail", "The messages of a town", _READ, mail, PageQuery),
+    Route("GET", f"{_TOWN}/mayor/messages", "The conversation with the mayor", _READ, mayor_messages, PageQuery),
     Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
     Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),
     Route("GET", f"{_TOWN}/events", "The events of a town", _READ, events, EventsQuery),

@@ -52,8 +52,8 @@ class PageQuery(Query):
     cursor: Cursor = None
 
 
-class BeadsQuery(PageQuery):
-    """A page of the beads that match all filters."""
+class StatusQuery(PageQuery):
+    """A page of the beads with a status."""
 
     status: Annotated[
         StatusFilter | None,
@@ -62,6 +62,11 @@ class BeadsQuery(PageQuery):
             examples=["live"],
         ),
     ] = None
+
+
+class BeadsQuery(StatusQuery):
+    """A page of the beads that match all filters."""
+
     type: Annotated[
         TypeFilter | None,
         Field(description="Only beads of this type; by default, all types except agent", examples=["merge_request"]),

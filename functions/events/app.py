@@ -9,19 +9,22 @@ from functools import cache
 from typing import Any, Final
 
 from functions import api, claims, log, wiring
-from functions.access import Access, SignedRequest, request_of
+from functions.access import Access, SignedRequest, person_in, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
 from functions.events.ingestion import Ingestion
-from functions.events.schemas import LogQuery, NewTown, TownsQuery
+from functions.events.schemas import LogQuery, NewTown, TownsQuery, Words
 from functions.queries import Query
 from functions.settings import EventsSettings
 from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
+from shared.domain.senders import Sender
+from shared.intake import ingest
 from shared.intake.redrive import redriven
+from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
-from shared.questions.receipts import CreatedTown
+from shared.questions.receipts import CreatedTown, Said
 from shared.runner.founding import found_town
 from shared.telemetry.emf import EmfMetrics
 
@@ -102,6 +105,22 @@ def redrive(call: Call[Query]) -> Reply:
     return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
 
 
+def say_to_mayor(call: Call[Query]) -> Reply:
+    """Say something to the mayor, in the name of the caller: a message that wakes the mayor, or starts it.
+
+    The answer only says that it is stored. `GET` on the same path shows whether it is delivered, and what the mayor has said.
+    """
+    words, here = api.read(Words, call.body), deployment().ingestion
+    signed = request_of(call.event)
+    message_id = words.message_id or ids.message_id()
+    said = said_to_the_mayor(words.text, by=person_in(signed.caller), message_id=message_id)
+    now = here.around.clock.now()
+    sender = Sender("operator", request=signed.request_id)
+    batch = ingest.batch_of([said], received_at=now, sent_by=sender, restore_window=here.around.restore_window)
+    here.store(call.town_id, batch, now=now, trail=call.trail)
+    return api.answer(202, Said(call.town_id, message_id))
+
+
 def _with_a_token(_: Mapping[str, Any], ids: Mapping[str, str]) -> None:
     """Admit every request: the gateway has verified its token, and the handler checks the claims."""
 
@@ -141,6 +160,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
     Route("POST", f"{_TOWN}/events/{{eventId}}/redrive", "Send a poisoned event again", _may_write, redrive, Query),
+    Route("POST", f"{_TOWN}/mayor/messages", "Say something to the mayor", _may_write, say_to_mayor, Query),
 )
 
 

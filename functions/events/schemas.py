@@ -34,6 +34,15 @@ class NewTown(BaseModel):
     paused: bool = False
 
 
+class Words(BaseModel):
+    """What a person says to the mayor. A request with a `message_id` can be repeated; without one, the answer names a new one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: Annotated[str, Field(min_length=1)]
+    message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{8,60}$")] | None = None
+
+
 class TownsQuery(Query):
     """A page of the list of towns."""
 

@@ -1,7 +1,8 @@
 """Where an agent's credential for its forge comes from, and how long it is kept.
 
 A credential is issued for one generation of one agent, and lives for about an hour. It is issued by the route
-/refresh-token of the agent at TOWN_API, to the agent's town token or to that of its container.
+/refresh-token of the agent at TOWN_API, to the agent's town token or to that of its container; on the machine of a town, in this
+process, from its data directory (TOWN_AGENT_DATA).
 
 `Kept` fetches a new one before the old one ends, and when git says that the forge refused it. Between processes it lies in a file
 that only its agent can read, on the desk of the generation: a stop deletes it. No order, log or argument of a program holds one.
@@ -15,10 +16,11 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args
 from urllib.parse import quote
 
-from infra.agents.posting import API_VARIABLE, NotPosted, token_of
+from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, token_of
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
+from shared.domain.errors import Refused, Terminal, TownError, UnknownTown
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
@@ -119,12 +121,38 @@ def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str])
     return ask
 
 
-def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str) -> Source:
+def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, generation: int) -> Source:
     """The way to a credential that an environment names."""
     api = environment.get(API_VARIABLE)
     if api:
         return from_api(api, town_id=town_id, agent_id=agent_id, token=lambda: token_of(environment))
+    data = environment.get(DATA_VARIABLE)
+    if data:
+        return lambda: _in_process(Path(data), town_id, agent_id, generation)
     return lambda: NOTHING
+
+
+def _in_process(data: Path, town_id: str, agent_id: str, generation: int) -> Issued:
+    """Ask in this process, from a data directory and the secrets in it. Raises NotIssued."""
+    from infra.townctl.forges import hosts_of, issuing_of
+    from shared.adapters.agent_credentials import NoCredential
+    from shared.adapters.directory_objects import DirectoryObjects
+    from shared.adapters.forge_hosts import USUAL_HOSTS
+    from shared.storage.towns import ObjectTownStore
+
+    try:
+        issuing = issuing_of(data, ObjectTownStore(DirectoryObjects(data)))
+        found = issuing.credential_for(town_id, agent_id, generation).credential
+        if isinstance(found, NoCredential):
+            return Issued(reason=found.reason)
+        apis = {each.host: each.api_url for each in (*USUAL_HOSTS, *hosts_of(data, ()))}
+    except TownError as error:
+        final = isinstance(error, Refused | Terminal | UnknownTown)
+        raise NotIssued(f"asking the town in {data} for a credential: {error.message}", final=final) from None
+    forge = ForgeCredential(
+        found.host, found.kind, found.project, found.username, found.token, found.expires_at, apis.get(found.host)
+    )
+    return Issued(forge)
 
 
 @dataclass(slots=True)

@@ -21,7 +21,7 @@ from functions.debug import app as debug
 from functions.debug.answers import Health
 from functions.events import app as events
 from functions.events.answers import AcceptedReport
-from functions.events.schemas import NewTown
+from functions.events.schemas import NewTown, Words
 from functions.problems import Problem
 from infra.ops.event_schemas import COMPONENTS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
@@ -32,12 +32,14 @@ from shared.questions.dry_run import DryRun
 from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
+from shared.questions.letters import Conversation, LetterList
 from shared.questions.point_list import PointList
-from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport
+from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, Said
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import TickList
 from shared.questions.town_list import TownList
+from shared.questions.town_lists import EscalationList, ReviewList, RigList
 from shared.replay.replayed import Replay
 from shared.replay.requests import ReplayRequest
 from shared.replay.what_if.run import WhatIf
@@ -105,6 +107,26 @@ _CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", f"{_TOWN}/agents"): Contract("listAgents", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/convoys"): Contract("listConvoys", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/reviews"): Contract("listReviews", 200, "A page of reviews.", ReviewList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/escalations"): Contract(
+        "listEscalations", 200, "A page of escalations.", EscalationList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_TOWN}/rigs"): Contract("listRigs", 200, "The rigs.", RigList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/mail"): Contract("listMail", 200, "A page of messages.", LetterList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/mayor/messages"): Contract(
+        "listMayorMessages", 200, "A page of the conversation.", Conversation, _ABOUT_A_TOWN
+    ),
+    ("post", f"{_TOWN}/mayor/messages"): Contract(
+        "sayToMayor", 202, "The message is stored.", Said, (429, *_WITH_A_BODY), Words
+    ),
+    ("get", f"{_AGENTS}/reviews"): Contract(
+        "listReviewsForAgent", 200, "A page of reviews.", ReviewList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_AGENTS}/escalations"): Contract(
+        "listEscalationsForAgent", 200, "A page of escalations.", EscalationList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_AGENTS}/rigs"): Contract("listRigsForAgent", 200, "The rigs.", RigList, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/mail"): Contract("listMailForAgent", 200, "A page of messages.", LetterList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/points"): Contract(
         "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
@@ -151,6 +173,7 @@ _IDS: Final = {
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
 _BODIES: Final[dict[tuple[str, str], Any]] = {
+    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "message_id": "message-001"},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
     ("post", f"{_TOWN}/events"): {

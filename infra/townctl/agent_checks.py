@@ -10,7 +10,7 @@ from pathlib import Path
 
 from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.known import driver_of
-from infra.agents.variables import MODEL_URL_VARIABLE
+from infra.agents.variables import MODEL_URL_VARIABLE, values_of
 from infra.townctl.agent_programs import AgentProgram
 
 
@@ -53,7 +53,7 @@ def _of_key(driver: Driver, runs: AgentProgram, environment: Mapping[str, str]) 
                 "agent login", str(path), f"there is no login of {driver.name} at {path}", how_to_log_in(driver)
             )
         return
-    got = {**runs.environment, **{name: environment[name] for name in runs.named if name in environment}}
+    got = {**runs.environment, **values_of(runs.named, environment)}
     here = _Here(got, Path(os.devnull), environment.get(MODEL_URL_VARIABLE) or runs.environment.get(MODEL_URL_VARIABLE))
     key = driver.missing_key(here)
     if key is not None:

@@ -26,7 +26,7 @@ from shared.adapters import clock as clocks
 from shared.adapters import outside_files
 from shared.adapters.control_keys import derived
 from shared.adapters.control_server import ControlServerRuntime
-from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared, Variables
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import Refused
@@ -94,6 +94,11 @@ class AgentProgram:
         return self.command[3] if self.command[1:3] == ("-m", DRIVERS) and len(self.command) == 4 else None
 
     @property
+    def around(self) -> dict[str, str]:
+        """Its environment with the values of the named variables."""
+        return {**self.environment, **values_of(self.named, os.environ)}
+
+    @property
     def program(self) -> str:
         """The program that must be installed; empty if none is set."""
         if self.agent is not None:
@@ -103,7 +108,7 @@ class AgentProgram:
     @property
     def is_there(self) -> bool:
         """Whether the program exists and may be executed."""
-        return shutil.which(self.program, path=self.environment.get("PATH")) is not None
+        return shutil.which(self.program, path=self.around.get("PATH")) is not None
 
     def missing(self) -> tuple[str, str] | None:
         """Why no agent can be started, and what to do about it; None if the program is there."""
@@ -266,12 +271,34 @@ def local_runtime(data: Path, runs: AgentProgram, clock: LocalClock, *, bucket: 
         return no_agents(data)
     place = str(data.resolve())
     way = {DATA_VARIABLE: place, "TOWNCTL_DATA": place} if bucket is None else bucket.way()
-    named = values_of((*runs.named, *DRIVER_VARIABLES), os.environ)
+    set_here = values_of(DRIVER_VARIABLES, os.environ)
     login = {} if runs.login is None else {LOGIN_VARIABLE: os.environ.get("HOME") or str(Path.home())}
-    around = {**runs.environment, **named, **login, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
+    around = {**runs.around, **set_here, **login, **_with_town_agent(), **way, clocks.CLOCK_VARIABLE: clock.to_text()}
     agents = agents_root(data.resolve())
     sandbox = sandbox_of(os.environ, data=data.resolve(), agents=agents)
-    return LocalAgents(agents, runs, environment=around, wrap=sandbox)
+    return LocalAgents(agents, runs, environment=around, variables=_of_forge(around), wrap=sandbox)
+
+
+def _of_forge(around: Mapping[str, str]) -> Variables:
+    """The variables with which git asks for the credential that the town issues. Without one, git uses those of this user."""
+
+    def variables(launch: Launch, _work: Path) -> Mapping[str, str]:
+        from infra.agents.credentials import NotIssued, source_from
+        from infra.agents.git_settings import of_agent
+
+        order = launch.order
+        if order.rig is None or not order.rig.git_url:
+            return {}
+        named = {"town_id": order.town_id, "agent_id": order.agent_id}
+        try:
+            issued = source_from(around, **named, generation=order.generation)()
+        except NotIssued as error:
+            if error.final:
+                return {}
+            raise NotPrepared(str(error)) from None
+        return {} if issued.forge is None else of_agent(issued.forge, around)
+
+    return variables
 
 
 def tell_about_agents(data: Path, runs: AgentProgram, talk: Callable[[str], None]) -> None:

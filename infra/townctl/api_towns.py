@@ -14,7 +14,7 @@ from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
-from shared.questions.receipts import AcceptedEvents, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
-    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
+    from shared.questions.town_lists import EscalationList, ReviewList, RigList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
 
@@ -129,6 +131,42 @@ class ApiTowns:
         from shared.questions.bead_list import ConvoyList
 
         return self._get(ConvoyList, town_id, "convoys", limit=limit, cursor=cursor)
+
+    def reviews(self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None) -> ReviewList:
+        """GET .../reviews."""
+        from shared.questions.town_lists import ReviewList
+
+        return self._get(ReviewList, town_id, "reviews", status=status, limit=limit, cursor=cursor)
+
+    def escalations(
+        self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None
+    ) -> EscalationList:
+        """GET .../escalations."""
+        from shared.questions.town_lists import EscalationList
+
+        return self._get(EscalationList, town_id, "escalations", status=status, limit=limit, cursor=cursor)
+
+    def rigs(self, town_id: str) -> RigList:
+        """GET .../rigs."""
+        from shared.questions.town_lists import RigList
+
+        return self._get(RigList, town_id, "rigs")
+
+    def mail(self, town_id: str, *, limit: int, cursor: str | None) -> LetterList:
+        """GET .../mail."""
+        from shared.questions.letters import LetterList
+
+        return self._get(LetterList, town_id, "mail", limit=limit, cursor=cursor)
+
+    def conversation(self, town_id: str, *, limit: int, cursor: str | None) -> Conversation:
+        """GET .../mayor/messages."""
+        from shared.questions.letters import Conversation
+
+        return self._get(Conversation, town_id, "mayor/messages", limit=limit, cursor=cursor)
+
+    def say(self, town_id: str, text: str, message_id: str) -> Said:
+        """POST .../mayor/messages; the API knows who signed the request."""
+        return self._ask(Said, "POST", town_id, "/mayor/messages", {"text": text, "message_id": message_id})
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """POST .../events, with a town token."""

@@ -162,14 +162,15 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
             wants_json=common.json,
             open_directory=objects,
         )
+        its = {"context": context} if "context" in ignored else {}
         if "place" in ignored:
             place = _place(common, context)
             with _advised(place.hint):
-                return command(*bound.args, **bound.kwargs, place=place)
+                return command(*bound.args, **bound.kwargs, place=place, **its)
         if common.api_url and not bound.arguments.get("stack"):  # a stack is not asked through the API
             commands.refuse_api(name)
         with _advised(context.where_towns_are()):
-            return command(*bound.args, **bound.kwargs, **({"context": context} if "context" in ignored else {}))
+            return command(*bound.args, **bound.kwargs, **its)
     except TownError as error:
         error.hint = error.hint or f"correct it and try again; `townctl {name} --help` shows what the command takes"
         raise

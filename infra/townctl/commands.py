@@ -37,6 +37,11 @@ GROUPS: Final = {
     "bead": "List the beads of a town, or show one in full.",
     "agent": "List the agents of a town.",
     "convoy": "List the convoys of a town.",
+    "review": "List the reviews of a town.",
+    "rig": "List the rigs of a town.",
+    "escalation": "List the escalations of a town.",
+    "mail": "List the messages of a town.",
+    "mayor": "Talk with the mayor of a town.",
     "event": "Post events to a town's inbox, list them, redrive poisoned ones.",
     "explain": "Show the history of one bead or agent, and why it waits.",
     "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
@@ -72,6 +77,22 @@ COMMANDS: Final = (
     ),
     Command("agent list", "townctl.beads:agents", "List the agents of a town with what they work on."),
     Command("convoy list", "townctl.beads:convoys", "List the convoys of a town, including landed ones, newest first."),
+    Command(
+        "review list", "townctl.town_lists:reviews", "List the reviews of a town, including closed ones, newest first."
+    ),
+    Command("rig list", "townctl.town_lists:rigs", "List the rigs of a town with the work in each."),
+    Command(
+        "escalation list",
+        "townctl.town_lists:escalations",
+        "List the escalations of a town, including closed ones, newest first.",
+    ),
+    Command(
+        "mail list",
+        "townctl.town_lists:mail",
+        "List the messages of a town, newest first, and whether they are delivered.",
+    ),
+    Command("mayor say", "townctl.mayor:say", "Say something to the mayor, which wakes or starts it."),
+    Command("mayor log", "townctl.mayor:log", "Show what was written to the mayor and what it has said, oldest first."),
     Command("event post", "townctl.events:post", "Post events."),
     Command(
         "event list",

@@ -220,7 +220,7 @@ def run(  # noqa: PLR0913 - one for each option
     elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
     if elsewhere is None:
         agent_programs.tell_about_agents(context.data, program, context.talk)
-    prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.environment)
+    prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     if once:

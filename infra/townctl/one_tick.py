@@ -106,7 +106,7 @@ def tick(  # noqa: PLR0913 - one for each option
     program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
-    prover = prover_of(context.data, forge=forge, runtime=runtime, environment=program.environment)
+    prover = prover_of(context.data, forge=forge, runtime=runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=runtime, forge=forge, prover=prover)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     violated = run.tick is not None and run.tick.violations

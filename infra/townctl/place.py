@@ -21,13 +21,15 @@ if TYPE_CHECKING:
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
-    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
-    from shared.questions.receipts import AcceptedEvents, CreatedTown
+    from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
+    from shared.questions.town_lists import EscalationList, ReviewList, RigList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
 
@@ -86,6 +88,32 @@ class Place(Protocol):
 
     def convoys(self, town_id: str, *, limit: int, cursor: str | None) -> ConvoyList:
         """A page of convoys."""
+        ...
+
+    def reviews(self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None) -> ReviewList:
+        """A page of reviews."""
+        ...
+
+    def escalations(
+        self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None
+    ) -> EscalationList:
+        """A page of escalations."""
+        ...
+
+    def rigs(self, town_id: str) -> RigList:
+        """Every rig."""
+        ...
+
+    def mail(self, town_id: str, *, limit: int, cursor: str | None) -> LetterList:
+        """A page of messages."""
+        ...
+
+    def conversation(self, town_id: str, *, limit: int, cursor: str | None) -> Conversation:
+        """A page of the conversation with the mayor."""
+        ...
+
+    def say(self, town_id: str, text: str, message_id: str) -> Said:
+        """Say something to the mayor, in the name of the person who runs the command, as the place knows it."""
         ...
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:

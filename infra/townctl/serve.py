@@ -170,7 +170,7 @@ def serve(
     program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     agent_programs.tell_about_agents(context.data, program, context.talk)
-    prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
+    prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     served = served_from(context, around, keys=keys_of(context))
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)

@@ -11,6 +11,7 @@ from rich.text import Text
 from infra.townctl.output import plain, short, table, time_text
 from infra.townctl.wording import quantity
 from shared.domain.times import to_text
+from shared.questions.spend import spend_words
 
 if TYPE_CHECKING:
     from shared.questions.status import TownStatus
@@ -23,8 +24,10 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
     yield Text(f"{town.town_id}: tick {base.tick} at {to_text(base.time)}; {_wake(town)}")
     for claim in _claims(town):
         yield Text(claim)
+    if town.spend:
+        yield table("day (UTC)", "used", rows=[(each.day, spend_words(each.spend)) for each in town.spend])
     if town.agents:
-        yield table("agent", "role", "status", "works on", "says", rows=_agent_rows(town))
+        yield table("agent", "role", "status", "works on", "used", "says", rows=_agent_rows(town))
     if town.beads:
         yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(town))
     if town.failed:
@@ -35,7 +38,7 @@ def status_view(town: TownStatus) -> Iterator[RenderableType]:
     if town.abandoned:
         yield table("abandoned by", "at", "pull request", "why", rows=_abandoned_rows(town))
     if town.convoys:
-        yield table("convoy", "state", "done", "title", rows=_convoy_rows(town))
+        yield table("convoy", "state", "done", "used", "title", rows=_convoy_rows(town))
     if town.unread_mail:
         yield table("unread mail", "to", "since", "title", "delivery requested", rows=_mail_rows(town))
     if town.mayor_said:
@@ -56,7 +59,7 @@ def _agent_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     titles = {bead.bead_id: bead.title for bead in town.beads}
     for agent in town.agents:
         name, works_on = agent.identity.partition("-")[0], titles.get(agent.hook or "", agent.hook)
-        yield name, agent.role, agent.status, works_on, agent.says
+        yield name, agent.role, agent.status, works_on, spend_words(agent.used), agent.says
 
 
 def _bead_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
@@ -99,7 +102,8 @@ def _abandoned_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
 
 def _convoy_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
     for convoy in town.convoys:
-        yield short(convoy.bead_id), convoy.state, f"{convoy.done}/{convoy.total}", convoy.title
+        done, used = f"{convoy.done}/{convoy.total}", spend_words(convoy.used)
+        yield short(convoy.bead_id), convoy.state, done, used, convoy.title
 
 
 def _wake(town: TownStatus) -> str:

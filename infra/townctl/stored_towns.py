@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra.townctl.context import Context
 from infra.townctl.place import Subject
 from shared.ports.steps import drive
-from shared.questions.receipts import AcceptedEvents, CreatedTown
+from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
     from shared.questions.explain import Explanation
-    from shared.questions.filters import BeadFilter, EventFilter
+    from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.town_list import TownList
+    from shared.questions.town_lists import EscalationList, ReviewList, RigList
     from shared.replay.replayed import Replay
     from shared.replay.what_if.run import WhatIf
     from shared.storage.towns import ObjectTownStore
@@ -118,6 +120,50 @@ class StoredTowns:
         from shared.questions import bead_list
 
         return drive(bead_list.convoys(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def reviews(self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None) -> ReviewList:
+        """A page of reviews."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.reviews(town_id, self._context.store(), status=status, limit=limit, cursor=cursor))
+
+    def escalations(
+        self, town_id: str, *, status: StatusFilter | None, limit: int, cursor: str | None
+    ) -> EscalationList:
+        """A page of escalations."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.escalations(town_id, self._context.store(), status=status, limit=limit, cursor=cursor))
+
+    def rigs(self, town_id: str) -> RigList:
+        """Every rig."""
+        from shared.questions import town_lists
+
+        return drive(town_lists.rigs(town_id, self._context.store()))
+
+    def mail(self, town_id: str, *, limit: int, cursor: str | None) -> LetterList:
+        """A page of messages."""
+        from shared.questions import letters
+
+        return drive(letters.mail(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def conversation(self, town_id: str, *, limit: int, cursor: str | None) -> Conversation:
+        """A page of the conversation with the mayor."""
+        from shared.questions import letters
+
+        return drive(letters.conversation(town_id, self._context.store(), limit=limit, cursor=cursor))
+
+    def say(self, town_id: str, text: str, message_id: str) -> Said:
+        """Post it as the user of this machine."""
+        from getpass import getuser
+
+        from shared.intake import ingest
+        from shared.intake.voice import said_to_the_mayor
+
+        said = said_to_the_mayor(text, by=getuser(), message_id=message_id)
+        batch = ingest.batch_of([said], received_at=self._context.clock.now())
+        self._stored(town_id, batch, self._context.store())
+        return Said(town_id, message_id)
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """Validate the events and store them."""

@@ -19,3 +19,8 @@ def batch_id() -> str:
 def event_id(prefix: str) -> str:
     """The id of an event whose sender did not choose one."""
     return f"{prefix}-{uuid.uuid4()}"
+
+
+def message_id() -> str:
+    """The id of a message of a person, short for people who see only its first part."""
+    return str(uuid.uuid4())

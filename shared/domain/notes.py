@@ -130,6 +130,10 @@ class BeadNotes:
     no_program_since = _time()
     no_program_tries = _count()
     """Since when, and how often, its agent was not started because no agent program is configured."""
+    fault = _text()
+    fault_since = _time()
+    fault_tries = _count()
+    """Which fault of their surroundings kept its agents from working, since when, and how often in a row."""
     voiced = _text()
     """`<reason>@<since>` of the wait about which a person was told."""
 

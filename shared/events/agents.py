@@ -27,7 +27,7 @@ from shared.town import lookup, new_ids
 from shared.town.inbox import Fact
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, leases, mail, nudges, work_reports
+from shared.town.writing import agents, audit, beads, faults, leases, mail, nudges, work_reports
 from shared.town.writing.agents import Watermark
 from shared.town.writing.review_reports import Done
 
@@ -58,7 +58,7 @@ class AgentDone(Event):
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Submit the work for review, or close it (spec/data-model.md 3.13). An agent whose report is rejected is told why."""
-        hear(fact, town, self.generation)
+        agent = hear(fact, town, self.generation)
         report = Done(
             branch=self.branch,
             pr_url=None if self.pr_url is None else self.pr_url.strip(),
@@ -70,6 +70,7 @@ class AgentDone(Event):
             merge_commit=self.merge_commit or None,
         )
         agent_id = fact.agent_id or ""
+        faults.forget(town, None if agent is None else lookup.bead(town, agent.hook))
         told = work_reports.agent_done(town, agent_id, report)
         if told.text is None:
             return EventResult(told.outcome)

@@ -8,9 +8,11 @@ filtered in the same way when it is applied.
 from collections.abc import Sequence
 from typing import Literal
 
+from shared.actions import NotifyMayor
 from shared.domain import ids, limits
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
 from shared.domain.processes import ProcessStatus
+from shared.domain.quoting import line
 from shared.domain.senders import Sender, sent_id
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
 from shared.events.base import Event, EventResult
@@ -20,7 +22,7 @@ from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
 from shared.town.town_keys import ContainerDrain
-from shared.town.writing import agents, audit, hooks, leases
+from shared.town.writing import agents, audit, faults, hooks, leases
 
 _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
@@ -114,9 +116,14 @@ class ContainerStatus(Event):
         if self.status == "exited" and self.generation is not None:
             # `not_found` is no proof: a runtime that lost its memory, or another container, says it of a process that runs
             leases.note_end(town, agent.id, self.generation)
+        told: tuple[NotifyMayor, ...] = ()
         if self._ended(town, agent):
-            self._release(town, agent)
-        return EventResult(Applied())
+            fault = faults.fault_in(self.exit_reason)
+            told = () if fault is None else self._put_back(town, agent, fault)
+            if fault is None:
+                self._release(town, agent)
+            self._note_exit(town, agent)
+        return EventResult(Applied(), told)
 
     def _record(self, town: Town, agent: Agent) -> bool:
         """Apply the recording filter to a posted status, and note it; False if it is filtered."""
@@ -140,6 +147,18 @@ class ContainerStatus(Event):
         if agent.role is Role.REFINERY and _reviews_nothing_live(agent):
             hooks.unhook(town, agent.id)
         agents.move(town, agent.id, AgentStatus.IDLE)
+
+    def _put_back(self, town: Town, agent: Agent, fault: str) -> tuple[NotifyMayor, ...]:
+        """A process that could not work says nothing about its bead, which is tried again. A person is told."""
+        reason = self.exit_reason or fault
+        made = faults.put_back(town, agent, fault, reason)
+        if made is None:
+            return ()
+        return (
+            NotifyMayor(subject=f"escalation:{made}", message=f"Escalation (high): agents cannot work: {line(reason)}"),
+        )
+
+    def _note_exit(self, town: Town, agent: Agent) -> None:
         audit.record(
             town,
             agent.id if agent.hook is None else agent.hook,

@@ -13,10 +13,11 @@ from shared.events import fence
 from shared.events.agents import hear
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation
+from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
-from shared.town.writing import usage
+from shared.town.writing import faults, usage
 
 TOO_MANY_MODELS: Final = Skipped("too many models")
 _MODEL: Final = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,128}")
@@ -67,6 +68,8 @@ class AgentUsage(Event):
             return TOO_MANY_MODELS
         at = from_text(fact.received_at)
         counted = usage.count(town, agent_id, agent, generation, model=self.model, told=self._told, at=at)
+        if counted and agent is not None and generation == agent.generation:
+            faults.forget(town, lookup.bead(town, agent.hook))  # the model has answered
         return Applied() if counted else ALREADY
 
     @property

@@ -13,12 +13,14 @@ from shared.domain.senders import Sender
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
 from shared.ports.town_store import TownImage
-from shared.questions import bead_list, bead_view, rosters
+from shared.questions import bead_list, bead_view, letters, rosters, town_lists
 from shared.questions.bead_list import BeadList, ConvoyList
 from shared.questions.bead_view import BeadAnswer
 from shared.questions.filters import LIMIT, BeadFilter
+from shared.questions.letters import LetterList
 from shared.questions.rosters import AgentList
 from shared.questions.sight import Sight, sight_of
+from shared.questions.town_lists import EscalationList, ReviewList, RigList
 from shared.runner.surroundings import Surroundings
 from shared.town import database, migrations
 
@@ -26,12 +28,24 @@ if TYPE_CHECKING:
     from shared.questions.explain import Explanation
     from shared.questions.status import TownStatus
 
-InImage = BeadList | BeadAnswer | AgentList | ConvoyList
+InImage = BeadList | BeadAnswer | AgentList | ConvoyList | ReviewList | RigList | EscalationList | LetterList
 """The answers that need nothing but the image."""
 
-Question = Literal["status", "beads", "bead", "agents", "convoys", "explain_bead", "explain_agent"]
+Question = Literal[
+    "status",
+    "beads",
+    "bead",
+    "agents",
+    "convoys",
+    "reviews",
+    "rigs",
+    "escalations",
+    "mail",
+    "explain_bead",
+    "explain_agent",
+]
 
-_COORDINATORS_ONLY: Final = ("status",)
+_COORDINATORS_ONLY: Final = ("status", "rigs", "escalations")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +92,15 @@ def _in_image(image: TownImage, asked: Asked, sight: Sight, place: bead_list.Pla
         return rosters.agents_in(image, among=None if sight.whole_town else (sight.agent_id,))
     if asked.question == "convoys":
         return bead_list.convoys_in(image, limit=asked.limit, place=place, among=in_full)
+    if asked.question == "reviews":
+        status = asked.wanted.status
+        return town_lists.reviews_in(image, status=status, limit=asked.limit, place=place, among=in_full)
+    if asked.question == "mail":
+        return letters.mail_in(image, limit=asked.limit, place=place, among=in_full)
+    if asked.question == "escalations":
+        return town_lists.escalations_in(image, status=asked.wanted.status, limit=asked.limit, place=place)
+    if asked.question == "rigs":
+        return town_lists.rigs_in(image)
     in_lists = None if sight.whole_town else sight.in_lists
     return bead_list.beads_in(
         image, asked.wanted, now=now, limit=asked.limit, place=place, among=in_lists, told=in_full

@@ -9,7 +9,9 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, Priority, Role
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
+from shared.questions import spend
 from shared.questions.lines import columns_of, line_of, lines_of
+from shared.questions.spend import Spend
 from shared.town import database, migrations
 
 T = TypeVar("T")
@@ -119,6 +121,8 @@ class WholeBead:
     review: ReviewOfBead | None
     convoy: ConvoyOfBead | None
     escalation: EscalationOfBead | None
+    used: Spend | None
+    """What was used for it, its reviews and follow-ups included; of a convoy, for all of its beads."""
     depends_on: tuple[Edge, ...]
     dependents: tuple[Edge, ...]
     audit: tuple[AuditLine, ...]
@@ -164,6 +168,7 @@ def bead_view(sql: sqlite3.Connection, bead_id: str) -> WholeBead | None:
         review=_part(sql, "review_metadata", ReviewOfBead, bead_id),
         convoy=_part(sql, "convoy_metadata", ConvoyOfBead, bead_id),
         escalation=_part(sql, "escalation_metadata", EscalationOfBead, bead_id),
+        used=spend.of(sql, "convoy" if row[1] == BeadType.CONVOY else "bead", bead_id),
         depends_on=_edges(sql, bead_id, "bead_id", "depends_on_bead_id"),
         dependents=_edges(sql, bead_id, "depends_on_bead_id", "bead_id"),
         audit=_audit(sql, bead_id),

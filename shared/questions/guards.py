@@ -29,7 +29,8 @@ WAITS: Final[Mapping[Wait, str]] = {
     "mail_again": "its delivery was not confirmed; it is requested again after {MAIL_AGAIN_AFTER}, then every {MAIL_AGAIN_LATER}",
     "mayor_idle": "the mayor was active, or the container was stopped, too recently",
     "merge_look": "the target branch is checked again after {MERGE_LOOK_INTERVAL}, and later if it cannot be checked",
-    "no_agent_program": "no program for agents is configured; it is tried again, at the latest after {NO_PROGRAM_AT_MOST}",
+    "no_agent_program": "no agent can work: its program, its key or its model is missing or not available; it is tried again, at "
+    "the latest after {NO_PROGRAM_AT_MOST}",
     "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",
     "nudge_life": "the nudge has not expired",
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",

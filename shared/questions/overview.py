@@ -8,7 +8,9 @@ from typing import Any, Final, Literal
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, EffectKind, EffectState
 from shared.domain.times import readable_time
+from shared.questions import spend
 from shared.questions.lines import line_of, lines_of
+from shared.questions.spend import Spend
 
 ConvoyState = Literal["failed", "landed", "staged", "active"]
 _LIVE: Final = "('open', 'in_progress', 'in_review')"
@@ -100,6 +102,7 @@ class ConvoyLine:
     done: int
     landed_at: Time | None
     state: ConvoyState
+    used: Spend | None
 
 
 @answer
@@ -178,7 +181,7 @@ def convoy(sql: sqlite3.Connection, bead_id: str) -> ConvoyLine | None:
         f"{_CONVOYS} WHERE b.bead_id = :id",
         {"id": bead_id},
     ).fetchone()
-    return None if row is None else _convoy(row)
+    return None if row is None else _convoy(sql, row)
 
 
 def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
@@ -187,11 +190,11 @@ def convoys(sql: sqlite3.Connection, *, limit: int) -> tuple[ConvoyLine, ...]:
         f"{_CONVOYS} WHERE b.type = 'convoy' ORDER BY b.created_at DESC, b.bead_id LIMIT :limit",
         {"limit": limit},
     ).fetchall()
-    return tuple(_convoy(row) for row in rows)
+    return tuple(_convoy(sql, row) for row in rows)
 
 
-def _convoy(row: tuple[Any, ...]) -> ConvoyLine:
-    return line_of(ConvoyLine, row, state=_state(*row[1:3]))
+def _convoy(sql: sqlite3.Connection, row: tuple[Any, ...]) -> ConvoyLine:
+    return line_of(ConvoyLine, row, state=_state(*row[1:3]), used=spend.of(sql, "convoy", row[0]))
 
 
 def _state(status: str, staged: int) -> ConvoyState:

@@ -30,3 +30,11 @@ class CreatedTown:
     town_id: str
     txid: int
     image_digest: str
+
+
+@answer
+class Said:
+    """What a person said to the mayor is stored. `message_id` is the bead that answers to it name."""
+
+    town_id: str
+    message_id: str

@@ -19,11 +19,12 @@ from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.questions import alarms, mailbox, overview
+from shared.questions import alarms, mailbox, overview, spend
 from shared.questions.alarms import AlarmState
 from shared.questions.mailbox import Saying, UnreadMail
 from shared.questions.next_due import next_due
 from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.spend import DaySpend, Spend
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.runner.inputs import Reading, fix_input
@@ -54,6 +55,7 @@ class AgentLine:
     generation: int
     last_activity_at: Time | None
     says: str | None
+    used: Spend | None
 
 
 @answer
@@ -115,7 +117,7 @@ class TownStatus:
 
     `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
     live beads by waiting reason. `unreadMail` are the messages whose delivery is not confirmed, `mayorSaid` what the mayor said
-    in the last 24 hours.
+    in the last 24 hours. `spend` is what the town used on the last days, `used` what the newest generation of an agent used.
     """
 
     town_id: str
@@ -145,6 +147,7 @@ class TownStatus:
     unread_mail: tuple[UnreadMail, ...]
     mayor_said: tuple[Saying, ...]
     merges_unproven: int
+    spend: tuple[DaySpend, ...]
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
@@ -219,6 +222,7 @@ def _status(
         unread_mail=mailbox.unread_mail(sql, waits.town),
         mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
         merges_unproven=waits.town.keys.merges_unproven,
+        spend=spend.days(sql, moment.now),
     )
 
 
@@ -255,7 +259,7 @@ def _alarms(moment: Tick, violations: int, events: EventCounts, last: LastTick |
 
 def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, ...]:
     """Every agent, in order of id."""
-    says = overview.agent_messages(sql)
+    says, used = overview.agent_messages(sql), spend.of_agents(sql)
     return tuple(
         AgentLine(
             agent_id=agent.id,
@@ -266,6 +270,7 @@ def agent_lines(sql: database.Database, reader: TownReader) -> tuple[AgentLine, 
             generation=agent.generation,
             last_activity_at=agent.last_activity_at,
             says=says.get(agent.id) if agent.status.busy else None,
+            used=used.get(agent.id),
         )
         for agent in reader.agents
     )

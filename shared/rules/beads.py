@@ -198,12 +198,15 @@ def backoff_of(bead: Dispatched, tick: Tick, *, rows: tuple[str, ...]) -> Due | 
 
 
 def program_wait(bead: Issue | LiveReview, tick: Tick) -> Due | None:
-    """The wait of a bead whose agent could not be started for want of an agent program; None if it is over or there is none."""
-    tries, tried_at = BeadNotes.no_program_tries.of(bead.metadata), bead.last_dispatch_attempt_at
+    """The wait of a bead whose agent could not be started, or could not work, for want of a program, a key or a model; None if it
+    is over or there is none.
+    """
+    tries = max(BeadNotes.no_program_tries.of(bead.metadata), BeadNotes.fault_tries.of(bead.metadata))
+    tried_at = bead.last_dispatch_attempt_at
     wait = limits.no_program_backoff(tries)
     if tries == 0 or tried_at is None or tick.stale(tried_at, wait):
         return None
-    since = BeadNotes.no_program_since.of(bead.metadata) or tried_at
+    since = BeadNotes.no_program_since.of(bead.metadata) or BeadNotes.fault_since.of(bead.metadata) or tried_at
     return Due(just_after(tried_at + wait), (bead.id,), "no_agent_program", since)
 
 

@@ -21,6 +21,8 @@ OVER_BUDGET: Final = "over_budget"
 """Why an escalation about a sender that floods the town is raised, when its events are applied."""
 _CONVOY_OVER: Final = "convoy_over"
 _NO_PROGRAM: Final = "no_agent_program"
+_FAULT: Final = "agent_fault"
+"""Of the escalation about what kept agents from working, such as a missing key."""
 
 
 class _Silence(NamedTuple):
@@ -132,6 +134,9 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     """Whether the cause of an escalation still holds. A cause without a test of its own ends with its bead."""
     if reason == OVER_BUDGET:
         return True  # a person finds out why it floods the town
+    if reason == _FAULT:
+        live = [*(issue.metadata for issue in town.issues), *(each.metadata for each in town.reviews)]
+        return any(BeadNotes.fault.of(metadata) == subject for metadata in live)
     review = town.reviews_by_id.get(subject)
     if reason in OBSTACLES and review is not None:
         return _obstacle_of(review) == reason

@@ -126,6 +126,16 @@ def _mixed(town: TownBuilder) -> TownBuilder:
     town.agent("waits", status="waiting", last_activity_at=T).agent("dead", status="dead", last_activity_at=T)
     town.bead("slow", status="in_progress").agent("stalls", status="stalled", hook="slow", stalled_at=ago(seconds=9))
     _events(town)
+    return _usage(town)
+
+
+def _usage(town: TownBuilder) -> TownBuilder:
+    """What an agent, its bead, a convoy and the town have used, of a model whose price is known and of one whose price is not."""
+    sums = {"input_tokens": 1200, "output_tokens": 300, "cached_tokens": 9000, "cost_micros": 42_000}
+    models = [{"model": "known", "priced_tokens": 10_500, **sums}, {"model": "unknown", "input_tokens": 7}]
+    town.insert("agent_usage", agent_id="worker-0", generation=1, bead_id="work-0", models=models, reported_at=T)
+    for kind, subject in (("bead", "work-0"), ("convoy", "staged"), ("day", to_text(T)[:10])):
+        town.insert("usage_sums", kind=kind, subject=subject, priced_tokens=10_500, **sums)
     return town
 
 

@@ -43,7 +43,7 @@ def of(method: str, route: str, body: Any = None, **names: str) -> Answer:
     return ask(function, method, path, body, town="t1")
 
 
-OF_EVENTS = {("GET", "/api/towns"), ("PUT", BELOW), ("POST", f"{BELOW}/events")}
+OF_EVENTS = {("GET", "/api/towns"), ("PUT", BELOW), ("POST", f"{BELOW}/events"), ("POST", f"{BELOW}/mayor/messages")}
 PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", "/api/health", 200, None),
     ("GET", "/api/towns", 200, None),
@@ -59,6 +59,16 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", f"{SEEN}/beads", 200, None),
     ("GET", f"{SEEN}/agents", 200, None),
     ("GET", f"{SEEN}/convoys", 200, None),
+    ("GET", f"{BELOW}/reviews", 200, None),
+    ("GET", f"{BELOW}/escalations", 200, None),
+    ("GET", f"{BELOW}/rigs", 200, None),
+    ("GET", f"{BELOW}/mail", 200, None),
+    ("GET", f"{BELOW}/mayor/messages", 200, None),
+    ("GET", f"{SEEN}/reviews", 200, None),
+    ("GET", f"{SEEN}/escalations", 200, None),
+    ("GET", f"{SEEN}/rigs", 200, None),
+    ("GET", f"{SEEN}/mail", 200, None),
+    ("POST", f"{BELOW}/mayor/messages", 202, {"text": "Plan a parser."}),
     ("POST", f"{BELOW}/debug/reconcile-dry-run", 200, {"observe": True}),
     ("POST", f"{BELOW}/events", 202, {"event_id": "started-1", "event_type": "town_started", "payload": {}}),
     ("POST", REPLAY, 200, {}),

@@ -1,25 +1,33 @@
 """Installation tokens of a GitHub App, at a fake GitHub that holds each of them to its repository, its permissions and its end."""
 
+import base64
 import json
+import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import cache
+from pathlib import Path
 
 import pytest
 
+from infra.devstack import fake_git_http
 from infra.devstack.fake_forge import Trouble
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_site import Pull, Site
 from shared.adapters.agent_credentials import AgentCredentials, ForgeCredential, NoCredential
+from shared.adapters.clock import Budget
 from shared.adapters.forge_hosts import ForgeHost, ForgeHosts, Place
 from shared.adapters.forge_tokens import NotServed
 from shared.adapters.forges import Forges
 from shared.adapters.github.app import FOR_AGENTS, FOR_MERGES, FOR_POLLS, AppSecret, AppToken, GitHubApps, Rights
+from shared.adapters.http_exchange import HttpPeer, HttpRequest
 from shared.domain.config import AgentForgeAccess
 from shared.domain.errors import Retryable, Terminal
 from shared.ports.forge import Asker, ForgeError, Merged, PullRequest
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
+from tests.patience import PATIENCE_SECONDS
+from tests.scenarios.table import scenario
 from tests.towns import T
 
 APP = "12345"
@@ -144,6 +152,7 @@ def test_polls_and_merges_work_with_the_app_alone(at: AtGitHub) -> None:
     assert pull.state == "merged"
 
 
+@scenario(543)
 @pytest.mark.parametrize(
     ("stored", "used"),
     [
@@ -170,6 +179,7 @@ def test_an_app_that_does_not_serve_the_town_leaves_it_to_the_platforms_token(at
     assert at.made() == 0
 
 
+@scenario(543)
 def test_an_app_that_is_refused_is_an_error_and_no_reason_to_use_a_token_that_may_do_more(at: AtGitHub) -> None:
     at.secrets.stored["platform/forges/github.com"] = "the-platforms"
     at.installation.repositories = {"acme/other"}
@@ -218,6 +228,7 @@ def test_a_renamed_repository_is_found_by_its_id(at: AtGitHub) -> None:
     assert at.server.apps.grants[token].repositories == frozenset({home.id})
 
 
+@scenario(542)
 def test_an_agent_gets_the_apps_token_where_the_setting_says_nothing(at: AtGitHub) -> None:
     settings: tuple[AgentForgeAccess | None, ...] = (None, "app")
     for access in settings:
@@ -278,3 +289,27 @@ def test_the_place_of_an_enterprise_server_is_asked_at_its_own_api(at: AtGitHub)
     place = Place(at.host, "acme", "app")
     issued(at.apps.token(place, Asker("t1"), FOR_POLLS))
     assert at.server.requests[0].path == "/api/v3/repos/acme/app/installation"
+
+
+def test_git_over_http_opens_to_a_token_within_its_repository_its_rights_and_its_time(
+    at: AtGitHub, tmp_path: Path
+) -> None:
+    bare = tmp_path / "app.git"
+    subprocess.run(["git", "init", "-q", "--bare", str(bare)], check=True)
+    writes, reads = issued(at.token(FOR_AGENTS)).token.reveal(), issued(at.token(FOR_POLLS)).token.reveal()
+
+    def asks(url: str, token: str, service: str) -> int:
+        credential = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+        peer = HttpPeer(url, connect_seconds=PATIENCE_SECONDS, largest=1 << 20)
+        target = f"/acme/app.git/info/refs?service={service}"
+        with peer:
+            return peer.exchange(
+                HttpRequest("GET", target, {"Authorization": f"Basic {credential}"}), Budget(PATIENCE_SECONDS)
+            ).status
+
+    with fake_git_http.serving({"acme/app": bare}, at.server.apps.verdict) as door:
+        assert asks(door.url, writes, "git-receive-pack") == 200
+        assert asks(door.url, reads, "git-upload-pack") == 200
+        assert asks(door.url, reads, "git-receive-pack") == 404
+        at.clock.move(hours=1)
+        assert asks(door.url, writes, "git-upload-pack") == 401

@@ -296,6 +296,40 @@ def test_a_mayor_that_reopens_a_bead_twice_is_heard_twice(place: Place) -> None:
         assert place.ticks().status("b1") == "failed"
 
 
+@pytest.mark.parametrize(
+    ("role", "words", "event"),
+    [
+        ("polecat", ["mail", "send", "--to", "mayor", "--subject", "Parser", "Which grammar?"], "mail_sent"),
+        ("polecat", ["checkpoint", '{"done": ["lexer"]}'], "agent_checkpoint"),
+        ("mayor", ["mail", "send", "--to", "a1", "Use the old grammar."], "mail_sent"),
+        (
+            "mayor",
+            ["bead", "update", "b1", "--title", "Lexer", "--metadata", "area=front", "--metadata", "old="],
+            "bead_updated",
+        ),
+        ("mayor", ["convoy", "change", "c1", "--add", "b2"], "convoy_changed"),
+        ("mayor", ["convoy", "close", "c1"], "convoy_closed"),
+        ("mayor", ["agent", "nudge", "a1", "Mind the tests."], "agent_nudged"),
+        ("mayor", ["agent", "reset", "a1"], "agent_reset"),
+        ("mayor", ["ack", "e1"], "escalation_acknowledged"),
+    ],
+)
+def test_the_town_applies_what_its_holder_may_say(place: Place, role: str, words: list[str], event: str) -> None:
+    town = a_working_town().bead("b2").bead("b3").convoy("c1", tracked=["b3"]).bead("e1", "escalation")
+    town.insert("escalation_metadata", bead_id="e1", severity="high")
+    mayor = {"agent_id": "mayor", "role": "mayor", "bead": None} if role == "mayor" else {}
+    place.with_town(town.update("agent_metadata", "mayor", status="working", generation=4), **mayor)
+    assert place.says(*words) == OK
+    ticked = place.ticks()
+    assert ticked.rows("SELECT outcome FROM town_events WHERE event_type = ?", event) == [("applied",)]
+
+
+def test_a_checkpoint_that_is_json_is_kept_as_such(place: Place) -> None:
+    place.with_town(a_working_town())
+    assert place.says("checkpoint", '{"done": ["lexer"]}') == OK
+    assert json.loads(place.ticks().one("agent_metadata", "a1", "checkpoint")) == {"done": ["lexer"]}
+
+
 def test_a_mayor_plans_a_convoy_with_descriptions(place: Place) -> None:
     town = a_town().update("agent_metadata", "mayor", status="working")
     place.with_town(town, agent_id="mayor", role="mayor", bead=None)

@@ -85,6 +85,11 @@ def test_a_town_lives_behind_its_own_api(
     assert with_token("GET", status, None, token=token("demo", "--scope", "container")).status == 403
     foreign = with_token("POST", f"{url}/api/towns/demo/events", [], token=token("other"))
     assert foreign.status == 404
+    credential = f"{url}/api/towns/demo/agents/nobody/refresh-token"
+    assert (
+        with_token("POST", credential, None, token=token("demo", "--scope", "container")).status == 403
+    )  # no such agent
+    assert with_token("POST", credential, None, token=token("other", "--scope", "container")).status == 404
 
 
 def test_a_served_town_shows_beads_of_every_id_and_answers_every_method(served: tuple[str, Path]) -> None:

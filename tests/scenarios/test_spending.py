@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from shared.domain.report import TickReport
 from shared.domain.times import from_text
+from shared.questions import spend
+from shared.questions.spend import DaySpend, Spend
 from tests.scenarios.table import scenario
 from tests.scenarios.test_usage import sums
 from tests.towns import T, TownBuilder, a_town, ago, event
@@ -298,3 +300,20 @@ def test_nothing_is_dispatched_beyond_a_budget(steps: list[tuple[int, int, dict[
             subjects += [("convoy", "c", "per_convoy")] if started in ("b0", "b1") else []
             for kind, subject, name in subjects:
                 assert name not in limits or sums(town, kind, subject)[0] < limits[name]
+
+
+@scenario(518)
+def test_status_shows_what_was_used_and_that_the_cost_is_a_lower_bound() -> None:
+    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p").agent("p", status="working", hook="b")
+    town.convoy("c", tracked=["b"])
+    numbers = {"input_tokens": 10, "output_tokens": 2, "cached_tokens": 30, "generation": 1}
+    town.tick(
+        event("agent_usage", {"model": "known", **numbers, "cost_micros": 420_000}, agent="p"),
+        event("agent_usage", {"model": "unknown", **numbers}, agent="p", event_id="usage-0002"),
+    )
+    used = Spend(20, 4, 60, 420_000, cost_is_lower_bound=True)
+    assert spend.days(town.sql, T) == (DaySpend(TODAY, used),)
+    assert spend.of(town.sql, "bead", "b") == spend.of(town.sql, "convoy", "c") == used
+    assert spend.of_agents(town.sql) == {"p": used}
+    assert spend.spend_words(used) == "at least 0.42 USD, 84 tokens"
+    assert spend.of(town.sql, "bead", "other") is None

@@ -13,6 +13,7 @@ from functions import wiring
 from functions.credentials import app
 from shared.domain.tick import Envelope
 from tests.http_events import Answer
+from tests.scenarios.table import scenario
 from tests.towns import event
 from tests.unit.functions.test_credentials import TOKEN, Asked, a_town_at_work, deployed
 
@@ -27,6 +28,7 @@ def assert_nothing(answer: Answer, status: int) -> None:
     assert TOKEN not in json.dumps(answer.document)
 
 
+@scenario(540)
 @pytest.mark.parametrize(
     ("claims", "status"),
     [
@@ -61,6 +63,7 @@ def test_a_town_that_does_not_exist_is_answered_as_a_foreign_one(asked: Asked) -
     assert foreign == unknown
 
 
+@scenario(540)
 @pytest.mark.parametrize(
     "ends",
     [

@@ -22,7 +22,7 @@ from tests.towns import TownBuilder, a_town, ago
 from tests.worlds import World, a_world
 
 ROUTES = sorted(route.path.removeprefix(AGENTS) for route in debug.ROUTES if route.path.startswith(AGENTS))
-LISTS = [below for below in ROUTES if "{" not in below and below != "/status"]
+LISTS = ["/agents", "/beads", "/convoys", "/mail", "/reviews"]
 BATCH: dict[str, Any] = {"labels": ["gt:triage"], "created_by": "patrol", "metadata": {"request_ids": ["asked"]}}
 OF_OTHERS = ("other", "other-review", "alone", "note-to-nux", "note-to-mayor", "asked", "answers", "raised")
 OF_TOAST = ("own", "sibling", "parser", "review", "landed", "message")
@@ -165,6 +165,10 @@ def test_a_holder_sees_in_lists_what_its_work_is_about_and_no_text_of_any_other_
     assert waiting <= holder.full
     convoys = towns.ask(holder, "/convoys")
     assert shown(convoys) == ({"parser"} & holder.full, set())
+    reviews = towns.ask(holder, "/reviews")
+    assert shown(reviews) == ({"review", "other-review", "reworked", "landed"} & holder.full, set())
+    mail = {"message", "note-to-nux", "note-to-mayor"} & holder.full
+    assert shown(towns.ask(holder, "/mail")) == (mail, mail)
 
 
 @scenario(545)
@@ -195,7 +199,8 @@ def test_only_coordinators_see_other_agents_and_the_status(towns: Towns, who: st
         assert towns.ask(holder, f"/explain/agents/{agent_id}").status == (200 if seen else 404)
         # an agent's own row is a bead too
         assert towns.ask(holder, f"/beads/{agent_id}").status == (200 if seen else 404)
-    assert towns.ask(holder, "/status").status == (200 if whole else 403)
+    for below in ("/status", "/rigs", "/escalations"):
+        assert towns.ask(holder, below).status == (200 if whole else 403)
 
 
 @pytest.mark.parametrize("text", ["body-sibling", "body-own", "dy-sib"])

@@ -150,7 +150,8 @@ class ForgeAccess:
         def ask() -> Issued:
             file = own if own.exists() else self._settings.root / "token"
             around = {**self._settings.environment, **environment, TOKEN_FILE_VARIABLE: str(file)}
-            return source_from(around, town_id=order.town_id, agent_id=order.agent_id)()
+            town_id, agent_id, generation = order.town_id, order.agent_id, order.generation
+            return source_from(around, town_id=town_id, agent_id=agent_id, generation=generation)()
 
         return ask
 

@@ -28,6 +28,7 @@ _WAITING_LINES: Final = 256
 _POLITE_SECONDS: Final = 0.8
 _LAST_WORDS_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 2.0
+_LAST_READ_SECONDS: Final = 0.5
 _SET_CHILD_SUBREAPER: Final = 36
 
 
@@ -56,8 +57,9 @@ class Child:
             start_new_session=True,
         )
         outputs = ((self._process.stdout, False), (self._process.stderr, True))
-        for output, is_error_output in outputs:
-            threading.Thread(target=self._read, args=(output, is_error_output), daemon=True).start()
+        self._readers = [threading.Thread(target=self._read, args=pair, daemon=True) for pair in outputs]
+        for reader in self._readers:
+            reader.start()
         threading.Thread(target=self._write, args=(start.stdin.encode(errors="replace"),), daemon=True).start()
 
     def line(self, *, seconds: float) -> Line | None:
@@ -88,7 +90,10 @@ class Child:
             _signal_group(self._process.pid, signal.SIGTERM)
             wait_for(lambda: self._process.poll() is not None, seconds=_POLITE_SECONDS)
         _signal_group(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
+        code = self._process.wait()
+        for reader in self._readers:  # it closes its output, unless what the program left running holds that open
+            reader.join(timeout=_LAST_READ_SECONDS)
+        return code
 
     def _read(self, output: IO[bytes], is_error_output: bool) -> None:
         """Put the lines of one output into the queue, then the mark of its end."""
@@ -102,6 +107,7 @@ class Child:
                 rest, is_too_long = b"", True
         if rest or is_too_long:
             self._put(Line(None if is_too_long else rest, is_error_output))
+        output.close()
         self._put(None)
 
     def _put(self, line: Line | None) -> None:

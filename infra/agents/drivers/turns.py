@@ -82,14 +82,17 @@ class Turn:
         finally:
             code = child.end()
             self._pulse.turn_over()
-        return TurnResult(self._judged(code), self._made_progress, self._last_words, self._session_id)
+        failure = self._judged(code)
+        if failure is None and not self._made_progress:
+            self._progress()  # it said nothing, but it has read its prompt
+        return TurnResult(failure, self._made_progress, self._last_words, self._session_id)
 
     def _is_given_up(self) -> bool:
         if self._stopped.is_set():
             return True
         if self._vain_tries >= _VAIN_TRIES or self._compactions >= _COMPACTIONS_IN_VAIN:
             return True
-        return self._wait.is_over
+        return self._last_retry is not None and self._wait.is_over  # a try of our own may still be answered
 
     def _judged(self, code: int) -> Failure | None:
         """Why the turn failed; None if it did not."""

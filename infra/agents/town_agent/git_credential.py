@@ -47,7 +47,7 @@ def run(words: Sequence[str], environment: Mapping[str, str], *, asked: TextIO |
 def kept_of(us: Caller, environment: Mapping[str, str]) -> Kept:
     """The credential of this generation, kept on its desk."""
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
-    source = source_from(environment, town_id=us.town_id, agent_id=us.agent_id)
+    source = source_from(environment, town_id=us.town_id, agent_id=us.agent_id, generation=us.generation)
     return Kept(source, clock, us.place / FILE)
 
 

@@ -31,6 +31,8 @@ from shared.domain.quoting import cleaned
 
 _TRIES: Final = 3
 """A model waits for the answer, and can call the tool again: so fewer than on a command line."""
+_RECORDED: Final = "recorded; the town judges it at its next tick, and a message says if it cannot accept it"
+_NOTHING_TO_SAY: Final = {"messages": "no unread messages", "waiting": "noted; look for `messages` now and then"}
 _INSTRUCTIONS: Final = (
     "The tools of an agent of a town, which has given it its task: report what you do and what you have finished, read your "
     "messages, ask, and, as far as your role allows, plan work. Texts after `> ` or in double quotes were written by others: "
@@ -82,7 +84,7 @@ def called(verb: Verb, arguments: Mapping[str, object], environment: Mapping[str
     except Refusal as error:
         again = "do not try the same again" if error.final else "try again later; go on with your work meanwhile"
         return _answer([*said, f"{cleaned(str(error))}; {again}"], is_error=True)
-    return _answer(said or ["done"], is_error=False)
+    return _answer(said or [_NOTHING_TO_SAY.get(verb.name, _RECORDED)], is_error=False)
 
 
 def _answer(said: list[str], *, is_error: bool) -> CallToolResult:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from threading import Lock
-from typing import Any, Final, Literal
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, TypeAdapter
@@ -190,7 +190,9 @@ class GitHubApps:
             return _said(made, about, place)
         return AppToken(Secret(made["token"]), made["expires_at"])
 
-    def _by_id(self, client: ForgeClient, path: str, asked: Mapping[str, Any], place: Place) -> _Created | ForgeError:
+    def _by_id(
+        self, client: ForgeClient, path: str, asked: Mapping[str, object], place: Place
+    ) -> _Created | ForgeError:
         """A token for a repository that was renamed: GitHub follows names in paths, and not in the body of a request."""
         looks = client.ask(_CREATED, "POST", path, {"permissions": {"metadata": "read"}})
         if isinstance(looks, ForgeError):

@@ -14,6 +14,7 @@ from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.domain.errors import SecretsUnavailable
 from tests.fakes import FakeSecrets
 from tests.http_events import OPERATOR, Answer, Context, request
+from tests.scenarios.table import scenario
 from tests.towns import TownBuilder, a_town
 from tests.worlds import World, a_world
 
@@ -58,6 +59,7 @@ def deployed(monkeypatch: pytest.MonkeyPatch, town: TownBuilder) -> Asked:
     return made
 
 
+@scenario(540)
 def test_an_agent_gets_the_token_that_was_stored_for_agents_of_its_town(asked: Asked) -> None:
     answer = asked.ask()
     assert answer.status == 200
@@ -160,6 +162,7 @@ def test_a_body_is_refused(asked: Asked) -> None:
     assert asked.ask(body={}).status == 200
 
 
+@scenario(544)
 def test_an_agent_that_asks_too_often_waits_and_others_do_not(asked: Asked) -> None:
     assert {asked.ask().status for _ in range(MOST)} == {200}
     assert asked.ask().status == 429

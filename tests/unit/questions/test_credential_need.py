@@ -8,6 +8,7 @@ from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.ports.town_store import TownImage
 from shared.questions.credential_need import need_in
+from tests.scenarios.table import scenario
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import a_world
 
@@ -37,6 +38,7 @@ def test_the_newest_generation_with_a_bead_may_push_to_its_rig() -> None:
     assert (need.generation, need.rig_id, need.git_url, need.access) == (5, "rig-1", GIT_URL, None)
 
 
+@scenario(542)
 @pytest.mark.parametrize(
     ("town", "rig", "wanted"),
     [(None, None, None), ("stored", None, "stored"), ("stored", "none", "none"), ("none", "app", "app")],
@@ -58,6 +60,7 @@ def test_another_generation_than_the_newest_gets_none(generation: int) -> None:
     assert "is not its newest" in refusal(at_work(), generation)
 
 
+@scenario(541)
 def test_a_generation_that_was_asked_to_stop_gets_none_until_the_next_is_dispatched() -> None:
     def stopping(dispatched_at: datetime) -> TownBuilder:
         town = at_work().update("agent_metadata", "toast", dispatched_at=dispatched_at)
@@ -79,6 +82,7 @@ def test_a_generation_that_was_asked_to_stop_gets_none_until_the_next_is_dispatc
     assert need_in(image_of(stopping(ago(ms=-1))), "toast", 5).generation == 5
 
 
+@scenario(541)
 def test_a_generation_that_is_known_to_have_ended_gets_none() -> None:
     assert "has ended" in refusal(at_work().update("agent_metadata", "toast", ended_generation=5))
 

@@ -39,6 +39,7 @@ IDLE: Final = TownStatus(
     unread_mail=(),
     mayor_said=(),
     merges_unproven=0,
+    spend=(),
 )
 
 

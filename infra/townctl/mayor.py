@@ -1,0 +1,141 @@
+"""`townctl mayor`: a person talks with the mayor of a town."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Final
+
+from cyclopts import Parameter
+from rich.text import Text
+
+from infra.townctl.arguments import TownName, content_of, require_limit
+from infra.townctl.context import Context, TheContext
+from infra.townctl.output import Answer, compact, lines, plain, short, time_text
+from infra.townctl.paging import CursorOption, LimitOption, more
+from infra.townctl.place import Place, ThePlace
+from shared.adapters import ids
+from shared.domain import limits, shapes
+from shared.domain.errors import Refused
+from shared.questions.filters import LIMIT_AT_MOST
+
+if TYPE_CHECKING:
+    from shared.questions.letters import Conversation, Letter
+
+_EVERY_SECONDS: Final = 2.0
+_PAGE: Final = 50
+
+Follow = Annotated[bool, Parameter(negative="", help="Go on showing what is said; Ctrl-C ends it.")]
+
+
+def say(
+    town_id: TownName,
+    text: Annotated[str, Parameter(allow_leading_hyphen=True, help="What you say; `-` reads standard input.")],
+    /,
+    *,
+    follow: Annotated[bool, Parameter(negative="", help="Wait for the answer and show it.")] = False,
+    place: ThePlace,
+    context: TheContext,
+) -> Answer:
+    """Say something to the mayor, which wakes or starts it. It is a message; what the mayor answers, `townctl mayor log` shows."""
+    words = _text_of(text)
+    if place.conversation(town_id, limit=1, cursor=None).mayor is None:
+        hint = "its first tick makes one: run `townctl run`, or wait for it, and say it again"
+        raise Refused(f"town {town_id} has no mayor, so nobody would read it", status=409, path="town", hint=hint)
+    said = place.say(town_id, words, ids.message_id())
+    if not follow:
+        line = f"said as message {said.message_id}; `townctl mayor log {town_id} --follow` shows the answer"
+        return Answer(said, (Text(plain(line)),))
+    context.talk(f"said as message {said.message_id}; waiting for the answer, Ctrl-C ends it")
+    answer = _answer_to(place, context, town_id, said.message_id)
+    return Answer(answer, tuple(_shown(answer)))
+
+
+def log(
+    town_id: TownName,
+    /,
+    *,
+    follow: Follow = False,
+    limit: LimitOption = 50,
+    cursor: CursorOption = None,
+    place: ThePlace,
+    context: TheContext,
+) -> Answer:
+    """Show what was written to the mayor and what it has said, oldest first: who, when, whether it was delivered."""
+    require_limit(limit, LIMIT_AT_MOST)
+    found = place.conversation(town_id, limit=limit, cursor=cursor)
+    if follow:
+        _follow(place, context, town_id, found)
+    nobody = () if found.mayor is not None else (Text(f"town {town_id} has no mayor: messages wait until it has one"),)
+    shown = [line for each in reversed(found.messages) for line in _shown(each)]
+    return Answer(found, (*nobody, *(shown or [Text("nothing has been said")]), *more(found.next)))
+
+
+def _text_of(text: str) -> str:
+    if text != "-":
+        return text
+    given = content_of("-", what="text", at_most=limits.BODY_SIZE)
+    try:
+        return given.decode()
+    except UnicodeDecodeError:
+        raise Refused("standard input is not UTF-8 text", status=400, path="text", hint="send plain text") from None
+
+
+def _answer_to(place: Place, context: Context, town_id: str, message_id: str) -> Letter:
+    """Wait until the mayor has answered a message. Says once why it cannot be delivered, if so."""
+    told: set[str] = set()
+    while True:
+        found = place.conversation(town_id, limit=_PAGE, cursor=None).messages
+        answer = next((each for each in found if each.in_reply_to == message_id), None)
+        if answer is not None:
+            return answer
+        own = next((each for each in found if each.bead_id == message_id), None)
+        if own is not None:
+            _tell_once(context.talk, told, _state_of(own))
+        time.sleep(_EVERY_SECONDS)
+
+
+def _tell_once(talk: Callable[[str], None], told: set[str], line: str) -> None:
+    if line not in told:
+        told.add(line)
+        talk(line)
+
+
+def _follow(place: Place, context: Context, town_id: str, found: Conversation) -> None:
+    """Print each message, and again when it is delivered, until the command is interrupted."""
+    known: dict[str, tuple[bool, str | None]] = {}
+    while True:
+        for each in reversed(found.messages):
+            state = (each.delivered, each.problem)
+            if known.get(each.bead_id) != state:
+                is_new = each.bead_id not in known
+                known[each.bead_id] = state
+                if context.wants_json:
+                    print(compact(shapes.document(each)), flush=True)
+                elif is_new:
+                    for line in _shown(each):
+                        context.talk(line.plain)
+                else:
+                    context.talk(plain(f"{short(each.bead_id)}: {_state_of(each)}"))
+        time.sleep(_EVERY_SECONDS)
+        found = place.conversation(town_id, limit=_PAGE, cursor=None)
+
+
+def _shown(letter: Letter) -> Iterator[Text]:
+    """A message: a line about it, then its text, each line of it indented."""
+    reply = "" if letter.in_reply_to is None else f", in reply to {short(letter.in_reply_to)}"
+    who = letter.from_ or "the town"
+    state = "" if letter.from_ == "mayor" and letter.to == "people" else f", {_state_of(letter)}"
+    yield Text(
+        plain(f"{time_text(letter.at)} {who} to {letter.to} ({short(letter.bead_id)}{reply}){state}"), style="bold"
+    )
+    text = letter.text or letter.title
+    yield Text("\n".join(f"  {line}" for line in lines(text).split("\n")))
+
+
+def _state_of(letter: Letter) -> str:
+    if letter.delivered:
+        return "delivered"
+    if letter.problem is not None:
+        return f"not delivered: {letter.problem}; `townctl explain bead TOWN {letter.bead_id}` says what comes next"
+    return "on its way"

@@ -1,0 +1,43 @@
+"""Agents of `townctl run`: git asks the town of this machine's data directory, or uses the credentials of this user."""
+
+from pathlib import Path
+
+import pytest
+
+from infra.agents.credentials import NotIssued, source_from
+from infra.townctl.forges import secret_files
+from shared.adapters.directory_objects import DirectoryObjects
+from shared.ports.secrets import Secret
+from tests.towns import a_town
+from tests.worlds import a_world
+
+
+def a_directory(place: Path, access: str) -> Path:
+    """A data directory with a town in which an agent works with this access, and a token for agents."""
+    town = a_town("t1").config(agent_forge_access=access)
+    town = town.update("rigs", "rig-1", git_url="https://github.com/acme/app.git")
+    a_world(town.bead("b1").agent("toast", status="working", hook="b1", generation=5), objects=DirectoryObjects(place))
+    secret_files(place).put("agents/towns/t1/forges/github.com", Secret("ghp_ofAgents"))
+    return place
+
+
+def test_the_town_of_a_directory_issues_what_is_stored_for_agents(tmp_path: Path) -> None:
+    around = {"TOWN_AGENT_DATA": str(a_directory(tmp_path, "stored"))}
+    issued = source_from(around, town_id="t1", agent_id="toast", generation=5)()
+    assert issued.forge is not None
+    assert (issued.forge.project, issued.forge.token.reveal()) == ("acme/app", "ghp_ofAgents")
+    assert issued.forge.api_url == "https://api.github.com"
+
+
+def test_a_generation_that_is_over_gets_none(tmp_path: Path) -> None:
+    around = {"TOWN_AGENT_DATA": str(a_directory(tmp_path, "stored"))}
+    with pytest.raises(NotIssued) as refused:
+        source_from(around, town_id="t1", agent_id="toast", generation=4)()
+    assert refused.value.final
+
+
+def test_with_the_access_none_git_uses_the_credentials_of_its_user(tmp_path: Path) -> None:
+    around = {"TOWN_AGENT_DATA": str(a_directory(tmp_path, "none"))}
+    issued = source_from(around, town_id="t1", agent_id="toast", generation=5)()
+    assert issued.forge is None
+    assert "agent_forge_access is none" in str(issued.reason)

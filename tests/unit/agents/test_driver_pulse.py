@@ -1,0 +1,190 @@
+"""What the town is told of a running program: the pulse of a driver on a clock that a test moves, and the liveness rules on it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from infra.agents.activity import ACTIVITY, Activity, activity_in
+from infra.agents.drivers.contract import Span, Used
+from infra.agents.drivers.pulse import Pulse
+from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.usage import Meter, Usage
+from infra.agents.posting import PostedEvent
+from infra.agents.town_agent.order import caller
+from shared.adapters.local_supervisor import MARK_VARIABLE
+from shared.domain import limits
+from shared.domain.orders import StartOrder
+from shared.domain.states import Role
+from shared.domain.times import from_text
+from tests.fakes import FakeClock
+from tests.scenarios.stories import deeds
+from tests.towns import MS, T, a_town
+
+START = T - timedelta(hours=4)
+
+
+@dataclass
+class Posted:
+    """A poster that keeps what was posted."""
+
+    events: list[PostedEvent] = field(default_factory=list)
+
+    def post(self, events: Sequence[PostedEvent]) -> None:
+        self.events += events
+
+    def of(self, event_type: str) -> list[PostedEvent]:
+        return [event["payload"] for event in self.events if event["event_type"] == event_type]
+
+
+@dataclass
+class Running:
+    """A pulse, and time that passes in steps of a second, in each of which the pulse looks."""
+
+    place: Path
+    clock: FakeClock = field(default_factory=lambda: FakeClock(START))
+    posted: Posted = field(default_factory=Posted)
+    pulse: Pulse = field(init=False)
+
+    def __post_init__(self) -> None:
+        order = StartOrder(town_id="t", agent_id="p", generation=3, role=Role.POLECAT)
+        (self.place / "context.json").write_text(json.dumps(order.as_json()), encoding="utf-8")
+        agent = caller({MARK_VARIABLE: str(self.place / "context.json")})
+        self.pulse = Pulse(Reports(agent, self.posted, self.clock), self.place, lambda _: None)
+
+    def passes(self, span: timedelta) -> None:
+        for _ in range(int(span.total_seconds())):
+            self.clock.move(seconds=1)
+            self.pulse.look()
+
+
+def test_beats_go_on_while_a_tool_hangs_and_the_last_event_stays(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.tool_began("1", "bash")
+    running.passes(timedelta(minutes=20))
+    beats = running.posted.of("agent_heartbeat")
+    assert len(beats) == timedelta(minutes=20) / limits.HEARTBEAT_CADENCE
+    assert {beat["last_event_at"] for beat in beats} == {beats[0]["last_event_at"]}
+    assert from_text(beats[0]["last_event_at"]) == START
+
+
+def test_a_running_tool_is_named_for_a_quarter_of_an_hour_and_no_longer(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.tool_began("1", "bash")
+    running.clock.move(minutes=15)
+    assert running.pulse.activity().tools == ("bash",)
+    running.clock.move(ms=1)
+    assert running.pulse.activity() == Activity("tool_began", START)
+
+
+def test_a_tool_that_hangs_for_20_minutes_is_warned_then_escalated_then_stopped(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.tool_began("1", "bash")
+    hung = {}
+    for minutes in (14, 20, 61, 121):
+        running.clock.at = START
+        running.clock.move(minutes=minutes)
+        activity = running.pulse.activity()
+        town = (
+            a_town()
+            .bead("b", status="in_progress", assignee_agent_bead_id="p")
+            .agent(
+                "p",
+                status="working",
+                hook="b",
+                last_event_at=activity.at + (T - running.clock.now()),
+                active_tools=json.dumps(activity.tools),
+            )
+        )
+        hung[minutes] = [deed.partition(":")[0] for deed in deeds(town.tick())]
+    assert hung[14] == []
+    assert set(hung[20]) == {"liveness.warn"}
+    assert set(hung[61]) == {"liveness.escalate"}
+    assert set(hung[121]) == {"liveness.force_stop"}
+
+
+def test_an_agent_that_works_steadily_for_three_hours_is_left_alone(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    for call in range(18):
+        running.pulse.tool_began(str(call), "bash")
+        running.clock.move(minutes=9)
+        running.pulse.look()
+        running.pulse.tool_ended(str(call))
+        running.clock.move(minutes=1)
+        running.pulse.look()
+    quiet = [running.clock.now() - from_text(beat["last_event_at"]) for beat in running.posted.of("agent_heartbeat")]
+    assert len(quiet) == 36
+    activity = running.pulse.activity()
+    worker = {"status": "working", "hook": "b", "last_event_at": activity.at + (T - running.clock.now())}
+    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p").agent("p", **worker)  # type: ignore[arg-type]
+    assert deeds(town.tick()) == []
+
+
+def test_at_most_one_status_in_30_seconds_and_the_newest_wins(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    for second in range(65):
+        running.pulse.status(f"step {second}")
+        running.passes(timedelta(seconds=1))
+    assert [said["message"] for said in running.posted.of("agent_status")] == ["step 0", "step 30", "step 60"]
+
+
+def test_the_note_on_the_desk_is_what_the_beat_says(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.tool_began("1", "bash")
+    running.passes(timedelta(seconds=1))
+    note = activity_in((tmp_path / ACTIVITY).read_text(encoding="utf-8"), now=running.clock.now())
+    assert note == Activity("tool_began", START, ("bash",))
+
+
+def test_a_note_from_the_future_counts_as_now() -> None:
+    note = json.dumps(Activity("text", T + timedelta(days=1)).note())
+    assert activity_in(note, now=T) == Activity("text", T)
+
+
+def test_what_is_no_note_of_a_driver_is_not_believed() -> None:
+    for text in ("", "{", "[]", '{"last_event_type": 1, "last_event_at": "x", "active_tools": []}', "x" * 5000):
+        assert activity_in(text, now=T) is None
+
+
+def test_usage_is_posted_as_totals_of_each_model(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.used(Used(10, 2, 1, cost_micros=5), model="m")
+    running.pulse.turn_over()
+    running.pulse.used(Used(10, 2, 1), model="m")
+    running.pulse.used(Used(7, 7, 7, model="small"), model="m")
+    running.pulse.finish()
+    assert [
+        (used["model"], used["input_tokens"], used["cost_micros"]) for used in running.posted.of("agent_usage")
+    ] == [
+        ("m", 20, 5),
+        ("small", 7, None),
+    ]
+
+
+def test_totals_of_a_session_are_counted_once() -> None:
+    meter = Meter()
+    meter.count(Used(60, 20, 40, of=Span.SESSION), model="one")
+    meter.turn_over()
+    meter.count(Used(180, 60, 120, of=Span.SESSION), model="two")
+    assert meter.totals() == {"one": Usage(60, 20, 40), "two": Usage(120, 40, 80)}
+
+
+def test_totals_of_a_turn_replace_its_steps() -> None:
+    meter = Meter()
+    meter.count(Used(1, 1, 1), model="m")
+    meter.count(Used(9, 9, 9, of=Span.TURN), model="m")
+    meter.turn_over()
+    meter.count(Used(1, 1, 1), model="m")
+    assert meter.totals() == {"m": Usage(10, 10, 10)}
+
+
+def test_a_heartbeat_cadence_is_kept_to_the_millisecond(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.look()
+    running.clock.at += limits.HEARTBEAT_CADENCE - MS
+    running.pulse.look()
+    assert len(running.posted.of("agent_heartbeat")) == 1
+    running.clock.at += MS
+    running.pulse.look()
+    assert len(running.posted.of("agent_heartbeat")) == 2
