@@ -53,7 +53,7 @@ def answers(tools: str, text: str) -> Callable[[str], Reply]:
     """Answer the message in the prompt."""
 
     def answer(prompt: str) -> Reply:
-        message_id = re.findall(r"Message (\S+) from", prompt)[-1]  # the first one explains the form
+        message_id = re.findall(r"Message (\w+-\S+) from", prompt)[-1]  # `Message ID from` only explains the form
         if tools == "mcp":
             return Call("say", {"reply_to": message_id, "text": text})
         return Shell(f"town-agent say --reply-to '{message_id}' '{text}'")
