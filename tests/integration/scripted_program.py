@@ -1,10 +1,10 @@
 """The fourth driver, which the tests write against the contract, and its program: a script that prints what a test planned.
 
-The program takes the next turn of its plan (a JSON list beside it, one list of steps for each turn) and notes with which prompt
-and arguments it was called. A step is one of
+The program takes the next turn of its plan (a JSON list beside it, one list of steps for each turn) and notes with which
+prompt and arguments it was called. A step is one of
 
     {"event": {...}}        print a JSON object          {"raw": "text"}     print something else
-    {"error": "text"}       print error output           {"note": NAME}      write a note of town-agent: reported.json or waiting.json
+    {"error": "text"}       print error output           {"note": {...}}     write a note of town-agent
     {"hang": true}          wait until it is killed      {"exit": 3}         end with this code
     {"child": true}         leave a process behind       {"half": "text"}    print without a line feed
 """
@@ -13,10 +13,12 @@ import json
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from infra.agents.drivers import contract
 from infra.agents.drivers.failures import failure_of, retry_after_in
+
+Step = dict[str, Any]
 
 PROGRAM: Final = """#!%s
 import json, os, subprocess, sys, time
@@ -41,17 +43,17 @@ for step in turns[min(turn, len(turns) - 1)]:
         if kind == "exit": sys.exit(value)
 """
 
-SESSION: Final[dict[str, object]] = {"event": {"session": "s1"}}
-OVER: Final[dict[str, object]] = {"event": {"over": True}}
-DONE: Final[dict[str, object]] = {"note": {"file": "reported.json", "is": {"event_type": "agent_done"}}}
+SESSION: Final[Step] = {"event": {"session": "s1"}}
+OVER: Final[Step] = {"event": {"over": True}}
+DONE: Final[Step] = {"note": {"file": "reported.json", "is": {"event_type": "agent_done"}}}
 
 
-def says(text: str) -> dict[str, object]:
+def says(text: str) -> Step:
     """A step in which the model says something."""
     return {"event": {"text": text}}
 
 
-def fails(said: str, *, status: int | None = None, retry_after: float | None = None) -> dict[str, object]:
+def fails(said: str, *, status: int | None = None, retry_after: float | None = None) -> Step:
     """A step in which the turn fails."""
     return {"event": {"failed": said, "status": status, "retry_after": retry_after}}
 
@@ -64,7 +66,7 @@ class Scripted:
     install: Final = "write it into a directory of PATH"
     logins: Final[Mapping[str, str]] = {}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         return "set SCRIPTED_KEY" if setting.environment.get("SCRIPTED_KEY") == "" else None
 
     def start(self, program: str, prompt: str, setting: contract.Setting, *, session_id: str | None) -> contract.Start:
@@ -107,7 +109,7 @@ class _Reader:
         return ()
 
 
-def install(place: Path, *turns: list[dict[str, object]]) -> None:
+def install(place: Path, *turns: list[Step]) -> None:
     """Put the program with this plan into a directory."""
     place.mkdir(exist_ok=True)
     program = place / Scripted.program

@@ -27,7 +27,7 @@ from shared.adapters.clock import ScaledClock, wait_for
 from shared.domain import strict_json
 from shared.domain.orders import StartOrder
 from shared.domain.states import Role
-from tests.integration.scripted_program import DONE, OVER, SESSION, Scripted, fails, install, says
+from tests.integration.scripted_program import DONE, OVER, SESSION, Scripted, Step, fails, install, says
 
 FAST = 2000.0
 """How much faster the town's clock runs where a test waits for it: half an hour in a second."""
@@ -68,7 +68,7 @@ class Agent:
     def desk(self) -> Path:
         return self.root / "agent-p" / "00000001" / "agent"
 
-    def run(self, *turns: list[dict[str, object]], model: str | None = None, prompt: str = "do the bead") -> int:
+    def run(self, *turns: list[Step], model: str | None = None, prompt: str = "do the bead") -> int:
         install(self.root / "bin", *turns)
         (self.desk / "messages").mkdir(parents=True, exist_ok=True)
         order = StartOrder(
@@ -102,7 +102,7 @@ class Agent:
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     @property
-    def calls(self) -> list[dict[str, object]]:
+    def calls(self) -> list[Step]:
         lines = (self.root / "bin" / "calls.jsonl").read_text(encoding="utf-8").splitlines()
         return [strict_json.foreign(line, limit=1 << 20) for line in lines]
 
@@ -161,9 +161,7 @@ def test_request_changes_alone_is_no_end_of_a_review(tmp_path: Path) -> None:
         (fails("it is Tuesday"), "scripted failed"),
     ],
 )
-def test_what_does_not_pass_ends_the_agent_at_once_with_what_to_do(
-    agent: Agent, step: dict[str, object], beginning: str
-) -> None:
+def test_what_does_not_pass_ends_the_agent_at_once_with_what_to_do(agent: Agent, step: Step, beginning: str) -> None:
     assert agent.run([SESSION, step, {"exit": 1}]) == 1
     assert agent.reason.startswith(beginning), agent.reason
     assert len(agent.calls) == 1
@@ -183,7 +181,7 @@ def test_a_program_that_is_not_there_is_said_with_how_to_install_it(agent: Agent
 
 def test_a_rate_limit_is_waited_for_and_the_work_goes_on(tmp_path: Path) -> None:
     patient = Agent(tmp_path, speed=BRISK)
-    limited = [SESSION, fails("rate limit", status=429, retry_after=60), {"exit": 1}]
+    limited: list[Step] = [SESSION, fails("rate limit", status=429, retry_after=60), {"exit": 1}]
     assert patient.run(limited, limited, [SESSION, says("here I am"), DONE, OVER]) == 0
     statuses = [str(said["message"]) for said in patient.posted.of("agent_status")]
     assert any(said.startswith("waits for the model (rate limited)") for said in statuses), statuses
@@ -203,13 +201,13 @@ def test_a_program_that_tries_for_ever_by_itself_is_ended_after_half_an_hour(tmp
 
 
 def test_a_program_that_tries_a_wrong_key_again_and_again_is_ended(agent: Agent) -> None:
-    again: dict[str, object] = {"event": {"retry": "401 unauthorized"}}
+    again: Step = {"event": {"retry": "401 unauthorized"}}
     assert agent.run([SESSION, again, again, {"hang": True}]) == 1
     assert agent.reason.startswith("no key for the model: the model server refuses")
 
 
 def test_a_session_that_is_shortened_in_vain_has_a_full_context(agent: Agent) -> None:
-    compacted: dict[str, object] = {"event": {"compacted": True}}
+    compacted: Step = {"event": {"compacted": True}}
     assert agent.run([SESSION, compacted, compacted, compacted, {"hang": True}]) == 1
     assert agent.reason.startswith("the context of")
 
@@ -232,7 +230,7 @@ def test_a_program_that_crashes_is_told_with_its_last_complaint(agent: Agent) ->
 
 
 def test_garbage_huge_lines_and_unknown_events_are_no_harm(agent: Agent) -> None:
-    steps = [
+    steps: list[Step] = [
         {"raw": "not JSON"},
         {"raw": "[1, 2]"},
         {"raw": "\x00\x01"},
@@ -254,7 +252,7 @@ def test_mail_is_delivered_at_the_next_turn_and_acknowledged(agent: Agent) -> No
 def test_mail_of_a_turn_that_failed_is_delivered_again(tmp_path: Path) -> None:
     patient = Agent(tmp_path, speed=BRISK)
     patient.letter(NUDGE, "the message")
-    turns = [[SESSION, OVER], [fails("overloaded"), {"exit": 1}], [says("read it"), DONE, OVER]]
+    turns: list[list[Step]] = [[SESSION, OVER], [fails("overloaded"), {"exit": 1}], [says("read it"), DONE, OVER]]
     assert patient.run(*turns) == 0
     assert ["the message" in str(call["prompt"]) for call in patient.calls] == [False, True, True]
 
@@ -271,7 +269,7 @@ def test_the_mayor_waits_for_mail_and_wakes_on_it(tmp_path: Path) -> None:
 
 def test_a_polecat_that_only_waits_ends_after_two_minutes(tmp_path: Path) -> None:
     idle = Agent(tmp_path, speed=FAST)
-    waits: dict[str, object] = {"note": {"file": "waiting.json", "is": {"since": "2026-01-01T00:00:00.000Z"}}}
+    waits: Step = {"note": {"file": "waiting.json", "is": {"since": "2026-01-01T00:00:00.000Z"}}}
     assert idle.run([SESSION, waits, OVER]) == 1
     assert idle.reason == "idle: it only waited"
 
@@ -283,7 +281,7 @@ def test_a_changed_model_is_taken_at_the_next_turn(agent: Agent) -> None:
     later(change, once=lambda: "first" in agent.out.getvalue())
     changed = agent.root / "agent-p" / "model.json"
     wait_for_it = later(lambda: agent.letter("m", "go on"), once=changed.exists)
-    waits: dict[str, object] = {"note": {"file": "waiting.json", "is": {"since": "2026-01-01T00:00:00.000Z"}}}
+    waits: Step = {"note": {"file": "waiting.json", "is": {"since": "2026-01-01T00:00:00.000Z"}}}
     assert agent.run([SESSION, says("first"), waits, OVER], [DONE, OVER], model="good") == 0
     wait_for_it.join()
     assert [call["argv"] for call in agent.calls] == [["--model", "good"], ["--model", "better", "--resume", "s1"]]
