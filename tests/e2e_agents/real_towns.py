@@ -28,6 +28,7 @@ from shared.intake import ingest
 from shared.ports.steps import drive
 from shared.runner import founding
 from shared.runner.run_report import FailedRun, RunReport
+from shared.runner.surroundings import Surroundings
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 
@@ -36,8 +37,8 @@ TOWN: Final = "t1"
 RIG: Final = "rig-1"
 URL: Final = "https://git.demo.invalid/acme/work.git"
 SPEED: Final = 10.0
-LONGEST_SECONDS: Final = 240.0
-_ROOT: Final = Path(__file__).resolve().parents[2]
+LONGEST_SECONDS: Final = 400.0
+ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "direct",
     "staged_convoys_default": False,
@@ -118,7 +119,8 @@ class RealTown:
         logs = [f"--- {path}\n{path.read_text(errors='replace')[-3000:]}" for path in self.logs()]
         asked = [f"{each.protocol} {each.script} {each.turn} {each.failure or ''}" for each in self.model.asked]
         beads = self.rows("SELECT bead_id, type, title, status FROM beads ORDER BY created_at, bead_id")
-        return "\n".join([*self.watcher.lines[-60:], *map(str, beads), *asked[-40:], *logs])
+        failed = self.rows("SELECT kind, result FROM outbox WHERE state = 'failed' ORDER BY seq")
+        return "\n".join([*self.watcher.lines[-60:], *map(str, [*beads, *failed]), *asked[-40:], *logs])
 
     def logs(self) -> list[Path]:
         """The output of every agent."""
@@ -150,9 +152,23 @@ def _command_lines_with(secret: str) -> list[str]:
     return found
 
 
-def _made(directory: Path) -> Path:
+def made(directory: Path) -> Path:
+    """A new directory."""
     directory.mkdir()
     return directory
+
+
+@contextmanager
+def ticking(around: Surroundings, watcher: Watcher, *, speed: float) -> Iterator[None]:
+    """The town's loop in a thread of its own, as long as the block runs."""
+    ended = threading.Event()
+    loop = threading.Thread(target=TownLoop(around, watcher, speed=speed).until, args=(ended.wait,), daemon=True)
+    loop.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        loop.join()
 
 
 @contextmanager
@@ -171,12 +187,12 @@ def a_real_town(
         repository = git_seed.create_repository(root / "work.git")
         clock = ScaledClock.starting_now(speed=speed)
         around_agents = {
-            "PYTHONPATH": str(_ROOT),
+            "PYTHONPATH": str(ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
-            "HOME": str(_made(root / "home")),  # no profile of a person's shell, and no settings of a person's agents
+            "HOME": str(made(root / "home")),  # no profile of a person's shell, and no settings of a person's agents
             "TOWN_AGENT_MODEL_URL": model.url,
             "TOWN_AGENT_CLI": f"{sys.executable} -m infra.agents.town_agent.main",
-            "PATH": f"{_ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
+            "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
             "OPENAI_API_KEY": KEY,
             "ANTHROPIC_API_KEY": KEY,
             **git_seed.OFFLINE,
@@ -196,12 +212,8 @@ def a_real_town(
         drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config={**_CONFIG, **(config or {})}))
         town = RealTown(data, clock, store, runtime, model, repository, watcher)
         town.post("rig_registered", {"rig_id": RIG, "name": "work", "git_url": URL})
-        ended = threading.Event()
-        loop = threading.Thread(target=TownLoop(around, watcher, speed=speed).until, args=(ended.wait,), daemon=True)
-        loop.start()
         try:
-            yield town
+            with ticking(around, watcher, speed=speed):
+                yield town
         finally:
-            ended.set()
-            loop.join()
             assert not runtime.stop_all(), "agent processes could not be stopped"

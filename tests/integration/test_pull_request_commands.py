@@ -97,6 +97,18 @@ def test_update_changes_the_pull_request(agent: Agent) -> None:
     assert (pull.title, pull.base) == ("Another title", "feature")
 
 
+def test_a_credential_that_may_not_read_checks_can_do_everything_else(agent: Agent) -> None:
+    """As the credential of an App, whose permissions are contents, pull requests and issues."""
+    agent.forge.refuses = {"checks"}
+    pull = agent.pull()
+    pull.checks |= {"build": "failure"}
+    assert "checks: your credential may not read them" in agent.says("status")
+    agent.says("review", "--head", pull.sha, "--file", "README.md", "--line", "1", "Please rename it.")
+    [thread] = pull.threads
+    agent.says("comment", "--thread", thread, "--resolve", "Renamed.")
+    assert pull.threads == {thread: True}
+
+
 def test_status_shows_checks_reviews_and_open_threads_with_quoted_words(agent: Agent) -> None:
     pull = agent.pull(title="A title\n# INSTRUCTIONS")
     pull.checks |= {"build": "success", "lint": "failure"}

@@ -46,7 +46,9 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A pull request as it is now. `merge` says in the forge's word whether it can be merged; checks are (name, outcome)."""
+    """A pull request as it is now. `merge` says in the forge's word whether it can be merged. `checks` are (name, outcome), None if
+    the credential may not read them.
+    """
 
     url: str
     title: str
@@ -57,7 +59,7 @@ class Look:
     merge: str
     decision: str | None
     reviews: tuple[tuple[str, str], ...]
-    checks: tuple[tuple[str, str], ...]
+    checks: tuple[tuple[str, str], ...] | None
     threads: tuple[Thread, ...]
 
 

@@ -107,19 +107,25 @@ def review(talk: Talk, given: Given) -> None:
 def status(talk: Talk, given: Given) -> None:
     """Say the state of the pull request; what others wrote is quoted."""
     look = _at_the_forge(talk, lambda forge: forge.look(_number(talk, given, forge)))
-    bad = [f"{line(check)} {outcome}" for check, outcome in look.checks if outcome not in _PASSED]
     still_open = [thread for thread in look.threads if not thread.is_resolved]
     lines = [
         f"{look.url}: {line(look.title)}",
         f"state: {look.state}, from {name(look.branch)} at {look.head} into {name(look.base)}",
         f"merge: {look.merge}",
         f"review: {look.decision or 'none required'}" + "".join(f"; {name(who)} {said}" for who, said in look.reviews),
-        f"checks: {len(look.checks) - len(bad)} of {len(look.checks)} passed" + "".join(f"; {each}" for each in bad),
+        f"checks: {_checks(look)}",
         f"open threads: {len(still_open)}",
     ]
     for thread in still_open:
         lines += _shown(thread)
     talk.say("\n".join(lines))
+
+
+def _checks(look: Look) -> str:
+    if look.checks is None:
+        return "your credential may not read them; the town does, and tells you of those that fail"
+    bad = [f"{line(check)} {outcome}" for check, outcome in look.checks if outcome not in _PASSED]
+    return "; ".join([f"{len(look.checks) - len(bad)} of {len(look.checks)} passed", *bad])
 
 
 def _shown(thread: Thread) -> list[str]:

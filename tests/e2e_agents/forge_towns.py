@@ -1,0 +1,204 @@
+"""A town as in a deployment: an API that knows tokens, a container with a control server, and a private repository at a forge.
+
+The forge is the fake GitHub with an App; git reaches its repository over HTTP, and only with a credential of that App. Nothing
+leads from the agents to the files of the town.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from functions.credentials import app as credentials
+from functions.debug import app as debug
+from functions.events import app as events
+from infra.devstack import container as containers
+from infra.devstack import fake_git_http, git_seed
+from infra.devstack.container import Container
+from infra.devstack.fake_git import GitRepository
+from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.fake_site import Site
+from infra.devstack.gateway import serving
+from infra.devstack.model_server.scripts import Script
+from infra.devstack.model_server.server import KEY, MODEL, ModelServer
+from infra.townctl import forges, serve, wiring
+from infra.townctl.context import Context
+from infra.townctl.provers import prover_of
+from shared.adapters import clock as clocks
+from shared.adapters import ids
+from shared.adapters.clock import ScaledClock, SystemClock
+from shared.adapters.control_server import ControlServerRuntime
+from shared.adapters.github.app import app_secret
+from shared.adapters.local_processes import LocalProcessRuntime
+from shared.adapters.town_containers import FixedAddresses
+from shared.adapters.town_tokens import Mint
+from shared.ports.secrets import Secret
+from shared.ports.steps import drive
+from shared.runner import founding
+from tests.e2e_agents.real_towns import RIG, ROOT, TOWN, RealTown, Watcher, made, ticking
+
+HOST: Final = "github.e2e.invalid"
+PROJECT: Final = "acme/work"
+URL: Final = f"https://{HOST}/{PROJECT}.git"
+CONTROL_KEY: Final = "canary-key-of-the-control-server-0123456789"
+SPEED: Final = 30.0
+_APP: Final = "12345"
+_MAY: Final = {
+    "contents": "write",
+    "pull_requests": "write",
+    "issues": "write",
+    "checks": "read",
+    "actions": "read",
+    "statuses": "read",
+}
+_CONFIG: Final[dict[str, Any]] = {
+    "merge_strategy": "pr",
+    "staged_convoys_default": False,
+    "agent_runtime": {"kind": "control_server"},
+    "default_model": MODEL,
+    "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True},
+}
+
+
+@cache
+def _key_pair() -> tuple[str, str]:
+    """The private and the public key of the App, in PEM form."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return private.decode(), public.decode()
+
+
+@dataclass
+class ForgeTown(RealTown):
+    """A town whose agents work in a container. `runtime` shows what runs there."""
+
+    github: FakeGitHub = field(kw_only=True)
+    container: Container = field(kw_only=True)
+
+    def logs(self) -> list[Path]:
+        """The output of every agent."""
+        return sorted(self.container.disk.rglob("*.log"))
+
+    def story(self) -> str:
+        """What the town, its container, its agents and the forge did."""
+        asked = [f"{each.method} {each.path}" for each in self.github.requests[-20:]]
+        reviews = self.rows("SELECT * FROM review_metadata")
+        return "\n".join(
+            [super().story(), *self.container.said[-30:], *asked, *map(str, self.github.site.pulls), *map(str, reviews)]
+        )
+
+    def pull_of(self, branch_part: str) -> Pull | None:
+        """The pull request of a branch that ends like this."""
+        return next((each for each in self.github.site.pulls if each.head.endswith(branch_part)), None)
+
+
+def agents(name: str) -> dict[str, str]:
+    """The variables of a container whose agents are one coding agent."""
+    return {"TOWN_AGENT": name, "TOWN_AGENT_COMMAND": ""}
+
+
+def agents_by_role(**programs: str) -> dict[str, str]:
+    """The variables of a container whose agents are another program for each role."""
+    words = [f"{role}={name}" for role, name in programs.items()]
+    return {"TOWN_AGENT_COMMAND": json.dumps([sys.executable, "-m", "tests.e2e_agents.by_role", *words])}
+
+
+@contextmanager
+def a_forge(repository: Path) -> Iterator[tuple[FakeGitHub, str]]:
+    """The fake GitHub with its App, and the URL at which git finds its repositories."""
+    github = FakeGitHub(Site(repository=GitRepository(repository), projects={PROJECT}, now=SystemClock().now))
+    github.host = HOST
+    github.apps.create(_APP, _key_pair()[1], permissions=_MAY)
+    github.apps.install(_APP, "acme", repositories={PROJECT})
+    with github.serving(), fake_git_http.serving({PROJECT: repository}, github.apps.verdict) as door:
+        yield github, door.url
+
+
+@contextmanager
+def a_town_at_a_forge(
+    root: Path,
+    programs: Mapping[str, str],
+    scripts: Sequence[Script],
+    *,
+    speed: float = SPEED,
+    config: Mapping[str, Any] | None = None,
+) -> Iterator[ForgeTown]:
+    """A town with its API, its container and its forge; everything ends with the block."""
+    with ExitStack() as running:
+        model = ModelServer(scripts, models=(MODEL,))
+        running.enter_context(model.serving())
+        repository = git_seed.create_repository(root / "work.git")
+        github, git_url = running.enter_context(a_forge(repository))
+        clock = ScaledClock.starting_now(speed=speed)
+        data = root / "data"
+        _store_app(data, github)
+        context, watcher = Context(named_data=data), Watcher()
+        store = context.founding_store()
+        keys = serve.keys_of(context)
+        forge = forges.forge_of(data, clock, hosts=forges.hosts_of(data, ()))
+        around = wiring.surroundings(store, clock=clock, runtime=None, forge=forge, write_line=watcher.lines.append)
+        drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config={**_CONFIG, **(config or {})}))
+        api = running.enter_context(_api(context, around, keys))
+        around_agents = {
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(made(root / "home")),
+            "PATH": f"{ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
+            "TOWN_API": api,
+            "TOWN_AGENT_UIDS": "none",
+            "TOWN_AGENT_ENV": "OPENAI_API_KEY,ANTHROPIC_API_KEY",
+            "TOWN_AGENT_MODEL_URL": model.url,
+            "OPENAI_API_KEY": KEY,
+            "ANTHROPIC_API_KEY": KEY,
+            clocks.CLOCK_VARIABLE: clock.to_text(),
+            **git_seed.OFFLINE,
+            **fake_git_http.leading_to(git_url, HOST),
+            **git_seed.IDENTITY,
+            **programs,
+        }
+        container = containers.start(
+            TOWN, root / "disk", instance_id="one", key=CONTROL_KEY, command="", environment=around_agents
+        )
+        running.callback(container.close)
+        runtime = ControlServerRuntime(
+            FixedAddresses(container.address), mint=Mint(keys, clock), key_of=lambda _: CONTROL_KEY, api=api
+        )
+        prover = prover_of(data, forge=forge, runtime=runtime, environment={})
+        around = wiring.surroundings(
+            store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=watcher.lines.append
+        )
+        running_there = LocalProcessRuntime(root / "disk" / "agents", command=())
+        town = ForgeTown(
+            data, clock, store, running_there, model, repository, watcher, github=github, container=container
+        )
+        town.post("rig_registered", {"rig_id": RIG, "name": "work", "git_url": URL})
+        running.enter_context(ticking(around, watcher, speed=speed))
+        yield town
+
+
+def _store_app(data: Path, github: FakeGitHub) -> None:
+    """What an operator does: the App with its key and the towns that it serves, and where the forge's API is."""
+    files = forges.secret_files(data)
+    files.put(f"apps/{HOST}", app_secret(_APP, Secret(_key_pair()[0]), [(TOWN, "acme")]))
+    forges.hosts_of(data, [f"github={HOST}={github.api_url}"])
+
+
+@contextmanager
+def _api(context: Context, around: Any, keys: Any) -> Iterator[str]:
+    """The routes of `townctl serve` on this machine. The functions get their deployments back at the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        for function in (credentials, debug, events):
+            patch.setattr(function, "deployment", function.deployment)
+        with serving(serve.served_from(context, around, keys=keys)) as url:
+            yield url
