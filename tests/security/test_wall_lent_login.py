@@ -2,13 +2,15 @@
 
 import json
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from infra.agents.drivers.contract import Driver
+from infra.agents.drivers.known import ALL
 from infra.agents.drivers.login import LentLogin
 from infra.agents.drivers.transcript import TRANSCRIPT, Transcript
 from infra.townctl import agent_checks, agent_programs
@@ -125,6 +127,27 @@ def test_no_transcript_shows_a_login(lent: Lent, tmp_path: Path) -> None:
     written = out.getvalue() + (tmp_path / TRANSCRIPT).read_text()
     assert "the file says" in written
     assert OLD not in written
+
+
+@dataclass(frozen=True)
+class NoKey:
+    """A session that has nothing but the directory of its program."""
+
+    place: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    model_url: str | None = None
+
+
+@pytest.mark.parametrize("driver", ALL, ids=lambda driver: driver.name)
+def test_each_program_needs_no_key_as_long_as_a_login_is_lent(tmp_path: Path, driver: Driver) -> None:
+    for below in driver.logins:
+        (tmp_path / below).parent.mkdir(parents=True)
+        (tmp_path / below).write_text(login(OLD))
+    session = NoKey(tmp_path / "program")
+    assert driver.missing_key(session) is not None
+    with LentLogin.of(str(tmp_path), driver.logins, session.place, lambda _: None):
+        assert driver.missing_key(session) is None
+    assert driver.missing_key(session) is not None
 
 
 @pytest.fixture
