@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.devstack.model_server.server import KEY, ModelServer
+from infra.devstack.model_server.server import KEY, MODEL, ModelServer
 from infra.devstack.model_server.workers import approves, implements, mayor_that_waits
 from infra.townctl import agent_programs
 from shared.adapters.clock import wait_for
@@ -43,7 +43,11 @@ def environment(home: Path, model: ModelServer) -> dict[str, str]:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_the_commands_of_the_page_bring_a_poem_into_main(tmp_path: Path, program: str) -> None:
     begin, watch = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
-    for before, after in (("--agent opencode", f"--agent {program}"), ("OPENAI_API_KEY", KEYS[program])):
+    strategy = '"merge_strategy": "direct"'
+    swaps = [("--agent opencode", f"--agent {program}"), ("OPENAI_API_KEY", KEYS[program])]
+    if program == "codex":  # its built-in model calls tools in a way that the scripted model does not know
+        swaps.append((strategy, f'{strategy}, "default_model": "{MODEL}"'))
+    for before, after in swaps:
         assert before in begin
         begin = begin.replace(before, after)
     scripts = [implements(TITLE, "echo 'A door' > poem.md"), approves(TITLE), mayor_that_waits()]
