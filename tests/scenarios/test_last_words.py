@@ -1,6 +1,7 @@
 """Why an agent ended reaches the next attempt at its bead (spec/data-model.md 3.20)."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ FULL = "the context of model m is full; split the bead, or use a model with a la
 NOTE = {"text": "It was merged nowhere.", "at": "2026-01-01T00:00:00.000Z", "by": "system"}
 
 
-def at_work(**fields: object) -> TownBuilder:
+def at_work(**fields: Any) -> TownBuilder:
     town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p", dispatch_attempts=1, **fields)
     return town.agent("p", status="working", hook="b", last_dispatch_outcome="started")
 
