@@ -4,7 +4,7 @@ The program takes the next turn of its plan (a JSON list beside it, one list of 
 prompt and arguments it was called. A step is one of
 
     {"event": {...}}        print a JSON object          {"raw": "text"}     print something else
-    {"error": "text"}       print error output           {"note": NAME}      write a note of town-agent: reported.json or waiting.json
+    {"error": "text"}       print error output           {"note": {...}}     write a note of town-agent
     {"hang": true}          wait until it is killed      {"exit": 3}         end with this code
     {"child": true}         leave a process behind       {"half": "text"}    print without a line feed
 """
@@ -66,7 +66,7 @@ class Scripted:
     install: Final = "write it into a directory of PATH"
     logins: Final[Mapping[str, str]] = {}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         return "set SCRIPTED_KEY" if setting.environment.get("SCRIPTED_KEY") == "" else None
 
     def start(self, program: str, prompt: str, setting: contract.Setting, *, session_id: str | None) -> contract.Start:
