@@ -99,10 +99,6 @@ class ForgeTown(RealTown):
             [super().story(), *self.container.said[-30:], *asked, *map(str, self.github.site.pulls), *map(str, reviews)]
         )
 
-    def pull_of(self, branch_part: str) -> Pull | None:
-        """The pull request of a branch that ends like this."""
-        return next((each for each in self.github.site.pulls if each.head.endswith(branch_part)), None)
-
 
 def agents(name: str) -> dict[str, str]:
     """The variables of a container whose agents are one coding agent."""
