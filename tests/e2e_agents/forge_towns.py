@@ -6,6 +6,7 @@ leads from the agents to the files of the town.
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -48,7 +49,7 @@ HOST: Final = "github.e2e.invalid"
 PROJECT: Final = "acme/work"
 URL: Final = f"https://{HOST}/{PROJECT}.git"
 CONTROL_KEY: Final = "canary-key-of-the-control-server-0123456789"
-SPEED: Final = 30.0
+SPEED: Final = 15.0
 _APP: Final = "12345"
 _MAY: Final = {
     "contents": "write",
@@ -98,6 +99,15 @@ class ForgeTown(RealTown):
         return "\n".join(
             [super().story(), *self.container.said[-30:], *asked, *map(str, self.github.site.pulls), *map(str, reviews)]
         )
+
+    def arrives(self, file: str, text: str) -> None:
+        """Somebody else's work arrives in the main branch."""
+        tree = self.data.parent / "other-work"
+        around = {**os.environ, **git_seed.OFFLINE, **git_seed.IDENTITY}
+        subprocess.run(["git", "clone", "--quiet", str(self.repository), str(tree)], check=True, env=around)
+        (tree / file).write_text(f"{text}\n", encoding="utf-8")
+        for words in (["add", "."], ["commit", "--quiet", "-m", "Other work"], ["push", "--quiet"]):
+            subprocess.run(["git", *words], check=True, cwd=tree, env=around)
 
 
 def agents(name: str) -> dict[str, str]:

@@ -41,6 +41,7 @@ class Pulse:
         self._beat_at: datetime | None = None
         self._noted: Activity | None = None
         self._meter = Meter()
+        self._posting = threading.Lock()
         self._posted_usage: dict[str, Usage] = {}
         self._problem: str | None = None
         self._ended = threading.Event()
@@ -134,12 +135,15 @@ class Pulse:
             self._tell(self._reports.status(text))
 
     def _post_usage(self) -> None:
-        with self._guard:
-            totals = self._meter.totals()
-        if totals != self._posted_usage:
-            problem = self._reports.usage(totals)
-            self._posted_usage = totals if problem is None else self._posted_usage
-            self._tell(problem)
+        """Post the totals that have changed: the town takes the same totals twice for two events of one id."""
+        with self._posting:
+            with self._guard:
+                totals = self._meter.totals()
+            changed = {model: used for model, used in totals.items() if used != self._posted_usage.get(model)}
+            if changed:
+                problem = self._reports.usage(changed)
+                self._posted_usage |= changed if problem is None else {}
+                self._tell(problem)
 
     def _tell(self, problem: str | None) -> None:
         """Say a problem once, until another one comes."""

@@ -45,24 +45,30 @@ def block(number: int, **words: str) -> Callable[[str], Reply]:
 
 
 def last_block_until_it_succeeds(**words: str) -> Callable[[str], Reply]:
-    """Run the last block of the prompt, and run it again if somebody else has pushed meanwhile."""
+    """Run the last block of the prompt, and run it again if it ends with 1: somebody else has pushed, or nobody has answered."""
+    return _again(-1, **words)
+
+
+def _again(number: int, **words: str) -> Callable[[str], Reply]:
+    return lambda prompt: Shell(_until_it_succeeds(commands(prompt, number, **words)))
+
+
+def _until_it_succeeds(block: str) -> str:
     numbers = " ".join(map(str, range(_TRIES)))
-    return lambda prompt: Shell(
-        f"for try in {numbers}; do\n{{ {commands(prompt, -1, **words)}\n}} && break\nsleep 1\ndone"
-    )
+    return f"for try in {numbers}; do\n{{ {block}\n}} && break\ntest $? -eq 1 || exit 2\nsleep 1\ndone"
 
 
 def implements(title: str, edit: str, *more: Step) -> Script:
     """A polecat that does a piece of work with `edit`, a shell command. `more` steps come before its report."""
     steps = (Step(block(0)), Step(Shell(edit)), Step(block(1, MESSAGE=title)), Step(block(2)), *more)
-    report = Step(block(3, SUMMARY=f"{title}: done", TITLE=title, TEXT=f"This is for: {title}"))
+    report = Step(last_block_until_it_succeeds(SUMMARY=f"{title}: done", TITLE=title, TEXT=f"This is for: {title}"))
     return Script(f"work: {title}", (WORK, title), (*steps, report, DONE))
 
 
 def reworks(title: str, edit: str) -> Script:
     """A polecat that makes the changes for which a reviewer has asked."""
     steps = (Step(block(0)), Step(Shell(edit)), Step(block(1, MESSAGE=f"{title}: changes")), Step(block(2)))
-    return Script(f"rework: {title}", (REWORK, title), (*steps, Step(block(3)), DONE))
+    return Script(f"rework: {title}", (REWORK, title), (*steps, Step(last_block_until_it_succeeds()), DONE))
 
 
 def answers_feedback(title: str, edit: str) -> Script:
@@ -74,15 +80,14 @@ def answers_feedback(title: str, edit: str) -> Script:
         Step(block(2, MESSAGE=f"{title}: changes")),
         Step(block(3)),
     )
-    return Script(
-        f"feedback: {title}", (FEEDBACK, title), (*steps, Step(block(4, ANSWER="Changed.")), Step(block(5)), DONE)
-    )
+    ends = (Step(_again(4, ANSWER="Changed.")), Step(last_block_until_it_succeeds()), DONE)
+    return Script(f"feedback: {title}", (FEEDBACK, title), (*steps, *ends))
 
 
 def resolves_conflicts(title: str, edit: str) -> Script:
     """A polecat that resolves conflicts with `edit`. The merge itself fails, as a tool call may."""
     steps = (Step(block(0)), Step(block(1)), Step(Shell(edit)), Step(block(2)))
-    return Script(f"conflict: {title}", (CONFLICT, title), (*steps, Step(block(3)), DONE))
+    return Script(f"conflict: {title}", (CONFLICT, title), (*steps, Step(last_block_until_it_succeeds()), DONE))
 
 
 def approves(title: str) -> Script:
@@ -95,7 +100,8 @@ def approves_if(title: str, test: str, *, wants: str, file: str) -> Script:
 
     def judgement(prompt: str) -> Reply:
         asks = commands(prompt, -2, FEEDBACK=wants, COMMENT=wants, FILE=file)
-        return Shell(f"if {test}; then\n{commands(prompt, -1)}\nelse\n{asks}\nfi")
+        approval = _until_it_succeeds(commands(prompt, -1))
+        return Shell(f"if {test}; then\n{approval}\nelse\n{_until_it_succeeds(asks)}\nfi")
 
     return Script(f"review: {title}", (REVIEW, title), (Step(block(0)), Step(judgement), DONE))
 

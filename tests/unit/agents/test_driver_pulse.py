@@ -176,6 +176,18 @@ def test_usage_is_posted_as_totals_of_each_model(tmp_path: Path) -> None:
     ]
 
 
+def test_totals_that_have_not_changed_are_not_posted_again(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    running.pulse.used(Used(10, 2, 1, model="small"), model="m")
+    running.pulse.used(Used(10, 2, 1), model="m")
+    running.pulse.finish()
+    running.pulse.used(Used(1, 1, 1), model="m")
+    running.pulse.finish()
+    running.pulse.finish()
+    posted = [(used["model"], used["input_tokens"]) for used in running.posted.of("agent_usage")]
+    assert posted == [("m", 10), ("small", 10), ("m", 11)]
+
+
 def test_totals_of_a_session_are_counted_once() -> None:
     meter = Meter()
     meter.count(Used(60, 20, 40, of=Span.SESSION), model="one")
