@@ -4,6 +4,7 @@ UV_VERSION := 0.13.8
 SAM_VERSION := 1.170.0
 SPEED ?=
 STORE ?= directory
+AGENT ?=
 JOBS ?= 2
 SEEDS ?= 1000
 ARGS ?=
@@ -73,8 +74,9 @@ help: ## Print this help
 setup: $(READY) ## Create .venv and install everything from the lock (other targets do this when needed)
 
 .PHONY: demo
-demo: $(READY) ## Run a whole town on this machine, on a fast clock (SPEED=40, STORE=directory|s3|moto)
-	@.venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE)
+demo: $(READY) $(if $(AGENT),$(AGENT_PROGRAMS)) ## Run a whole town on this machine, on a fast clock (SPEED=40, STORE=directory|s3|moto, AGENT=opencode|claude|codex)
+	@PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE) \
+		$(if $(AGENT),--agent $(AGENT))
 
 .PHONY: demo-pr
 demo-pr: $(READY) ## Run the demo with pull requests: a fake GitHub, reviews, approvals, merges (SPEED=40)

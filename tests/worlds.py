@@ -18,6 +18,7 @@ from shared.domain import limits
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
+from shared.images import summary
 from shared.intake import ingest
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Steps, drive
@@ -82,14 +83,16 @@ class World:
         """Commit the image of a built town as its first one, due at T unless the town says otherwise."""
         if town.value("next_due_at") is None:
             town.key("next_due_at", to_text(T))
+        image = town.image()
         facts = CommitFacts(
             commit_id=f"{town.tick_no}-built-{town.town_id}",
             tick_no=town.tick_no,
             time=ago(seconds=5),
             next_due=T,
             schema_version=database.SCHEMA_VERSION,
+            drain_nonce=summary.drain_nonce_in(image),
         )
-        drive(self.store.create(town.town_id, town.image(), facts))
+        drive(self.store.create(town.town_id, image, facts))
         return self
 
     def post(self, *events: Envelope, town_id: str = TOWN, at: datetime | None = None, wake: bool | None = None) -> str:

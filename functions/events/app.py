@@ -25,7 +25,6 @@ from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.questions.receipts import CreatedTown, Said
-from shared.runner.founding import found_town
 from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
@@ -69,6 +68,8 @@ def post_events(call: Call[Query]) -> Reply:
 
 def put_town(call: Call[Query]) -> Reply:
     """Create a town that does not exist yet; its first tick is due at once. Answers 409 if a town with this id exists."""
+    from shared.runner.founding import found_town  # noqa: PLC0415 - few requests create a town
+
     new = api.read(NewTown, call.body)
     around = deployment().ingestion.around
     image = drive(found_town(call.town_id, around, worker_id=ids.worker_id(), config=new.config, paused=new.paused))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -16,22 +16,20 @@ from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.domain.senders import sent_id, stored_id
 from shared.events.containers import drain_nonce
-from shared.images import summary
 from shared.intake import decoding, ingest
 from shared.intake.crowding import require_room
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
-from shared.ports.town_store import TownImage
 from shared.questions.receipts import AcceptedEvents
 from shared.runner.surroundings import Surroundings
-from shared.runner.warm_images import WarmImages
 from shared.telemetry.emf import EmfMetrics
-from shared.town import database
 
 _HEARTBEAT: Final = "agent_heartbeat"
 _EVICTION: Final = "container_eviction"
+_NONCE_IN_MANIFEST: Final = 4
+"""The schema of the first release whose commits write the nonce of a drain into the manifest of the head."""
 _AN_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
@@ -43,7 +41,6 @@ class Ingestion:
     queue: Queue
     metrics: EmfMetrics
     write_line: Callable[[str], object]
-    warm: WarmImages = field(default_factory=WarmImages)
 
     def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
@@ -99,11 +96,16 @@ class Ingestion:
         return None
 
     def _draining(self, town_id: str) -> str | None:
-        """The nonce of the drain in the last committed image; None if the town is not draining."""
-        image: TownImage = drive(self.around.store.load(town_id, known=self.warm.get(town_id)))
-        self.warm.keep(image)
-        with database.opened(image.content) as sql:
-            return summary.drain_nonce(sql)
+        """The nonce of the drain in the last commit; None if the town is not draining.
+
+        The manifest of the head says it. Only the head of an older release, which no tick has replaced yet, leaves it to the image.
+        """
+        newest = drive(self.around.store.standing(town_id))
+        if newest.schema_version >= _NONCE_IN_MANIFEST:
+            return newest.drain_nonce
+        from shared.images import summary  # noqa: PLC0415 - opening images is the exception
+
+        return summary.drain_nonce_in(drive(self.around.store.load(town_id)).content)
 
 
 def _require_room(batch: AcceptedBatch, waiting: Sequence[str]) -> None:

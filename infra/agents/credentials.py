@@ -134,25 +134,28 @@ def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, 
 
 def _in_process(data: Path, town_id: str, agent_id: str, generation: int) -> Issued:
     """Ask in this process, from a data directory and the secrets in it. Raises NotIssued."""
-    from infra.townctl.forges import hosts_of, issuing_of
+    from infra.townctl.forges import issuing_of
     from shared.adapters.agent_credentials import NoCredential
     from shared.adapters.directory_objects import DirectoryObjects
-    from shared.adapters.forge_hosts import USUAL_HOSTS
     from shared.storage.towns import ObjectTownStore
 
     try:
         issuing = issuing_of(data, ObjectTownStore(DirectoryObjects(data)))
-        found = issuing.credential_for(town_id, agent_id, generation).credential
-        if isinstance(found, NoCredential):
-            return Issued(reason=found.reason)
-        apis = {each.host: each.api_url for each in (*USUAL_HOSTS, *hosts_of(data, ()))}
+        issued = issuing.credential_for(town_id, agent_id, generation)
     except TownError as error:
         final = isinstance(error, Refused | Terminal | UnknownTown)
         raise NotIssued(f"asking the town in {data} for a credential: {error.message}", final=final) from None
-    forge = ForgeCredential(
-        found.host, found.kind, found.project, found.username, found.token, found.expires_at, apis.get(found.host)
+    found, key = issued.credential, issued.key
+    ssh = (None, None) if key is None else (key.key, key.known_hosts)
+    if isinstance(found, NoCredential):
+        return Issued(None, found.reason, *ssh)
+    return Issued(
+        ForgeCredential(
+            found.host, found.kind, found.project, found.username, found.token, found.expires_at, found.api_url
+        ),
+        None,
+        *ssh,
     )
-    return Issued(forge)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,9 @@ MODEL_URL_VARIABLE: Final = "TOWN_AGENT_MODEL_URL"
 TOOLS_VARIABLE: Final = "TOWN_AGENT_TOOLS"
 """`mcp` (the default): coding agents get the town's commands as tools too; `cli`: they only run `town-agent`."""
 
+LOGIN_VARIABLE: Final = "TOWN_AGENT_LOGIN"
+"""The home of a person whose login the driver's program uses (`--agent-login`)."""
+
 DRIVER_VARIABLES: Final = (MODEL_URL_VARIABLE, TOOLS_VARIABLE)
 """What operators set for drivers; no secret. It is passed on to every agent."""
 

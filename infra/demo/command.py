@@ -5,6 +5,7 @@ the rules recover its bead. The demo fails (exit code 1) if this recovery, or an
 happen.
 """
 
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,6 +16,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from rich.console import Console
 
+from infra.agents.drivers.known import driver_of
 from infra.demo import pull_summary, scenario, story
 from infra.demo import stage as stages
 from infra.demo.pull_summary import PullRequest
@@ -38,11 +40,15 @@ from shared.town import migrations
 FASTEST: Final = 100.0
 """At a higher speed, an agent process takes longer to start than the town waits for its first heartbeat."""
 
+_SPEED_OF_REAL_AGENTS: Final = 10.0
+"""They take real seconds to start, whatever the clock says."""
+
 _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
 """Slower with S3: each agent process first imports the SDK, and must send a heartbeat before the town declares it lost."""
 
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
+_REAL_SECONDS_OF_REAL_AGENTS: Final = 1800.0
 _INTERRUPTED: Final = "it was interrupted"
 
 
@@ -95,6 +101,13 @@ def demo(
             help="How work lands: direct (agents merge) or pr (pull requests at a fake GitHub, which the demo starts)."
         ),
     ] = "direct",
+    agent: Annotated[
+        str | None,
+        Parameter(
+            help="A real coding agent: opencode, claude or codex, which must be installed. Its model follows a script, "
+            "so no key is needed. Default: the demo's own agents."
+        ),
+    ] = None,
     context: TheContext,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
@@ -102,15 +115,20 @@ def demo(
     Agents implement, review and merge a convoy of four dependent beads and a bead that stands alone. One agent crashes on
     purpose, and its bead is recovered. Takes under a minute. Exit code 1 if the demo does not finish.
     """
-    speed = _SPEEDS[store] if speed is None else speed
+    if speed is None:
+        speed = _SPEEDS[store] if agent is None else min(_SPEEDS[store], _SPEED_OF_REAL_AGENTS)
     if not 1 <= speed <= FASTEST:
         hint = "speed 40 takes half a minute, speed 1 a quarter of an hour"
         raise Refused(f"--speed must be 1 to {FASTEST:g}, not {speed:g}", status=400, path="speed", hint=hint)
     _require_git()
-    return _run(speed, keep=keep, store=store, strategy=strategy, context=context)
+    if agent is not None:
+        _require_agent(agent, strategy)
+    return _run(speed, keep=keep, store=store, strategy=strategy, agent=agent, context=context)
 
 
-def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, context: Context) -> Answer:
+def _run(
+    speed: float, *, keep: bool, store: StoreName, strategy: Strategy, agent: str | None, context: Context
+) -> Answer:
     out = screen(sys.stderr if context.wants_json else sys.stdout)
     stop = Stop()
     view = open_view(out)
@@ -120,26 +138,24 @@ def _run(speed: float, *, keep: bool, store: StoreName, strategy: Strategy, cont
         out.print(f"A town in {bucket or data}, on a clock that runs {speed:g} times as fast as real time.")
         cleanup.enter_context(stop.on_signals())
         github = cleanup.enter_context(stages.a_forge(strategy, data))
-        stage = stages.set_up(data, bucket=bucket, github=github, speed=speed, write_line=view.alert)
+        runs = cleanup.enter_context(stages.a_program(agent, data))
+        stage = stages.set_up(data, runs, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_stop_all_agents, stage, out)
-        problem = _play(stage, view, stop, speed=speed)
+        least = _REAL_SECONDS_AT_LEAST if agent is None else _REAL_SECONDS_OF_REAL_AGENTS
+        problem = _play(stage, view, stop, Budget(max(least, _TOWN_TIME_AT_MOST.total_seconds() / speed)), speed=speed)
         return _answer(stage, view, problem)
 
 
-def _play(stage: Stage, view: DemoView, stop: Stop, *, speed: float) -> str:
+def _play(stage: Stage, view: DemoView, stop: Stop, budget: Budget, *, speed: float) -> str:
     """Post the events and run the loop until all work has landed and the town is quiet.
 
     Returns what went wrong; empty if nothing did.
     """
     stage.file(*stages.opening_events())
-    between = _BetweenPasses(stage, view, stop, Budget(_real_seconds_at_most(speed)))
+    between = _BetweenPasses(stage, view, stop, budget)
     with view:
         TownLoop(stage.around, view, speed=speed).until(between.wait)
     return _INTERRUPTED if between.problem is None else between.problem
-
-
-def _real_seconds_at_most(speed: float) -> float:
-    return max(_REAL_SECONDS_AT_LEAST, _TOWN_TIME_AT_MOST.total_seconds() / speed)
 
 
 @dataclass
@@ -257,3 +273,22 @@ def _require_git() -> None:
         raise Refused(
             "git cannot be run", status=400, path="git", hint="install git, which the demo's agents use"
         ) from error
+
+
+def _require_agent(agent: str, strategy: Strategy) -> None:
+    """Raises Refused if a coding agent is not known or not installed, or if it would need a credential that the demo has not."""
+    try:
+        driver = driver_of(agent)
+    except ValueError as error:
+        hint = "for example: make demo AGENT=opencode"
+        raise Refused(f"--agent: {error}", status=400, path="agent", hint=hint) from error
+    if strategy == "pr":
+        problem = (
+            "--agent with --strategy pr: real agents open pull requests with a credential that the API of a town issues"
+        )
+        raise Refused(
+            problem, status=400, path="strategy", hint="leave out --strategy; `make e2e-agents` shows pull requests"
+        )
+    if shutil.which(driver.program) is None:
+        hint = f"run `make demo AGENT={agent}`, which installs it below .tools; or: {driver.install}"
+        raise Refused(f"--agent: {driver.program} is not on PATH", status=400, path="agent", hint=hint)

@@ -39,14 +39,21 @@ _TASKS: Final[list[dict[str, Any]]] = [
     {"title": "Wire them together", "depends_on": [1, 2]},
 ]
 
+_BEAD_TITLE: Final = "Greet the reader"
+
 
 def opening_events() -> list[PostedEvent]:
     """The events that are posted at the start, in this order."""
     rig = {"rig_id": RIG_ID, "name": "work", "git_url": GIT_URL, "default_branch": "main"}
     convoy = {"convoy_id": CONVOY_ID, "title": "Build a parser", "rig_id": RIG_ID, "tasks": _TASKS}
-    bead = {"bead_id": BEAD_ID, "type": "issue", "title": "Greet the reader", "rig_id": RIG_ID}
+    bead = {"bead_id": BEAD_ID, "type": "issue", "title": _BEAD_TITLE, "rig_id": RIG_ID}
     return [
         {"event_id": "demo:rig", "event_type": "rig_registered", "payload": rig},
         {"event_id": "demo:convoy", "event_type": "convoy_created", "payload": convoy},
         {"event_id": "demo:bead", "event_type": "bead_created", "payload": {"bead": bead}},
     ]
+
+
+def works() -> list[tuple[str, str]]:
+    """Title and body of everything that agents implement."""
+    return [*((str(task["title"]), str(task.get("body", ""))) for task in _TASKS), (_BEAD_TITLE, "")]

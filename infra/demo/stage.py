@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,8 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from infra.agents.variables import MODEL_URL_VARIABLE
 from infra.buckets import Bucket
-from infra.demo import scenario
+from infra.demo import model_scripts, scenario
 from infra.demo.agent import AGENT_COMMAND, PACE_VARIABLE
 from infra.demo.forge_client import FORGE_VARIABLE, TOKEN_VARIABLE
 from infra.demo.people import People
@@ -21,6 +23,7 @@ from infra.devstack import git_seed
 from infra.devstack.fake_forge import TOKEN, Site
 from infra.devstack.fake_git import GitRepository
 from infra.devstack.fake_github import FakeGitHub
+from infra.devstack.model_server.server import KEY, MODEL, ModelServer
 from infra.devstack.s3_servers import REGION, moto_server, seaweedfs
 from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.agent_programs import AgentProgram
@@ -136,8 +139,36 @@ def a_forge(strategy: Strategy, data: Path) -> Iterator[FakeGitHub | None]:
         yield github
 
 
+@contextmanager
+def a_program(agent: str | None, data: Path) -> Iterator[AgentProgram]:
+    """What runs as an agent: the demo's own program or, if the name of a coding agent is given, that one. Then its model follows a
+    script, and its server runs as long as the `with` block. A home of its own keeps it from the settings of the user's agents.
+    """
+    if agent is None:
+        yield AgentProgram(AGENT_COMMAND, {PACE_VARIABLE: str(PACE_SECONDS)})
+        return
+    model = ModelServer(model_scripts.scripts(), models=(MODEL,))
+    with model.serving():
+        keys = {"OPENAI_API_KEY": KEY, "ANTHROPIC_API_KEY": KEY}
+        home = data.resolve() / "home"
+        home.mkdir()
+        around = {"HOME": str(home), MODEL_URL_VARIABLE: model.url, "PATH": _path(), **keys, **git_seed.IDENTITY}
+        yield AgentProgram((sys.executable, "-m", "infra.agents.drivers", agent), around)
+
+
+def _path() -> str:
+    """A PATH on which agents find `town-agent` first."""
+    return os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
 def set_up(
-    data: Path, *, bucket: Bucket | None = None, github: FakeGitHub | None = None, speed: float, write_line: Any
+    data: Path,
+    runs: AgentProgram,
+    *,
+    bucket: Bucket | None = None,
+    github: FakeGitHub | None = None,
+    speed: float,
+    write_line: Any,
 ) -> Stage:
     """Create the repository, the town and the runtime; nothing runs yet."""
     repository = git_seed.create_repository(data / REPOSITORY)
@@ -145,10 +176,11 @@ def set_up(
     environment = {
         "PYTHONPATH": str(_SOURCES),
         "PYTHONDONTWRITEBYTECODE": "1",
-        PACE_VARIABLE: str(PACE_SECONDS),
+        **runs.environment,
+        **git_seed.OFFLINE,
         **git_seed.redirect({scenario.GIT_URL: repository}),
     }
-    program = AgentProgram(AGENT_COMMAND, environment)
+    program = AgentProgram(runs.command, environment)
     agent_programs.remember_program(data, program)
     forge = people = None
     if github is not None:
@@ -165,7 +197,8 @@ def set_up(
     store = wiring.open_store(DirectoryObjects(data) if bucket is None else bucket.objects())
     prover = prover_of(data, forge=forge, runtime=runtime, environment=environment)
     around = wiring.surroundings(store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=write_line)
-    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_config(github)))
+    config = _config(github) | ({"default_model": MODEL} if MODEL_URL_VARIABLE in runs.environment else {})
+    drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=config))
     return Stage(data, bucket, repository, clock, runtime, store, around, github, people)
 
 

@@ -19,6 +19,14 @@ OFFLINE: Final = {
 }
 """Settings with which git ignores the configuration of the machine and the user, never prompts, and uses no network."""
 
+IDENTITY: Final = {
+    "GIT_AUTHOR_NAME": "Agent",
+    "GIT_AUTHOR_EMAIL": "agent@town.invalid",
+    "GIT_COMMITTER_NAME": "Agent",
+    "GIT_COMMITTER_EMAIL": "agent@town.invalid",
+}
+"""Who commits, for agents that have no configuration of git."""
+
 _README: Final = """\
 # Demo
 

@@ -16,7 +16,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import agent_programs, platform_tokens
+from infra.townctl import agent_checks, agent_programs, platform_tokens
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
 from infra.townctl.output import FOUND, OK, Answer, plain, table
@@ -231,7 +231,7 @@ def _of_agents(
     context: Context, store: ObjectTownStore, towns: tuple[str, ...], known: tuple[str, ...]
 ) -> list[Finding]:
     """Agent processes that no town expects to be working; a process that is ending gets two seconds to do so."""
-    runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(context.data))
+    runtime = agent_programs.no_agents(context.data)
 
     def strangers() -> list[RunningAgent]:
         # Read the processes first: an agent is started after the commit that expects it.
@@ -253,20 +253,18 @@ def _of_agents(
 
 
 def _of_program(context: Context) -> Iterator[Finding]:
-    """The program of local agents, if one is remembered and does not exist any more."""
-    hint = 'set it again: townctl run --agent-command "PROGRAM ARGUMENTS"'
+    """What keeps the program of local agents from working, if one is remembered. None is needed where agents run elsewhere."""
     try:
         program = agent_programs.remembered_program(context.data)
     except Refused as error:
         yield Finding("*", "agent program", str(context.data), error.message, error.hint)
         return
-    if program.command and not program.is_there:
-        problem = f"the program that local agents run does not exist: {program.command[0]}"
-        yield Finding("*", "agent program", program.command[0], problem, hint)
+    for found in agent_checks.problems(program) if program.command else ():
+        yield Finding("*", found.check, found.subject, found.said, found.hint)
 
 
 def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[str, ...]) -> Iterator[Finding]:
-    """Tokens of the platform that serve every town."""
+    """Tokens of the platform that serve every town, and secrets that cannot be used."""
 
     def readable() -> Iterator[rosters.TownSettings]:
         for town_id in towns:
@@ -274,7 +272,7 @@ def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[s
                 yield drive(rosters.settings(town_id, store))
 
     for each in platform_tokens.unsafe(secret_files(context.data), readable):
-        yield Finding("*", "platform token", each.name, each.problem, each.hint)
+        yield Finding("*", "secret", each.name, each.problem, each.hint)
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

@@ -187,6 +187,7 @@ def run(  # noqa: PLR0913 - one for each option
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
     agent: Annotated[str | None, Parameter(help=agent_programs.AGENT_HELP)] = None,
+    agent_login: Annotated[str | None, Parameter(help=agent_programs.LOGIN_HELP)] = None,
     agent_env: Annotated[
         list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
@@ -212,14 +213,14 @@ def run(  # noqa: PLR0913 - one for each option
     context.prove_store()
     known = context.require_towns(store, *wanted)
     clock = context.clock_of(store, *(wanted or known), speed=speed)
-    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent)
+    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
     forge = forges.forge_of(context.data, clock, hosts=hosts, secrets_prefix=secrets_prefix)
     elsewhere = None if control_server is None else agent_programs.behind_a_control_server(control_server)
     if elsewhere is None:
-        agent_programs.tell_about_users(context.data, program, context.talk)
-    prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.environment)
+        agent_programs.tell_about_agents(context.data, program, context.talk)
+    prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     if once:

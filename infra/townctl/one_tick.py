@@ -72,7 +72,7 @@ class TickDone:
     next_due_at: Time | None
 
 
-def tick(
+def tick(  # noqa: PLR0913 - one for each option
     town_id: TownName,
     /,
     *,
@@ -89,6 +89,7 @@ def tick(
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
     agent: Annotated[str | None, Parameter(help=agent_programs.AGENT_HELP)] = None,
+    agent_login: Annotated[str | None, Parameter(help=agent_programs.LOGIN_HELP)] = None,
     agent_env: Annotated[
         list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
@@ -102,10 +103,10 @@ def tick(
     store = context.store()
     clock = context.clock_of(store, town_id)
     exactly = None if exact_input is None else _exact_input(town_id, content_of(exact_input, what="input"), clock)
-    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent)
+    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     forge = forges.forge_of(context.data, clock, hosts=forges.hosts_of(context.data, ()), secrets_prefix=secrets_prefix)
-    prover = prover_of(context.data, forge=forge, runtime=runtime, environment=program.environment)
+    prover = prover_of(context.data, forge=forge, runtime=runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=runtime, forge=forge, prover=prover)
     run = drive(run_town(town_id, around, worker_id=ids.worker_id(), force=force, exactly=exactly))
     violated = run.tick is not None and run.tick.violations

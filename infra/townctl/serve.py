@@ -154,6 +154,7 @@ def serve(
         str | None, Parameter(help="The program that agents run; remembered for this data directory.")
     ] = None,
     agent: Annotated[str | None, Parameter(help=agent_programs.AGENT_HELP)] = None,
+    agent_login: Annotated[str | None, Parameter(help=agent_programs.LOGIN_HELP)] = None,
     agent_env: Annotated[
         list[str] | None, Parameter(help=agent_programs.ENV_HELP, negative="", consume_multiple=True)
     ] = None,
@@ -166,10 +167,10 @@ def serve(
     store = context.founding_store()
     context.prove_store()
     clock = wiring.clock_for(store, (), speed=speed)
-    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent)
+    program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
-    agent_programs.tell_about_users(context.data, program, context.talk)
-    prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.environment)
+    agent_programs.tell_about_agents(context.data, program, context.talk)
+    prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     served = served_from(context, around, keys=keys_of(context))
     loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)

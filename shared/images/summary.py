@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain import limits
+from shared.domain.images import Content
+from shared.town import database
 from shared.town.town_keys import TownKeys
 
 
@@ -39,6 +41,12 @@ def drain_nonce(sql: sqlite3.Connection) -> str | None:
     """The nonce of the current drain; None if the town is not draining."""
     drain = TownKeys(sql).drain
     return None if drain is None else drain.nonce
+
+
+def drain_nonce_in(image: Content) -> str | None:
+    """The same for an image that is not open."""
+    with database.opened(image) as sql:
+        return drain_nonce(sql)
 
 
 def store_config(sql: sqlite3.Connection, config: dict[str, object]) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from shared.domain import canonical, strict_json
 from shared.domain.errors import Refused
+from shared.images import summary
 from shared.moving import export, foreign_rows, importing
 from shared.moving.foreign_rows import NO_TOWN_HINT, GivenRow, NotRead
 from shared.moving.importing import ImportedImage
@@ -72,6 +73,7 @@ def import_town(
         time=now if read.last_tick_at is None else max(now, read.last_tick_at),
         next_due=now,
         schema_version=database.SCHEMA_VERSION,
+        drain_nonce=summary.drain_nonce_in(read.image),
     )
     created = yield from around.store.create(town_id, read.image, facts)
     return Imported(created, "sqlite" if is_database else "json lines", read)

@@ -19,6 +19,7 @@ class CommitFacts:
     """The facts that the manifest records about an image.
 
     `commit_id` is unique: for a tick it is the tick id, made of the tick number and a worker id that is used only once.
+    `drain_nonce` is the nonce of the drain in the image, None if the town does not drain.
     """
 
     commit_id: str
@@ -26,6 +27,7 @@ class CommitFacts:
     time: datetime
     next_due: datetime | None
     schema_version: int
+    drain_nonce: str | None = None
 
     @property
     def by_tick(self) -> bool:
@@ -136,4 +138,11 @@ class TownStore(WaitingRoom, Protocol):
 
     def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
         """The facts of the newest commit of each of these towns, or why they cannot be read. No image is transferred."""
+        ...
+
+    def standing(self, town_id: str) -> Steps[CommitFacts]:
+        """The facts of the newest commit. Only the manifest is transferred, so the seal of the head is not checked.
+
+        Raises UnknownTown, DamagedImage, WrongTown, SchemaMismatch.
+        """
         ...

@@ -75,9 +75,8 @@ def run_town(
                 town_id, "quiet", image, tick=report, next_due=report.next_due, wall_clock=took, woken_at=woken
             )
         else:
-            new_image = database.content_of(sql)
             base = _Base(image, published, taken_by(reading, given), markers, begun)
-            done = yield from _commit(around, base, new_image, report)
+            done = yield from _commit(around, base, database.content_of(sql), report, summary.drain_nonce(sql))
     yield from _tell(around, done)
     if done.trouble is not None:
         raise done.trouble
@@ -95,7 +94,9 @@ class _Base:
     begun: datetime
 
 
-def _commit(around: Surroundings, base: _Base, image: Content, report: TickReport) -> Steps[RunReport]:
+def _commit(
+    around: Surroundings, base: _Base, image: Content, report: TickReport, drain_nonce: str | None
+) -> Steps[RunReport]:
     """Phases 14 and 15. A lost race discards everything."""
     town_id = report.town_id
     facts = CommitFacts(
@@ -104,6 +105,7 @@ def _commit(around: Surroundings, base: _Base, image: Content, report: TickRepor
         time=report.input.now,
         next_due=report.next_due,
         schema_version=database.SCHEMA_VERSION,
+        drain_nonce=drain_nonce,
     )
     if around.life is not None and (yield from _too_late(around, around.life, report)):
         return RunReport(town_id, "no_time", base.image)

@@ -66,7 +66,8 @@ class Manifest(BaseModel):
 
     The image is the pages of `snapshot`, overlaid with those of `spills`, which follow it without a gap, and with those of
     the tail, whose first TXID is `tail_start`. A head that carries the whole image has no snapshot, no spills and a
-    `tail_start` of 1. `base` is the newest published snapshot, even if the image does not need it.
+    `tail_start` of 1. `base` is the newest published snapshot, even if the image does not need it. `drain_nonce` is a copy of
+    the image's, so that a heartbeat is answered without opening an image; it is left out while the town does not drain.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -86,6 +87,7 @@ class Manifest(BaseModel):
     schema_version: int
     next_due: StoredTime | None
     tick_no: int = Field(ge=0)
+    drain_nonce: str | None = None
 
     @model_validator(mode="after")
     def _gapless(self) -> "Manifest":
@@ -116,9 +118,8 @@ class Head:
 
 def encode(manifest: Manifest, tail: bytes) -> bytes:
     """The head object of a commit."""
-    text = json.dumps(
-        manifest.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=False
-    ).encode()
+    fields = manifest.model_dump(mode="json", exclude={"drain_nonce"} if manifest.drain_nonce is None else None)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     unsealed = b"".join((len(text).to_bytes(_LENGTH_BYTES, "big"), text, tail))
     return unsealed + sha256(unsealed).digest()
 
@@ -135,14 +136,29 @@ def decode(body: bytes, *, key: str, town_id: str) -> Head:
     end = _LENGTH_BYTES + int.from_bytes(sealed[:_LENGTH_BYTES], "big")
     if end > len(sealed):
         raise _damaged(key, "its manifest is longer than the object")
-    manifest = _manifest(bytes(sealed[_LENGTH_BYTES:end]), key)
-    if manifest.town != town_id:
-        raise WrongTown(
-            f"{key} holds the town {manifest.town!r}, not {town_id!r}",
-            hint="the object was copied or restored to the wrong key; restore this town's own head",
-        )
+    manifest = _manifest(bytes(sealed[_LENGTH_BYTES:end]), key, town_id)
     guard_size(manifest.image_bytes, what=key)
     return Head(manifest, bytes(sealed[end:]))
+
+
+def end_of_manifest(start: bytes, *, key: str) -> int:
+    """How many bytes of a head object, of which this is the start, come before its tail. Raises DamagedImage."""
+    end = _LENGTH_BYTES + int.from_bytes(start[:_LENGTH_BYTES], "big")
+    if len(start) < _LENGTH_BYTES or end > _LENGTH_BYTES + _LARGEST_MANIFEST:
+        raise _damaged(key, "it does not begin with a manifest")
+    return end
+
+
+def manifest_in(start: bytes, *, key: str, town_id: str) -> Manifest:
+    """The manifest in the start of a head object, which holds all of it. Without the tail, the seal cannot be checked.
+
+    Raises DamagedImage, which names `key`; SchemaMismatch if the head has another format; WrongTown if it is not the head of
+    `town_id`.
+    """
+    end = end_of_manifest(start, key=key)
+    if end > len(start):
+        raise _damaged(key, "its manifest is longer than the object")
+    return _manifest(start[_LENGTH_BYTES:end], key, town_id)
 
 
 def guard_size(image_bytes: int, *, what: str) -> None:
@@ -154,7 +170,7 @@ def guard_size(image_bytes: int, *, what: str) -> None:
         )
 
 
-def _manifest(text: bytes, key: str) -> Manifest:
+def _manifest(text: bytes, key: str, town_id: str) -> Manifest:
     try:
         fields: object = strict_json.foreign(text, limit=_LARGEST_MANIFEST)
     except ValueError as error:
@@ -167,10 +183,16 @@ def _manifest(text: bytes, key: str) -> Manifest:
             hint="use the version of the reconciler that wrote it, or a newer one",
         )
     try:
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         where = ", ".join(problem.place for problem in all_errors(error))
         raise _damaged(key, f"its manifest is not valid: {where}") from error
+    if manifest.town != town_id:
+        raise WrongTown(
+            f"{key} holds the town {manifest.town!r}, not {town_id!r}",
+            hint="the object was copied or restored to the wrong key; restore this town's own head",
+        )
+    return manifest
 
 
 def _damaged(key: str, problem: str) -> DamagedImage:

@@ -14,7 +14,7 @@ from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
 from shared.domain.images import JournalBlock
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_milliseconds, to_text
-from shared.images import restoring
+from shared.images import restoring, summary
 from shared.images.pages import page_size_of
 from shared.ports.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
 from shared.ports.steps import Call, Steps
@@ -228,6 +228,7 @@ def restore_in_place(
         time=max(now, present.facts.time),
         next_due=now,
         schema_version=database.SCHEMA_VERSION,
+        drain_nonce=summary.drain_nonce_in(image),
     )
     yield from store.mark_due(town_id, now)
     committed: TownImage = yield from store.commit(present, image, facts)

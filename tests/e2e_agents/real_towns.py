@@ -1,5 +1,6 @@
 """A town in which real coding agents work, on a fast clock, with a scripted model."""
 
+import contextlib
 import itertools
 import json
 import os
@@ -14,7 +15,7 @@ from typing import Any, Final
 
 from infra.devstack import git_seed
 from infra.devstack.model_server.scripts import Script
-from infra.devstack.model_server.server import KEY, ModelServer
+from infra.devstack.model_server.server import KEY, MODEL, ModelServer
 from infra.townctl import agent_programs, wiring
 from infra.townctl.agent_programs import AgentProgram
 from infra.townctl.loop import TownLoop
@@ -37,16 +38,11 @@ URL: Final = "https://git.demo.invalid/acme/work.git"
 SPEED: Final = 10.0
 LONGEST_SECONDS: Final = 240.0
 _ROOT: Final = Path(__file__).resolve().parents[2]
-_IDENTITY: Final = {
-    "GIT_AUTHOR_NAME": "Agent",
-    "GIT_AUTHOR_EMAIL": "agent@town.invalid",
-    "GIT_COMMITTER_NAME": "Agent",
-    "GIT_COMMITTER_EMAIL": "agent@town.invalid",
-}
 _CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "direct",
     "staged_convoys_default": False,
     "agent_runtime": {"kind": "local"},
+    "default_model": MODEL,
 }
 
 
@@ -128,6 +124,11 @@ class RealTown:
         """The output of every agent."""
         return sorted((self.data / ".agents").rglob("*.log"))
 
+    def places_with(self, secret: str) -> list[str]:
+        """Where a secret occurs that may be nowhere: files of the town, command lines, and requests to the model."""
+        files = [str(path) for path in self.data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
+        return [*files, *_command_lines_with(secret), *self.model.requests_with(secret)]
+
     def landed(self, branch: str = "main") -> str:
         """The subjects of the commits on a branch."""
         return self.git("log", "--format=%s", branch)
@@ -138,6 +139,20 @@ class RealTown:
         return subprocess.run(
             ["git", *words], check=True, cwd=self.repository, env=around, capture_output=True, text=True
         ).stdout
+
+
+def _command_lines_with(secret: str) -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            found += [text] if secret in text else []
+    return found
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir()
+    return directory
 
 
 @contextmanager
@@ -151,13 +166,14 @@ def a_real_town(
     environment: Mapping[str, str] | None = None,
 ) -> Iterator[RealTown]:
     """A town whose agents run `command`, with the model of these scripts. Every agent is stopped at the end."""
-    model = ModelServer(scripts)
+    model = ModelServer(scripts, models=(MODEL,))
     with model.serving():
         repository = git_seed.create_repository(root / "work.git")
         clock = ScaledClock.starting_now(speed=speed)
         around_agents = {
             "PYTHONPATH": str(_ROOT),
             "PYTHONDONTWRITEBYTECODE": "1",
+            "HOME": str(_made(root / "home")),  # no profile of a person's shell, and no settings of a person's agents
             "TOWN_AGENT_MODEL_URL": model.url,
             "TOWN_AGENT_CLI": f"{sys.executable} -m infra.agents.town_agent.main",
             "PATH": f"{_ROOT / '.venv/bin'}{os.pathsep}{os.environ['PATH']}",
@@ -165,7 +181,7 @@ def a_real_town(
             "ANTHROPIC_API_KEY": KEY,
             **git_seed.OFFLINE,
             **git_seed.redirect({URL: repository}),
-            **_IDENTITY,
+            **git_seed.IDENTITY,
             **(environment or {}),
         }
         data = root / "data"

@@ -66,7 +66,7 @@ class Scripted:
     install: Final = "write it into a directory of PATH"
     logins: Final[Mapping[str, str]] = {}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         return "set SCRIPTED_KEY" if setting.environment.get("SCRIPTED_KEY") == "" else None
 
     def start(self, program: str, prompt: str, setting: contract.Setting, *, session_id: str | None) -> contract.Start:

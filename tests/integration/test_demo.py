@@ -144,7 +144,7 @@ def test_a_convoy_lands_by_pull_requests_with_reviews_and_approvals(
 def test_a_demo_that_is_interrupted_leaves_no_process_behind(tmp_path: Path, number: int) -> None:
     data = tmp_path / "data"
     demo = demo_in(data)
-    runtime = agent_programs.NoAgentProgram(data / ".agents")
+    runtime = agent_programs.no_agents(data)
     try:
         assert wait_for(lambda: len(runtime.running()) > 0, seconds=PATIENCE_SECONDS)
         demo.send_signal(number)

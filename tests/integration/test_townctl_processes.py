@@ -36,7 +36,7 @@ def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Town
     yield called
     called.kill_all()
     for agents in tmp_path.rglob(".agents"):
-        assert agent_programs.NoAgentProgram(agents).stop_all() == ()
+        assert agent_programs.no_agents(agents.parent).stop_all() == ()
 
 
 def stored(townctl: Townctl) -> TownImage:
@@ -96,7 +96,7 @@ def test_a_tick_that_is_killed_at_any_call_is_made_good_by_the_next(
         generations = list((data / ".agents" / "alpha").glob("*/0*"))
         assert len(generations) <= 1, data
         assert drive(ObjectTownStore(DirectoryObjects(data)).read_inbox("alpha", limit=10)).objects == () or generations
-        agent_programs.NoAgentProgram(agent_programs.agents_root(data)).stop_all()
+        agent_programs.no_agents(data).stop_all()
 
 
 @pytest.mark.slow
@@ -133,7 +133,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
 @pytest.mark.slow
 def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townctl: Townctl) -> None:
     townctl.with_work()
-    runtime = agent_programs.NoAgentProgram(agent_programs.agents_root(townctl.data))
+    runtime = agent_programs.no_agents(townctl.data)
     loop = townctl.started("run", "--agent-command", AGENT)
     try:
         assert wait_for(lambda: len(runtime.running()) == 1, seconds=PATIENCE_SECONDS)
@@ -199,7 +199,7 @@ def test_agents_of_a_loop_may_live_behind_a_control_server(
             townctl.document("event", "post", "t1", "--type", event_type, "--payload", json.dumps(payload))
         assert townctl("run", "--once", "--control-server", server.address).code == 0
         assert [agent.generation for agent in server.runtime.running()] == [1]
-        assert agent_programs.NoAgentProgram(agent_programs.agents_root(townctl.data)).running() == ()
+        assert agent_programs.no_agents(townctl.data).running() == ()
 
 
 @pytest.mark.parametrize("address", ["agents.example.com:8080", "ftp://agents.example.com", "http://", ""])

@@ -18,6 +18,7 @@ from shared.domain.states import EffectKind
 from shared.domain.tick import Envelope, Observations, TickInput
 from shared.engine import tick
 from shared.events import BY_TYPE
+from shared.images import summary
 from shared.storage import head
 from shared.town import database, journal
 from tests.simulation.differences import first_difference
@@ -87,6 +88,7 @@ class Ledger:
             self._fail("replay", "a tick that is quiet in its replay was committed")
         elif replayed != image:
             self._fail("replay", first_difference(image, replayed))
+        self._tells_its_drain(sql)
         self._judge(sql, row, report)
         self.image = image
 
@@ -118,6 +120,12 @@ class Ledger:
         )
         with database.opened(self.image) as sql:
             return tick.run(sql, given, town_id=self.town_id)
+
+    def _tells_its_drain(self, sql: database.Database) -> None:
+        """A heartbeat is answered from the manifest, so it must have the nonce of the image."""
+        nonce = summary.drain_nonce(sql)
+        if self.manifest.drain_nonce != nonce:
+            self._fail("drain", f"its manifest says {self.manifest.drain_nonce}, its image {nonce}")
 
     def _is_next_link(self, before: head.Manifest, row: dict[str, Any]) -> None:
         after = self.manifest

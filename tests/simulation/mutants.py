@@ -54,16 +54,26 @@ class Mutant:
             yield
 
 
-def _effects_first(around: Surroundings, base: Any, image: Content, report: TickReport) -> Steps[RunReport]:
+def _effects_first(
+    around: Surroundings, base: Any, image: Content, report: TickReport, nonce: str | None
+) -> Steps[RunReport]:
     at: datetime = yield Call("clock", around.clock.now)
     post = partial(worker._post_results, around, report.town_id, report.input.tick_id, [])
     yield from _perform(report.effects, around.outside, clock=around.clock, claimed_at=at, post=post)
-    return (yield from _commit(around, base, image, replace(report, effects=())))
+    return (yield from _commit(around, base, image, replace(report, effects=()), nonce))
 
 
-def _clear_first(around: Surroundings, base: Any, image: Content, report: TickReport) -> Steps[RunReport]:
+def _clear_first(
+    around: Surroundings, base: Any, image: Content, report: TickReport, nonce: str | None
+) -> Steps[RunReport]:
     yield from around.store.clear_inbox(base.batches)
-    return (yield from _commit(around, base, image, report))
+    return (yield from _commit(around, base, image, report, nonce))
+
+
+def _conceal_the_drain(
+    around: Surroundings, base: Any, image: Content, report: TickReport, nonce: str | None
+) -> Steps[RunReport]:
+    return (yield from _commit(around, base, image, report, None))
 
 
 def _conflict_is_success(
@@ -159,6 +169,7 @@ def _random_id(_: ids.IdMaker) -> str:
 MUTANTS: Final = (
     Mutant("effects are performed before the commit", worker, "_commit", _effects_first),
     Mutant("the inbox is cleared before the commit", worker, "_commit", _clear_first),
+    Mutant("a head conceals that its town drains", worker, "_commit", _conceal_the_drain),
     Mutant("a lost race is taken for a commit", ObjectTownStore, "commit", _conflict_is_success),
     Mutant("heads are written without a condition", MemoryObjects, "replace", _replace_anyway),
     Mutant("event ids are not de-duplicated", inbox, "store", _store_again),

@@ -54,7 +54,7 @@ class Claude:
     install: Final = "npm install --global @anthropic-ai/claude-code"
     logins: Final[Mapping[str, str]] = {".claude/.credentials.json": _LOGIN}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         """A key, a token, a login, or the credentials of a cloud."""
         has_key = any(setting.environment.get(name) for name in (*_KEYS, *_CLOUDS))
         if has_key or (setting.place / _LOGIN).exists():

@@ -29,7 +29,7 @@ class Codex:
     install: Final = "npm install --global @openai/codex"
     logins: Final[Mapping[str, str]] = {".codex/auth.json": _LOGIN}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         """A key or a login. A model server of one's own may need none."""
         has_key = any(setting.environment.get(name) for name in _SECRETS)
         if setting.model_url or has_key or (setting.place / _LOGIN).exists():

@@ -144,6 +144,25 @@ class Models:
     small_model: str | None = None
 
 
+class Access(Protocol):
+    """What decides whether a program may use a model: keys in the environment, a login below `place`, or a model server."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment of the agent."""
+        ...
+
+    @property
+    def place(self) -> Path:
+        """The directory of the session, where a login may lie."""
+        ...
+
+    @property
+    def model_url(self) -> str | None:
+        """The base URL of a model server, if one is set."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a driver may know about the session.
@@ -209,7 +228,7 @@ class Driver(Protocol):
         """The files that hold a person's login: path below that person's HOME -> path below `Setting.place`."""
         ...
 
-    def missing_key(self, setting: Setting) -> str | None:
+    def missing_key(self, setting: Access) -> str | None:
         """What must be set so that the program may use a model, for people; None if there is a key, a login or no need for one."""
         ...
 

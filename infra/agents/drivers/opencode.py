@@ -39,7 +39,7 @@ class Opencode:
     install: Final = "npm install --global opencode-ai"
     logins: Final[Mapping[str, str]] = {".local/share/opencode/auth.json": "data/opencode/auth.json"}
 
-    def missing_key(self, setting: contract.Setting) -> str | None:
+    def missing_key(self, setting: contract.Access) -> str | None:
         """A key of any provider will do: which one the model needs, only opencode knows."""
         has_key = any(setting.environment.get(name) for name in _KEYS)
         if setting.model_url or has_key or (setting.place / "data/opencode/auth.json").exists():

@@ -3,6 +3,7 @@
 TOWN_AGENT_CONTEXT      the start file
 TOWN_AGENT_MODEL_URL    base URL of a model server, for models that a person hosts, and for tests
 TOWN_AGENT_TOOLS        `cli`: the program gets no tool server, and the agent uses the commands of `town-agent`
+TOWN_AGENT_LOGIN        home of a person whose login the program uses
 TOWN_AGENT_CLI          the command that calls `town-agent` (default: `town-agent`)
 TOWN_CLOCK              the town's clock, if it is not the system clock
 """
@@ -20,6 +21,7 @@ from typing import Final
 from infra.agents.drivers import child
 from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.desk import Desk
+from infra.agents.drivers.login import LentLogin
 from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.reports import Reports
 from infra.agents.drivers.scrubbing import Scrubber, secrets_in
@@ -27,7 +29,7 @@ from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import Transcript
 from infra.agents.posting import poster_from
 from infra.agents.town_agent.order import NoOrder, caller
-from infra.agents.variables import MODEL_URL_VARIABLE, TOOLS_VARIABLE
+from infra.agents.variables import LOGIN_VARIABLE, MODEL_URL_VARIABLE, TOOLS_VARIABLE
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
@@ -67,9 +69,11 @@ def run(driver: Driver, environment: Mapping[str, str]) -> int:
         model_url=environment.get(MODEL_URL_VARIABLE) or None,
         tools=tools,
     )
+    login = LentLogin.of(environment.get(LOGIN_VARIABLE), driver.logins, means.program_place, transcript.hide)
     pulse.start()
     try:
-        code = Session(means).run()
+        with login:
+            code = Session(means).run()
     finally:
         child.end_everything(environment[MARK_VARIABLE])
         pulse.finish()

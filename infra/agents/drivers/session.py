@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from infra.agents.drivers import prompts
@@ -49,6 +50,11 @@ class Means:
     model_url: str | None = None
     tools: tuple[str, ...] = ()
 
+    @property
+    def program_place(self) -> Path:
+        """The directory of the program's configuration and data."""
+        return self.desk.place / "program"
+
 
 class Session:
     """One generation of an agent."""
@@ -59,7 +65,7 @@ class Session:
         self._session_id: str | None = None
         self._broken = 0
         self._was_reminded = False
-        self._place = means.desk.place / "program"
+        self._place = means.program_place
 
     def run(self) -> int:
         """Work to the end. Returns the exit code."""

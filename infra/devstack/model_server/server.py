@@ -30,6 +30,9 @@ from infra.listening.limits import Limits
 KEY: Final = "scripted-model-key"
 """The default key of a scripted model. It is valid nowhere else."""
 
+MODEL: Final = "scripted-1"
+"""A name for the model. Programs know none of that name, and so offer it their plain tools."""
+
 _LIMITS: Final = Limits(body=32 << 20, held=256 << 20, headers=200, idle_seconds=60)
 _KEY_HEADERS: Final = ("authorization", "x-api-key")
 

@@ -60,9 +60,10 @@ def _shell(command: str, offered: Sequence[OfferedTool]) -> ToolCall:
 
 
 def _of_a_server(call: Call, offered: Sequence[OfferedTool]) -> ToolCall:
-    for tool in offered:
-        if tool.name == call.tool or tool.name.endswith(f"_{call.tool}"):
-            return ToolCall(tool.name, call.arguments, tool.namespace)
+    found = [tool for tool in offered if tool.name == call.tool or tool.name.endswith(f"_{call.tool}")]
+    if found:
+        tool = min(found, key=lambda each: len(each.name))  # `town_waiting`, not `town_list_waiting`
+        return ToolCall(tool.name, call.arguments, tool.namespace)
     if any(tool.name == _WAIT for tool in offered):
         return ToolCall(_WAIT, {})
     raise NotOffered(f"the script calls {call.tool}, and the program offers {_names(offered)}")

@@ -102,6 +102,11 @@ def test_a_tool_of_a_server_is_found_by_its_own_name() -> None:
         assert call == ToolCall(offered.name, {"bead": "b1"}, offered.namespace)
 
 
+def test_a_tool_is_not_taken_for_another_whose_name_ends_like_it() -> None:
+    offered = (OfferedTool("town_list_waiting"), OfferedTool("town_waiting"))
+    assert next_content(Call("waiting"), asked(tools=offered)) == ToolCall("town_waiting", {})
+
+
 def test_a_tool_whose_server_is_still_starting_is_waited_for() -> None:
     offered = (OfferedTool("Bash"), OfferedTool("WaitForMcpServers"))
     assert next_content(Call("bead_show"), asked(tools=offered)) == ToolCall("WaitForMcpServers", {})

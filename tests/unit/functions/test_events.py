@@ -2,24 +2,35 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from functions.access import Access
+from functions.audit import Trail
+from functions.claims import Holder
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
 from functions.settings import AccessRule
 from shared.domain import strict_json
+from shared.domain.senders import Sender
+from shared.domain.times import to_text
 from shared.intake import redrive
+from shared.ports.steps import drive
+from shared.ports.town_store import CommitFacts
+from shared.storage.towns import ObjectTownStore
 from shared.telemetry.emf import EmfMetrics
+from shared.town import schemas
 from tests.cloud import Cloud, a_cloud
+from tests.counting import CountingObjects
 from tests.documented import complaints
 from tests.emf import metrics_of
 from tests.http_events import OPERATOR, Answer, Context, request
+from tests.scenarios.table import scenario
 from tests.towns import T, a_town, event
+from tests.upgrades.older import as_of_the_first_release
 from tests.worlds import World, a_world
 
 RULES = (AccessRule(callers=("*:assumed-role/Operator/*",), towns=("one", "new-*"), verbs=("read", "write")),)
@@ -376,6 +387,30 @@ def test_while_a_town_drains_heartbeats_are_answered_with_its_nonce(api: EventsA
     assert nonce
     api.world.run(town_id="one")
     assert api.post(beat | {"event_id": "heart-0002"}).document["drainNonce"] == nonce
+
+
+@scenario(547)
+def test_a_heartbeat_is_answered_without_the_pages_of_the_town(api: EventsApi) -> None:
+    api.post({"event_id": "evict-0001", "event_type": "container_eviction", "payload": {}})
+    api.world.run(town_id="one")
+    nonce = api.world.town("one").value("drain")["nonce"]
+    counted = CountingObjects(api.world.objects)
+    around = replace(api.cloud.dispatcher.around, store=ObjectTownStore(counted))
+    ingestion = Ingestion(around, api.cloud.queue, EmfMetrics(api.lines.append, stage="test"), api.lines.append)
+    beat = json.dumps(a_report("heart-0001")).encode()
+    holder = Holder("one", Sender("container"))
+    answer = ingestion.take("one", beat, holder, now=api.world.clock.now(), trail=Trail())
+    assert answer.drain_nonce == nonce
+    assert counted.requests["get"] == counted.requests["get_if_changed"] == 0
+
+
+@scenario(547)
+def test_the_head_of_an_older_release_leaves_the_nonce_to_its_image(api: EventsApi) -> None:
+    draining = a_town("old").key("drain", {"nonce": "n-1", "started_at": to_text(T)})
+    facts = CommitFacts("1-old", 1, T, T, schemas.OLDEST)
+    drive(api.world.store.create("old", as_of_the_first_release(draining.image()), facts))
+    answer = api.post(a_report(), "old", claims=sender(town="old"))
+    assert answer.document["drainNonce"] == "n-1"
 
 
 # --- what operators write -------------------------------------------------------------------------------------------

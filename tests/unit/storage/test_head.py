@@ -77,6 +77,29 @@ def test_the_manifest_is_json_with_sorted_keys_and_stored_times() -> None:
     }
 
 
+def test_the_nonce_of_a_drain_stands_in_the_manifest_only_while_the_town_drains() -> None:
+    draining = head.encode(MANIFEST.model_copy(update={"drain_nonce": "n-1"}), TAIL)
+    assert head.decode(draining, key=KEY, town_id="demo").manifest.drain_nonce == "n-1"
+    assert head.decode(BODY, key=KEY, town_id="demo").manifest.drain_nonce is None
+    assert b"drain_nonce" not in BODY
+
+
+def test_the_start_of_a_head_is_enough_for_its_manifest() -> None:
+    end = head.end_of_manifest(BODY[:4], key=KEY)
+    assert head.manifest_in(BODY[:end], key=KEY, town_id="demo") == MANIFEST
+
+
+def test_a_start_without_a_whole_manifest_of_this_town_is_refused() -> None:
+    end = head.end_of_manifest(BODY, key=KEY)
+    for start in (b"", BODY[:3], BODY[: end - 1], b"\xff" * 40, BODY[:4] + b"x" * end):
+        with pytest.raises(DamagedImage, match=KEY):
+            head.manifest_in(start, key=KEY, town_id="demo")
+    with pytest.raises(WrongTown):
+        head.manifest_in(BODY, key=KEY, town_id="other")
+    with pytest.raises(SchemaMismatch):
+        head.manifest_in(sealed(fields(format=2)), key=KEY, town_id="demo")
+
+
 def test_none_of_400_flipped_bits_is_opened() -> None:
     choose = random.Random(20260110)
     manifest_bits = (4 + int.from_bytes(BODY[:4], "big")) * 8

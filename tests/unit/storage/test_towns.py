@@ -324,3 +324,30 @@ def test_a_list_of_towns_transfers_no_image_and_names_what_cannot_be_read(
     assert (first, third) == (facts("0-x", next_due=NOON), facts("0-x", next_due=NOON))
     assert (type(damaged), type(missing)) == (DamagedImage, UnknownTown)
     assert faults.names == [f"get towns/t{number}/head" for number in range(4)]
+
+
+def test_the_standing_of_a_town_is_read_from_the_start_of_its_head(store: TownStore, objects: MemoryObjects) -> None:
+    drains = replace(facts("0-x", next_due=NOON), drain_nonce="n-1")
+    drive(store.create("demo", an_image(["bead"] * 3000), drains))
+    faults = Faults()
+    assert faults.drive(store.standing("demo")) == drains
+    assert faults.names == ["start_of towns/demo/head"]
+    with pytest.raises(UnknownTown):
+        drive(store.standing("nobody"))
+
+
+def test_a_manifest_that_is_longer_than_usual_is_read_as_a_whole(store: TownStore) -> None:
+    longer = facts("0-" + "x" * 9000)
+    drive(store.create("demo", an_image(), longer))
+    faults = Faults()
+    assert faults.drive(store.standing("demo")) == longer
+    assert faults.names == ["start_of towns/demo/head"] * 2
+
+
+def test_a_head_that_ends_within_its_manifest_is_damaged(store: TownStore, objects: MemoryObjects) -> None:
+    drive(store.create("demo", an_image(), facts("0-x")))
+    whole = objects.get("towns/demo/head")
+    assert whole is not None
+    objects.put("towns/demo/head", whole.body[:100])
+    with pytest.raises(DamagedImage, match="towns/demo/head"):
+        drive(store.standing("demo"))
