@@ -45,11 +45,8 @@ class Address:
         of_lfs = f"{self.path}.git/info/lfs/"
         is_here = path in ("", self.path, f"{self.path}.git") or f"{path}/".startswith(of_lfs)
         leads_elsewhere = _LEAVES.search(path) is not None  # `x.git/info/lfs/../../../y`: the server sees y
-        return (
-            not leads_elsewhere
-            and (asked.get("protocol"), asked.get("host", "").lower()) == (self.protocol, self.host)
-            and is_here
-        )
+        is_host = (asked.get("protocol"), asked.get("host", "").lower()) == (self.protocol, self.host)
+        return is_host and is_here and not leads_elsewhere
 
 
 def addresses(credential: ForgeCredential, environment: Mapping[str, str]) -> tuple[Address, ...]:

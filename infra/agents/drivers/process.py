@@ -69,7 +69,7 @@ def run(driver: Driver, environment: Mapping[str, str]) -> int:
         model_url=environment.get(MODEL_URL_VARIABLE) or None,
         tools=tools,
     )
-    login = LentLogin.of(environment.get(LOGIN_VARIABLE), driver.logins, means.program_place, transcript.hide)
+    login = LentLogin.of(environment.get(LOGIN_VARIABLE), driver.logins, means.program_place, scrub.hide)
     pulse.start()
     try:
         with login:

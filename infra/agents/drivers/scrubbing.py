@@ -21,7 +21,13 @@ class Scrubber:
     """Removes the given secrets, whatever they look like, and everything that looks like one."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets = tuple(sorted({cleaned(secret) for secret in secrets} - {""}, key=len, reverse=True))
+        self._secrets: tuple[str, ...] = ()
+        self.hide(secrets)
+
+    def hide(self, secrets: Iterable[str]) -> None:
+        """From now on, remove these too."""
+        known = {*self._secrets, *(cleaned(secret) for secret in secrets)} - {""}
+        self._secrets = tuple(sorted(known, key=len, reverse=True))
 
     def __call__(self, text: str, *, most: int) -> str:
         """A text of at most `most` characters, without secrets. Invisible characters go first: a secret could hide between them."""

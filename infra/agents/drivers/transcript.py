@@ -33,11 +33,6 @@ class Transcript:
         self._out = out or sys.stdout
         self._guard = threading.Lock()
 
-    def hide(self, secrets: Iterable[str]) -> None:
-        """From now on, remove these too."""
-        with self._guard:
-            self._secrets = tuple(sorted({*self._secrets, *secrets}, key=len, reverse=True))
-
     def prompt(self, text: str) -> None:
         """The program gets a prompt."""
         self._write("prompt", text, longest=_LONGEST_SAID, mark=">")
