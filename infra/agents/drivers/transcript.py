@@ -21,6 +21,7 @@ TRANSCRIPT: Final = "transcript.jsonl"
 LARGEST: Final = 8 << 20
 _LONGEST_SAID: Final = 6_000
 _LONGEST_OUTPUT: Final = 2_000
+_LONGEST_SECRET: Final = 1_000
 
 
 class Transcript:
@@ -58,8 +59,12 @@ class Transcript:
         """The driver says something itself."""
         self._write("driver", text, longest=_LONGEST_SAID, mark="driver:")
 
+    def without_secrets(self, text: str, *, longest: int = _LONGEST_SAID) -> str:
+        """The beginning of a text as everybody may read it."""
+        return self._scrub(text, most=longest)
+
     def _write(self, kind: str, text: str, *, longest: int, mark: str = "") -> None:
-        shown = self._scrub(text, most=longest).strip("\n")
+        shown = self.without_secrets(text, longest=longest).strip("\n")
         if not shown.strip():
             return
         at = times.to_text(self._clock.now())
