@@ -101,11 +101,12 @@ def read(answer: Mapping[str, Any]) -> Issued:
 
 def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str]) -> Source:
     """Ask the API of the town. `token` is the town token of the agent's generation, or of its container."""
-    path = f"/api/towns/{quote(town_id, safe='')}/agents/{quote(agent_id, safe='')}/refresh-token"
 
     def ask() -> Issued:
+        from functions.paths import written
         from shared.adapters.http_json import Answered, call
 
+        path = f"/api/towns/{quote(town_id, safe='')}/agents/{written(agent_id)}/refresh-token"
         try:
             headers = {"Authorization": f"Bearer {token()}"}
         except NotPosted as error:

@@ -20,6 +20,8 @@ _CONFIG: Final = "settings as a person wrote them: the configuration's own model
 _ANY_SHAPE: Final = "a type annotation or a class is passed, and both are values of any type"
 
 REASONS: Final = {
+    "infra/agents/credentials.py: read": _JSON,
+    "infra/agents/credentials.py: _forge": _JSON,
     "infra/agents/posting.py: PostedEvent": _JSON,
     "infra/agents/posting.py: ApiPoster.send": _JSON,
     "infra/agents/reading.py: Answer": _JSON,
