@@ -96,6 +96,7 @@ REASONS: Final = {
     "shared/questions/explain.py: _empty_story": _STORED,
     "shared/questions/explain.py: _read": _STORED,
     "shared/questions/explain.py: _row": _STORED,
+    "shared/questions/explain.py: _spent_for": _STORED,
     "shared/questions/explain.py: _what_is_missing": _STORED,
     "shared/questions/foresight.py: Foreseen.action": "an action in its wire form: its keys depend on its type",
     "shared/questions/lines.py: _Reader": _ANY_SHAPE,
