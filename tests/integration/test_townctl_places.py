@@ -16,6 +16,7 @@ from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.town_tokens import LIFE, Claims
+from shared.domain.limits import BODY_SIZE
 from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage.agent_logs import StoredLogs
@@ -103,6 +104,11 @@ ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
     "bead show": [(ALPHA, "b-1/ä#1"), (ALPHA, "b-1")],
     "agent list": [(ALPHA,)],
     "convoy list": [(ALPHA,)],
+    "review list": [(ALPHA,), (ALPHA, "--status", "live", "--limit", "1")],
+    "rig list": [(ALPHA,)],
+    "escalation list": [(ALPHA,), (ALPHA, "--status", "closed")],
+    "mail list": [(ALPHA,), (ALPHA, "--limit", "1")],
+    "mayor log": [(ALPHA,), (ALPHA, "--limit", "1")],
     "event list": [(ALPHA,), (ALPHA, "--pending"), (ALPHA, "--state", "duplicate"), (ALPHA, "--limit", "1")],
     "explain bead": [("b-1/ä#1",), ("b-1", "--town", ALPHA)],
     "explain agent": [("Mayor", ALPHA)],
@@ -132,6 +138,16 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "bead show": [(ALPHA, "no-such-bead")],
     "convoy list": [(ALPHA, "--limit", "501"), (ALPHA, "--cursor", "WzFd")],
     "agent list": [("-x",)],
+    "review list": [(ALPHA, "--limit", "0"), (ALPHA, "--status", "lost"), (ALPHA, "--cursor", "nonsense")],
+    "rig list": [("Not A Town",)],
+    "escalation list": [(ALPHA, "--limit", "501"), (ALPHA, "--status", "lost"), (ALPHA, "--cursor", "WzFd")],
+    "mail list": [(ALPHA, "--limit", "0"), (ALPHA, "--cursor", "nonsense"), ("Not A Town",)],
+    "mayor log": [(ALPHA, "--limit", "0"), (ALPHA, "--cursor", "nonsense"), ("Not A Town",)],
+    "mayor say": [
+        (ALPHA, " \n "),
+        (ALPHA, "x" * (BODY_SIZE + 1)),
+        ("Not A Town", "Plan it."),
+    ],
     "event post": [(ALPHA,), (ALPHA, "--type", "nonsense"), (ALPHA, "--type", "bead_created", "--payload", "{}")],
     "event list": [(ALPHA, "--pending", "--poisoned"), (ALPHA, "--limit", "-1"), (ALPHA, "--state", "gone")],
     "event redrive": [(ALPHA, "no-such-event"), (ALPHA, ""), (ALPHA, "a\nb")],
@@ -197,7 +213,7 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
 
 
 def test_a_town_that_is_not_there_is_named_with_the_place_that_was_asked(both: Both) -> None:
-    for command in ("town status", "town config", "agent list", "dry-run", "ticks", "points", "bead list"):
+    for command in ("town status", "town config", "agent list", "dry-run", "ticks", "points", "bead list", "rig list", "mail list", "mayor log"):
         for place, name in (("--data", str(both.data)), ("--api", both.url)):
             code, said = both.at(place, name, *command.split(), "beta")
             assert (code, said["error"]["kind"]) == (2, "UnknownTown")
@@ -210,3 +226,13 @@ def test_facts_are_stored_the_same_way(both: Both, tmp_path: Path) -> None:
     assert both(*posted)[1]["accepted"] == ["started-0001"]
     code, said = both.at("--api", both.url, "town", "start", ALPHA)
     assert (code, len(said["accepted"])) == (0, 1)
+
+
+def test_what_a_person_says_is_stored_the_same_way(both: Both) -> None:
+    for place, name in (("--data", str(both.data)), ("--api", both.url)):
+        code, said = both.at(place, name, "mayor", "say", ALPHA, f"Plan it, says {place}.")
+        assert (code, said["townId"], sorted(said)) == (0, ALPHA, ["messageId", "townId"])
+    both.at("--data", str(both.data), "tick", ALPHA, "--force")
+    code, found = both("mayor", "log", ALPHA)
+    assert {letter["text"] for letter in found["messages"]} == {"Plan it, says --data.", "Plan it, says --api."}
+    assert code == 0
