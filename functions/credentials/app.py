@@ -69,13 +69,14 @@ def refresh_token(call: Call[Query]) -> Reply:
 
 
 def answer_of(issued: Issued) -> IssuedCredential:
-    """A credential as it is sent, with its token."""
-    found = issued.credential
+    """A credential as it is sent, with its token and key."""
+    found, key = issued.credential, issued.key
+    ssh = (None, None) if key is None else (key.known_hosts, key.key.reveal())
     if isinstance(found, NoCredential):
-        return IssuedCredential(None, found.reason)
+        return IssuedCredential(None, found.reason, *ssh)
     token = found.token.reveal()
-    forge = IssuedForge(found.host, found.kind, found.project, found.username, found.expires_at, token)
-    return IssuedCredential(forge, None)
+    forge = IssuedForge(found.host, found.kind, found.project, found.username, found.expires_at, found.api_url, token)
+    return IssuedCredential(forge, None, *ssh)
 
 
 def _generation_of(holder: Holder, agent_id: str) -> int | None:
@@ -96,9 +97,11 @@ def _generation_of(holder: Holder, agent_id: str) -> int | None:
 
 
 def _for_the_audit(issued: Issued) -> Mapping[str, object]:
-    """What the audit line says of an answer: for whom it was, and for which repository; never the token."""
+    """What the audit line says of an answer: for whom it was, and for which repository; never a token or key."""
     found, need = issued.credential, issued.need
-    said = {"for_agent": need.agent_id, "for_generation": need.generation}
+    said: dict[str, object] = {"for_agent": need.agent_id, "for_generation": need.generation}
+    if issued.key is not None:
+        said["deploy_key_of"] = need.rig_id
     if isinstance(found, NoCredential):
         return {**said, "not_issued": found.reason}
     return {**said, "repository": f"{found.host}/{found.project}"}

@@ -6,6 +6,7 @@ The route and programs on the town's own machine ask the same object.
 from dataclasses import dataclass, field
 
 from shared.adapters.agent_credentials import AgentCredentials, ForgeCredential, NoCredential
+from shared.adapters.deploy_keys import DeployKey
 from shared.domain.repositories import repository_at
 from shared.ports.forge import Asker
 from shared.ports.steps import drive
@@ -16,10 +17,11 @@ from shared.runner.warm_images import WarmImages
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """The generation that was judged, and what it gets."""
+    """The generation that was judged, and what it gets: a credential, and the deploy key of a rig with an ssh address."""
 
     need: CredentialNeed
     credential: ForgeCredential | NoCredential
+    key: DeployKey | None = None
 
 
 @dataclass(slots=True)
@@ -31,7 +33,7 @@ class Issuing:
     warm: WarmImages = field(default_factory=WarmImages)
 
     def credential_for(self, town_id: str, agent_id: str, generation: int | None) -> Issued:
-        """The credential of a generation; without a number, of the agent's newest, as its container asks before the start.
+        """What a generation gets; without a number, of the agent's newest, as its container asks before the start.
 
         Raises Refused (403, and why), UnknownTown, SecretsUnavailable and AccessDenied (of a secret).
         """
@@ -43,4 +45,5 @@ class Issuing:
         repository = repository_at(need.git_url)
         holder = f"{agent_id} {need.generation}"
         asker = Asker(town_id, need.rig_id, host=None if repository is None else repository.host)
-        return Issued(need, self.credentials.credential_for(asker, need.git_url, need.access, holder=holder))
+        key = self.credentials.key_for(asker, need.git_url, need.access)
+        return Issued(need, self.credentials.credential_for(asker, need.git_url, need.access, holder=holder), key)

@@ -101,11 +101,12 @@ def read(answer: Mapping[str, Any]) -> Issued:
 
 def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str]) -> Source:
     """Ask the API of the town. `token` is the town token of the agent's generation, or of its container."""
-    path = f"/api/towns/{quote(town_id, safe='')}/agents/{quote(agent_id, safe='')}/refresh-token"
 
     def ask() -> Issued:
+        from functions.paths import written
         from shared.adapters.http_json import Answered, call
 
+        path = f"/api/towns/{quote(town_id, safe='')}/agents/{written(agent_id)}/refresh-token"
         try:
             headers = {"Authorization": f"Bearer {token()}"}
         except NotPosted as error:
@@ -134,25 +135,28 @@ def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, 
 
 def _in_process(data: Path, town_id: str, agent_id: str, generation: int) -> Issued:
     """Ask in this process, from a data directory and the secrets in it. Raises NotIssued."""
-    from infra.townctl.forges import hosts_of, issuing_of
+    from infra.townctl.forges import issuing_of
     from shared.adapters.agent_credentials import NoCredential
     from shared.adapters.directory_objects import DirectoryObjects
-    from shared.adapters.forge_hosts import USUAL_HOSTS
     from shared.storage.towns import ObjectTownStore
 
     try:
         issuing = issuing_of(data, ObjectTownStore(DirectoryObjects(data)))
-        found = issuing.credential_for(town_id, agent_id, generation).credential
-        if isinstance(found, NoCredential):
-            return Issued(reason=found.reason)
-        apis = {each.host: each.api_url for each in (*USUAL_HOSTS, *hosts_of(data, ()))}
+        issued = issuing.credential_for(town_id, agent_id, generation)
     except TownError as error:
         final = isinstance(error, Refused | Terminal | UnknownTown)
         raise NotIssued(f"asking the town in {data} for a credential: {error.message}", final=final) from None
-    forge = ForgeCredential(
-        found.host, found.kind, found.project, found.username, found.token, found.expires_at, apis.get(found.host)
+    found, key = issued.credential, issued.key
+    ssh = (None, None) if key is None else (key.key, key.known_hosts)
+    if isinstance(found, NoCredential):
+        return Issued(None, found.reason, *ssh)
+    return Issued(
+        ForgeCredential(
+            found.host, found.kind, found.project, found.username, found.token, found.expires_at, found.api_url
+        ),
+        None,
+        *ssh,
     )
-    return Issued(forge)
 
 
 @dataclass(slots=True)

@@ -77,9 +77,10 @@ class ApiReader:
 
     def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> Answer:
         """Send one request. Raises NotRead; it is final if the API would refuse the same request again."""
+        from functions.paths import written
         from shared.adapters.http_json import Answered, call
 
-        below = _ROUTES[question].format(quote(subject, safe=""))
+        below = _ROUTES[question].format(written(subject) if subject else "")
         given = urlencode({name: value for name, value in filters.items() if value is not None})
         url = f"{self.api.rstrip('/')}/api/agents/towns/{quote(self.town_id, safe='')}/{below}{'?' if given else ''}{given}"
         answer = call("GET", url, headers={"Authorization": f"Bearer {self.token()}"}, seconds=_API_SECONDS)

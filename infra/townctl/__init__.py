@@ -10,9 +10,10 @@ A call passes through these modules, in this order:
   ways to prove a merge. `arguments` reads files, JSON and times.
 - One module for each command, or for a few that belong together:
   `towns` (town), `beads` (bead, agent, convoy), `events` (event), `one_tick` (tick), `ticks` (dry-run, ticks), `loop` (run),
-  `explain`, `logs`, `replays` (replay), `recordings` (record, and replay of a file), `points`, `restore_points` (restore, flush,
-  retention), `export_import` (export, import), `litestream_commands` (litestream), `secret_commands` and `token_keys` (secret),
-  `town_token` (token), `serve`, `doctor`; the command `demo` is in `infra.demo`.
+  `explain`, `mayor`, `town_lists` (mail, review, rig, escalation), `logs`, `replays` (replay), `recordings` (record, and replay
+  of a file), `points`, `restore_points` (restore, flush, retention), `export_import` (export, import), `litestream_commands`
+  (litestream), `secret_commands`, `deploy_key_commands` and `token_keys` (secret), `town_token` (token), `serve`, `doctor`; the
+  command `demo` is in `infra.demo`.
 - Modules that serve single commands: `litestream_check` for restore, `stack_doctor` and `platform_tokens` for doctor,
   `stack_secrets` for the tokens of a deployed stack, `paging` for lists.
 - `output` has the answer of a command with its tables and exit codes, `summaries` and `wording` the one-line texts,

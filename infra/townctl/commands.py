@@ -201,6 +201,16 @@ COMMANDS: Final = (
         "townctl.token_keys:rotate",
         "Make a new key for town tokens.",
     ),
+    Command(
+        "secret set-deploy-key",
+        "townctl.deploy_key_commands:set_deploy_key",
+        "Store a rig's deploy key, read from standard input: `townctl secret set-deploy-key TOWN RIG < KEY-FILE`.",
+    ),
+    Command(
+        "secret remove-deploy-key",
+        "townctl.deploy_key_commands:remove_deploy_key",
+        "Remove a rig's deploy key and the keys of its host.",
+    ),
     Command("secret remove", "townctl.secret_commands:remove", "Remove a token."),
     Command("token", "townctl.town_token:token", "Print a token for the header `Authorization: Bearer TOKEN`."),
     Command(

@@ -264,7 +264,7 @@ def _of_program(context: Context) -> Iterator[Finding]:
 
 
 def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[str, ...]) -> Iterator[Finding]:
-    """Tokens of the platform that serve every town."""
+    """Tokens of the platform that serve every town, and secrets that cannot be used."""
 
     def readable() -> Iterator[rosters.TownSettings]:
         for town_id in towns:
@@ -272,7 +272,7 @@ def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[s
                 yield drive(rosters.settings(town_id, store))
 
     for each in platform_tokens.unsafe(secret_files(context.data), readable):
-        yield Finding("*", "platform token", each.name, each.problem, each.hint)
+        yield Finding("*", "secret", each.name, each.problem, each.hint)
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _LOOK_EVERY_SECONDS: Final = 2.0
 _OVERLAP: Final = 4096
+_MEANT: Final = 2
 
 
 def logs(
@@ -68,10 +69,13 @@ def logs(
 
 def _meant(place: Place, town_id: str, word: str) -> tuple[Subject, str]:
     """The bead or agent that a word stands for. Raises Refused."""
-    try:
-        return "agent", the_one(place, town_id, "agent", word)
-    except Refused:
+    known = {each.agent_id for each in place.agents(town_id).agents}
+    agents = [each for each in place.meant(town_id, "agent", word, limit=_MEANT) if each in known]
+    if len(agents) == 1:
+        return "agent", agents[0]
+    if agents or place.meant(town_id, "bead", word, limit=1):
         return "bead", the_one(place, town_id, "bead", word)
+    return "agent", word  # it may be gone from the town, and its logs still be kept
 
 
 def _heading(found: AgentLog) -> str:

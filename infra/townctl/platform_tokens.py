@@ -1,4 +1,4 @@
-"""What `townctl doctor` says of the platform's tokens and Apps.
+"""What `townctl doctor` says of the platform's tokens, of Apps and of deploy keys.
 
 It names the towns that use a token without a list of the towns that it serves, and every secret that cannot be used.
 """
@@ -7,15 +7,18 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple, Protocol
 
 from shared.adapters.clock import SystemClock
-from shared.adapters.forge_tokens import PlatformToken, names_for
+from shared.adapters.deploy_keys import checked_hosts, checked_key
+from shared.adapters.forge_tokens import FOR_AGENTS, PlatformToken, names_for, rig_secret_name
 from shared.adapters.github.app import SECRET, AppSecret, signed_by
 from shared.domain.errors import Terminal
-from shared.domain.repositories import repository_at
+from shared.domain.repositories import repository_at, transport_of
 from shared.ports.forge import Asker, ForgeError
 from shared.ports.secrets import Secret
 from shared.questions.rosters import TownSettings
 
 _PLATFORMS: Final = "platform/forges/"
+_DEPLOY_KEY: Final = "/deploy-key"
+_KNOWN_HOSTS: Final = "/known-hosts"
 _HINT: Final = (
     "give each of these towns a token of its own with `townctl secret set`, or say what it may reach: "
     "townctl secret set-platform FORGE --serves TOWN=OWNER/REPOSITORY --keep-token"
@@ -35,7 +38,7 @@ class NamedSecrets(Protocol):
 
 
 class Unsafe(NamedTuple):
-    """A platform's token that needs attention: its name, what is wrong, and what to do."""
+    """A secret that needs attention: its name, what is wrong, and what to do."""
 
     name: str
     problem: str
@@ -43,12 +46,13 @@ class Unsafe(NamedTuple):
 
 
 def unsafe(secrets: NamedSecrets, towns: Callable[[], Iterable[TownSettings]]) -> Iterator[Unsafe]:
-    """The platform's tokens that serve every town, with the towns that use them, and those that cannot be read.
+    """The platform's tokens that serve every town, with the towns that use them, and what cannot be used.
 
-    `towns` is called only if there is a token without a list.
+    `towns` is called only if there is a token without a list, or a deploy key.
     """
     names = secrets.names()
     yield from _unusable_apps(secrets, names)
+    yield from _unusable_keys(secrets, names, towns)
     for name in names:
         stored = secrets.get(name) if name.startswith(_PLATFORMS) else None
         if stored is None:
@@ -80,6 +84,32 @@ def _unusable_apps(secrets: NamedSecrets, names: Iterable[str]) -> Iterator[Unsa
             yield Unsafe(
                 name, signed.message, "store it again: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
             )
+
+
+def _unusable_keys(
+    secrets: NamedSecrets, names: Iterable[str], towns: Callable[[], Iterable[TownSettings]]
+) -> Iterator[Unsafe]:
+    """The deploy keys that ssh cannot use, and those of which no rig makes use."""
+    found = [name for name in names if name.startswith(FOR_AGENTS) and name.endswith(_DEPLOY_KEY)]
+    used = {name for town in towns() for name in _deploy_keys_of(town)} if found else set()
+    for name in found:
+        if name not in used:
+            hint = "give the rig an ssh address, or remove the key: townctl secret remove-deploy-key TOWN RIG"
+            yield Unsafe(name, "no rig with an ssh address uses this deploy key", hint)
+        for part, check in ((name, checked_key), (name.removesuffix(_DEPLOY_KEY) + _KNOWN_HOSTS, checked_hosts)):
+            stored = secrets.get(part)
+            try:
+                if stored is not None:
+                    check(stored.reveal())
+            except Terminal as error:
+                yield Unsafe(part, error.message, error.hint)
+
+
+def _deploy_keys_of(town: TownSettings) -> Iterator[str]:
+    """The names of the deploy keys that the town's rigs would use."""
+    for rig in town.rigs:
+        if transport_of(rig.git_url) == "ssh":
+            yield rig_secret_name("deploy-key", town_id=town.town_id, rig_id=rig.rig_id)
 
 
 def _uses(town: TownSettings, platform: str, names: frozenset[str]) -> bool:

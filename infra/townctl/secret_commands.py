@@ -33,8 +33,8 @@ from shared.storage.keys import checked_town_id
 _LONGEST: Final = 8 << 10
 ForgeWord = Literal["github", "gitlab"]
 _USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
+SecretsPrefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
 _Rig = Annotated[str | None, Parameter(help="Only for this rig; its token takes precedence over the town's.")]
-_Prefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
 _ForAgents = Annotated[
     bool,
     Parameter(help="The token that agents get (setting agent_forge_access = stored), not the town's own.", negative=()),
@@ -84,19 +84,15 @@ def set_(
     rig: _Rig = None,
     for_agents: _ForAgents = False,
     host: _Host = None,
-    secrets_prefix: _Prefix = None,
+    secrets_prefix: SecretsPrefix = None,
     place: ThePlace,
 ) -> Answer:
     """Store a town's token, read from standard input: `townctl secret set TOWN github < FILE`.
 
     For a deployed stack give its prefix, and its bucket or --api, so that townctl can check that the town exists.
     """
-    secrets = _secrets(place, secrets_prefix)
-    if isinstance(secrets, StackSecrets) and place.is_directory:
-        checked_town_id(town_id)  # the town is in the deployment, not here
-    else:
-        place.require(town_id)
-    return _stored(secrets, _name(forge, host, town_id=town_id, rig=rig, for_agents=for_agents), _read_token())
+    secrets = secrets_of_town(place, secrets_prefix, town_id)
+    return stored(secrets, _name(forge, host, town_id=town_id, rig=rig, for_agents=for_agents), _read_token())
 
 
 def set_platform(
@@ -115,14 +111,14 @@ def set_platform(
     ] = False,
     for_agents: _ForAgents = False,
     host: _Host = None,
-    secrets_prefix: _Prefix = None,
+    secrets_prefix: SecretsPrefix = None,
     place: ThePlace,
 ) -> Answer:
     """Store a token, read from standard input, for the towns that --serves names and that have none of their own.
 
     Without --serves, every town may use it, for every repository that it can reach. That ends with 0.3.
     """
-    secrets = _secrets(place, secrets_prefix)
+    secrets = secrets_at(place, secrets_prefix)
     name = _name(forge, host, for_agents=for_agents)
     pairs = tuple(_pair(each) for each in serves)
     if for_agents and not pairs:
@@ -138,7 +134,7 @@ def set_platform(
         token = PlatformToken.read(kept).token
     else:
         token = _read_token()
-    return _stored(secrets, name, with_towns(token, pairs) if pairs else token)
+    return stored(secrets, name, with_towns(token, pairs) if pairs else token)
 
 
 def set_app(
@@ -153,7 +149,7 @@ def set_app(
         bool, Parameter(help="Keep the stored key, read nothing, and replace only what the App serves.", negative=())
     ] = False,
     host: _Host = None,
-    secrets_prefix: _Prefix = None,
+    secrets_prefix: SecretsPrefix = None,
     place: ThePlace,
 ) -> Answer:
     """Store a GitHub App: its id, and a private key read from standard input: `townctl secret set-app APP-ID < KEY-FILE`.
@@ -161,7 +157,7 @@ def set_app(
     It serves the polls and merges of the named towns, unless they have a token of their own, and gives their agents a token for
     each generation. The App needs the permissions that docs/runbook/deploy.md lists, and no webhook.
     """
-    secrets = _secrets(place, secrets_prefix)
+    secrets = secrets_at(place, secrets_prefix)
     name = APP_SECRET + _host("github", host)
     if keep_key:
         kept = secrets.get(name)
@@ -177,12 +173,12 @@ def set_app(
         raise Refused(
             "standard input does not contain a private RSA key in PEM form", status=400, path="key", hint=hint
         )
-    return _stored(secrets, name, made)
+    return stored(secrets, name, made)
 
 
-def list_(*, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
+def list_(*, secrets_prefix: SecretsPrefix = None, place: ThePlace) -> Answer:
     """List the hosts, towns and rigs that have a token, without showing any token."""
-    return names_in(_secrets(place, secrets_prefix))
+    return names_in(secrets_at(place, secrets_prefix))
 
 
 def remove(
@@ -193,29 +189,30 @@ def remove(
     rig: _Rig = None,
     for_agents: _ForAgents = False,
     host: _Host = None,
-    secrets_prefix: _Prefix = None,
+    secrets_prefix: SecretsPrefix = None,
     place: ThePlace,
 ) -> Answer:
     """Remove a token. Exit code 1 if there was none."""
     name = _name(forge, host, town_id=town_id, rig=rig, for_agents=for_agents)
-    return forget(_secrets(place, secrets_prefix), name)
+    return forget(secrets_at(place, secrets_prefix), name)
 
 
-def control_key(town_id: TownName, /, *, secrets_prefix: _Prefix = None, place: ThePlace) -> Answer:
+def control_key(town_id: TownName, /, *, secrets_prefix: SecretsPrefix = None, place: ThePlace) -> Answer:
     """Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.
 
     The key is the town's own secret `towns/TOWN/control-key`, or else derived from `platform/control-key` and the town's id. Give a
     control server only the key of its own town: tasks on ECS get theirs with each start.
     """
     checked_town_id(town_id)
-    secrets = _secrets(place, secrets_prefix)
+    secrets = secrets_at(place, secrets_prefix)
     if secrets.get(f"towns/{town_id}/control-key") is None and secrets.get(control_keys.PLATFORM) is None:
         secrets.put(control_keys.PLATFORM, Secret(random.token_hex(32)))
     key = control_keys.ControlKeys(secrets)(town_id) or ""
     return Answer(ControlKey(town_id, key), (key,))
 
 
-def _secrets(place: Place, given: str | None) -> SecretStore:
+def secrets_at(place: Place, given: str | None) -> SecretStore:
+    """Where secrets are stored: below the prefix that is given or in the environment, else in the data directory."""
     return place.secrets(prefix_of(given))
 
 
@@ -227,7 +224,18 @@ def _name(
     return named(_host(forge, host), town_id=town_id, rig_id=rig)
 
 
-def _stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
+def secrets_of_town(place: Place, prefix: str | None, town_id: str) -> SecretStore:
+    """Where the secrets of a town are, which must exist if it can be looked for. Raises Refused, UnknownTown."""
+    secrets = secrets_at(place, prefix)
+    if isinstance(secrets, StackSecrets) and place.is_directory:
+        checked_town_id(town_id)  # the town is in the deployment, not here
+    else:
+        place.require(town_id)
+    return secrets
+
+
+def stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
+    """Store a secret, and say where."""
     secrets.put(name, secret)
     where = "in a file that only its owner can read"
     if isinstance(secrets, StackSecrets):
@@ -237,16 +245,16 @@ def _stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
 
 def names_in(secrets: SecretStore) -> Answer:
     """The names of the stored tokens."""
-    stored = StoredSecrets(tuple(secrets.names()))
+    known = StoredSecrets(tuple(secrets.names()))
     hint = "no token is stored; store one: townctl secret set TOWN github < FILE"
-    shown = table("secret", rows=[(name,) for name in stored.secrets]) if stored.secrets else hint
-    return Answer(stored, (shown,))
+    shown = table("secret", rows=[(name,) for name in known.secrets]) if known.secrets else hint
+    return Answer(known, (shown,))
 
 
 def forget(secrets: SecretStore, name: str) -> Answer:
-    """Remove a token."""
+    """Remove a secret."""
     gone = secrets.remove(name)
-    shown = f"{name}: {'removed' if gone else 'there was no such token; nothing was removed'}"
+    shown = f"{name}: {'removed' if gone else 'there was none; nothing was removed'}"
     return Answer(RemovedSecret(name, gone), (shown,), OK if gone else FOUND)
 
 

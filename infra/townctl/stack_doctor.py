@@ -227,7 +227,7 @@ def _platform_tokens(stack: Stack) -> Iterator[Symptom]:
             after = page["next"]
 
     for each in unsafe(stack.secrets, towns):
-        yield Symptom(f"platform token {each.name}", each.problem, each.hint)
+        yield Symptom(f"secret {each.name}", each.problem, each.hint)
 
 
 def _agents(stack: Stack) -> Iterator[Symptom]:

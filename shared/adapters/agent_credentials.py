@@ -7,6 +7,8 @@ The town's own token, which merges, is never handed out: agents get a token that
             The default where an App is set for the host and serves the town and the repository
     stored  the token for agents of the rig, else of the town, else of the platform, if that serves the town and the repository
     none    nothing: agents push with what their container or machine provides. The default everywhere else
+
+For a rig with an ssh address, agents also get its deploy key, if a person stored one, unless the setting is `none`.
 """
 
 from collections.abc import Iterable
@@ -14,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
+from shared.adapters.deploy_keys import DeployKey, deploy_key_of
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost, ForgeHosts, Place
 from shared.adapters.forge_tokens import NotServed, agents_names_for, agents_token_for
 from shared.domain.config import AgentForgeAccess
@@ -31,13 +34,16 @@ _USERNAMES: Final[dict[ForgeKind, str]] = {"github": "x-access-token", "gitlab":
 
 @dataclass(frozen=True, slots=True)
 class ForgeCredential:
-    """A token for one repository. `expires_at` is None for one that a person stored: only the forge knows its end."""
+    """A token for one repository, and the URL of its forge's API. `expires_at` is None for a token that a person stored: only the
+    forge knows its end.
+    """
 
     host: str
     kind: ForgeKind
     project: str
     username: str
     token: Secret = field(repr=False)
+    api_url: str
     expires_at: datetime | None = None
 
 
@@ -79,6 +85,10 @@ class AgentCredentials:
             )
         return found or NoCredential(f"the setting agent_forge_access is app, and no App is set for {place.at.host}")
 
+    def key_for(self, asker: Asker, git_url: str, access: AgentForgeAccess | None) -> DeployKey | None:
+        """The deploy key of the asker's rig, if the address is for ssh. Raises Retryable and AccessDenied, as above."""
+        return None if access == "none" else deploy_key_of(asker, git_url, self._secrets)
+
     def _of_app(self, asker: Asker, place: Place, holder: str) -> ForgeCredential | NoCredential | None:
         """A token of the host's App; None if no App is set."""
         if self._apps is None or place.at.kind != "github":
@@ -99,9 +109,7 @@ class AgentCredentials:
             return NoCredential(found.message)
         if found is None:
             return None
-        return ForgeCredential(
-            place.at.host, place.at.kind, place.project, _USERNAMES[place.at.kind], found.token, found.expires_at
-        )
+        return _credential(place, found.token, found.expires_at)
 
     def _stored(self, asker: Asker, place: Place) -> ForgeCredential | NoCredential:
         host = place.at.host
@@ -115,4 +123,9 @@ class AgentCredentials:
             return NoCredential(f"no token for agents is stored for {host} ({agents_names_for(asker, host)[0]})")
         if isinstance(found, NotServed):
             return NoCredential(f"the platform's token for agents at {host} does not serve {found.project} here")
-        return ForgeCredential(host, place.at.kind, place.project, _USERNAMES[place.at.kind], found.token)
+        return _credential(place, found.token, None)
+
+
+def _credential(place: Place, token: Secret, expires_at: datetime | None) -> ForgeCredential:
+    at = place.at
+    return ForgeCredential(at.host, at.kind, place.project, _USERNAMES[at.kind], token, at.api_url, expires_at)

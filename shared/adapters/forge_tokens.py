@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from shared.domain import strict_json
 from shared.domain.errors import Refused, Terminal
@@ -29,7 +29,7 @@ from shared.ports.secrets import Secret, Secrets
 LARGEST: Final = 64 << 10
 """The longest text of a platform's token with its towns, in bytes: what Secrets Manager takes."""
 FOR_AGENTS: Final = "agents/"
-"""The beginning of the names of tokens that are handed to agents."""
+"""The beginning of the names of what is handed to agents."""
 _DEPTH: Final = 4
 _ANYTHING: Final = "*"
 _PATH: Final = re.compile(r"[a-z0-9_.+~-]+(/[a-z0-9_.+~-]+)*", re.ASCII)
@@ -46,6 +46,11 @@ def secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = N
     if rig_id is not None:
         parts += ["rigs", _part(rig_id)]
     return "/".join([*parts, "forges", re.sub(r"[^a-z0-9.-]", lambda found: f"={ord(found[0]):02X}", host)])
+
+
+def rig_secret_name(what: Literal["deploy-key", "known-hosts"], *, town_id: str, rig_id: str) -> str:
+    """The name of what a rig's agents get beside a token: the deploy key of its repository, and the keys of the ssh host."""
+    return f"{FOR_AGENTS}towns/{_part(town_id)}/rigs/{_part(rig_id)}/{what}"
 
 
 def agents_secret_name(host: str, *, town_id: str | None = None, rig_id: str | None = None) -> str:

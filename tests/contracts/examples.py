@@ -115,7 +115,9 @@ def made() -> dict[str, Any]:
     posted = found["post /api/towns/{townId}/events"]
     redriven = {"batchId": posted["batchId"], "accepted": ["cancelled-01:r1"]}
     forge = {"host": "github.com", "kind": "github", "project": "acme/app", "username": "x-access-token"}
-    issued = {"forge": {**forge, "expiresAt": "2026-01-10T13:00:00.000Z", "token": "ghs_example"}, "reason": None}
+    forge |= {"apiUrl": "https://api.github.com"}
+    issued: dict[str, Any] = {"forge": {**forge, "expiresAt": "2026-01-10T13:00:00.000Z", "token": "ghs_example"}}
+    issued |= {"reason": None, "knownHosts": None, "sshKey": None}
     return {
         **found,
         "post /api/towns/{townId}/events/{eventId}/redrive": redriven,

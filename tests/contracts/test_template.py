@@ -7,7 +7,7 @@ import sys
 import tomllib
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -18,7 +18,7 @@ from functions.events import app as events
 from functions.paths import OTHER_PATHS
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
-from shared.adapters.forge_tokens import agents_secret_name, secret_name
+from shared.adapters.forge_tokens import agents_secret_name, rig_secret_name, secret_name
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import actions, resources, routes, statements, template
@@ -182,7 +182,10 @@ def test_a_pattern_of_what_is_stored_for_agents_fits_no_other_secret() -> None:
     others += [secret_name("github.com"), "platform/control-key", "platform/sentry-dsn", "towns/t1/control-key"]
     assert [name for name in others if any(fnmatchcase(name, pattern) for pattern in patterns)] == []
     ours = [agents_secret_name("github.com", town_id="t1", rig_id=rig) for rig in (None, "r1")]
+    whats: tuple[Literal["deploy-key", "known-hosts"], ...] = ("deploy-key", "known-hosts")
+    ours += [rig_secret_name(what, town_id="t1", rig_id=rig) for what in whats for rig in ("r1", "../r", "a/b")]
     assert all(any(fnmatchcase(name, pattern) for pattern in patterns) for name in ours)
+    assert all(name.startswith("agents/towns/t1/") and "/../" not in name for name in ours)
 
 
 def test_roles_have_no_managed_policies_except_those_for_logs_and_the_queue() -> None:

@@ -192,3 +192,12 @@ def test_the_last_lines_of_an_agent_that_failed_are_in_its_explanation(townctl: 
     assert explained["lastLines"]["lines"] == ["compiles", "no compiler found"]
     assert "no compiler found" in townctl("explain", "agent", worker["agentId"], "alpha").out
     assert "no compiler found" in townctl("logs", worker["agentId"], "alpha").out
+
+
+def test_the_log_of_a_bead_is_that_of_its_agent(townctl: Townctl) -> None:
+    """The whole id of a bead was taken for an agent's."""
+    townctl.with_work()
+    townctl.document("town", "start", "alpha")
+    for _ in range(2):
+        townctl("tick", "alpha", "--force", "--agent-command", "echo compiles")
+    assert wait_for(lambda: "compiles" in townctl("logs", "b1", "alpha").out, seconds=PATIENCE_SECONDS)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from infra.agents.activity import ACTIVITY, Activity
 from infra.agents.control_server import eviction, git_runs
 from infra.agents.control_server.git_runs import Git
 from infra.agents.control_server.settings import ControlServerSettings
@@ -32,10 +33,11 @@ from shared.adapters.town_containers import FixedAddresses
 from shared.domain import wire
 from shared.domain.orders import StartOrder
 from shared.domain.processes import ProcessStatus
+from shared.domain.times import to_text
 from shared.events.containers import drain_nonce
 from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 from shared.ports.runtime import Done, Started, StartRejected
-from tests.control_servers import PATIENT, START, Fail, Listener, TestServer, a_control_server, started
+from tests.control_servers import PATIENT, SLEEPER, START, Fail, Listener, TestServer, a_control_server, started
 from tests.fakes import FakeClock
 from tests.patience import PATIENCE_SECONDS
 from tests.towns import T, a_town
@@ -280,6 +282,22 @@ def test_an_unreadable_note_of_one_agent_stops_no_heartbeats(server: TestServer,
     start(server, agent_id="a2", effect="e2")
 
     assert [event["agent_id"] for event in look(server).heard("agent_heartbeat")] == ["a1", "a2"]
+
+
+def test_a_program_that_hangs_shows_as_silent_although_its_driver_goes_on(tmp_path: Path, clock: FakeClock) -> None:
+    """The note of a driver says what its program did last; beside it, nothing else counts as activity."""
+    with a_control_server(tmp_path, command=SLEEPER, clock=clock) as server:
+        calm(server)
+        start(server, rig=None)
+        began = clock.now()
+        desk = server.runtime.newest("t1", "a1").desk
+        (desk / ACTIVITY).write_text(json.dumps(Activity("tool_began", began, ("bash",)).note()))
+        look(server)
+        clock.move(minutes=20)
+        (desk / "spoke").touch()
+        beats = [event["payload"] for event in look(server).heard("agent_heartbeat")]
+        assert [(beat["last_event_type"], beat["active_tools"]) for beat in beats] == [("tool_began", ["bash"])] * 2
+        assert {beat["last_event_at"] for beat in beats} == {to_text(began)}
 
 
 # where agents work ----------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from infra.agents.drivers.transcript import TRANSCRIPT, Transcript
 from infra.agents.posting import PostedEvent
 from infra.agents.town_agent.order import caller
 from shared.adapters import local_supervisor as supervisor
-from shared.adapters.clock import ScaledClock, wait_for
+from shared.adapters.clock import ScaledClock, SystemClock, wait_for
 from shared.domain import strict_json
 from shared.domain.orders import StartOrder
 from shared.domain.states import Role
@@ -308,6 +308,20 @@ def test_no_secret_stands_in_log_or_transcript(agent: Agent) -> None:
         assert SECRET not in text
         assert token not in text
         assert "[removed]" in text
+    assert not any(SECRET in json.dumps(event) for event in agent.posted.events)
+
+
+def test_no_secret_stands_in_the_reason_of_an_end(agent: Agent) -> None:
+    assert agent.run([SESSION, fails(f"invalid api key {SECRET}", status=401), {"exit": 1}]) == 1
+    assert agent.reason.startswith("no key for the model")
+    assert SECRET not in agent.reason
+
+
+def test_a_secret_is_removed_also_where_a_text_is_cut(agent: Agent) -> None:
+    transcript = Transcript(agent.root, SystemClock(), out=agent.out)
+    token = "ghp_" + "A1b2C3d4" * 5
+    for length in range(5_940, 6_010, 5):
+        assert "ghp_" not in transcript.without_secrets("x " * (length // 2) + token)
 
 
 def test_the_time_without_an_answer_is_half_an_hour_of_the_town(agent: Agent) -> None:

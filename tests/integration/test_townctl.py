@@ -529,3 +529,30 @@ def test_the_readme_names_only_commands_that_there_are_and_files_that_there_are(
     links = re.findall(r"\]\(([^)]+)\)", readme)
     assert [link for link in links if not (REPOSITORY / link).exists()] == []
     assert len(links) >= 6
+
+
+def test_a_program_that_is_gone_is_what_beads_wait_for(townctl: Townctl, tmp_path: Path) -> None:
+    """The start was tried and counted as a failed one, and nobody was told at the beginning."""
+    program = tmp_path / "agent"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    townctl.document("town", "create", "alpha")
+    townctl.document("run", "--once", "--agent-command", str(program))
+    program.unlink()
+    townctl.post("rig_registered", RIG)
+    townctl.post("bead_created", {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}})
+    for _ in range(2):
+        townctl("run", "--once")
+        townctl("tick", "alpha", "--force")
+    status = townctl.document("town", "status", "alpha")
+    assert status["waitingSummary"] == {"no_agent_program": 1}
+    shown = townctl("run", "--once")
+    said = shown.out + shown.err
+    assert f"the program that local agents run does not exist: {program}; set it again" in said
+
+
+def test_a_run_without_a_program_says_so_at_its_start(townctl: Townctl) -> None:
+    townctl.with_work()
+    shown = townctl("run", "--once")
+    said = shown.out + shown.err
+    assert "no program for agents is set; townctl run --agent opencode" in said

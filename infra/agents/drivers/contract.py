@@ -28,7 +28,6 @@ class Trouble(StrEnum):
     NO_CREDIT = "no_credit"
     UNKNOWN_MODEL = "unknown_model"
     BROKEN_STREAM = "broken_stream"
-    NO_PROGRAM = "no_program"
     OTHER = "other"
 
 

@@ -119,7 +119,6 @@ def in_words(failure: Failure, *, program: str, model: str | None, key: str) -> 
         Trouble.OVERLOADED: f"{gone}: its server stayed overloaded or failed; try again later, or use another model",
         Trouble.UNREACHABLE: f"{gone}: its server cannot be reached; check the network and TOWN_AGENT_MODEL_URL",
         Trouble.UNKNOWN_MODEL: f"{gone}: the server does not offer {of_model}; set another default_model or role_models",
-        Trouble.NO_PROGRAM: "no agent program",
         Trouble.CONTEXT_FULL: f"the context of {of_model} is full; split the bead, or use a model with a larger context",
         Trouble.REFUSED: f"{of_model} refused the request; reword the bead, or use another model",
         Trouble.BROKEN_STREAM: "the model's answers broke off again and again; check the network and the model server",

@@ -1,7 +1,8 @@
 """The pulse of an agent: a thread that tells the town every 30 s what the program did last.
 
-Only what the program itself does moves the time of the last event. So a program that hangs shows as silent although its driver
-beats, and the town's liveness rules see it. The same is written on the desk, where the control server reads it.
+Only what the program itself does, and waiting for its model, moves the time of the last event. So a program that hangs shows as
+silent although its driver beats, and the town's liveness rules see it. The same is written on the desk, where the control server
+reads it.
 """
 
 import threading
@@ -21,6 +22,7 @@ STATUS_EVERY: Final = timedelta(seconds=30)
 TOOL_COUNTS_FOR: Final = limits.GUPP_WARN_AFTER
 """A tool that runs longer is no longer named as running: running tools keep the town from warning, and this one may hang."""
 
+_WAITS: Final = "waits_for_model"
 _LOOK_SECONDS: Final = 0.1
 
 
@@ -59,6 +61,13 @@ class Pulse:
         """The program did something."""
         with self._guard:
             self._kind, self._at = kind, self._reports.clock.now()
+
+    def waits_for_model(self) -> None:
+        """The model is waited for, which is no silence of the program: whoever waits sees to it that it ends."""
+        with self._guard:
+            now = self._reports.clock.now()
+            if self._kind != _WAITS or now - self._at >= limits.HEARTBEAT_CADENCE:
+                self._kind, self._at = _WAITS, now
 
     def tool_began(self, call_id: str, tool: str) -> None:
         """A tool runs."""

@@ -32,6 +32,7 @@ IDLE_EXIT: Final = {Role.POLECAT: timedelta(minutes=2), Role.REFINERY: timedelta
 
 ONLY_WAITED: Final = "idle: it only waited"
 _BROKEN_TRIES: Final = 3
+_BROKEN_PAUSE: Final = timedelta(seconds=5)
 _MAIL_LOOK: Final = timedelta(seconds=1)
 
 
@@ -155,13 +156,12 @@ class Session:
                 return None
             words = failure.trouble.value.replace("_", " ")
             means.pulse.status(f"waits for the model ({words}), next try in {delay.total_seconds():.0f} s")
-            means.pulse.happened("waits_for_model")
-            self._wait.wait(delay)
+            self._wait.wait(delay, meanwhile=means.pulse.waits_for_model)
         elif failure.trouble is Trouble.BROKEN_STREAM:
             self._broken = 1 if result.made_progress else self._broken + 1
             if self._broken > _BROKEN_TRIES:
                 return None
-            self._wait.wait(timedelta(seconds=5) * self._broken)
+            self._wait.wait(_BROKEN_PAUSE * self._broken, meanwhile=means.pulse.waits_for_model)
         else:
             return None
         return prompts.GO_ON if result.made_progress and self._session_id is not None else prompt
@@ -215,5 +215,5 @@ class Session:
 
     def _fail(self, reason: str) -> int:
         self._with.transcript.note(f"ends: {reason}")
-        self._with.desk.explain(reason)
+        self._with.desk.explain(self._with.transcript.without_secrets(reason))
         return 1

@@ -21,6 +21,7 @@ TRANSCRIPT: Final = "transcript.jsonl"
 LARGEST: Final = 8 << 20
 _LONGEST_SAID: Final = 6_000
 _LONGEST_OUTPUT: Final = 2_000
+_LONGEST_SECRET: Final = 1_000
 
 
 class Transcript:
@@ -64,10 +65,14 @@ class Transcript:
         """The driver says something itself."""
         self._write("driver", text, longest=_LONGEST_SAID, mark="driver:")
 
-    def _write(self, kind: str, text: str, *, longest: int, mark: str = "") -> None:
+    def without_secrets(self, text: str, *, longest: int = _LONGEST_SAID) -> str:
+        """The beginning of a text as everybody may read it. It is cut last: a part of a secret may not look like one."""
         for secret in self._secrets:
             text = text.replace(secret, secret_texts.REMOVED)
-        shown = secret_texts.masked(cleaned(text)[:longest]).strip("\n")
+        return secret_texts.masked(cleaned(text)[: longest + _LONGEST_SECRET])[:longest]
+
+    def _write(self, kind: str, text: str, *, longest: int, mark: str = "") -> None:
+        shown = self.without_secrets(text, longest=longest).strip("\n")
         if not shown.strip():
             return
         at = times.to_text(self._clock.now())

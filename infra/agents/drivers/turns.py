@@ -79,6 +79,8 @@ class Turn:
                 line = child.line(seconds=_LOOK_SECONDS)
                 if line is not None:
                     self._hear(line)
+                elif self._last_retry is not None:
+                    self._pulse.waits_for_model()
         finally:
             code = child.end()
             self._pulse.turn_over()
@@ -182,31 +184,36 @@ class Turn:
         if text.strip():
             self._last_words = text
             self._transcript.said(text)
-            self._pulse.status(one_line(text))
+            self._show(text)
 
     def _tool_began(self, call_id: str, tool: str, about: str) -> None:
         self._compactions = 0
         self._called.add(call_id)
         self._pulse.tool_began(call_id, tool)
-        self._pulse.status(f"{tool}: {about}")
+        self._show(f"{tool}: {about}")
         self._transcript.tool(tool, about)
 
     def _tool_ended(self, ended: contract.ToolEnded) -> None:
         self._compactions = 0
         if ended.call_id not in self._called:
             self._transcript.tool(ended.tool, ended.about)
-            self._pulse.status(f"{ended.tool}: {ended.about}")
+            self._show(f"{ended.tool}: {ended.about}")
         self._pulse.tool_ended(ended.call_id)
         self._transcript.output(ended.output, failed=ended.failed)
 
+    def _show(self, text: str) -> None:
+        """Show a line as the status of the agent."""
+        self._pulse.status(one_line(self._transcript.without_secrets(text)))
+
     def _retries(self, failure: Failure) -> None:
         """The program tries again by itself. What passes is waited for; the rest is not tried for ever."""
-        self._pulse.happened("waits_for_model")
         if failure.trouble in PASSING:
             self._wait.failed()
             self._last_retry = failure
+            self._pulse.waits_for_model()
             self._pulse.status(f"waits for the model ({failure.trouble.value.replace('_', ' ')})")
             return
+        self._pulse.happened("tries_again")
         if failure.trouble in _PERMANENT:
             self._vain_tries += 1
             if self._vain_tries >= _VAIN_TRIES:

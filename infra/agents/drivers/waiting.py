@@ -1,6 +1,7 @@
 """Waiting for a model that is rate limited, overloaded or unreachable: at most 30 minutes of the town's clock without an answer."""
 
 import threading
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -43,12 +44,14 @@ class ModelWait:
         since = self._since or self._clock.now()
         return None if self._clock.now() + delay - since > AT_MOST else delay
 
-    def wait(self, delay: timedelta) -> None:
-        """Wait that long, or until the agent is stopped."""
-        wait_until(self._clock, self._clock.now() + delay, self._stopped)
+    def wait(self, delay: timedelta, *, meanwhile: Callable[[], None]) -> None:
+        """Wait that long, or until the agent is stopped. `meanwhile` is called again and again."""
+        wait_until(self._clock, self._clock.now() + delay, self._stopped, meanwhile=meanwhile)
 
 
-def wait_until(clock: Clock, end: datetime, stopped: threading.Event) -> None:
+def wait_until(
+    clock: Clock, end: datetime, stopped: threading.Event, *, meanwhile: Callable[[], None] = lambda: None
+) -> None:
     """Wait until this time of the town's clock, or until the agent is stopped."""
     while clock.now() < end and not stopped.wait(_LOOK_SECONDS):
-        pass
+        meanwhile()

@@ -134,8 +134,10 @@ def _fixup(order: StartOrder) -> Iterator[str]:
         yield f"Get the branch:\n\n{script(*_their_branch(order))}"
     else:
         yield (
-            "Find the branch of the pull request, and check it out. The request may name it; so does this command:\n\n"
+            "Find the branch of the pull request. The request may name it; so does this command:\n\n"
             + script(*_clone(order), f"town-agent pr status{_pr_url(order)}")
+            + "\n\nCheck it out:\n\n"
+            + script("git fetch origin", 'git checkout "BRANCH" --', 'git pull --ff-only origin "BRANCH"')
         )
     yield f"Make the change. Run the tests. Commit:\n\n{_COMMIT}"
     push = _push(order) if order.branch else "git push origin HEAD"

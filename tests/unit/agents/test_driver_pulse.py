@@ -104,6 +104,20 @@ def test_a_tool_that_hangs_for_20_minutes_is_warned_then_escalated_then_stopped(
     assert set(hung[121]) == {"liveness.force_stop"}
 
 
+def test_an_agent_that_waits_half_an_hour_for_its_model_is_not_silent(tmp_path: Path) -> None:
+    running = Running(tmp_path)
+    for _ in range(30 * 60):
+        running.clock.move(seconds=1)
+        running.pulse.waits_for_model()
+        running.pulse.look()
+    told = running.posted.of("agent_heartbeat")
+    assert {beat["last_event_type"] for beat in told} == {"waits_for_model"}
+    activity = running.pulse.activity()
+    worker = {"status": "working", "hook": "b", "last_event_at": activity.at + (T - running.clock.now())}
+    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p").agent("p", **worker)  # type: ignore[arg-type]
+    assert deeds(town.tick()) == []
+
+
 def test_an_agent_that_works_steadily_for_three_hours_is_left_alone(tmp_path: Path) -> None:
     running = Running(tmp_path)
     for call in range(18):

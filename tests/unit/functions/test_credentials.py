@@ -19,8 +19,14 @@ from tests.towns import TownBuilder, a_town
 from tests.worlds import World, a_world
 
 TOKEN = "ghp_canaryOfAnAgentsToken0123456789abcd"
+KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\ncanaryOfADeployKey\n-----END OPENSSH PRIVATE KEY-----"
+DEPLOY_KEY, KNOWN_HOSTS = "agents/towns/t1/rigs/rig-1/deploy-key", "agents/towns/t1/rigs/rig-1/known-hosts"
 OF_THE_TOWN = "agents/towns/t1/forges/github.com"
-HOSTS = (*USUAL_HOSTS, ForgeHost.of("gitlab", "git.example.com"))
+HOSTS = (
+    *USUAL_HOSTS,
+    ForgeHost.of("gitlab", "git.example.com"),
+    ForgeHost.of("github", "ghe.example.com", "https://api.example.com/ghe"),
+)
 
 
 def a_town_at_work(access: str | None = "stored", git_url: str = "https://github.com/Acme/App.git") -> TownBuilder:
@@ -70,9 +76,12 @@ def test_an_agent_gets_the_token_that_was_stored_for_agents_of_its_town(asked: A
             "project": "acme/app",
             "username": "x-access-token",
             "expiresAt": None,
+            "apiUrl": "https://api.github.com",
             "token": TOKEN,
         },
         "reason": None,
+        "knownHosts": None,
+        "sshKey": None,
     }
     assert answer.headers["cache-control"] == "no-store"
 
@@ -83,6 +92,65 @@ def test_a_gitlab_takes_a_token_beside_another_user_name(monkeypatch: pytest.Mon
     forge = asked.ask().document["forge"]
     assert (forge["host"], forge["kind"], forge["project"]) == ("git.example.com", "gitlab", "group/sub/app")
     assert (forge["username"], forge["token"]) == ("oauth2", "glpat-x")
+    assert forge["apiUrl"] == "https://git.example.com/api/v4"
+
+
+def test_the_api_of_a_forge_is_where_the_deployment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="https://ghe.example.com/acme/app.git"))
+    asked.secrets.stored = {"agents/towns/t1/forges/ghe.example.com": "ghp_x"}
+    assert asked.ask().document["forge"]["apiUrl"] == "https://api.example.com/ghe"
+
+
+@scenario(542)
+@pytest.mark.parametrize("access", ["stored", "app", None])
+def test_agents_of_a_rig_with_an_ssh_address_get_its_deploy_key(
+    monkeypatch: pytest.MonkeyPatch, access: str | None
+) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(access, git_url="git@github.com:acme/app.git"))
+    asked.secrets.stored = {DEPLOY_KEY: KEY}
+    without_hosts = asked.ask().document
+    asked.secrets.stored[KNOWN_HOSTS] = "github.com ssh-ed25519 AAAA"
+    with_hosts = asked.ask().document
+    assert (without_hosts["forge"], without_hosts["sshKey"], without_hosts["knownHosts"]) == (None, KEY, None)
+    assert without_hosts["reason"]
+    assert (with_hosts["sshKey"], with_hosts["knownHosts"]) == (KEY, "github.com ssh-ed25519 AAAA")
+
+
+def test_a_deploy_key_is_issued_beside_a_token_and_for_a_forge_that_nobody_knows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="git@github.com:acme/app.git"))
+    asked.secrets.stored = {OF_THE_TOWN: TOKEN, DEPLOY_KEY: KEY}
+    both = asked.ask().document
+    assert (both["forge"]["token"], both["sshKey"], both["reason"]) == (TOKEN, KEY, None)
+    elsewhere = deployed(monkeypatch, a_town_at_work(git_url="ssh://git@strange.example.com:2222/srv/app.git"))
+    elsewhere.secrets.stored = {DEPLOY_KEY: KEY}
+    assert elsewhere.ask().document["sshKey"] == KEY
+
+
+@scenario(542)
+@pytest.mark.parametrize(
+    ("access", "git_url"),
+    [
+        ("none", "git@github.com:acme/app.git"),
+        ("stored", "https://github.com/acme/app.git"),
+        ("stored", "/srv/app.git"),
+    ],
+)
+def test_there_is_no_deploy_key_with_the_setting_none_or_for_another_address(
+    monkeypatch: pytest.MonkeyPatch, access: str, git_url: str
+) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(access, git_url=git_url))
+    asked.secrets.stored = {DEPLOY_KEY: KEY, KNOWN_HOSTS: "github.com ssh-ed25519 AAAA"}
+    answer = asked.ask().document
+    assert (answer["sshKey"], answer["knownHosts"]) == (None, None)
+    assert DEPLOY_KEY not in asked.secrets.asked
+
+
+def test_the_key_of_another_rig_is_not_issued(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="git@github.com:acme/app.git"))
+    asked.secrets.stored = {"agents/towns/t1/rigs/rig-2/deploy-key": KEY, "agents/towns/t2/rigs/rig-1/deploy-key": KEY}
+    assert asked.ask().document["sshKey"] is None
 
 
 def test_the_token_of_the_rig_comes_before_that_of_the_town_and_that_before_the_platforms(asked: Asked) -> None:
@@ -181,6 +249,22 @@ def test_the_audit_line_says_who_asked_for_which_repository_and_never_the_token(
     assert (said["agent"], said["generation"], said["scope"]) == ("toast", "5", "agent")
     assert (said["for_agent"], said["for_generation"], said["repository"]) == ("toast", 5, "github.com/acme/app")
     assert TOKEN not in line
+
+
+def test_the_audit_line_says_that_a_deploy_key_was_issued_and_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="git@github.com:acme/app.git"))
+    asked.secrets.stored = {DEPLOY_KEY: KEY}
+    asked.ask()
+    [line] = asked.lines
+    assert json.loads(line)["deploy_key_of"] == "rig-1"
+    assert "canary" not in line
+
+
+def test_what_is_issued_is_shown_nowhere_when_it_is_printed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = deployed(monkeypatch, a_town_at_work(git_url="git@github.com:acme/app.git"))
+    asked.secrets.stored = {DEPLOY_KEY: KEY, OF_THE_TOWN: TOKEN}
+    issued = app.deployment().issuing.credential_for("t1", "toast", 5)
+    assert "canary" not in repr(issued) + repr(app.answer_of(issued))
 
 
 def test_the_audit_line_says_why_nothing_was_issued(asked: Asked) -> None:
