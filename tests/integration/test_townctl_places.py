@@ -165,6 +165,9 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "replay": [(ALPHA,), (ALPHA, "--from", "yesterday"), (ALPHA, "--from", "2099-01-01T00:00:00Z")],
     "secret set": [("Not A Town", "github")],
     "secret list": [],
+    "secret set-app": [("not-a-number", "--serves", "alpha=acme")],
+    "secret set-deploy-key": [("Not A Town", "rig-1")],
+    "secret remove-deploy-key": [("Not A Town", "rig-1")],
     "secret remove": [("Not A Town", "github")],
     "secret control-key": [("Not A Town",)],
     "secret set-platform": [("github", "--host", "not a host")],
@@ -213,7 +216,18 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
 
 
 def test_a_town_that_is_not_there_is_named_with_the_place_that_was_asked(both: Both) -> None:
-    for command in ("town status", "town config", "agent list", "dry-run", "ticks", "points", "bead list", "rig list", "mail list", "mayor log"):
+    for command in (
+        "town status",
+        "town config",
+        "agent list",
+        "dry-run",
+        "ticks",
+        "points",
+        "bead list",
+        "rig list",
+        "mail list",
+        "mayor log",
+    ):
         for place, name in (("--data", str(both.data)), ("--api", both.url)):
             code, said = both.at(place, name, *command.split(), "beta")
             assert (code, said["error"]["kind"]) == (2, "UnknownTown")
