@@ -165,7 +165,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "replay": [(ALPHA,), (ALPHA, "--from", "yesterday"), (ALPHA, "--from", "2099-01-01T00:00:00Z")],
     "secret set": [("Not A Town", "github")],
     "secret list": [],
-    "secret set-app": [("not-a-number", "--serves", "alpha=acme")],
+    "secret set-app": [("12", "--serves", "alpha=acme", "--host", "not a host")],
     "secret set-deploy-key": [("Not A Town", "rig-1")],
     "secret remove-deploy-key": [("Not A Town", "rig-1")],
     "secret remove": [("Not A Town", "github")],
