@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from starlette.responses import Response
@@ -32,6 +32,7 @@ class IssuingTown:
     projects: dict[str, str] = field(default_factory=dict)
     lives: timedelta = timedelta(hours=1)
     api_url: str | None = None
+    kind: Literal["github", "gitlab"] = "github"
     ssh_key: str | None = None
     known_hosts: str | None = None
     down: int = 0
@@ -69,9 +70,9 @@ class IssuingTown:
         self.listener(self.issued[-1])
         forge = {
             "host": HOST,
-            "kind": "github",
+            "kind": self.kind,
             "project": project,
-            "username": "x-access-token",
+            "username": "x-access-token" if self.kind == "github" else "oauth2",
             "token": self.issued[-1],
             "expiresAt": times.to_text(ends_at),
             "apiUrl": self.api_url,

@@ -11,8 +11,17 @@ from typing import Any, Final, Literal
 from urllib.parse import unquote
 
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
-from infra.devstack.fake_gitlab_answers import discussions, merge_request, pipeline_status, project_shown, user, word_of
+from infra.devstack.fake_gitlab_answers import (
+    car,
+    discussions,
+    merge_request,
+    pipeline_status,
+    project_shown,
+    user,
+    word_of,
+)
 from infra.devstack.fake_gitlab_commits import commits_reply
+from infra.devstack.fake_gitlab_words import Words
 from infra.devstack.fake_site import Home, Opinion, Pull
 from infra.devstack.gitlab_api import contract
 
@@ -33,7 +42,7 @@ class FakeGitLab(FakeForgeServer):
     `squashes`: merges squash. `method` is the project's way to merge. `scope` of the token: `api`, or `read_api`, with which every
     write is refused. `rebase_reads`: so many reads find a rebase in progress. `enforces_trains`: a plain merge is refused where
     the project has a train; otherwise it goes around the train, as GitLab's does. `hides_discussions`: the token may not read
-    threads.
+    threads. `changed_lines`: a thread at another line is refused.
     """
 
     host = "gitlab.com"
@@ -44,6 +53,7 @@ class FakeGitLab(FakeForgeServer):
     rebase_reads = 0
     enforces_trains = False
     hides_discussions = False
+    changed_lines: tuple[int, ...] = (7,)
 
     def __init__(self, *given: Any, **more: Any) -> None:
         super().__init__(*given, **more)
@@ -83,6 +93,9 @@ class FakeGitLab(FakeForgeServer):
             return Reply(200, project_shown(self, home), operation="GET /projects/:id")
         if rest.startswith("/repository/"):
             return commits_reply(self.site, home, rest.removeprefix("/repository"), request)
+        said = Words(self, home).answer(request, rest)
+        if said is not None:
+            return said
         found = _MERGE_REQUEST.fullmatch(rest)
         pull = None if found is None else self.site.find(home.name, int(found[2]), reads=request.method == "GET")
         name = "" if found is None else f"{request.method} /projects/:id/{found[1]}/:iid{found[3] or ''}"
@@ -161,28 +174,12 @@ class FakeGitLab(FakeForgeServer):
         return Reply(
             201,
             [
-                self._car(home, each)
+                car(self, home, each)
                 for number in home.line
                 for each in self.site.pulls
                 if (each.home, each.number) == (home.id, number)
             ],
         )
-
-    def _car(self, home: Home, pull: Pull) -> Any:
-        number = pull.number
-        about = {"id": 1000 + number, "iid": number, "project_id": home.id, "title": pull.title}
-        return {
-            "id": number,
-            "merge_request": {**about, "state": "opened", "web_url": self.url_of(pull)},
-            "user": user("town"),
-            "pipeline": None,
-            "created_at": _EPOCH.isoformat(),
-            "updated_at": _EPOCH.isoformat(),
-            "target_branch": pull.base,
-            "status": "fresh",
-            "merged_at": None,
-            "duration": None,
-        }
 
     def _rebase(self, pull: Pull) -> Reply:
         if pull.head_home is None:

@@ -86,7 +86,11 @@ def _discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
     notes = [
         _note(pull, each.text, user(each.author))
         | {"type": "DiffNote", "resolvable": True, "resolved": pull.threads[thread_id]}
-        | {"position": {"new_path": each.file, "old_path": each.file, "new_line": each.line, "old_line": None}}
+        | (
+            {}
+            if each.file is None
+            else {"position": {"new_path": each.file, "old_path": each.file, "new_line": each.line, "old_line": None}}
+        )
         for each in said
     ]
     return {"id": thread_id, "individual_note": False, "notes": notes}
@@ -139,4 +143,33 @@ def merge_request(forge: "FakeGitLab", pull: Pull, *, word: str) -> dict[str, An
         if hidden
         else {"id": 1, "sha": pull.sha, "ref": pull.head, "status": str(status).lower()},
         "user": {"can_merge": home is None or not home.may_not_merge},
+        "diff_refs": {"base_sha": "b" * 40, "start_sha": "b" * 40, "head_sha": pull.sha},
     }
+
+
+def car(forge: "FakeGitLab", home: Home, pull: Pull) -> dict[str, Any]:
+    """A merge request on a train, in REST."""
+    number = pull.number
+    about = {"id": 1000 + number, "iid": number, "project_id": home.id, "title": pull.title}
+    return {
+        "id": number,
+        "merge_request": {**about, "state": "opened", "web_url": forge.url_of(pull)},
+        "user": user("town"),
+        "pipeline": None,
+        "created_at": _TIME,
+        "updated_at": _TIME,
+        "target_branch": pull.base,
+        "status": "fresh",
+        "merged_at": None,
+        "duration": None,
+    }
+
+
+def discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
+    """One thread, in REST."""
+    return _discussion(pull, thread_id)
+
+
+def note(pull: Pull, said: Said) -> dict[str, Any]:
+    """What somebody wrote, in REST."""
+    return _note(pull, said.text, user(said.author))

@@ -18,6 +18,7 @@ from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOp
 from infra.townctl.place import ThePlace
 from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
+from shared.questions.spend import spend_words
 
 if TYPE_CHECKING:
     from shared.questions.bead_view import WholeBead
@@ -56,14 +57,19 @@ def list_(
         require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
     rows = [
-        (short(bead.bead_id), bead.type, bead.status, bead.rig_id, time_text(bead.created_at), bead.title)
+        (
+            short(bead.bead_id),
+            bead.type,
+            bead.status,
+            bead.rig_id,
+            time_text(bead.created_at),
+            spend_words(bead.used),
+            bead.title,
+        )
         for bead in found.beads
     ]
-    shown = (
-        table("bead", "type", "status", "rig", "created", "title", rows=rows)
-        if rows
-        else _none(town_id, "matching beads")
-    )
+    columns = ("bead", "type", "status", "rig", "created", "used", "title")
+    shown = table(*columns, rows=rows) if rows else _none(town_id, "matching beads")
     return Answer(found, (shown, *more(found.next)))
 
 
@@ -95,10 +101,18 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
     require_limit(limit, LIMIT_AT_MOST)
     found = place.convoys(town_id, limit=limit, cursor=cursor)
     rows = [
-        (short(each.bead_id), each.state, f"{each.done}/{each.total}", time_text(each.landed_at), each.title)
+        (
+            short(each.bead_id),
+            each.state,
+            f"{each.done}/{each.total}",
+            time_text(each.landed_at),
+            spend_words(each.used),
+            each.title,
+        )
         for each in found.convoys
     ]
-    shown = table("convoy", "state", "done", "landed", "title", rows=rows) if rows else _none(town_id, "convoys")
+    columns = ("convoy", "state", "done", "landed", "used", "title")
+    shown = table(*columns, rows=rows) if rows else _none(town_id, "convoys")
     return Answer(found, (shown, *more(found.next)))
 
 
@@ -131,6 +145,9 @@ def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:
 
 def _facts(bead: WholeBead) -> Iterator[tuple[str, str]]:
     yield from _set(bead, leave_out=("bead_id", "type", "title"))
+    used = spend_words(bead.used)
+    if used is not None:
+        yield "used", used
     for part in (bead.agent, bead.review, bead.convoy, bead.escalation):
         if part is not None:
             yield from _set(part)

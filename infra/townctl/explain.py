@@ -16,6 +16,7 @@ from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.questions.explain import Explanation
 from shared.questions.present import CurrentWait
+from shared.questions.spend import spend_words
 from shared.questions.story import StoryEntry
 from shared.questions.waiting import Waiting
 
@@ -67,6 +68,9 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield Text(f"{heartbeats}; the last one of each agent is shown")
     for note in found.notes:
         yield Text(plain(note))
+    if found.used is not None:
+        of_what = "its newest start" if found.kind == "agent" else "work on it"
+        yield Text(f"{of_what} used {spend_words(found.used)}")
     if found.last_lines is not None:
         last = found.last_lines
         yield Text(

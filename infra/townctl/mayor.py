@@ -17,6 +17,7 @@ from infra.townctl.place import Place, ThePlace
 from shared.adapters import ids
 from shared.domain import limits, shapes
 from shared.domain.errors import Refused
+from shared.intake.voice import require_words
 from shared.questions.filters import LIMIT_AT_MOST
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ def say(
 ) -> Answer:
     """Say something to the mayor, which wakes or starts it. It is a message; what the mayor answers, `townctl mayor log` shows."""
     words = _text_of(text)
+    require_words(words)
     if place.conversation(town_id, limit=1, cursor=None).mayor is None:
         hint = "its first tick makes one: run `townctl run`, or wait for it, and say it again"
         raise Refused(f"town {town_id} has no mayor, so nobody would read it", status=409, path="town", hint=hint)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 from shared.domain import strict_json
 from shared.domain.config import EffectiveSettings, effective
 from shared.domain.merge_path import MergePath, Piece, merge_path
-from shared.domain.notes import BeadNotes, BranchNotes, ReviewNotes
+from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.orders import OrderedBead, OrderedRig, StartOrder
 from shared.domain.states import BeadType, Label, MergeMode
 from shared.town import lookup
@@ -67,7 +67,7 @@ def start_context(town: Town, agent: Agent, bead: Bead, *, generation: int, rig_
         model=settings.model_for(agent.role),
         checkpoint=_decoded(agent.checkpoint),
         source=None if asked_for is None else _asked_for(asked_for),
-        previous_attempt=_note_for_next(bead) or _note_of_convoy(source),
+        previous_attempt=_previous_attempt(bead, source),
     )
 
 
@@ -105,8 +105,22 @@ def _asked_for(source: Bead) -> OrderedBead:
     return OrderedBead(id=source.id, type=source.type.value, title=source.title, body=source.body)
 
 
+def _previous_attempt(bead: Bead, source: Bead | None) -> str | None:
+    """What the town noted for the next agent, and the last words of the one before."""
+    told = (_note_for_next(bead) or _note_of_convoy(source), _last_words(bead))
+    return "\n\n".join(text for text in told if text is not None) or None
+
+
+def _last_words(bead: Bead) -> str | None:
+    text = _text_of(BeadNotes.last_words.of(bead.metadata))
+    return None if text is None else f"The agent of the last attempt ended before it was done. It said why: {text}"
+
+
 def _note_for_next(bead: Bead) -> str | None:
-    note = BeadNotes.note_for_next.of(bead.metadata)
+    return _text_of(BeadNotes.note_for_next.of(bead.metadata))
+
+
+def _text_of(note: Metadata | None) -> str | None:
     text = None if note is None else note.get("text")
     return text if isinstance(text, str) and text else None
 

@@ -125,6 +125,8 @@ class BeadNotes:
     failed_blocker_notified = _flag()
     note_for_next = _object()
     """`{text, at, by}`: what the next agent must know. It outlives agents and is removed when the bead closes."""
+    last_words = _object()
+    """`{text, at, by, generation?}`: why the last agent's process ended, in its own words. Removed when work is reported done."""
     awaits = _list()
     """The ids in `depends_on` of beads that do not exist yet."""
     no_program_since = _time()

@@ -22,7 +22,7 @@ from shared.town.inbox import Fact
 from shared.town.rows import Agent
 from shared.town.town import Town
 from shared.town.town_keys import ContainerDrain
-from shared.town.writing import agents, audit, faults, hooks, leases
+from shared.town.writing import agents, audit, faults, hooks, last_words, leases
 
 _GONE = ("exited", "not_found")
 _MAYOR_GONE = (*_GONE, "stopped", "failed", "error")
@@ -122,6 +122,7 @@ class ContainerStatus(Event):
             told = () if fault is None else self._put_back(town, agent, fault)
             if fault is None:
                 self._release(town, agent)
+                last_words.keep(town, agent, self.exit_reason, generation=self.generation)
             self._note_exit(town, agent)
         return EventResult(Applied(), told)
 

@@ -10,8 +10,8 @@ from shared.domain.states import Role
 _TITLE_AT_MOST: Final = 120
 
 
-def said_to_the_mayor(text: str, *, by: str, message_id: str) -> dict[str, object]:
-    """The event. The same message id and text can be sent again. Raises Refused (413, 422)."""
+def require_words(text: str) -> None:
+    """Raise Refused (413, 422) unless the mayor can be told this text."""
     if not text.strip():
         raise Refused(
             "there is nothing to say: the text is empty", status=422, path="text", hint="say what you want done"
@@ -20,6 +20,11 @@ def said_to_the_mayor(text: str, *, by: str, message_id: str) -> dict[str, objec
     if size > limits.BODY_SIZE:
         hint = "put the rest into the repository or a bead, and say where it is"
         raise Refused(f"the text has {size} bytes, at most {limits.BODY_SIZE}", status=413, path="text", hint=hint)
+
+
+def said_to_the_mayor(text: str, *, by: str, message_id: str) -> dict[str, object]:
+    """The event. The same message id and text can be sent again. Raises Refused (413, 422)."""
+    require_words(text)
     first = next(line.strip() for line in text.splitlines() if line.strip())
     bead = {
         "bead_id": message_id,

@@ -7,6 +7,7 @@ import heapq
 import json
 import sqlite3
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from datetime import datetime
 from itertools import product
 from typing import Final, NamedTuple
@@ -16,11 +17,12 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, Priority
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
-from shared.questions import overview
+from shared.questions import overview, spend
 from shared.questions.filters import LIMIT, BeadFilter
 from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LOOKED_AT_MOST, ROWS_SIZE, carried, cursor_of, place_of
+from shared.questions.spend import Spend
 from shared.questions.waiting import Waiting
 from shared.town import database, migrations
 
@@ -65,6 +67,8 @@ class BeadEntry:
     updated_at: Time | None
     closed_at: Time | None
     labels: tuple[str, ...]
+    used: Spend | None
+    """What was used for it, its reviews and follow-ups included; of a convoy, for all of its beads."""
 
 
 _CREATED_AT: Final = columns_of(BeadEntry).index("created_at")
@@ -127,11 +131,15 @@ def beads_in(
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place, among=among)
-        entries = [read.bead for read in found]
+        entries = [_with_spend(sql, read.bead) for read in found]
         live = {bead.bead_id for bead in entries if not bead.status.terminal and bead.type is not BeadType.AGENT}
         asked = live if told is None else live.intersection(told)
         waiting = _waiting(sql, image, asked, now) if asked else ()
     return BeadList(image.town_id, tuple(entries), waiting, following)
+
+
+def _with_spend(sql: sqlite3.Connection, bead: BeadEntry) -> BeadEntry:
+    return replace(bead, used=spend.of_bead(sql, bead.type, bead.bead_id))
 
 
 def _waiting(sql: sqlite3.Connection, image: TownImage, live: set[str], now: datetime) -> tuple[Waiting, ...]:
@@ -217,7 +225,7 @@ def _newest_first(
 
 def _read(row: tuple[str, ...]) -> Read:
     *cells, labels, body = row
-    bead = line_of(BeadEntry, cells, labels=_labels(labels))
+    bead = line_of(BeadEntry, cells, labels=_labels(labels), used=None)
     return Read((cells[_CREATED_AT], bead.bead_id), bead, body)
 
 

@@ -168,7 +168,7 @@ def bead_view(sql: sqlite3.Connection, bead_id: str) -> WholeBead | None:
         review=_part(sql, "review_metadata", ReviewOfBead, bead_id),
         convoy=_part(sql, "convoy_metadata", ConvoyOfBead, bead_id),
         escalation=_part(sql, "escalation_metadata", EscalationOfBead, bead_id),
-        used=spend.of(sql, "convoy" if row[1] == BeadType.CONVOY else "bead", bead_id),
+        used=spend.of_bead(sql, row[1], bead_id),
         depends_on=_edges(sql, bead_id, "bead_id", "depends_on_bead_id"),
         dependents=_edges(sql, bead_id, "depends_on_bead_id", "bead_id"),
         audit=_audit(sql, bead_id),

@@ -19,10 +19,11 @@ from shared.images import summary
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_past import PastImage, TownPast
-from shared.questions import lives, snapshot
+from shared.questions import lives, snapshot, spend
 from shared.questions.agent_log import LastLines, failed_start, last_lines_of
 from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.snapshot import AsOf
+from shared.questions.spend import Spend
 from shared.questions.story import Story, StoryEntry
 from shared.runner.code_version import code_version
 from shared.town import database, migrations
@@ -49,6 +50,8 @@ class Explanation:
     story: tuple[StoryEntry, ...]
     signs_of_life: int
     now: CurrentWait | None
+    used: Spend | None
+    """What was used for the bead, its reviews and follow-ups included, or in the convoy; by the newest start of the agent."""
     gone: Gone | None
     last_lines: LastLines | None
     """What the agent printed at last, if its newest start of today failed and its log is kept."""
@@ -138,10 +141,15 @@ def _told(
         story=entries,
         signs_of_life=story.signs_of_life,
         now=current_wait(running, kind, subject, story, entries, seen) if row else None,
+        used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
         gone=None if row else _gone(kind, subject, story, entries),
         last_lines=None,
         notes=tuple(_what_is_missing(story, row)),
     )
+
+
+def _spent_for(sql: database.Database, bead_id: str, row: Mapping[str, Any]) -> Spend | None:
+    return spend.of_bead(sql, row["type"], bead_id) if row else None
 
 
 def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: Mapping[str, Any]) -> Story:

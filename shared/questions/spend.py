@@ -8,6 +8,7 @@ from typing import Final, Literal
 from shared.domain import strict_json
 from shared.domain.shapes import answer
 from shared.domain.spending import money
+from shared.domain.states import BeadType
 from shared.domain.usage import Usage, day_of
 
 DAYS_SHOWN: Final = 7
@@ -54,6 +55,11 @@ def of(sql: sqlite3.Connection, kind: Literal["bead", "convoy"], subject: str) -
         {"kind": kind, "subject": subject},
     ).fetchone()
     return None if row is None else spend_of(Usage(*row[1:]))
+
+
+def of_bead(sql: sqlite3.Connection, bead_type: BeadType, bead_id: str) -> Spend | None:
+    """What was used for a bead of this type: of a convoy, for all of its beads."""
+    return of(sql, "convoy" if bead_type == BeadType.CONVOY else "bead", bead_id)
 
 
 def of_agents(sql: sqlite3.Connection) -> Mapping[str, Spend]:

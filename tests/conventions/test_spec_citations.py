@@ -172,7 +172,7 @@ def test_a_citation_that_leads_somewhere_is_let_pass(citation: str) -> None:
         ("(spec/tick.md, 0 to 17)", "tick.md 1.17"),
         ("spec/tick.md 5.9", "tick.md 5.9"),
         ("spec/tick.md 10, 91", "tick.md 91"),
-        ("spec/data-model.md 3.11 to 3.20", "data-model.md 3.20"),
+        ("spec/data-model.md 3.11 to 3.21", "data-model.md 3.21"),
         ("spec/events.md section 1, rules 4 and 50", "events.md 1.50"),
         ("spec/events.md 1, scenarios 1 and 9999", "scenario 9999"),
         ("spec/actions.md sections 3, 4 and 80", "actions.md 80"),

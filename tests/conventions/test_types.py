@@ -20,6 +20,8 @@ _CONFIG: Final = "settings as a person wrote them: the configuration's own model
 _ANY_SHAPE: Final = "a type annotation or a class is passed, and both are values of any type"
 
 REASONS: Final = {
+    "infra/agents/credentials.py: read": _JSON,
+    "infra/agents/credentials.py: _forge": _JSON,
     "infra/agents/posting.py: PostedEvent": _JSON,
     "infra/agents/posting.py: ApiPoster.send": _JSON,
     "infra/agents/reading.py: Answer": _JSON,
@@ -94,6 +96,7 @@ REASONS: Final = {
     "shared/questions/explain.py: _empty_story": _STORED,
     "shared/questions/explain.py: _read": _STORED,
     "shared/questions/explain.py: _row": _STORED,
+    "shared/questions/explain.py: _spent_for": _STORED,
     "shared/questions/explain.py: _what_is_missing": _STORED,
     "shared/questions/foresight.py: Foreseen.action": "an action in its wire form: its keys depend on its type",
     "shared/questions/lines.py: _Reader": _ANY_SHAPE,

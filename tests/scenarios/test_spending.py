@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infra.townctl.explain import view
 from shared.domain.report import TickReport
 from shared.domain.times import from_text
-from shared.questions import spend
+from shared.history.retained_past import StoredPast
+from shared.ports.steps import drive
+from shared.questions import bead_list, spend
+from shared.questions.explain import explain_bead
+from shared.questions.filters import BeadFilter
 from shared.questions.spend import DaySpend, Spend
 from tests.scenarios.table import scenario
 from tests.scenarios.test_usage import sums
-from tests.towns import T, TownBuilder, a_town, ago, event
+from tests.towns import TOWN, T, TownBuilder, a_town, ago, event
+from tests.worlds import a_world
 
 USD = 1_000_000
 TODAY = "2026-01-10"
@@ -317,3 +323,23 @@ def test_status_shows_what_was_used_and_that_the_cost_is_a_lower_bound() -> None
     assert spend.of_agents(town.sql) == {"p": used}
     assert spend.spend_words(used) == "at least 0.42 USD, 84 tokens"
     assert spend.of(town.sql, "bead", "other") is None
+
+
+@scenario(519)
+def test_lists_and_explain_say_what_was_used() -> None:
+    town = a_town().bead("b", status="in_progress").bead("unused").convoy("c", tracked=["b"])
+    spent(spent(town, "bead", "b", usd=0.42, tokens=84), "convoy", "c", usd=1, tokens=200)
+    world = a_world(town)
+    world.run()
+    of_bead, of_convoy = Spend(84, 0, 0, 420_000, cost_is_lower_bound=False), Spend(200, 0, 0, USD, False)
+    listed = drive(bead_list.beads(TOWN, world.store, BeadFilter(), now=T)).beads
+    assert {each.bead_id: each.used for each in listed if each.type != "agent"} == {
+        "b": of_bead,
+        "unused": None,
+        "c": of_convoy,
+    }
+    past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] # a fake of both ports
+    explained = {bead: drive(explain_bead(TOWN, bead, past, now=T)) for bead in ("b", "unused")}
+    said = {bead: [str(each) for each in view(explanation)] for bead, explanation in explained.items()}
+    assert "work on it used 0.42 USD, 84 tokens" in said["b"]
+    assert [each for each in said["unused"] if "used 0" in each or "USD" in each] == []

@@ -1,11 +1,23 @@
 """The pull requests of one repository at GitHub: GraphQL, except where only REST publishes at once."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
 
 from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict
+from infra.agents.town_agent.github_shapes import (
+    Author,
+    CheckRun,
+    Found,
+    Identified,
+    Made,
+    OneIdentified,
+    OneWhole,
+    OpenOnes,
+    ReviewThread,
+    StatusContext,
+)
 from shared.adapters.forge_hosts import Place
 from shared.adapters.forge_http import ForgeClient
 from shared.adapters.forge_limits import ForgeLimits
@@ -14,7 +26,12 @@ from shared.ports.clock import Clock
 from shared.ports.forge import ForgeError
 from shared.ports.secrets import Secret
 
-_ANY: Final[TypeAdapter[dict[str, Any]]] = TypeAdapter(dict[str, Any])
+_T = TypeVar("_T")
+_DONE: Final = TypeAdapter(object)
+_MADE: Final = TypeAdapter(Made)
+_OPEN_ONES: Final = TypeAdapter(Found[OpenOnes])
+_IDENTIFIED: Final = TypeAdapter(Found[OneIdentified])
+_WHOLE: Final = TypeAdapter(Found[OneWhole])
 _OPEN: Final = """
 query Open($owner: String!, $name: String!, $branch: String!) { repository(owner: $owner, name: $name) {
   pullRequests(first: 1, headRefName: $branch, states: [OPEN]) { nodes { number url baseRefName } }
@@ -60,13 +77,13 @@ class GitHubWork:
 
     def open_of(self, branch: str) -> Pull | None:
         """The open pull request of a branch; None if there is none."""
-        nodes = self._repository(_OPEN, branch=branch)["pullRequests"]["nodes"]
+        nodes = self._repository(_OPEN_ONES, _OPEN, branch=branch)["pullRequests"]["nodes"]
         return Pull(nodes[0]["number"], nodes[0]["url"], nodes[0]["baseRefName"]) if nodes else None
 
     def create(self, branch: str, base: str, *, title: str, body: str, draft: bool) -> Pull:
         """Open a pull request."""
         asked = {"title": title, "body": body, "head": branch, "base": base, "draft": draft}
-        made = self._rest("POST", "/pulls", asked)
+        made = self._rest(_MADE, "POST", "/pulls", asked)
         return Pull(made["number"], made["html_url"], base)
 
     def change(
@@ -74,11 +91,13 @@ class GitHubWork:
     ) -> None:
         """Change what is given."""
         asked = {"title": title, "body": body, "base": base}
-        self._rest("PATCH", f"/pulls/{number}", {name: value for name, value in asked.items() if value is not None})
+        self._rest(
+            _DONE, "PATCH", f"/pulls/{number}", {name: value for name, value in asked.items() if value is not None}
+        )
 
     def look(self, number: int) -> Look:
         """Read a pull request with its checks, reviews and threads."""
-        seen = self._repository(_LOOK, number=number)["pullRequest"]
+        seen = self._repository(_WHOLE, _LOOK, number=number)["pullRequest"]
         commits = seen["commits"]["nodes"]
         rollup = commits[0]["commit"]["statusCheckRollup"] if commits else None
         reviews = seen["latestOpinionatedReviews"]["nodes"]
@@ -90,79 +109,77 @@ class GitHubWork:
             base=seen["baseRefName"],
             head=seen["headRefOid"],
             merge=f"{seen['mergeable']}, {seen['mergeStateStatus']}".lower(),
-            decision=(seen["reviewDecision"] or "").lower().replace("_", " ") or None,
-            reviews=tuple((_login(each), each["state"].lower().replace("_", " ")) for each in reviews),
+            decision=(seen.get("reviewDecision") or "").lower().replace("_", " ") or None,
+            reviews=tuple((_login(each["author"]), each["state"].lower().replace("_", " ")) for each in reviews),
             checks=tuple(_check(each) for each in (rollup["contexts"]["nodes"] if rollup else ())),
             threads=tuple(_thread(each) for each in seen["reviewThreads"]["nodes"]),
         )
 
     def comment(self, number: int, text: str) -> None:
         """Comment on the pull request as a whole."""
-        self._graphql(_COMMENT, id=self._pull(number)["id"], text=text)
+        self._graphql(_DONE, _COMMENT, id=self._pull(number)["id"], text=text)
 
     def reply(self, number: int, thread_id: str, text: str) -> None:  # noqa: ARG002 - the id alone names a thread here
         """Answer a thread."""
-        self._graphql(_REPLY, id=thread_id, text=text)
+        self._graphql(_DONE, _REPLY, id=thread_id, text=text)
 
     def resolve(self, number: int, thread_id: str) -> None:  # noqa: ARG002 - as above
         """Resolve a thread."""
-        self._graphql(_RESOLVE, id=thread_id)
+        self._graphql(_DONE, _RESOLVE, id=thread_id)
 
     def open_thread(self, number: int, spot: Spot, text: str) -> None:
         """Open a thread. By GraphQL, it would wait in a review that nobody has submitted."""
         asked: dict[str, object] = {"body": text, "commit_id": spot.head, "path": spot.file or self._first_file(number)}
         asked |= {"subject_type": "file"} if spot.line is None else {"line": spot.line, "side": "RIGHT"}
-        self._rest("POST", f"/pulls/{number}/comments", asked)
+        self._rest(_DONE, "POST", f"/pulls/{number}/comments", asked)
 
     def review(self, number: int, verdict: Verdict, text: str, *, head: str) -> None:
         """Approve a head, or request changes of it."""
         pull_id = self._pull(number)["id"]
-        self._graphql(_REVIEW, id=pull_id, head=head, event=_EVENTS[verdict], text=text or None)
+        self._graphql(_DONE, _REVIEW, id=pull_id, head=head, event=_EVENTS[verdict], text=text or None)
 
     def _first_file(self, number: int) -> str:
         files = self._pull(number)["files"]
         if not files or not files["nodes"]:
             raise ForgeFailed(ForgeError("http", "the pull request changes no file", http_status=422))
-        return str(files["nodes"][0]["path"])
+        return files["nodes"][0]["path"]
 
-    def _pull(self, number: int) -> dict[str, Any]:
-        found: dict[str, Any] = self._repository(_ID, number=number)["pullRequest"]
-        return found
+    def _pull(self, number: int) -> Identified:
+        return self._repository(_IDENTIFIED, _ID, number=number)["pullRequest"]
 
-    def _repository(self, query: str, **variables: object) -> dict[str, Any]:
-        found: dict[str, Any] = self._graphql(query, **variables)["repository"]
-        return found
+    def _repository(self, shape: TypeAdapter[Found[_T]], query: str, **variables: object) -> _T:
+        return self._graphql(shape, query, **variables)["repository"]
 
-    def _graphql(self, query: str, **variables: object) -> dict[str, Any]:
+    def _graphql(self, shape: TypeAdapter[_T], query: str, **variables: object) -> _T:
         with self._client() as client:
-            answer = GitHubCall(client, self._place).graphql(_ANY, query, variables)
+            answer = GitHubCall(client, self._place).graphql(shape, query, variables)
         return _sure(answer)
 
-    def _rest(self, verb: str, path: str, body: object) -> dict[str, Any]:
+    def _rest(self, shape: TypeAdapter[_T], verb: str, path: str, body: object) -> _T:
         with self._client() as client:
-            answer = GitHubCall(client, self._place).ask(_ANY, verb, path, body)
+            answer = GitHubCall(client, self._place).ask(shape, verb, path, body)
         return _sure(answer)
 
     def _client(self) -> ForgeClient:
         return ForgeClient(self._place, self._token, self._limits, dialect=GITHUB)
 
 
-def _sure(answer: dict[str, Any] | ForgeError) -> dict[str, Any]:
+def _sure(answer: _T | ForgeError) -> _T:
     if isinstance(answer, ForgeError):
         raise ForgeFailed(answer)
     return answer
 
 
-def _login(given: Mapping[str, Any]) -> str:
-    return str(given["author"]["login"]) if given["author"] else "somebody who is gone"
+def _login(author: Author | None) -> str:
+    return author["login"] if author else "somebody who is gone"
 
 
-def _check(given: Mapping[str, Any]) -> tuple[str, str]:
-    if given["__typename"] == "StatusContext":
+def _check(given: CheckRun | StatusContext) -> tuple[str, str]:
+    if "context" in given:
         return given["context"], given["state"].lower()
     return given["name"], (given["conclusion"] or given["status"]).lower()
 
 
-def _thread(given: Mapping[str, Any]) -> Thread:
-    remarks = tuple(Remark(_login(each), each["body"]) for each in given["comments"]["nodes"])
+def _thread(given: ReviewThread) -> Thread:
+    remarks = tuple(Remark(_login(each["author"]), each["body"]) for each in given["comments"]["nodes"])
     return Thread(given["id"], given["path"], given["line"], given["isResolved"], remarks)

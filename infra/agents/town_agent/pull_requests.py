@@ -233,6 +233,8 @@ def _with_advice(message: str) -> str:
     said = message.lower()
     if "your own pull request" in said:
         return f"{message}: an author cannot judge its own pull request; report the review with town-agent done or request-changes"
+    if "line_code" in said or "must be part of the diff" in said:
+        return f"{message}: only a line that the pull request changes can have a thread; leave out --line, and name it in the text"
     if "not all refs are readable" in said or ("head" in said and "invalid" in said):
         return f"{message}: push the branch first"
     return message

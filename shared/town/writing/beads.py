@@ -116,7 +116,7 @@ def move(
     if to is BeadStatus.FAILED and failure is not None and bead_type == BeadType.MERGE_REQUEST:
         note(town, bead_id, BeadNotes.failure_reason.to(failure.code), BeadNotes.failure_message.to(failure.message))
     if to is BeadStatus.CLOSED:
-        note(town, bead_id, BeadNotes.note_for_next.gone)
+        note(town, bead_id, BeadNotes.note_for_next.gone, BeadNotes.last_words.gone)
     if to.terminal:
         for convoy_id in lookup.convoys_concerned(town, bead_id):
             convoys.record_progress(town, convoy_id)

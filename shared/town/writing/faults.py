@@ -26,7 +26,7 @@ def fault_in(reason: str | None) -> str | None:
 def put_back(town: Town, agent: Agent, fault: str, reason: str) -> str | None:
     """Release an agent that could not work, and open its bead again; the new escalation, if the fault was not known.
 
-    The attempt is not counted. The bead waits longer with each such exit in a row.
+    The attempt is not counted. The bead waits longer with each such exit in a row, from this exit on.
     """
     bead = lookup.bead(town, agent.hook)
     hooks.unhook(town, agent.id)
@@ -36,6 +36,7 @@ def put_back(town: Town, agent: Agent, fault: str, reason: str) -> str | None:
     beads.move(town, bead.id, BeadStatus.OPEN, from_=BeadStatus.IN_PROGRESS, reason=reason)
     beads.clear_assignee(town, bead.id)
     beads.uncount_attempt(town, bead.id)
+    beads.note_attempt_time(town, bead.id)  # the driver may have waited for the model for half an hour
     beads.note(
         town,
         bead.id,

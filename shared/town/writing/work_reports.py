@@ -11,7 +11,7 @@ from shared.domain.states import PATROL, AgentStatus, BeadStatus, BeadType, Labe
 from shared.town import lookup, outbox
 from shared.town.rows import Agent, Bead
 from shared.town.town import Town
-from shared.town.writing import agents, audit, beads, hooks, leases, review_reports, reviews
+from shared.town.writing import agents, audit, beads, hooks, last_words, leases, review_reports, reviews
 from shared.town.writing.beads import Failure
 from shared.town.writing.branches import target_of
 from shared.town.writing.review_reports import Done, Told
@@ -40,6 +40,7 @@ def agent_done(town: Town, agent_id: str, report: Done) -> Told:
         return Told(Skipped("superseded"))
     told = _finish_work(town, agent, target, report)
     if not isinstance(told.outcome, Rejected):
+        last_words.forget(town, target.id)
         _let_go(town, agent)
     return told
 
@@ -151,6 +152,8 @@ def agent_completed(
         if agent.status not in (AgentStatus.WORKING, AgentStatus.DEAD):
             changed |= agents.move(town, agent.id, AgentStatus.IDLE) == "moved"
     elif agent.hook is not None:
+        if status == "failed":
+            last_words.keep(town, agent, reason, generation=generation)
         _release_completed_work(town, agent, status, reason)
         changed = True
     elif agent.status is not AgentStatus.DEAD:
