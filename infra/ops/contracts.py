@@ -146,7 +146,7 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
-    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "message_id": "message-001"},
+    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
     ("post", f"{_TOWN}/events"): {

@@ -332,7 +332,7 @@ def written(questioner: Questioner) -> None:
     leaving = {"event_id": "eviction-1", "event_type": "container_eviction", "occurred_at": T.isoformat()}
     questioner.ask("postEvents", MIXED, body=("Event", leaving))
     questioner.ask("redriveEvent", MIXED, "event-1")
-    questioner.ask("sayToMayor", MIXED, body=("Words", {"text": "Plan a parser.", "message_id": "message-001"}))
+    questioner.ask("sayToMayor", MIXED, body=("Words", {"text": "Plan a parser.", "messageId": "message-001"}))
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - NOT_GENERATED - NOT_ASKED))
