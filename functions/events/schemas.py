@@ -35,12 +35,15 @@ class NewTown(BaseModel):
 
 
 class Words(BaseModel):
-    """What a person says to the mayor. A request with a `message_id` can be repeated; without one, the answer names a new one."""
+    """What a person says to the mayor. A request with a `messageId` can be repeated; without one, the answer names a new one."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     text: Annotated[str, Field(min_length=1)]
-    message_id: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{8,60}$")] | None = None
+    message_id: Annotated[
+        str | None,
+        Field(alias="messageId", pattern=r"^[A-Za-z0-9._:-]{8,60}$"),
+    ] = None
 
 
 class TownsQuery(Query):

@@ -11,7 +11,7 @@ from shared.domain import strict_json, times
 
 ACTIVITY: Final = "activity.json"
 LONGEST_NOTE: Final = 4096
-_LONGEST_NAME: Final = 100
+LONGEST_NAME: Final = 100
 _MOST_TOOLS: Final = 20
 
 
@@ -25,9 +25,9 @@ class Activity:
 
     def note(self) -> dict[str, object]:
         """As it lies on the desk, within the limits of a reader."""
-        tools = [tool[:_LONGEST_NAME] for tool in self.tools[:_MOST_TOOLS]]
+        tools = [tool[:LONGEST_NAME] for tool in self.tools[:_MOST_TOOLS]]
         return {
-            "last_event_type": self.kind[:_LONGEST_NAME],
+            "last_event_type": self.kind[:LONGEST_NAME],
             "last_event_at": times.to_text(self.at),
             "active_tools": tools,
         }
@@ -42,5 +42,5 @@ def activity_in(note: str, *, now: datetime) -> Activity | None:
         return None
     if not isinstance(kind, str) or not isinstance(tools, list) or not all(isinstance(tool, str) for tool in tools):
         return None
-    names = tuple(tool[:_LONGEST_NAME] for tool in tools[:_MOST_TOOLS])
-    return Activity(kind[:_LONGEST_NAME], min(at, now), names)
+    names = tuple(tool[:LONGEST_NAME] for tool in tools[:_MOST_TOOLS])
+    return Activity(kind[:LONGEST_NAME], min(at, now), names)

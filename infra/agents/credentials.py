@@ -2,7 +2,7 @@
 
 A credential is issued for one generation of one agent, and lives for about an hour. It is issued by the route
 /refresh-token of the agent at TOWN_API, to the agent's town token or to that of its container; on the machine of a town, in this
-process, from its data directory (TOWN_AGENT_DATA).
+process, from its data directory (TOWN_AGENT_DATA). Where agents read the town from a bucket, none is issued.
 
 `Kept` fetches a new one before the old one ends, and when git says that the forge refused it. Between processes it lies in a file
 that only its agent can read, on the desk of the generation: a stop deletes it. No order, log or argument of a program holds one.
@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, get_args
 from urllib.parse import quote
 
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, token_of
+from infra.buckets import BUCKET_VARIABLE
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
@@ -86,6 +87,12 @@ Source = Callable[[], Issued]
 NOTHING: Final = Issued(reason="nothing here issues credentials for a forge, so git uses those of its user")
 """The answer where no town can be asked."""
 
+OF_A_BUCKET: Final = Issued(
+    reason="an agent that reads its town from a bucket does not know where the town's secrets are, so git uses the credentials of "
+    "its user; keep the town in a data directory, or deploy it, so that agents ask its API"
+)
+"""The answer where the town is in a bucket that this process reads: a bucket holds no secrets."""
+
 
 def read(answer: Mapping[str, Any]) -> Issued:
     """The answer of the town. Raises NotIssued, without anything of it. Fields of newer towns are ignored."""
@@ -127,6 +134,8 @@ def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, 
     api = environment.get(API_VARIABLE)
     if api:
         return from_api(api, town_id=town_id, agent_id=agent_id, token=lambda: token_of(environment))
+    if environment.get(BUCKET_VARIABLE):
+        return lambda: OF_A_BUCKET
     data = environment.get(DATA_VARIABLE)
     if data:
         return lambda: _in_process(Path(data), town_id, agent_id, generation)

@@ -4,6 +4,7 @@ They are added to what the operator gave: git reads GIT_CONFIG_COUNT, GIT_CONFIG
 the one repository only: for other hosts, the helpers of the operator, or of the user of this machine, go on to count.
 """
 
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ from infra.agents.credentials import ForgeCredential
 
 _COUNT: Final = "GIT_CONFIG_COUNT"
 _MOST_PAIRS: Final = 1000
+_LEAVES: Final = re.compile(r"(?:^|/)\.{1,2}(?:/|$)|//|[\\%]")
 _LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 _USER_VARIABLE: Final = "TOWN_GIT_USERNAME"
 _TOKEN_VARIABLE: Final = "TOWN_GIT_PASSWORD"  # noqa: S105 - a name
@@ -40,9 +42,11 @@ class Address:
     def is_asked_for(self, asked: Mapping[str, str]) -> bool:
         """Whether git's question for a credential is about this repository, or about its host as a whole."""
         path = asked.get("path", "").strip("/").lower()
-        below = f"{self.path}.git/"  # where git-lfs asks
-        is_here = path in ("", self.path, f"{self.path}.git") or path.startswith(below)
-        return (asked.get("protocol"), asked.get("host", "").lower()) == (self.protocol, self.host) and is_here
+        of_lfs = f"{self.path}.git/info/lfs/"
+        is_here = path in ("", self.path, f"{self.path}.git") or f"{path}/".startswith(of_lfs)
+        leads_elsewhere = _LEAVES.search(path) is not None  # `x.git/info/lfs/../../../y`: the server sees y
+        is_host = (asked.get("protocol"), asked.get("host", "").lower()) == (self.protocol, self.host)
+        return is_host and is_here and not leads_elsewhere
 
 
 def addresses(credential: ForgeCredential, environment: Mapping[str, str]) -> tuple[Address, ...]:

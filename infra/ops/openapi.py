@@ -173,7 +173,7 @@ _IDS: Final = {
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
 _BODIES: Final[dict[tuple[str, str], Any]] = {
-    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "message_id": "message-001"},
+    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
     ("post", f"{_TOWN}/events"): {

@@ -166,7 +166,7 @@ class ApiTowns:
 
     def say(self, town_id: str, text: str, message_id: str) -> Said:
         """POST .../mayor/messages; the API knows who signed the request."""
-        return self._ask(Said, "POST", town_id, "/mayor/messages", {"text": text, "message_id": message_id})
+        return self._ask(Said, "POST", town_id, "/mayor/messages", {"text": text, "messageId": message_id})
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """POST .../events, with a town token."""

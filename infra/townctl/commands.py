@@ -184,7 +184,7 @@ COMMANDS: Final = (
     Command(
         "secret set-app",
         "townctl.secret_commands:set_app",
-        "Store a GitHub App, its key read from standard input: `townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE`.",
+        "Store a GitHub App: its id, and a private key read from standard input: `townctl secret set-app APP-ID < KEY-FILE`.",
     ),
     Command(
         "secret list",

@@ -63,7 +63,10 @@ def log(
     place: ThePlace,
     context: TheContext,
 ) -> Answer:
-    """Show what was written to the mayor and what it has said, oldest first: who, when, whether it was delivered."""
+    """Show what was written to the mayor and what it has said, oldest first.
+
+    Each line says who and when, and whether it was delivered.
+    """
     require_limit(limit, LIMIT_AT_MOST)
     found = place.conversation(town_id, limit=limit, cursor=cursor)
     if follow:

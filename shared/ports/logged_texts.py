@@ -24,6 +24,7 @@ _KEY_BEGINS: Final = "-----BEGIN "
 _KEY_ENDS: Final = "-----END "
 _LONGEST_KEY: Final = 16 << 10
 _WORD: Final = re.compile(r"""[^\s"',;]*[\s"',;]*""")
+_SEAM: Final = 300
 _MOST_OF_A_WORD: Final = _PIECE // 2
 
 
@@ -83,13 +84,25 @@ def _words(line: str) -> Iterator[str]:
 
 def _shown(pieces: Iterable[str]) -> Iterator[str]:
     """The pieces without their secrets. Looking at the lines of a piece that hides one takes long: of many such nothing is kept."""
-    left = _LOOKED_INTO
+    left, before = _LOOKED_INTO, ""
     for piece in pieces:
-        shown = masked(piece)
+        seen, before = _without_seam(before, piece), piece
+        shown = masked(seen)
         if shown.startswith(_WHOLE):
-            shown = _without_hiding_lines(piece) if left > 0 else f"{shown}\n"
+            shown = _without_hiding_lines(seen) if left > 0 else f"{shown}\n"
             left -= 1
         yield shown
+
+
+def _without_seam(before: str, piece: str) -> str:
+    """A piece without its beginning if that is a secret only together with the piece before, as in `password is` and the word."""
+    if not before or before.endswith("\n"):
+        return piece
+    left, right = before[-_SEAM:], piece[:_SEAM]
+    if masked(left + right) == masked(left) + masked(right):
+        return piece
+    ends = _WORD.match(piece, _SEAM)
+    return f"{REMOVED} {piece[ends.end() if ends else len(piece) :]}"
 
 
 def _without_hiding_lines(piece: str) -> str:

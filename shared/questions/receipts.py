@@ -34,7 +34,7 @@ class CreatedTown:
 
 @answer
 class Said:
-    """What a person said to the mayor is stored. `message_id` is the bead that answers to it name."""
+    """What a person said to the mayor is stored. `messageId` is the bead that answers to it name."""
 
     town_id: str
     message_id: str

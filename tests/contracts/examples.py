@@ -68,7 +68,7 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
         events,
         "POST",
         f"{_BELOW}/mayor/messages",
-        {"text": "Plan a parser, and start it.", "message_id": "message-001"},
+        {"text": "Plan a parser, and start it.", "messageId": "message-001"},
     ),
     "post /api/towns/{townId}/debug/reconcile-dry-run": (debug, "POST", f"{_BELOW}/debug/reconcile-dry-run", {}),
     "post /api/towns/{townId}/debug/replay-events": (debug, "POST", f"{_BELOW}/debug/replay-events", _WINDOW),

@@ -44,6 +44,7 @@ CALLS: Final = {
     "shared/moving/importing.py: sql.deserialize": "an image that this process has just made",
     "shared/events/__init__.py: event.model_validate_json": _PYDANTIC,
     "shared/storage/head.py: Manifest.model_validate_json": _PYDANTIC,
+    "shared/questions/credential_need.py: RigConfig.model_validate_json": _PYDANTIC,
     "shared/town/rows.py: RigConfig.model_validate_json": _PYDANTIC,
     "infra/agents/control_server/clean_start.py: json.load": "a file without a name, which this program handed to itself",
     "infra/agents/control_server/single.py: StartAgentRequest.model_validate_json": "JSON that was read through the door",

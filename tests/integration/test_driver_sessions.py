@@ -18,6 +18,7 @@ from infra.agents.drivers import child, prompts
 from infra.agents.drivers.desk import EXIT_REASON, Desk
 from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import TRANSCRIPT, Transcript
 from infra.agents.posting import PostedEvent
@@ -80,12 +81,13 @@ class Agent:
         around = {"PATH": path, supervisor.MARK_VARIABLE: str(context), **self.environment}
         clock = ScaledClock.starting_now(speed=self.speed)
         reports = Reports(caller(around), self.posted, clock)
-        transcript = Transcript(self.desk, clock, secrets=[SECRET], out=self.out)
-        pulse = Pulse(reports, self.desk, transcript.note)
+        scrub = Scrubber([SECRET])
+        transcript = Transcript(self.desk, clock, scrub, out=self.out)
+        pulse = Pulse(reports, self.desk, transcript.note, scrub)
         pulse.start()
         try:
             return Session(
-                Means(Scripted(), Desk.of(context), order, around, reports, pulse, transcript, self.stopped)
+                Means(Scripted(), Desk.of(context, scrub), order, around, reports, pulse, transcript, self.stopped)
             ).run()
         finally:
             child.end_everything(str(context))
@@ -318,7 +320,7 @@ def test_no_secret_stands_in_the_reason_of_an_end(agent: Agent) -> None:
 
 
 def test_a_secret_is_removed_also_where_a_text_is_cut(agent: Agent) -> None:
-    transcript = Transcript(agent.root, SystemClock(), out=agent.out)
+    transcript = Transcript(agent.root, SystemClock(), Scrubber(), out=agent.out)
     token = "ghp_" + "A1b2C3d4" * 5
     for length in range(5_940, 6_010, 5):
         assert "ghp_" not in transcript.without_secrets("x " * (length // 2) + token)

@@ -118,6 +118,14 @@ def test_another_repository_of_the_host_gets_no_credential(agent: Agent) -> None
     assert not any(token in refused.stderr for token in agent.forge.town.issued)
 
 
+@pytest.mark.parametrize("way", ["..", "%2e%2e", "info/lfs/../../.."])
+def test_a_submodule_whose_address_leads_out_of_the_repository_gets_no_credential(agent: Agent, way: str) -> None:
+    refused = agent.git("ls-remote", url_of("acme/app") + f"/{way}/other.git")
+    assert refused.returncode != 0
+    assert "could not read Username" in refused.stderr
+    assert agent.forge.town.issued == [] or agent.forge.gate.refused == []
+
+
 @pytest.mark.parametrize(
     "question",
     [
@@ -128,6 +136,16 @@ def test_another_repository_of_the_host_gets_no_credential(agent: Agent) -> None
         {"protocol": "https", "host": HOST, "path": "acme/other.git"},
         {"protocol": "https", "host": HOST, "path": "acme/app/evil.git"},
         {"protocol": "https", "host": HOST, "path": "acme/app2"},
+        {"protocol": "https", "host": HOST, "path": "acme/app.git/../other.git"},
+        {"protocol": "https", "host": HOST, "path": "acme/app.git/info/lfs/../../../other.git"},
+        {"protocol": "https", "host": HOST, "path": "acme/app.git/info/lfs/%2e%2e/%2e%2e/%2e%2e/other.git"},
+        {"protocol": "https", "host": HOST, "path": "acme/app.git/info/lfs/..\\..\\..\\other.git"},
+        {"protocol": "https", "host": HOST, "path": "acme/./app.git"},
+        {"protocol": "https", "host": HOST, "path": "acme/app.git/hooks"},
+        {"protocol": "https", "host": f"{HOST}.", "path": "acme/app.git"},
+        {"protocol": "https", "host": f"me@{HOST}", "path": "acme/app.git"},
+        {"protocol": "https", "host": HOST.replace("e", "\u0435"), "path": "acme/app.git"},
+        {"protocol": "https", "host": f"{HOST}:443", "path": "acme/app.git"},
         {"protocol": "cert", "host": HOST},
         {"host": HOST},
         {},

@@ -46,6 +46,14 @@ def test_a_generation_that_is_over_gets_none(tmp_path: Path) -> None:
     assert refused.value.final
 
 
+def test_an_agent_of_a_town_in_a_bucket_is_told_that_and_why_it_gets_none(tmp_path: Path) -> None:
+    around = {"TOWNCTL_BUCKET": "towns", "TOWN_AGENT_DATA": str(tmp_path)}
+    issued = source_from(around, town_id="t1", agent_id="toast", generation=5)()
+    assert (issued.forge, issued.ssh_key) == (None, None)
+    assert "does not know where the town's secrets are" in str(issued.reason)
+    assert "keep the town in a data directory, or deploy it" in str(issued.reason)
+
+
 def test_with_the_access_none_git_uses_the_credentials_of_its_user(tmp_path: Path) -> None:
     around = {"TOWN_AGENT_DATA": str(a_directory(tmp_path, "none"))}
     issued = source_from(around, town_id="t1", agent_id="toast", generation=5)()

@@ -12,6 +12,7 @@ import pytest
 from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.known import ALL
 from infra.agents.drivers.login import LentLogin
+from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.transcript import TRANSCRIPT, Transcript
 from infra.townctl import agent_checks, agent_programs
 from infra.townctl.agent_programs import AgentProgram
@@ -120,9 +121,10 @@ def test_a_login_that_is_kept_as_a_link_stays_one(lent: Lent, tmp_path: Path) ->
 
 def test_no_transcript_shows_a_login(lent: Lent, tmp_path: Path) -> None:
     out = StringIO()
-    transcript = Transcript(tmp_path, SystemClock(), out=out)
+    scrub = Scrubber()
+    transcript = Transcript(tmp_path, SystemClock(), scrub, out=out)
     files = {"auth.json": "auth.json"}
-    with LentLogin.of(str(tmp_path / "home"), files, tmp_path / "program", transcript.hide):
+    with LentLogin.of(str(tmp_path / "home"), files, tmp_path / "program", scrub.hide):
         transcript.output(f"the file says {OLD}", failed=False)
     written = out.getvalue() + (tmp_path / TRANSCRIPT).read_text()
     assert "the file says" in written

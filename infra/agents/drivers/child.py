@@ -24,7 +24,8 @@ from shared.adapters.clock import Budget, wait_for
 
 LONGEST_LINE: Final = 4 << 20
 _READ_AT_ONCE: Final = 1 << 16
-_WAITING_LINES: Final = 256
+_WAITING_BYTES: Final = 16 << 20
+_LEAST_WEIGHT: Final = 64 << 10
 _POLITE_SECONDS: Final = 0.8
 _LAST_WORDS_SECONDS: Final = 2.0
 _SWEEP_SECONDS: Final = 2.0
@@ -40,13 +41,34 @@ class Line:
     is_error_output: bool
 
 
+class _Lines(queue.Queue[Line | None]):
+    """A queue whose size is counted in bytes: a few hundred lines of the largest size would take all memory."""
+
+    def _init(self, maxsize: int) -> None:
+        super()._init(maxsize)
+        self._bytes = 0
+
+    def _qsize(self) -> int:
+        return self._bytes
+
+    def _put(self, item: Line | None) -> None:
+        super()._put(item)
+        self._bytes += _weight(item)
+
+    def _get(self) -> Line | None:
+        item = super()._get()
+        self._bytes -= _weight(item)
+        return item
+
+
 class Child:
     """One running program. Raises OSError if it cannot be started."""
 
     def __init__(self, start: Start, environment: Mapping[str, str]) -> None:
-        self._lines: queue.Queue[Line | None] = queue.Queue(_WAITING_LINES)
+        self._lines = _Lines(_WAITING_BYTES)
         self._open_outputs = 2
         self._given_up = threading.Event()
+        self._is_dead = threading.Event()
         self._last_words: Budget | None = None
         self._process = subprocess.Popen(
             start.command,
@@ -81,7 +103,9 @@ class Child:
             return False
         if self._last_words is None:
             self._last_words = Budget(_LAST_WORDS_SECONDS)
-        return self._open_outputs == 0 or (self._last_words.left() == 0 and self._lines.empty())
+        if self._last_words.left() == 0:
+            self._given_up.set()  # nothing more is taken in: what the program left running may print for ever
+        return self._open_outputs == 0 or (self._given_up.is_set() and self._lines.empty())
 
     def end(self) -> int:
         """End the process politely, then by force. Returns its exit code; negative codes are signals."""
@@ -91,6 +115,7 @@ class Child:
             wait_for(lambda: self._process.poll() is not None, seconds=_POLITE_SECONDS)
         _signal_group(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
+        self._is_dead.set()
         for reader in self._readers:  # it closes its output, unless what the program left running holds that open
             reader.join(timeout=_LAST_READ_SECONDS)
         return code
@@ -98,7 +123,7 @@ class Child:
     def _read(self, output: IO[bytes], is_error_output: bool) -> None:
         """Put the lines of one output into the queue, then the mark of its end."""
         rest, is_too_long = b"", False
-        while piece := _piece(output):
+        while not self._is_dead.is_set() and (piece := _piece(output)):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
                 self._put(Line(None if is_too_long else line, is_error_output))
@@ -141,6 +166,10 @@ def end_everything(mark: str) -> None:
         return not left
 
     wait_for(none_is_left, seconds=_SWEEP_SECONDS)
+
+
+def _weight(line: Line | None) -> int:
+    return _LEAST_WEIGHT if line is None or line.content is None else _LEAST_WEIGHT + len(line.content)
 
 
 def _piece(output: IO[bytes]) -> bytes:

@@ -18,6 +18,7 @@ _CLOUDS: Final = ("CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_C
 _LOGIN: Final = ".credentials.json"
 _SYSTEM_PROMPT: Final = "system-prompt.md"
 _MCP: Final = "mcp.json"
+_MOST_CALLS: Final = 1_000
 _OFF: Final = {
     "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
     "DISABLE_TELEMETRY": "1",
@@ -121,7 +122,8 @@ class _Reader:
                 yield contract.Said(text(block.get("text")))
             elif block.get("type") == "tool_use":
                 call_id, tool, shown = text(block.get("id")), text(block.get("name")), about(inner(block, "input"))
-                self._tools[call_id] = (tool, shown)
+                if len(self._tools) < _MOST_CALLS:
+                    self._tools[call_id] = (tool, shown)
                 yield contract.ToolBegan(call_id, tool, shown)
             else:
                 yield contract.SomethingElse(text(block.get("type")))
@@ -131,7 +133,7 @@ class _Reader:
             if block.get("type") == "tool_result":
                 call_id, content = text(block.get("tool_use_id")), block.get("content")
                 output = text(content) or "\n".join(text(part.get("text")) for part in items(content))
-                tool, shown = self._tools.get(call_id, ("tool", ""))
+                tool, shown = self._tools.pop(call_id, ("tool", ""))
                 yield contract.ToolEnded(call_id, tool, shown, output, failed=block.get("is_error") is True)
 
     def _result(self, line: Mapping[str, object]) -> Iterable[contract.Happening]:

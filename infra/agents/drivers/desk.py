@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Final
 
 from infra.agents.drivers.contract import Models
+from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.town_agent import mailbox
 from infra.agents.town_agent.mailbox import Letter
 from infra.agents.town_agent.order import REPORTED, WAITING
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import write_atomically
-from shared.domain import secret_texts, times
+from shared.domain import times
 from shared.domain.orders import StartOrder
-from shared.domain.quoting import cleaned
 from shared.ports.clock import Clock
 
 EXIT_REASON: Final = "exit-reason.txt"
@@ -28,11 +28,12 @@ class Desk:
 
     place: Path
     of_agent: Path
+    scrub: Scrubber
 
     @classmethod
-    def of(cls, context: Path) -> "Desk":
+    def of(cls, context: Path, scrub: Scrubber) -> "Desk":
         """The desk on which this start file lies."""
-        return cls(context.parent, context.parent.parent.parent)
+        return cls(context.parent, context.parent.parent.parent, scrub)
 
     def letters(self) -> list[Letter]:
         """The unread mail, oldest first."""
@@ -64,7 +65,7 @@ class Desk:
 
     def explain(self, reason: str) -> None:
         """Write why the agent ends."""
-        shown = secret_texts.masked(cleaned(reason))[:_LONGEST_REASON]
+        shown = self.scrub(reason, most=_LONGEST_REASON)
         path = self.place / EXIT_REASON
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)

@@ -6,11 +6,13 @@ from datetime import timedelta
 from typing import Final
 
 from infra.agents.drivers.contract import Failure, Trouble
+from infra.agents.drivers.scrubbing import shortened
 
 PASSING: Final = frozenset({Trouble.RATE_LIMITED, Trouble.OVERLOADED, Trouble.UNREACHABLE})
 """What goes away by itself: it is waited for."""
 
 _LONGEST: Final = 500
+_LOOKED_AT: Final = 16_000
 _LONGEST_WAIT: Final = timedelta(hours=1)
 _PHRASES: Final[Mapping[Trouble, tuple[str, ...]]] = {
     Trouble.CONTEXT_FULL: (
@@ -79,7 +81,8 @@ _MORE_PRECISE: Final = frozenset(
 
 def failure_of(said: str, *, status: int | None = None, retry_after: timedelta | None = None) -> Failure:
     """The failure that a program words like this. `status` is the HTTP status of the model server, if the program tells it."""
-    shown = " ".join(said.split())[:_LONGEST] or "it gave no reason"
+    said = shortened(said, _LOOKED_AT)
+    shown = shortened(" ".join(said.split()), _LONGEST) or "it gave no reason"
     by_words = next((trouble for trouble, phrases in _PATTERNS if phrases.search(said)), Trouble.OTHER)
     by_status = _of_status(status)
     trouble = by_words if by_status is None or by_words in _MORE_PRECISE else by_status

@@ -9,7 +9,6 @@ TOWN_CLOCK              the town's clock, if it is not the system clock
 """
 
 import os
-import re
 import shlex
 import signal
 import sys
@@ -25,6 +24,7 @@ from infra.agents.drivers.desk import Desk
 from infra.agents.drivers.login import LentLogin
 from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.scrubbing import Scrubber, secrets_in
 from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import Transcript
 from infra.agents.posting import poster_from
@@ -37,8 +37,6 @@ from shared.domain import wire
 from shared.domain.orders import StartOrder
 
 CLI_VARIABLE: Final = "TOWN_AGENT_CLI"
-_SECRET_NAME: Final = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
-_SHORTEST_SECRET: Final = 8
 
 
 def run(driver: Driver, environment: Mapping[str, str]) -> int:
@@ -56,11 +54,12 @@ def run(driver: Driver, environment: Mapping[str, str]) -> int:
     stopped = _stopped_by_signals()
     child.adopt_orphans()
     reports = Reports(agent, poster, clock)
-    transcript = Transcript(context.parent, clock, secrets=_secrets(environment))
-    pulse = Pulse(reports, context.parent, transcript.note)
+    scrub = Scrubber(secrets_in(environment))
+    transcript = Transcript(context.parent, clock, scrub)
+    pulse = Pulse(reports, context.parent, transcript.note, scrub)
     means = Means(
         driver=driver,
-        desk=Desk.of(context),
+        desk=Desk.of(context, scrub),
         order=order,
         environment=environment,
         reports=reports,
@@ -70,7 +69,7 @@ def run(driver: Driver, environment: Mapping[str, str]) -> int:
         model_url=environment.get(MODEL_URL_VARIABLE) or None,
         tools=tools,
     )
-    login = LentLogin.of(environment.get(LOGIN_VARIABLE), driver.logins, means.program_place, transcript.hide)
+    login = LentLogin.of(environment.get(LOGIN_VARIABLE), driver.logins, means.program_place, scrub.hide)
     pulse.start()
     try:
         with login:
@@ -89,12 +88,6 @@ def _tools(environment: Mapping[str, str]) -> tuple[str, ...]:
     if chosen not in ("mcp", "cli"):
         raise ValueError(f"{TOOLS_VARIABLE}: {chosen!r} is neither mcp (the default) nor cli")
     return (*shlex.split(environment.get(CLI_VARIABLE) or "town-agent"), "mcp") if chosen == "mcp" else ()
-
-
-def _secrets(environment: Mapping[str, str]) -> list[str]:
-    """The values of variables whose names say that they are secret. A path is none."""
-    found = [value for name, value in environment.items() if _SECRET_NAME.search(name) and not value.startswith(os.sep)]
-    return [value for value in found if len(value) >= _SHORTEST_SECRET]
 
 
 def _stopped_by_signals() -> threading.Event:

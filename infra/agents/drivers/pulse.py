@@ -11,10 +11,11 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from infra.agents.activity import ACTIVITY, Activity
+from infra.agents.activity import ACTIVITY, LONGEST_NAME, Activity
 from infra.agents.drivers.contract import Used
 from infra.agents.drivers.reports import Reports
-from infra.agents.drivers.usage import Meter, Usage
+from infra.agents.drivers.scrubbing import Scrubber
+from infra.agents.drivers.usage import LONGEST_MODEL, Meter, Usage
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import limits
 
@@ -24,15 +25,18 @@ TOOL_COUNTS_FOR: Final = limits.GUPP_WARN_AFTER
 
 _WAITS: Final = "waits_for_model"
 _LOOK_SECONDS: Final = 0.1
+_MOST_TOOLS: Final = 100
+_LONGEST_ID: Final = 200
 
 
 class Pulse:
     """What the town is told about the running program. Thread-safe."""
 
-    def __init__(self, reports: Reports, desk: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, reports: Reports, desk: Path, say: Callable[[str], None], scrub: Scrubber) -> None:
         self._reports = reports
         self._note = desk / ACTIVITY
         self._say = say
+        self._scrub = scrub
         self._guard = threading.Lock()
         self._kind, self._at = "started", reports.clock.now()
         self._tools: dict[str, tuple[str, datetime]] = {}
@@ -60,7 +64,7 @@ class Pulse:
     def happened(self, kind: str) -> None:
         """The program did something."""
         with self._guard:
-            self._kind, self._at = kind, self._reports.clock.now()
+            self._kind, self._at = self._scrub(kind, most=LONGEST_NAME), self._reports.clock.now()
 
     def waits_for_model(self) -> None:
         """The model is waited for, which is no silence of the program: whoever waits sees to it that it ends."""
@@ -73,13 +77,15 @@ class Pulse:
         """A tool runs."""
         with self._guard:
             self._kind, self._at = "tool_began", self._reports.clock.now()
-            self._tools[call_id] = (tool, self._at)
+            self._tools[call_id[:_LONGEST_ID]] = (self._scrub(tool, most=LONGEST_NAME), self._at)
+            if len(self._tools) > _MOST_TOOLS:
+                del self._tools[next(iter(self._tools))]
 
     def tool_ended(self, call_id: str) -> None:
         """A tool has ended."""
         with self._guard:
             self._kind, self._at = "tool_ended", self._reports.clock.now()
-            self._tools.pop(call_id, None)
+            self._tools.pop(call_id[:_LONGEST_ID], None)
 
     def turn_over(self) -> None:
         """The program has ended: no tool runs, and the usage of the turn is final."""
@@ -90,12 +96,12 @@ class Pulse:
     def status(self, text: str) -> None:
         """Show this line, as soon as the last one has been shown for 30 s. A newer line replaces one that still waits."""
         with self._guard:
-            self._status = text
+            self._status = self._scrub(text, most=limits.STATUS_MESSAGE)
 
     def used(self, used: Used, *, model: str) -> None:
         """The program has used tokens."""
         with self._guard:
-            self._meter.count(used, model=model)
+            self._meter.count(used, model=self._scrub(used.model or model, most=LONGEST_MODEL))
 
     def activity(self) -> Activity:
         """The last activity."""

@@ -3,8 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-_MOST_TOKENS: Final = 1 << 53
+from infra.agents.drivers.scrubbing import shortened
+from shared.domain.usage import MICROS, MOST
+
 _LONGEST_ABOUT: Final = 300
+_LOOKED_AT: Final = 4_000
 
 
 def inner(value: object, *path: str) -> Mapping[str, object]:
@@ -26,16 +29,16 @@ def items(value: object) -> Sequence[Mapping[str, object]]:
 
 def number(value: object) -> int:
     """A count of tokens; 0 if it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _MOST_TOKENS:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST:
         return 0
     return int(value)
 
 
 def micros(dollars: object) -> int | None:
     """US dollars in millionths; None if it is no price."""
-    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= _MOST_TOKENS:
+    if isinstance(dollars, bool) or not isinstance(dollars, int | float) or not 0 <= dollars <= MOST:
         return None
-    return round(dollars * 1_000_000)
+    return min(round(dollars * MICROS), MOST)
 
 
 def about(call: Mapping[str, object]) -> str:
@@ -48,5 +51,5 @@ def about(call: Mapping[str, object]) -> str:
 
 def one_line(said: str) -> str:
     """A text in one line, cut to a length that a person reads."""
-    line = " ".join(said.split())
-    return line if len(line) <= _LONGEST_ABOUT else f"{line[:_LONGEST_ABOUT]} ..."
+    line = " ".join(shortened(said, _LOOKED_AT).split())
+    return line if len(line) <= _LONGEST_ABOUT else f"{shortened(line, _LONGEST_ABOUT)} ..."

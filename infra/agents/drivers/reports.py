@@ -6,16 +6,13 @@ Commands of `town-agent` that the agent runs report the rest.
 import hashlib
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from infra.agents.activity import Activity
-from infra.agents.drivers.usage import Usage
+from infra.agents.drivers.usage import LONGEST_MODEL, Usage
 from infra.agents.posting import NotPosted, Poster, patiently
 from infra.agents.town_agent import events
 from infra.agents.town_agent.order import Caller
 from shared.ports.clock import Clock
-
-_LONGEST_MODEL: Final = 128
 
 
 class Reports:
@@ -65,7 +62,7 @@ class Reports:
 
 def _usage(caller: Caller, model: str, used: Usage) -> dict[str, object]:
     payload: dict[str, object] = {
-        "model": "".join(each for each in model if each.isprintable())[:_LONGEST_MODEL] or "unknown",
+        "model": "".join(each for each in model if each.isprintable())[:LONGEST_MODEL] or "unknown",
         "input_tokens": used.input_tokens,
         "output_tokens": used.output_tokens,
         "cached_tokens": used.cached_tokens,

@@ -7,14 +7,14 @@ dropped.
 import contextlib
 import json
 import os
+import stat
 import sys
 import threading
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, TextIO
 
-from shared.domain import secret_texts, times
-from shared.domain.quoting import cleaned
+from infra.agents.drivers.scrubbing import Scrubber
+from shared.domain import times
 from shared.ports.clock import Clock
 
 TRANSCRIPT: Final = "transcript.jsonl"
@@ -27,18 +27,12 @@ _LONGEST_SECRET: Final = 1_000
 class Transcript:
     """Writes what was said and done. Thread-safe."""
 
-    def __init__(self, desk: Path, clock: Clock, *, secrets: Iterable[str] = (), out: TextIO | None = None) -> None:
-        """`secrets` are removed wherever they appear, whatever they look like."""
+    def __init__(self, desk: Path, clock: Clock, scrub: Scrubber, *, out: TextIO | None = None) -> None:
         self._path = desk / TRANSCRIPT
-        self._secrets = tuple(sorted(secrets, key=len, reverse=True))
+        self._scrub = scrub
         self._clock = clock
         self._out = out or sys.stdout
         self._guard = threading.Lock()
-
-    def hide(self, secrets: Iterable[str]) -> None:
-        """From now on, remove these too."""
-        with self._guard:
-            self._secrets = tuple(sorted({*self._secrets, *secrets}, key=len, reverse=True))
 
     def prompt(self, text: str) -> None:
         """The program gets a prompt."""
@@ -66,10 +60,8 @@ class Transcript:
         self._write("driver", text, longest=_LONGEST_SAID, mark="driver:")
 
     def without_secrets(self, text: str, *, longest: int = _LONGEST_SAID) -> str:
-        """The beginning of a text as everybody may read it. It is cut last: a part of a secret may not look like one."""
-        for secret in self._secrets:
-            text = text.replace(secret, secret_texts.REMOVED)
-        return secret_texts.masked(cleaned(text)[: longest + _LONGEST_SECRET])[:longest]
+        """The beginning of a text as everybody may read it."""
+        return self._scrub(text, most=longest)
 
     def _write(self, kind: str, text: str, *, longest: int, mark: str = "") -> None:
         shown = self.without_secrets(text, longest=longest).strip("\n")
@@ -84,9 +76,13 @@ class Transcript:
             self._add(json.dumps({"at": at, "kind": kind, "text": shown}, ensure_ascii=False) + "\n")
 
     def _add(self, line: str) -> None:
-        handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        handle = os.open(self._path, flags, 0o600)
         with os.fdopen(handle, "r+b", buffering=0) as file:
-            size = os.fstat(handle).st_size
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise OSError("the agent has put a pipe there, whose writer would have to wait")
+            size = found.st_size
             if size > LARGEST:
                 newest = os.pread(handle, LARGEST // 2, size - LARGEST // 2)
                 os.ftruncate(handle, 0)

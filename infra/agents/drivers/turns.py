@@ -16,6 +16,7 @@ from infra.agents.drivers.contract import Driver, Failure, Start, Trouble
 from infra.agents.drivers.failures import PASSING, failure_of
 from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.readings import one_line
+from infra.agents.drivers.scrubbing import shortened
 from infra.agents.drivers.transcript import Transcript
 from infra.agents.drivers.waiting import ModelWait
 from shared.domain import strict_json
@@ -25,6 +26,9 @@ _VAIN_TRIES: Final = 2
 _COMPACTIONS_IN_VAIN: Final = 3
 _PERMANENT: Final = frozenset({Trouble.NO_KEY, Trouble.WRONG_KEY, Trouble.NO_CREDIT, Trouble.UNKNOWN_MODEL})
 _LAST_COMPLAINTS: Final = 5
+_LONGEST_COMPLAINT: Final = 16_000
+_MOST_CALLS: Final = 1_000
+_LONGEST_ID: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +128,7 @@ class Turn:
             return
         event = None if line.is_error_output else _event(line.content)
         if event is None:
-            self._complain(text)
+            self._complain(shortened(text, _LONGEST_COMPLAINT))
             return
         for happening in self._reader.event(event):
             self._take(happening)
@@ -188,16 +192,18 @@ class Turn:
 
     def _tool_began(self, call_id: str, tool: str, about: str) -> None:
         self._compactions = 0
-        self._called.add(call_id)
+        if len(self._called) < _MOST_CALLS:
+            self._called.add(call_id[:_LONGEST_ID])
         self._pulse.tool_began(call_id, tool)
         self._show(f"{tool}: {about}")
         self._transcript.tool(tool, about)
 
     def _tool_ended(self, ended: contract.ToolEnded) -> None:
         self._compactions = 0
-        if ended.call_id not in self._called:
+        if ended.call_id[:_LONGEST_ID] not in self._called:
             self._transcript.tool(ended.tool, ended.about)
             self._show(f"{ended.tool}: {ended.about}")
+        self._called.discard(ended.call_id[:_LONGEST_ID])
         self._pulse.tool_ended(ended.call_id)
         self._transcript.output(ended.output, failed=ended.failed)
 

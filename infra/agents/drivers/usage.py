@@ -1,8 +1,13 @@
 """Counts the tokens that a generation uses of each model, from programs that tell them by step, by turn or by session."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from infra.agents.drivers.contract import Span, Used
+from shared.domain import limits
+from shared.domain.usage import MOST
+
+LONGEST_MODEL: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,13 +20,13 @@ class Usage:
     cost_micros: int | None = None
 
     def plus(self, other: "Usage") -> "Usage":
-        """The sum. A known cost stays known."""
+        """The sum, up to the largest number that the town counts. A known cost stays known."""
         costs = [cost for cost in (self.cost_micros, other.cost_micros) if cost is not None]
         return Usage(
-            self.input_tokens + other.input_tokens,
-            self.output_tokens + other.output_tokens,
-            self.cached_tokens + other.cached_tokens,
-            sum(costs) if costs else None,
+            min(self.input_tokens + other.input_tokens, MOST),
+            min(self.output_tokens + other.output_tokens, MOST),
+            min(self.cached_tokens + other.cached_tokens, MOST),
+            min(sum(costs), MOST) if costs else None,
         )
 
     def since(self, earlier: "Usage") -> "Usage":
@@ -45,17 +50,18 @@ class Meter:
         self._session_before = Usage()
 
     def count(self, used: Used, *, model: str) -> None:
-        """Count what the program tells; `model` is that of the turn."""
-        name = used.model or model
+        """Count what the program tells of a model. The town counts no more models than these, and a model server may name many."""
+        if model not in (known := {*self._earlier, *self._of_turn}) and len(known) >= limits.MODELS_PER_GENERATION:
+            return
         each = Usage(used.input_tokens, used.output_tokens, used.cached_tokens, used.cost_micros)
         match used.of:
             case Span.STEP:
-                self._of_turn[name] = self._of_turn.get(name, Usage()).plus(each)
+                self._of_turn[model] = self._of_turn.get(model, Usage()).plus(each)
             case Span.TURN:
-                self._of_turn[name] = each
+                self._of_turn[model] = each
             case Span.SESSION:
                 self._session = each
-                self._of_turn[name] = each.since(self._session_before)
+                self._of_turn[model] = each.since(self._session_before)
 
     def turn_over(self) -> None:
         """The counts of the turn are final."""

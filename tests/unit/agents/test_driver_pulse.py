@@ -10,6 +10,7 @@ from infra.agents.activity import ACTIVITY, Activity, activity_in
 from infra.agents.drivers.contract import Span, Used
 from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.usage import Meter, Usage
 from infra.agents.posting import PostedEvent
 from infra.agents.town_agent.order import caller
@@ -51,7 +52,7 @@ class Running:
         order = StartOrder(town_id="t", agent_id="p", generation=3, role=Role.POLECAT)
         (self.place / "context.json").write_text(json.dumps(order.as_json()), encoding="utf-8")
         agent = caller({MARK_VARIABLE: str(self.place / "context.json")})
-        self.pulse = Pulse(Reports(agent, self.posted, self.clock), self.place, lambda _: None)
+        self.pulse = Pulse(Reports(agent, self.posted, self.clock), self.place, lambda _: None, Scrubber())
 
     def passes(self, span: timedelta) -> None:
         for _ in range(int(span.total_seconds())):

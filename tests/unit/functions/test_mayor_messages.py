@@ -36,7 +36,7 @@ def test_what_a_person_says_reaches_the_mayor_under_the_name_of_who_signed(cloud
 
 @scenario(546)
 def test_the_answer_of_the_mayor_is_in_the_conversation_and_delivers_the_message(cloud: Cloud) -> None:
-    ask(events, "POST", PATH, {"text": "Plan a parser.", "message_id": "message-001"})
+    ask(events, "POST", PATH, {"text": "Plan a parser.", "messageId": "message-001"})
     cloud.world.run(town_id="one")
     answer = {
         "event_id": "said-0001",
@@ -55,7 +55,7 @@ def test_the_answer_of_the_mayor_is_in_the_conversation_and_delivers_the_message
 
 def test_the_same_request_can_be_repeated_and_says_it_once(cloud: Cloud) -> None:
     for _ in range(2):
-        assert ask(events, "POST", PATH, {"text": "Plan a parser.", "message_id": "message-001"}).status == 202
+        assert ask(events, "POST", PATH, {"text": "Plan a parser.", "messageId": "message-001"}).status == 202
         cloud.world.run(town_id="one")
     assert len(ask(debug, "GET", PATH).document["messages"]) == 1
 
@@ -67,7 +67,7 @@ def test_the_same_request_can_be_repeated_and_says_it_once(cloud: Cloud) -> None
         ({"text": ""}, 422, "text"),
         ({"text": " \n "}, 422, "text"),
         ({"text": "x", "from": "mayor"}, 422, "from"),
-        ({"text": "x", "message_id": "mayor"}, 422, "message_id"),
+        ({"text": "x", "messageId": "mayor"}, 422, "messageId"),
         ({"text": "x" * (BODY_SIZE + 1)}, 413, "text"),
     ],
 )

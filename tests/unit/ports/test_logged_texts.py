@@ -68,3 +68,16 @@ def test_any_text_is_kept_within_its_limit(text: str) -> None:
 
 def test_the_last_lines_are_those_that_say_something() -> None:
     assert last_lines("a\n\nb\n \nc\n\n", 2) == ("b", "c")
+
+
+def test_a_secret_and_the_word_that_announces_it_are_not_parted_in_a_long_line() -> None:
+    for words in (
+        "--token hunter2hunter",
+        "-u me:hunter2hunter",
+        "password is hunter2hunter",
+        "password: hunter2hunter",
+    ):
+        for length in range(3_950, 4_010, 2):
+            kept, _ = newest_part("x " * (length // 2) + words + " z" * 200 + " end")
+            assert "hunter2" not in kept, (words, length)
+            assert kept.endswith("end")
