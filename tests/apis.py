@@ -50,18 +50,18 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(credentials, "deployment", lambda: issues)
 
 
-def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = "one") -> Answer:
+def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = "one", mayor: str = "mayor") -> Answer:
     """What `debug` or `events` answers an operator who also shows a token for everything in that town.
 
-    The routes of agents are asked by the mayor.
+    The routes of agents are asked by the agent `mayor`.
     """
-    asked = request(method, path, body, caller=OPERATOR, claims=claims_for(path, town))
+    asked = request(method, path, body, caller=OPERATOR, claims=claims_for(path, town, mayor))
     return Answer.of(function.lambda_handler(asked, Context()))
 
 
-def claims_for(path: str, town: str) -> dict[str, str]:
+def claims_for(path: str, town: str, mayor: str = "mayor") -> dict[str, str]:
     """The claims of a token with which this path shows everything of a town: the mayor's for the routes of agents."""
-    who = {"scope": "coordinator", "agent": "mayor"} if path.startswith("/api/agents/") else {"scope": "operator"}
+    who = {"scope": "coordinator", "agent": mayor} if path.startswith("/api/agents/") else {"scope": "operator"}
     return {"town": town, "expires": "99999999999", **who}
 
 

@@ -39,7 +39,7 @@ class Words(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    text: Annotated[str, Field(min_length=1)]
+    text: str
     message_id: Annotated[
         str | None,
         Field(alias="messageId", pattern=r"^[A-Za-z0-9._:-]{8,60}$"),

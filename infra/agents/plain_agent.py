@@ -4,12 +4,13 @@ It shows the least that an agent CLI, in any language, has to do:
 
     as a polecat     it slowly writes a file, line by line, and continues the file of an evicted predecessor
     as a refinery    it merges
-    as the mayor     it reads its messages and waits
+    as the mayor     it reads its messages, answers those of people, and waits
 
 TOWN_AGENT_CLI is the command that calls `town-agent`. TOWN_AGENT_PACE is the time per line, in seconds of the town's clock.
 """
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -26,13 +27,19 @@ from shared.domain.states import Role
 LINES: Final = 6
 _GIT: Final = ("-c", "user.name=Plain", "-c", "user.email=plain@town.invalid", "-c", "core.hooksPath=/dev/null")
 _LOOKS: Final = 40
+_ASKED: Final = re.compile(r'^Message ([^\s"]+) from "?person:', re.MULTILINE)
+"""The heading of a message of a person; what the person wrote follows as quoted lines, so that it cannot look like one."""
+ANSWER: Final = (
+    "I have read this. I am only an example of an agent and can neither plan nor decide: choose a coding agent for the town "
+    "(`townctl run --agent opencode|claude|codex`), or create the work yourself (`townctl event post`)."
+)
 
 
 def main() -> int:
     """Work on the order. Returns the exit code."""
     order = wire.read(StartOrder, outside_files.json_of(Path(os.environ["TOWN_AGENT_CONTEXT"])))
     if order.role is Role.MAYOR or order.bead is None or order.branch is None:
-        return _mayor()
+        return _mayor(order.message or "")
     return _review(order, order.branch) if order.role is Role.REFINERY else _build(order, order.bead, order.branch)
 
 
@@ -75,14 +82,23 @@ def _review(order: StartOrder, branch: str) -> int:
     return 1
 
 
-def _mayor() -> int:
+def _mayor(message: str) -> int:
+    """Answer the message for which it was started, and those that follow."""
     for look in range(_LOOKS):
-        if _town_agent("messages") or look == 0:
+        said = f"{message if look == 0 else ''}\n{_town_agent('messages')}"
+        if said.strip() or look == 0:
             _town_agent("status", "read what was written to me")
+            for message_id in asked_in(said):
+                _town_agent("say", f"--reply-to={message_id}", ANSWER)
             _think()
             _town_agent("waiting")
         _think()
     return 0
+
+
+def asked_in(said: str) -> list[str]:
+    """The ids of the messages that people sent, each once."""
+    return list(dict.fromkeys(_ASKED.findall(said)))
 
 
 def _think() -> None:

@@ -32,6 +32,7 @@ _ROUTES: Final[dict["Question", str]] = {
     "bead": "beads/{}",
     "agents": "agents",
     "convoys": "convoys",
+    "rigs": "rigs",
     "explain_bead": "explain/beads/{}",
     "explain_agent": "explain/agents/{}",
 }

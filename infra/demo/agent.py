@@ -3,7 +3,7 @@
 TOWN_AGENT_CONTEXT names the file with its order and TOWN_CLOCK its clock. TOWN_AGENT_PACE is the number of seconds of that
 clock for which it waits at each step. It reports through `infra.agents.posting`. All its generations share one working
 directory. As a polecat, it commits a module on a branch and reports agent_done. As a refinery, it merges or requests changes.
-If its bead says so, it crashes, hangs or lies (`infra.demo.order`). As the mayor, it reads its messages and waits.
+If its bead says so, it crashes, hangs or lies (`infra.demo.order`). As the mayor, it reads its messages, answers people and waits.
 
 Exit code 0: its report is in the town's inbox. 1: it could not do its work. 2: it has no order. It does not handle failures
 itself: the reconciler observes the end of the process and starts the next generation.
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from infra.agents.plain_agent import ANSWER, asked_in
 from infra.agents.posting import NotPosted, poster_from
 from infra.agents.town_agent import events, mailbox
 from infra.agents.town_agent.order import Caller, NoOrder, caller
@@ -67,14 +68,17 @@ def _start_file(environment: Mapping[str, str]) -> StartOrder:
 
 
 def _rest_as_mayor(me: Caller, environment: Mapping[str, str]) -> int:
-    """Act as a mayor that has nothing to decide: print the messages, report that the mayor is waiting, and end."""
+    """Act as a mayor that has nothing to decide: print the messages, answer people, report that the mayor is waiting, and end."""
     clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     poster = poster_from(environment, town_id=me.town_id, clock=clock)
-    print(_start_file(environment).message, flush=True)
-    for letter in mailbox.unread(me.place):
-        print(letter.text, flush=True)
+    unread = mailbox.unread(me.place)
+    said = "\n".join([_start_file(environment).message or "", *(letter.text for letter in unread)])
+    print(said, flush=True)
+    for letter in unread:
         letter.mark_read()
     try:
+        for message_id in asked_in(said):
+            poster.post([events.mayor_said(me, ANSWER, in_reply_to=message_id, at=clock.now())])
         poster.post([events.heartbeat(me, doing="reading", tools=(), at=clock.now())])
         clock.sleep(float(environment.get(PACE_VARIABLE, _DEFAULT_PACE_SECONDS)))
         poster.post([events.mayor_waiting(me, at=clock.now())])

@@ -9,7 +9,9 @@ from typing import Any, Final, get_args
 
 from shared.domain.processes import ProcessState
 from shared.domain.report import OutcomeWord
+from shared.domain.repositories import ForgeKind
 from shared.domain.states import Scope
+from shared.ports.agent_logs import LogKind, LogWriter
 from shared.questions.alarms import TownAlarm
 from shared.questions.bead_view import DependencyType
 from shared.questions.filters import EventState, StateFilter, StatusFilter
@@ -32,6 +34,9 @@ _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "DependencyType": (DependencyType, "The kind of a dependency between two beads."),
     "EventState": (EventState, "The state of an event in a town."),
     "EventStateFilter": (StateFilter, "The state of an event; `all` matches every state."),
+    "ForgeKind": (ForgeKind, "The kind of a forge."),
+    "LogKind": (LogKind, "What is kept of an agent's start: what it printed, or its transcript."),
+    "LogWriter": (LogWriter, "Who reported a log, the most trusted first."),
     "PointKind": (PointKind, "The kind of object that stores a restore point."),
     "ProcessState": (ProcessState, "The state of an agent's process, as its runtime reports it."),
     "ComparedBy": (ComparedBy, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),

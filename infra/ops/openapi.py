@@ -1,7 +1,7 @@
 """The OpenAPI document of the APIs: `python -m infra.ops.openapi` writes `functions/openapi.json`; `--check` only compares.
 
 Routes and their parameters come from the tables of routes, the schemas of bodies from the shapes of questions and answers. The
-functions do not import those shapes at start, so this module adds the request body, answer and refusals of each route.
+functions do not import those shapes at start, so `infra.ops.contracts` has the request body, answer and refusals of each route.
 """
 
 import json
@@ -9,162 +9,25 @@ import re
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from functions.api import Route
 from functions.credentials import app as credentials
-from functions.credentials.answers import IssuedCredential
 from functions.debug import app as debug
-from functions.debug.answers import Health
 from functions.events import app as events
-from functions.events.answers import AcceptedReport
-from functions.events.schemas import NewTown, Words
 from functions.problems import Problem
+from infra.ops.contracts import BODIES, CONTRACTS, TEXT
 from infra.ops.event_schemas import COMPONENTS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
-from shared.questions.agent_log import AgentLog
-from shared.questions.bead_list import BeadList, ConvoyList
-from shared.questions.bead_view import BeadAnswer
-from shared.questions.dry_run import DryRun
-from shared.questions.dry_run_call import DryRunRequest
-from shared.questions.event_list import EventList
-from shared.questions.explain import Explanation
-from shared.questions.letters import Conversation, LetterList
-from shared.questions.point_list import PointList
-from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, Said
-from shared.questions.rosters import AgentList, TownSettings
-from shared.questions.status import TownStatus
-from shared.questions.tick_list import TickList
-from shared.questions.town_list import TownList
-from shared.questions.town_lists import EscalationList, ReviewList, RigList
-from shared.replay.replayed import Replay
 from shared.replay.requests import ReplayRequest
-from shared.replay.what_if.run import WhatIf
 
 TARGET: Final = debug.OPENAPI
 EXAMPLES: Final = Path(__file__).with_name("openapi_examples.json")
 """An example of each answer by its route; `python -m tests.contracts.examples` makes them."""
 
-
-TEXT: Final = "text"
-"""In place of the model of a body: plain text."""
-
-
-class Contract(NamedTuple):
-    """The operation id of a route, its success status and answer, the statuses with which it may refuse, and its request body."""
-
-    name: str
-    status: int
-    says: str
-    answer: Any
-    refuses: tuple[int, ...]
-    body: Any = None
-
-
-_ALWAYS: Final = (401, 413, 422, 500)
-_ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
-_WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
-_TOWN: Final = "/api/towns/{townId}"
-_AGENTS: Final = "/api/agents/towns/{townId}"
-_CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
-    ("post", f"{_TOWN}/events"): Contract(
-        "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
-    ),
-    ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
-        "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ABOUT_A_TOWN, TEXT
-    ),
-    ("get", f"{_TOWN}/agents/{{agentId}}/log"): Contract("getAgentLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads/{{beadId}}/log"): Contract("getBeadLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
-    ("post", f"{_TOWN}/agents/{{agentId}}/refresh-token"): Contract(
-        "refreshToken",
-        200,
-        "The credential, or why there is none.",
-        IssuedCredential,
-        (400, 415, 429, *_ABOUT_A_TOWN),
-    ),
-    ("put", _TOWN): Contract(
-        "createTown",
-        201,
-        "The town was created; its first tick is due.",
-        CreatedTown,
-        (400, 403, 409, 415, 503, *_ALWAYS),
-        NewTown,
-    ),
-    ("get", "/api/towns"): Contract("listTowns", 200, "A page of towns.", TownList, (503, *_ALWAYS)),
-    ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
-        "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, (400, 409, 410, *_ABOUT_A_TOWN)
-    ),
-    ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
-    ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
-    ("get", f"{_TOWN}/status"): Contract("getTownStatus", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/ticks"): Contract("listTicks", 200, "A page of ticks.", TickList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads"): Contract("listBeads", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/beads/{{beadId}}"): Contract(
-        "getBead", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_TOWN}/agents"): Contract("listAgents", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/convoys"): Contract("listConvoys", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/reviews"): Contract("listReviews", 200, "A page of reviews.", ReviewList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/escalations"): Contract(
-        "listEscalations", 200, "A page of escalations.", EscalationList, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_TOWN}/rigs"): Contract("listRigs", 200, "The rigs.", RigList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/mail"): Contract("listMail", 200, "A page of messages.", LetterList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/mayor/messages"): Contract(
-        "listMayorMessages", 200, "A page of the conversation.", Conversation, _ABOUT_A_TOWN
-    ),
-    ("post", f"{_TOWN}/mayor/messages"): Contract(
-        "sayToMayor", 202, "The message is stored.", Said, (429, *_WITH_A_BODY), Words
-    ),
-    ("get", f"{_AGENTS}/reviews"): Contract(
-        "listReviewsForAgent", 200, "A page of reviews.", ReviewList, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_AGENTS}/escalations"): Contract(
-        "listEscalationsForAgent", 200, "A page of escalations.", EscalationList, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_AGENTS}/rigs"): Contract("listRigsForAgent", 200, "The rigs.", RigList, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/mail"): Contract("listMailForAgent", 200, "A page of messages.", LetterList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/points"): Contract(
-        "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_TOWN}/events"): Contract("listEvents", 200, "A page of events.", EventList, _ABOUT_A_TOWN),
-    ("get", f"{_TOWN}/explain/beads/{{beadId}}"): Contract(
-        "explainBead", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
-    ),
-    ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
-        "explainAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
-    ),
-    ("get", f"{_AGENTS}/status"): Contract("getTownForAgent", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/beads"): Contract("listBeadsForAgent", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/beads/{{beadId}}"): Contract(
-        "getBeadForAgent", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_AGENTS}/agents"): Contract("listAgentsForAgent", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/convoys"): Contract(
-        "listConvoysForAgent", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN
-    ),
-    ("get", f"{_AGENTS}/explain/beads/{{beadId}}"): Contract(
-        "explainBeadForAgent", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
-    ),
-    ("get", f"{_AGENTS}/explain/agents/{{agentId}}"): Contract(
-        "explainAgentForAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
-    ),
-    ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
-        "reconcileDryRun", 200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest
-    ),
-    ("post", f"{_TOWN}/debug/replay-events"): Contract(
-        "replayEvents",
-        200,
-        "The replayed window; with overrides, the ticks that would have happened.",
-        Replay | WhatIf,
-        _WITH_A_BODY,
-        ReplayRequest,
-    ),
-}
 _IDS: Final = {
     "townId": "The town's id: lower-case letters, digits and hyphens.",
     "eventId": "The poisoned event.",
@@ -172,22 +35,6 @@ _IDS: Final = {
     "agentId": "The agent's id, written as a bead's id is.",
 }
 _ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
-_BODIES: Final[dict[tuple[str, str], Any]] = {
-    ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
-    ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
-    ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
-    ("post", f"{_TOWN}/events"): {
-        "event_id": "convoy-started-1",
-        "event_type": "convoy_started",
-        "payload": {"convoy_id": "parser"},
-    },
-    ("post", f"{_TOWN}/debug/reconcile-dry-run"): {"observe": False, "now": "2026-01-10T12:05:00Z"},
-    ("post", f"{_TOWN}/debug/replay-events"): {
-        "from": "2026-01-10T12:01:00Z",
-        "to": "2026-01-10T12:02:00Z",
-        "overrides": {"config": {"max_polecats_per_rig": 1}, "shiftMs": 60000},
-    },
-}
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
     401: "The request is not signed, or its token is missing or invalid.",
@@ -279,8 +126,8 @@ def document() -> dict[str, Any]:
 
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schemas of request and response bodies by type, and the components that they refer to."""
-    taken = {each.body for each in _CONTRACTS.values() if each.body not in (None, TEXT) and each.body is not POSTED}
-    given = {Problem, *(each.answer for each in _CONTRACTS.values() if each.answer is not None)}
+    taken = {each.body for each in CONTRACTS.values() if each.body not in (None, TEXT) and each.body is not POSTED}
+    given = {Problem, *(each.answer for each in CONTRACTS.values() if each.answer is not None)}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
         *((shape, "validation", TypeAdapter(shape)) for shape in sorted(taken, key=repr)),
         *((shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)),
@@ -293,7 +140,7 @@ def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
 
 def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str, Any]:
     key = (route.method.lower(), route.path)
-    contract = _CONTRACTS[key]
+    contract = CONTRACTS[key]
     shown: dict[str, Any] = {
         "summary": route.summary,
         "description": re.sub(r"\s+", " ", route.answer.__doc__ or ""),
@@ -303,13 +150,13 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         "security": [{route.guard: []}],
     }
     if contract.body is TEXT:
-        content = {"text/plain": {"schema": {"type": "string"}, "example": _BODIES[key]}}
+        content = {"text/plain": {"schema": {"type": "string"}, "example": BODIES[key]}}
         shown["requestBody"] = {"required": True, "content": content}
     elif contract.body is not None:
         schema = contract.body if contract.body is POSTED else bodies[contract.body]
         shown["requestBody"] = {
             "required": contract.body in (POSTED, ReplayRequest),
-            "content": {"application/json": {"schema": schema, "example": _BODIES[key]}},
+            "content": {"application/json": {"schema": schema, "example": BODIES[key]}},
         }
     example = _examples().get(" ".join(key))
     answer = {"schema": bodies.get(contract.answer, ANY_OBJECT)} | ({} if example is None else {"example": example})

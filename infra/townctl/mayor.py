@@ -11,7 +11,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, require_limit
 from infra.townctl.context import Context, TheContext
-from infra.townctl.output import Answer, compact, lines, plain, short, time_text
+from infra.townctl.output import FOUND, OK, Answer, compact, lines, plain, short, time_text
 from infra.townctl.paging import CursorOption, LimitOption, more
 from infra.townctl.place import Place, ThePlace
 from shared.adapters import ids
@@ -25,6 +25,12 @@ if TYPE_CHECKING:
 
 _EVERY_SECONDS: Final = 2.0
 _PAGE: Final = 50
+_LOOKS: Final = 900
+"""For half an hour: a mayor may have to plan."""
+_UNTAKEN: Final = 60
+"""For two minutes: a town looks at its inbox at least once a minute."""
+_UNDELIVERED: Final = 10
+"""For twenty seconds, in which the delivery is tried twice more."""
 
 Follow = Annotated[bool, Parameter(negative="", help="Go on showing what is said; Ctrl-C ends it.")]
 
@@ -49,8 +55,14 @@ def say(
         line = f"said as message {said.message_id}; `townctl mayor log {town_id} --follow` shows the answer"
         return Answer(said, (Text(plain(line)),))
     context.talk(f"said as message {said.message_id}; waiting for the answer, Ctrl-C ends it")
-    answer = _answer_to(place, context, town_id, said.message_id)
-    return Answer(answer, tuple(_shown(answer)))
+    letter = _answer_to(place, context, town_id, said.message_id)
+    if letter is None:
+        line = "no tick has taken the message yet, so nobody has read it; it is kept: start the loop with `townctl run`"
+        return Answer(said, (Text(line),), FOUND)
+    answered = letter.in_reply_to == said.message_id
+    return Answer(
+        letter, (*_shown(letter, town_id), *(() if answered else _no_answer(town_id))), OK if answered else FOUND
+    )
 
 
 def log(
@@ -72,7 +84,7 @@ def log(
     if follow:
         _follow(place, context, town_id, found)
     nobody = () if found.mayor is not None else (Text(f"town {town_id} has no mayor: messages wait until it has one"),)
-    shown = [line for each in reversed(found.messages) for line in _shown(each)]
+    shown = [line for each in reversed(found.messages) for line in _shown(each, town_id)]
     return Answer(found, (*nobody, *(shown or [Text("nothing has been said")]), *more(found.next)))
 
 
@@ -86,18 +98,32 @@ def _text_of(text: str) -> str:
         raise Refused("standard input is not UTF-8 text", status=400, path="text", hint="send plain text") from None
 
 
-def _answer_to(place: Place, context: Context, town_id: str, message_id: str) -> Letter:
-    """Wait until the mayor has answered a message. Says once why it cannot be delivered, if so."""
+def _answer_to(place: Place, context: Context, town_id: str, message_id: str) -> Letter | None:
+    """The mayor's answer to a message. If it does not come, the message itself; None if the town has not even taken that.
+
+    Says once what the message waits for. The wait ends early if the message cannot be delivered, or if no tick takes it.
+    """
     told: set[str] = set()
-    while True:
+    own: Letter | None = None
+    stuck = 0
+    for _ in range(_LOOKS):
         found = place.conversation(town_id, limit=_PAGE, cursor=None).messages
         answer = next((each for each in found if each.in_reply_to == message_id), None)
         if answer is not None:
             return answer
         own = next((each for each in found if each.bead_id == message_id), None)
-        if own is not None:
-            _tell_once(context.talk, told, _state_of(own))
+        _tell_once(context.talk, told, "no tick has taken it yet" if own is None else _state_of(town_id, own))
+        stuck = stuck + 1 if own is None or own.problem is not None else 0
+        if stuck >= (_UNTAKEN if own is None else _UNDELIVERED):
+            break
         time.sleep(_EVERY_SECONDS)
+    return own
+
+
+def _no_answer(town_id: str) -> Iterator[Text]:
+    yield Text(
+        f"no answer so far; the message is kept, and `townctl mayor log {town_id} --follow` shows what comes of it"
+    )
 
 
 def _tell_once(talk: Callable[[str], None], told: set[str], line: str) -> None:
@@ -118,19 +144,19 @@ def _follow(place: Place, context: Context, town_id: str, found: Conversation) -
                 if context.wants_json:
                     print(compact(shapes.document(each)), flush=True)
                 elif is_new:
-                    for line in _shown(each):
+                    for line in _shown(each, town_id):
                         context.talk(line.plain)
                 else:
-                    context.talk(plain(f"{short(each.bead_id)}: {_state_of(each)}"))
+                    context.talk(plain(f"{short(each.bead_id)}: {_state_of(town_id, each)}"))
         time.sleep(_EVERY_SECONDS)
         found = place.conversation(town_id, limit=_PAGE, cursor=None)
 
 
-def _shown(letter: Letter) -> Iterator[Text]:
+def _shown(letter: Letter, town_id: str) -> Iterator[Text]:
     """A message: a line about it, then its text, each line of it indented."""
     reply = "" if letter.in_reply_to is None else f", in reply to {short(letter.in_reply_to)}"
     who = letter.from_ or "the town"
-    state = "" if letter.from_ == "mayor" and letter.to == "people" else f", {_state_of(letter)}"
+    state = "" if letter.from_ == "mayor" and letter.to == "people" else f", {_state_of(town_id, letter)}"
     yield Text(
         plain(f"{time_text(letter.at)} {who} to {letter.to} ({short(letter.bead_id)}{reply}){state}"), style="bold"
     )
@@ -138,9 +164,9 @@ def _shown(letter: Letter) -> Iterator[Text]:
     yield Text("\n".join(f"  {line}" for line in lines(text).split("\n")))
 
 
-def _state_of(letter: Letter) -> str:
+def _state_of(town_id: str, letter: Letter) -> str:
     if letter.delivered:
         return "delivered"
     if letter.problem is not None:
-        return f"not delivered: {letter.problem}; `townctl explain bead TOWN {letter.bead_id}` says what comes next"
+        return f"not delivered: {letter.problem}; `townctl explain bead {letter.bead_id} --town {town_id}` says what comes next"
     return "on its way"

@@ -20,11 +20,12 @@ from shared.town import database, migrations
 PEOPLE: Final = "people"
 _MORE: Final = "SELECT created_by, metadata FROM beads WHERE bead_id = :id"
 _PROBLEM: Final = (
-    "SELECT coalesce(json_extract(o.result, '$.reason'), json_extract(o.result, '$.error.kind') || ': ' || "
-    "json_extract(o.result, '$.error.message')) FROM outbox o WHERE o.kind = 'notify_mayor' AND o.subject = :subject "
-    "AND o.state = 'failed' AND json_valid(o.result) ORDER BY o.seq DESC LIMIT 1"
+    "SELECT IIF(json_type(o.result, '$.error') = 'object', (o.result ->> '$.error.kind') || ': ' || "
+    "(o.result ->> '$.error.message'), o.result ->> '$.error') FROM outbox o "
+    "WHERE o.kind = 'notify_mayor' AND o.subject = :subject AND o.state <> 'done' AND json_valid(o.result) "
+    "ORDER BY o.seq DESC LIMIT 1"
 )
-"""Why the newest try to deliver a message to the mayor failed."""
+"""Why the newest try to deliver a message to the mayor failed, also while it is tried again."""
 _MAYORS: Final = "SELECT bead_id, status FROM agent_metadata WHERE role = 'mayor' ORDER BY bead_id"
 
 

@@ -36,11 +36,11 @@ def deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(a_cloud(world), monkeypatch)
 
 
-def of(method: str, route: str, body: Any = None, **names: str) -> Answer:
+def of(method: str, route: str, body: Any = None, *, mayor: str = "mayor", **names: str) -> Answer:
     """The answer to a request of a documented route."""
     function = events if (method, route) in OF_EVENTS else debug
     path = route.format(**{"townId": "t1", **names})
-    return ask(function, method, path, body, town="t1")
+    return ask(function, method, path, body, town="t1", mayor=mayor)
 
 
 OF_EVENTS = {("GET", "/api/towns"), ("PUT", BELOW), ("POST", f"{BELOW}/events"), ("POST", f"{BELOW}/mayor/messages")}
@@ -84,7 +84,8 @@ def test_an_answer_is_as_documented_and_nothing_else_would_be(
 ) -> None:
     if route == REPLAY:
         body = {"from": to_text(T), "to": to_text(world.clock.now()), **body}
-    answer = of(method, route, body)
+    [(mayor,)] = world.town().rows("SELECT bead_id FROM agent_metadata WHERE role = 'mayor'")
+    answer = of(method, route, body, mayor=mayor)
     assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):

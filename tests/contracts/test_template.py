@@ -37,6 +37,7 @@ FUNCTIONS = [
 AGENTS = "/api/agents/towns/{townId}"
 TOKEN_ROUTES = {
     ("POST", "/api/towns/{townId}/events"),
+    ("PUT", "/api/towns/{townId}/agents/{agentId}/log"),
     ("POST", "/api/towns/{townId}/agents/{agentId}/refresh-token"),
     *((route.method, route.path) for route in debug.ROUTES if route.path.startswith(AGENTS)),
 }
@@ -130,7 +131,7 @@ def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_
     assert allowed == {
         "TickFunction": ["towns/*/inbox/*", "due/*"],
         "WorkerFunction": ["towns/*/inbox/*", "due/*"],
-        "RetentionFunction": ["towns/*/ltx/*", "towns/*/journal/*"],
+        "RetentionFunction": ["towns/*/ltx/*", "towns/*/journal/*", "towns/*/logs/*"],
     }
     assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
 
@@ -146,7 +147,8 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
     assert heads["Action"] == "s3:PutObject"
     others = [each for each in statements("EventsFunction") if "s3:PutObject" in each["Action"] and each is not heads]
     assert [each["Resource"] for each in others] == [
-        [{"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"}, {"Fn::Sub": "${Towns.Arn}/due/*"}]
+        [{"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"}, {"Fn::Sub": "${Towns.Arn}/due/*"}],
+        {"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"},
     ]
 
 

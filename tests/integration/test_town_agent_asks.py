@@ -46,8 +46,7 @@ def place(tmp_path: Path) -> Place:
 
 @pytest.fixture
 def mayor(place: Place) -> Place:
-    rigs = [{"id": "rig-1", "name": "compiler", "git_url": "https://git.example/c.git"}]
-    return place.with_town(a_busy_town(), agent_id="mayor", role="mayor", bead=None, rig=None, rigs=rigs)
+    return place.with_town(a_busy_town(), agent_id="mayor", role="mayor", bead=None, rig=None)
 
 
 @pytest.fixture
@@ -119,7 +118,7 @@ ASKED = {
     "list escalations": ["e1", '"Which licence?"'],
     "list mail": ["no messages"],
     "list waiting": ["b2", "blocked_by", "b3", '"Printer"', '"It cannot be done."'],
-    "rig list": ["rig-1", '"compiler"', "default branch main"],
+    "rig list": ["rig-1", '"main-rig"', "default branch main", "agents at work"],
     "convoy status c1": ["c1", "its beads:", "b2", "what waits:"],
     "bead show b3": ['title: "Printer"'],
     "explain agent a1": ["now: a1"],

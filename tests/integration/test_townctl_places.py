@@ -16,6 +16,7 @@ from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.town_tokens import LIFE, Claims
+from shared.domain.limits import BODY_SIZE
 from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage.agent_logs import StoredLogs
@@ -144,7 +145,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "escalation list": [(ALPHA, "--limit", "501"), (ALPHA, "--cursor", "nonsense"), (ALPHA, "--status", "lost")],
     "mail list": [(ALPHA, "--limit", "0"), (ALPHA, "--cursor", "WzFd")],
     "mayor log": [(ALPHA, "--limit", "0"), (ALPHA, "--cursor", "nonsense"), ("Not A Town",)],
-    "mayor say": [("Not A Town", "hello"), (ALPHA, "")],
+    "mayor say": [("Not A Town", "hello"), (ALPHA, ""), (ALPHA, " \n "), (ALPHA, "x" * (BODY_SIZE + 1))],
     "event post": [(ALPHA,), (ALPHA, "--type", "nonsense"), (ALPHA, "--type", "bead_created", "--payload", "{}")],
     "event list": [(ALPHA, "--pending", "--poisoned"), (ALPHA, "--limit", "-1"), (ALPHA, "--state", "gone")],
     "event redrive": [(ALPHA, "no-such-event"), (ALPHA, ""), (ALPHA, "a\nb")],
@@ -227,3 +228,13 @@ def test_facts_are_stored_the_same_way(both: Both, tmp_path: Path) -> None:
     assert both(*posted)[1]["accepted"] == ["started-0001"]
     code, said = both.at("--api", both.url, "town", "start", ALPHA)
     assert (code, len(said["accepted"])) == (0, 1)
+
+
+def test_what_a_person_says_is_stored_the_same_way(both: Both) -> None:
+    for place, name in (("--data", str(both.data)), ("--api", both.url)):
+        code, said = both.at(place, name, "mayor", "say", ALPHA, f"Plan it, says {place}.")
+        assert (code, said["townId"], sorted(said)) == (0, ALPHA, ["messageId", "townId"])
+    both.at("--data", str(both.data), "tick", ALPHA, "--force")
+    code, found = both("mayor", "log", ALPHA)
+    assert {letter["text"] for letter in found["messages"]} >= {"Plan it, says --data.", "Plan it, says --api."}
+    assert code == 0

@@ -91,17 +91,9 @@ def waiting(talk: Talk, given: Given) -> None:
 
 
 def rigs(talk: Talk, given: Given) -> None:
-    """The rigs that the order names."""
-    known = [
-        {"id": rig.id, "name": rig.name, "git_url": rig.git_url, "default_branch": rig.default_branch}
-        for rig in talk.caller.rigs
-    ]
-    _show(
-        talk,
-        given,
-        {"townId": talk.caller.town_id, "rigs": known},
-        rows.page(map(rows.rig_row, known), None, of="rigs"),
-    )
+    """Rigs."""
+    found = talk.ask("rigs")
+    _show(talk, given, found, rows.page(map(rows.rig_row, found["rigs"]), None, of="rigs"))
 
 
 def _list(talk: Talk, given: Given, of: str, **filters: str | int | None) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import wire
-from shared.domain.orders import AgentScope, OrderedRig, StartOrder
+from shared.domain.orders import AgentScope, StartOrder
 from shared.domain.states import Role
 
 WAITING: Final = "waiting.json"
@@ -45,7 +45,6 @@ class Caller:
     branch: str | None
     target_branch: str | None
     rig_id: str | None
-    rigs: tuple[OrderedRig, ...]
     place: Path
     pr_url: str | None = None
 
@@ -69,7 +68,6 @@ def caller(environment: Mapping[str, str] = os.environ) -> Caller:
         branch=order.branch,
         target_branch=order.target_branch,
         rig_id=None if order.rig is None else order.rig.id,
-        rigs=order.rigs or (() if order.rig is None else (order.rig,)),
         place=Path(name).parent,
         pr_url=order.pr_url,
     )

@@ -49,9 +49,14 @@ def agent_row(agent: Row) -> str:
 
 
 def rig_row(rig: Row) -> str:
-    """A rig of the order."""
+    """A rig, with the work in it."""
     return _joined(
-        name(rig["id"]), line(rig["name"]), name(rig["git_url"]), f"default branch {name(rig['default_branch'])}"
+        name(rig["rigId"]),
+        line(rig["name"]),
+        name(rig["gitUrl"]),
+        f"default branch {name(rig['defaultBranch'])}",
+        f"live issues {rig['liveIssues']}",
+        f"agents at work {rig['agentsAtWork']}",
     )
 
 

@@ -73,7 +73,13 @@ LOOKING: Final = (
         who=Who.COORDINATOR,
         reads=True,
     ),
-    Verb("list rigs", "looking:rigs", "list the repositories that your order names", who=Who.COORDINATOR, reads=True),
+    Verb(
+        "list rigs",
+        "looking:rigs",
+        "list the rigs: repositories, and the work in each",
+        who=Who.COORDINATOR,
+        reads=True,
+    ),
     Verb(
         "explain bead",
         "looking:explain_bead",

@@ -152,7 +152,6 @@ def test_town_agent_understands_every_command_and_lets_this_agent_use_it(
         branch="gt/toast/b1",
         target_branch="main",
         rig_id="rig-1",
-        rigs=(),
         place=tmp_path,
     )
     assert len(called) > 5

@@ -31,7 +31,6 @@ def a_caller(role: Role, scope: AgentScope) -> Caller:
         branch=None,
         target_branch=None,
         rig_id=None,
-        rigs=(),
         place=Path(),
     )
 
