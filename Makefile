@@ -93,7 +93,7 @@ test: $(READY) ## Run all tests but the longest, and list the ten slowest (ARGS=
 
 .PHONY: test-long
 test-long: $(READY) ## Run the longest tests: simulated fleets, single faults, whole demos, an hour with an evil agent (about 7 minutes)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m long $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "long and not agents" $(ARGS)
 
 .PHONY: check
 check: lint lint-template test-long test ## Run everything that CI runs
@@ -190,7 +190,11 @@ e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end 
 
 .PHONY: e2e-agents
 e2e-agents: $(READY) $(AGENT_PROGRAMS) ## Run towns with real coding agents and a scripted model (needs node and npm; ARGS="-k opencode")
-	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m agents $(ARGS) tests/e2e_agents
+	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "agents and not long" $(ARGS) tests/e2e_agents
+
+.PHONY: e2e-agents-long
+e2e-agents-long: $(READY) $(AGENT_PROGRAMS) ## Run the towns with real coding agents that take many minutes; CI does not (ARGS="-k convoy")
+	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -m "agents and long" $(ARGS) tests/e2e_agents
 
 .PHONY: agent-programs
 agent-programs: $(AGENT_PROGRAMS) ## Install opencode, Claude Code and Codex below .tools (needs node and npm)

@@ -25,6 +25,7 @@ def test_a_bead_is_written_reviewed_and_merged(tmp_path: Path, program: str) -> 
         assert town.places_with(KEY) == []
 
 
+@pytest.mark.long
 def test_a_convoy_lands_in_a_town_whose_agents_are_of_several_kinds(tmp_path: Path) -> None:
     """Polecats are Claude Code, refineries Codex, the mayor is opencode. Each task stands on the one before it."""
     titles = ("Define the grammar", "Write the lexer", "Write the parser")

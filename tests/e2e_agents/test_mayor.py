@@ -61,6 +61,7 @@ def answers(tools: str, text: str) -> Callable[[str], Reply]:
     return answer
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tools", BY)
 def test_the_mayor_plans_and_cares_with_its_own_token(tmp_path: Path, tools: str) -> None:
     create, start, look, show, reopen, wait = BY[tools]

@@ -15,13 +15,14 @@ from infra.devstack.model_server.workers import (
     resolves_conflicts,
 )
 from tests.e2e_agents.forge_towns import a_town_at_a_forge, agents, agents_by_role
-from tests.e2e_agents.real_towns import PROGRAMS, RIG
+from tests.e2e_agents.real_towns import RIG
 
 pytestmark = pytest.mark.agents
+LONG = pytest.mark.long
 CONVOY = "c0de0000-0000-4000-8000-000000000001"
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", [pytest.param("opencode", marks=LONG), "claude", pytest.param("codex", marks=LONG)])
 def test_a_pull_request_is_reviewed_with_a_comment_mended_and_merged(tmp_path: Path, program: str) -> None:
     title = "Greet the reader"
     wants = "Say good morning."
@@ -40,6 +41,7 @@ def test_a_pull_request_is_reviewed_with_a_comment_mended_and_merged(tmp_path: P
         assert pull.said["thread-1-1"][0].text == wants
 
 
+@LONG
 def test_a_convoy_lands_through_a_pull_request_that_conflicts(tmp_path: Path) -> None:
     """Polecats are Claude Code, refineries Codex, the mayor is opencode. Other work arrives when the landing is proposed."""
     titles = ("Define the grammar", "Write the lexer", "Write the parser")

@@ -26,6 +26,7 @@ def attempts(town: RealTown) -> int:
     return int(town.value("SELECT dispatch_attempts FROM beads WHERE bead_id = 'greet'"))
 
 
+@pytest.mark.long
 def test_a_model_that_is_rate_limited_for_ten_minutes_costs_no_attempt(tmp_path: Path) -> None:
     limited = Trouble(Failure.RATE_LIMITED, until="the limit ends", retry_after_seconds=1)
     script = Script("work", (WORK, TITLE), (Step(block(0), trouble=limited), *implements(TITLE, EDIT).steps[1:]))
@@ -50,6 +51,7 @@ def test_a_model_that_never_reports_is_asked_once_more_and_then_its_agent_says_w
         assert town.status("greet") != "closed"
 
 
+@pytest.mark.long
 def test_the_work_of_an_agent_that_is_killed_is_finished_by_another(tmp_path: Path) -> None:
     waits = Step(Shell("true"), waits_for="it is killed")
     script = implements(TITLE, EDIT)
