@@ -118,8 +118,10 @@ def made() -> dict[str, Any]:
     forge |= {"apiUrl": "https://api.github.com"}
     issued: dict[str, Any] = {"forge": {**forge, "expiresAt": "2026-01-10T13:00:00.000Z", "token": "ghs_example"}}
     issued |= {"reason": None, "knownHosts": None, "sshKey": None}
+    kept = {"agentId": "polecat-toast", "generation": 3, "kind": "log", "keptBytes": 16, "cut": False}
     return {
         **found,
+        "put /api/towns/{townId}/agents/{agentId}/log": kept,
         "post /api/towns/{townId}/events/{eventId}/redrive": redriven,
         "post /api/towns/{townId}/agents/{agentId}/refresh-token": issued,
     }

@@ -24,9 +24,11 @@ from tests.walled_agents import OWN_USERS, Walled, own_users, walled
 only_root = pytest.mark.skipif(not OWN_USERS, reason="only root can run agents as other users")
 HOPS = """
     use POSIX; $SIG{TERM} = $SIG{CHLD} = "IGNORE"; setpgid(0, 0);
-    while (1) { if (fork) { POSIX::_exit(0) } kill 9, -1 }
+    while (time - $^T < 60) { if (fork) { POSIX::_exit(0) } kill 9, -1 }
 """
-"""A process that is replaced by its child all the time, which kills everything else of its user, also whoever comes to kill it."""
+"""A process that is replaced by its child all the time, which kills everything else of its user, also whoever comes to kill it.
+It ends after a minute by itself, so that a test that is killed leaves nothing that uses up the machine.
+"""
 
 
 @pytest.fixture
