@@ -180,8 +180,11 @@ def a_town_at_a_forge(
         runtime = ControlServerRuntime(
             FixedAddresses(container.address), mint=Mint(keys, clock), key_of=lambda _: CONTROL_KEY, api=api
         )
-        beside = {**git_seed.OFFLINE, **git_seed.redirect({URL: repository})}  # the town looks at the repository itself
-        prover = prover_of(data, forge=forge, runtime=runtime, environment=beside)
+        beside = {
+            **git_seed.OFFLINE,
+            **git_seed.redirect({URL: repository}),
+        }  # the fake's API knows no branch without a pull request
+        prover = prover_of(data, forge=None, runtime=runtime, environment=beside)
         around = wiring.surroundings(
             store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=watcher.lines.append
         )
