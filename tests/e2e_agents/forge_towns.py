@@ -183,7 +183,7 @@ def a_town_at_a_forge(
         beside = {
             **git_seed.OFFLINE,
             **git_seed.redirect({URL: repository}),
-        }  # the fake's API knows no branch without a pull request
+        }  # the API of the fake knows no such branch
         prover = prover_of(data, forge=None, runtime=runtime, environment=beside)
         around = wiring.surroundings(
             store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=watcher.lines.append
