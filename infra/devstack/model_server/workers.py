@@ -62,7 +62,8 @@ def implements(title: str, edit: str, *more: Step) -> Script:
     """A polecat that does a piece of work with `edit`, a shell command. `more` steps come before its report."""
     steps = (Step(block(0)), Step(Shell(edit)), Step(block(1, MESSAGE=title)), Step(block(2)), *more)
     report = Step(last_block_until_it_succeeds(SUMMARY=f"{title}: done", TITLE=title, TEXT=f"This is for: {title}"))
-    return Script(f"work: {title}", (WORK, title), (*steps, report, DONE))
+    of_bead = f'- Title: "{title}"'  # the title alone is also in the prompts of tasks that come later
+    return Script(f"work: {title}", (WORK, of_bead), (*steps, report, DONE))
 
 
 def reworks(title: str, edit: str) -> Script:
