@@ -4,8 +4,8 @@ from typing import Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.people import named
 from shared.domain.states import Role
+from shared.intake.people import named
 
 _TITLE_AT_MOST: Final = 120
 

@@ -7,9 +7,9 @@ from typing import Final
 from shared.domain import strict_json
 from shared.domain.mail import subject_of
 from shared.domain.notes import MailNotes
-from shared.domain.people import name_of
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus
+from shared.intake.people import name_of
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
 from shared.questions.bead_list import Place, Read, page, place_in
