@@ -193,7 +193,7 @@ e2e-agents: $(READY) $(AGENT_PROGRAMS) ## Run towns with real coding agents and 
 	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "agents and not long" $(ARGS) tests/e2e_agents
 
 .PHONY: e2e-agents-long
-e2e-agents-long: $(READY) $(AGENT_PROGRAMS) ## Run the towns with real coding agents that take many minutes; CI does not (ARGS="-k convoy")
+e2e-agents-long: $(READY) $(AGENT_PROGRAMS) ## Run the towns with real coding agents that take many minutes (ARGS="-k convoy")
 	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -m "agents and long" $(ARGS) tests/e2e_agents
 
 .PHONY: agent-programs
