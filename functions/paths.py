@@ -5,16 +5,14 @@ at a decoded question mark. Therefore an id at the end of a path is the whole re
 written as `~` and its UTF-8 text in base64url (`written`), which every gateway carries unchanged.
 """
 
-import base64
-import binascii
 import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any, Final
 
-_SIMPLE: Final = re.compile(r"[A-Za-z0-9._:-]+", re.ASCII)
+from shared.adapters.path_ids import read
+
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_BASE64: Final = "~"
 _OF_ONE_SEGMENT: Final = ("townId", "eventId")
 
 OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -30,25 +28,6 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
 
 The debug function answers requests that match no route.
 """
-
-
-def written(an_id: str) -> str:
-    """An id as a segment of a path that every gateway carries unchanged."""
-    if _SIMPLE.fullmatch(an_id) and an_id not in (".", ".."):
-        return an_id
-    return _BASE64 + base64.urlsafe_b64encode(an_id.encode()).decode().rstrip("=")
-
-
-def read(segment: str) -> str:
-    """The id that a decoded segment names. An id that begins with `~` but is not base64url is used unchanged."""
-    if not segment.startswith(_BASE64):
-        return segment
-    encoded = segment.removeprefix(_BASE64)
-    try:
-        found = base64.b64decode(encoded + "=" * (-len(encoded) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, ValueError):
-        return segment
-    return found if found and written(found) == segment else segment
 
 
 def found_in(event: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, dict[str, str]] | None:

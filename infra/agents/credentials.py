@@ -110,8 +110,8 @@ def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str])
     """Ask the API of the town. `token` is the town token of the agent's generation, or of its container."""
 
     def ask() -> Issued:
-        from functions.paths import written
         from shared.adapters.http_json import Answered, call
+        from shared.adapters.path_ids import written
 
         path = f"/api/towns/{quote(town_id, safe='')}/agents/{written(agent_id)}/refresh-token"
         try:

@@ -38,8 +38,8 @@ class ApiKeeper:
 
     def keep(self, name: LogName, text: str) -> None:
         """Send one request. Raises NotPosted."""
-        from functions.paths import written
         from shared.adapters.http_json import Answered, call
+        from shared.adapters.path_ids import written
 
         path = f"{quote(self.town_id, safe='')}/agents/{written(name.agent_id)}/log"
         url = f"{self.api.rstrip('/')}/api/towns/{path}?generation={name.generation}&kind={name.kind}"

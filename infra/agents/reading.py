@@ -77,8 +77,8 @@ class ApiReader:
 
     def ask(self, question: "Question", subject: str = "", /, **filters: str | int | None) -> Answer:
         """Send one request. Raises NotRead; it is final if the API would refuse the same request again."""
-        from functions.paths import written
         from shared.adapters.http_json import Answered, call
+        from shared.adapters.path_ids import written
 
         below = _ROUTES[question].format(written(subject) if subject else "")
         given = urlencode({name: value for name, value in filters.items() if value is not None})

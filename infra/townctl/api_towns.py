@@ -8,10 +8,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlencode
 
-from functions.paths import written
 from infra.townctl.api import Api
 from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
+from shared.adapters.path_ids import written
 from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
 from shared.questions.receipts import AcceptedEvents, CreatedTown, Said

@@ -75,14 +75,14 @@ class ForgeClient:
         *,
         dialect: Dialect,
         silence_seconds: float = SILENCE_SECONDS,
-        together_seconds: float = TOGETHER_SECONDS,
+        together_seconds: float | None = None,
     ) -> None:
         self._at = place.at
         self._token = token
         self._limits = limits
         self._dialect = dialect
         self._silence_seconds = silence_seconds
-        self._budget = Budget(together_seconds)
+        self._budget = Budget(TOGETHER_SECONDS if together_seconds is None else together_seconds)
         self._peer: HttpPeer | None = None
 
     def __enter__(self) -> Self:

@@ -7,7 +7,7 @@ import pytest
 
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
-from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
+from shared.ports.forge import Asker, Comment, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
 from tests.forge_sites import Change, ForgeSite, InMemory, served
 
 ASKER = Asker("t1", "rig-1")
@@ -55,10 +55,13 @@ def test_feedback_is_read_only_if_it_is_wanted(site: ForgeSite) -> None:
     assert seen(site, site.opens(), want_feedback=False).feedback is None
 
 
+LOOK = Comment("Please look at this.", author="ann", file="README.md", line=1, thread="thread-1-1")
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (["comments"], Feedback(has_unresolved_comments=True)),
+        (["comments"], Feedback(has_unresolved_comments=True, comments=(LOOK,))),
         (["comments", "resolves"], Feedback()),
         (["fails_check"], Feedback(has_failing_checks=True, all_checks_pass=False)),
         (["fails_status"], Feedback(has_failing_checks=True, all_checks_pass=False)),
@@ -71,7 +74,11 @@ def test_feedback_is_read_only_if_it_is_wanted(site: ForgeSite) -> None:
         (
             ["comments", "fails_check", "wants_approval"],
             Feedback(
-                has_unresolved_comments=True, has_failing_checks=True, all_checks_pass=False, awaiting_approval=True
+                has_unresolved_comments=True,
+                has_failing_checks=True,
+                all_checks_pass=False,
+                awaiting_approval=True,
+                comments=(LOOK,),
             ),
         ),
     ],

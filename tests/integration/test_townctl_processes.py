@@ -105,7 +105,7 @@ def test_two_loops_on_one_directory_share_the_work_and_lose_nothing(townctl: Tow
     loops = [townctl.started("run", "--speed", "40", "--json") for _ in range(2)]
     for loop in loops:
         assert loop.stderr is not None
-        assert "running town alpha" in loop.stderr.readline()
+        assert any("running town alpha" in line for line in loop.stderr)
     posted = []
     for number in range(12):
         posted.append(townctl.post("town_configured", {"config": {"max_polecats_per_rig": number + 1}}))
@@ -179,7 +179,7 @@ def test_a_loop_in_a_terminal_ends_at_the_first_signal(townctl: Townctl) -> None
     townctl.document("town", "create", "alpha")
     loop = townctl.started("run")
     assert loop.stdout is not None
-    assert "Ctrl-C stops" in loop.stdout.readline()
+    assert any("Ctrl-C stops" in line for line in loop.stdout)
     os.kill(loop.pid, signal.SIGINT)
     out, err = loop.communicate(timeout=PATIENCE_SECONDS)
     assert (loop.returncode, err) == (0, "")

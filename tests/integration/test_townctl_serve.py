@@ -12,10 +12,10 @@ from urllib.parse import quote
 
 import pytest
 
-from functions.paths import written
 from infra.townctl import main
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
+from shared.adapters.path_ids import written
 from tests.integration.townctl_calls import TOWNCTL
 from tests.patience import PATIENCE_SECONDS
 

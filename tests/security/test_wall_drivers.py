@@ -32,7 +32,7 @@ from tests.unit.agents.test_driver_pulse import Running
 
 TOKEN = "ghs_" + "0aB1cD2eF3" * 4
 _FLOOD = """
-import resource, sys, time
+import sys, time
 sys.path[:0] = [{root!r}]
 from infra.agents.drivers.child import Child
 from infra.agents.drivers.contract import Start
@@ -43,7 +43,8 @@ while time.monotonic() - since < 5:
         last, since = child._lines.qsize(), time.monotonic()
     time.sleep(0.05)
 child.end()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM:"))
+print(int(peak.split()[1]) // 1024)
 """
 _PROGRAM = "import os\nfor _ in range(300): os.write({to}, b'x' * (4 * 1024 * 1024 - 10) + b'\\n')"
 _ENDLESS = "import os\nif os.fork() == 0:\n    os.setsid()\n    while os.write(1, b'{}\\n' * 1000): pass"

@@ -86,7 +86,7 @@ FORGED_SCHEMAS: Final = {
         "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '        ') WHERE name = 'bead_events'"
     ),
     "other version": "PRAGMA user_version = 1",
-    "newer version": "PRAGMA user_version = 4",
+    "newer version": "PRAGMA user_version = 5",
     "no version": "PRAGMA user_version = 0",
     "no town": "PRAGMA application_id = 0",
 }

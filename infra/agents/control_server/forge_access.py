@@ -99,10 +99,10 @@ class ForgeAccess:
         order = launch.order
         self._forget_older(order)
         kept = Kept(self._source(order, launch.environment), self._settings.clock)
-        issued = self._asked(order, kept, cancelled)
+        url = "" if order.rig is None or order.lightweight else order.rig.git_url
+        issued = self._asked(order, kept, cancelled) if url else NOTHING  # the mayor and triage work in no repository
         if issued is NOTHING:
             kept = Kept(lambda: NOTHING, self._settings.clock)
-        url = "" if order.rig is None else order.rig.git_url
         key = None
         if issued.ssh_key is not None and transport_of(url) == "ssh":
             key = self._key(order.agent_id, order.generation)

@@ -19,6 +19,9 @@ KIB = 1024
 # spec/README.md section 3, spec/tick.md sections 5 to 7
 CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "ACTIVE_INTERVAL": 5 * SECOND,
+    "MODELS_PER_GENERATION": 16,
+    "USAGE_REPORTS_KEPT": 24 * HOUR,
+    "USAGE_DAYS_KEPT": 31 * DAY,
     "SWEEP_INTERVAL": HOUR,
     "JOURNAL_WINDOW_ROWS": 128,
     "JOURNAL_WINDOW_BYTES": 256 * KIB,

@@ -12,6 +12,7 @@ from functions.api import Route
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from shared.adapters import path_ids
 from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage.agent_logs import StoredLogs
@@ -225,7 +226,7 @@ FORMS: dict[str, Callable[[str], dict[str, Any]]] = {
         "parameters": {"townId": "one", "beadId": odd},
     },
     "decoded path": lambda odd: as_the_gateway_decodes(f"/api/towns/one/beads/{odd}"),
-    "base64url": lambda odd: as_the_gateway_decodes(f"/api/towns/one/beads/{paths.written(odd)}"),
+    "base64url": lambda odd: as_the_gateway_decodes(f"/api/towns/one/beads/{path_ids.written(odd)}"),
 }
 
 
@@ -241,21 +242,21 @@ def test_a_bead_is_found_under_every_id_that_ingest_accepts(odd: str, form: str)
 
 @pytest.mark.parametrize("odd", ODD)
 def test_an_odd_bead_is_explained(odd: str) -> None:
-    answer = ask(debug, "GET", f"/api/towns/one/explain/beads/{paths.written(odd)}")
+    answer = ask(debug, "GET", f"/api/towns/one/explain/beads/{path_ids.written(odd)}")
     assert (answer.status, answer.document["id"]) == (200, odd)
 
 
 @pytest.mark.parametrize("an_id", [*ODD, "b1", "event-001:r2", "~~"])
 def test_an_id_is_read_as_it_was_written(an_id: str) -> None:
-    segment = paths.written(an_id)
+    segment = path_ids.written(an_id)
     assert quote(segment, safe="~:") == segment
     assert "/" not in segment
-    assert paths.read(segment) == an_id
+    assert path_ids.read(segment) == an_id
 
 
 @pytest.mark.parametrize("segment", ["~", "~!", "~YQ==", "~YR", "~_w", "~ä"])
 def test_a_segment_that_only_looks_encoded_is_the_id_itself(segment: str) -> None:
-    assert paths.read(segment) == segment
+    assert path_ids.read(segment) == segment
 
 
 def test_an_unexpected_error_is_told_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
