@@ -7,7 +7,7 @@ name at all three, so one suite can state what the port promises.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 from infra.devstack.fake_forge import TOKEN, FakeForgeServer, Outcome, Pull, Site, Trouble
 from infra.devstack.fake_github import FakeGitHub
@@ -16,7 +16,7 @@ from infra.devstack.github_api import contract as github_api
 from infra.devstack.gitlab_api import contract as gitlab_api
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forges import Forges
-from shared.ports.forge import Feedback, ForgeError, SourceForge
+from shared.ports.forge import Comment, Feedback, ForgeError, SourceForge
 from tests.fakes import FakeClock, FakeForge, FakeSecrets
 from tests.towns import T
 
@@ -70,6 +70,10 @@ class ForgeSite(Protocol):
         ...
 
 
+SAID: Final = Comment("Please look at this.", author="ann", file="README.md", line=1, thread="thread-1-1")
+"""The comment of every site."""
+
+
 @dataclass
 class InMemory:
     """The fake that most tests use."""
@@ -85,8 +89,8 @@ class InMemory:
         seen = self.forge.pull_requests[pr_url]
         feedback = seen.feedback or Feedback()
         changed: dict[Change, Any] = {
-            "comments": {"feedback": replace(feedback, has_unresolved_comments=True)},
-            "resolves": {"feedback": replace(feedback, has_unresolved_comments=False)},
+            "comments": {"feedback": replace(feedback, has_unresolved_comments=True, comments=(SAID,))},
+            "resolves": {"feedback": replace(feedback, has_unresolved_comments=False, comments=())},
             "fails_check": {"feedback": replace(feedback, has_failing_checks=True, all_checks_pass=False)},
             "fails_status": {"feedback": replace(feedback, has_failing_checks=True, all_checks_pass=False)},
             "starts_check": {"feedback": replace(feedback, has_failing_checks=False, all_checks_pass=False)},

@@ -7,8 +7,8 @@ import pytest
 
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_gitlab import FakeGitLab
-from shared.ports.forge import Asker, Comment, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
-from tests.forge_sites import Change, ForgeSite, InMemory, served
+from shared.ports.forge import Asker, Feedback, ForgeError, Merged, NotMerged, PullRequest, Queued
+from tests.forge_sites import SAID, Change, ForgeSite, InMemory, served
 
 ASKER = Asker("t1", "rig-1")
 
@@ -55,13 +55,10 @@ def test_feedback_is_read_only_if_it_is_wanted(site: ForgeSite) -> None:
     assert seen(site, site.opens(), want_feedback=False).feedback is None
 
 
-LOOK = Comment("Please look at this.", author="ann", file="README.md", line=1, thread="thread-1-1")
-
-
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (["comments"], Feedback(has_unresolved_comments=True, comments=(LOOK,))),
+        (["comments"], Feedback(has_unresolved_comments=True, comments=(SAID,))),
         (["comments", "resolves"], Feedback()),
         (["fails_check"], Feedback(has_failing_checks=True, all_checks_pass=False)),
         (["fails_status"], Feedback(has_failing_checks=True, all_checks_pass=False)),
@@ -78,7 +75,7 @@ LOOK = Comment("Please look at this.", author="ann", file="README.md", line=1, t
                 has_failing_checks=True,
                 all_checks_pass=False,
                 awaiting_approval=True,
-                comments=(LOOK,),
+                comments=(SAID,),
             ),
         ),
     ],

@@ -56,11 +56,12 @@ class Pulse:
         self._thread.start()
 
     def finish(self) -> None:
-        """Stop beating, and post the usage that is not posted yet."""
+        """Stop beating, and post the usage that is not posted yet, and the status if one is due."""
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=1.0)
         self._post_usage()
+        self._post_status(self._reports.clock.now())
 
     def happened(self, kind: str) -> None:
         """The program did something."""
