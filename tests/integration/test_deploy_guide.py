@@ -14,6 +14,8 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.devstack.gateway import serving
 from infra.devstack.s3_servers import moto_server
@@ -136,9 +138,11 @@ def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secre
     bin_ = stand_ins(tmp_path)
     for name in ("TOKEN-FILE", "DSN-FILE"):
         (project.home / name).write_text("a-token-or-a-dsn\n")
+    (project.home / "KEY-FILE").write_bytes(a_private_key())
     with moto_server(tmp_path / "services") as services:
         secret(services.endpoint_url).create_secret(Name="ARN", SecretString="the key of town tokens")
-        script = ["set -eu", f"export ENDPOINT_OF_SERVICES={services.endpoint_url}"]
+        script = ["set -eu", f"export ENDPOINT_OF_SERVICES={services.endpoint_url}", 'export PATH="$STAND_INS:$PATH"']
+        script.append("townctl town create TOWN > /dev/null")
         for kind, block in BLOCK.findall(GUIDE):
             script.append(f"configure <<'TOML'\n{block}TOML\n" if kind == "toml" else block)
             script.append('export PATH="$STAND_INS:$PATH"')
@@ -173,6 +177,13 @@ def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secre
     assert on_ecs.given["EcsTaskPer"] == "town"
 
 
+def a_private_key() -> bytes:
+    """A key as GitHub makes one for an App; ssh reads it too."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = serialization.PrivateFormat.TraditionalOpenSSL
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+
+
 def secret(url: str) -> Any:
     return aws_sdk.client(
         "secretsmanager", connect_seconds=2, read_seconds=5, attempts=1, endpoint_url=url, region="eu-west-1"
@@ -195,6 +206,8 @@ def stand_ins(place: Path) -> Path:
         "make": "exit 0",
         "openssl": "echo a-random-value-of-this-test",
         "aws": f'export AWS_ENDPOINT_URL=$ENDPOINT_OF_SERVICES; {python} - "$@" <<"EOF"\n{AWS}EOF',
+        "ssh-keygen": "exit 0  # the key is there",
+        "ssh-keyscan": f'echo "$1 ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI{43 * "A"}"',
         "townctl": TOWNCTL.replace("PYTHON", python),
         "configure": f"{python} -c '{CONFIGURE}'",
     }
@@ -212,7 +225,8 @@ TOWNCTL = """\
 [ "$1" != doctor ] || exit 0  # tests/e2e calls it
 [ "$1" != --bucket ] || shift 2
 export AWS_ENDPOINT_URL=$ENDPOINT_OF_SERVICES
-PYTHON -m infra.townctl.main "${@//TOWN/demo}\""""
+given=("${@//TOWN/demo}")
+PYTHON -m infra.townctl.main "${given[@]//APP-ID/12345}\""""
 CONFIGURE = """\
 import sys, pathlib
 path, block = pathlib.Path("samconfig.toml"), sys.stdin.read()

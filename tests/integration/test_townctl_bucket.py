@@ -14,9 +14,12 @@ from infra.buckets import Bucket
 from infra.devstack.s3_servers import REGION, S3Server
 from infra.townctl import agent_programs, main, wiring
 from shared.adapters.clock import SystemClock
+from shared.adapters.directory_objects import DirectoryObjects
 from shared.events.town import TownStarted
+from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage import ltx
+from shared.storage.agent_logs import StoredLogs
 from shared.storage.towns import ObjectTownStore
 from tests.integration.townctl_calls import RIG, Called, Townctl
 from tests.s3_stub import IgnoresConditions, StubS3, stub_s3
@@ -104,6 +107,9 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         answers: list[tuple[str, int, list[str]]] = []
         told.append(answers)
         replica = _a_replica(call, tmp_path / f"replica-{number}")
+        objects = call.bucket.objects() if isinstance(call, OnABucket) else DirectoryObjects(call.data)
+        log = LogName("talker", 1, "log", "container")
+        drive(StoredLogs(objects).keep("alpha", log, "12 tests passed\n", at=SystemClock().now()))
         since = call.document("ticks", "alpha")["ticks"][0]["time"]
         mayor = call.document("town", "status", "alpha")["agents"][0]["agentId"]
         for line in _EVERY_COMMAND:
@@ -117,7 +123,9 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
     assert told[0] == told[1]
     assert [(line, code) for line, code, _ in told[0] if code != 0] == []
     used = {
-        " ".join(word for word in line.split()[:2] if word not in ("alpha", "beta", "copy") and "/" not in word)
+        " ".join(
+            word for word in line.split()[:2] if word not in ("alpha", "beta", "copy", "talker") and "/" not in word
+        )
         for line in _EVERY_COMMAND
     }
     assert _leaf_commands(townctl) - _OF_THIS_MACHINE == {name.split(" --")[0] for name in used}
@@ -133,6 +141,9 @@ _OF_THIS_MACHINE = {
     "secret rotate-town-tokens",
     "secret set",
     "secret set-platform",
+    "secret set-app",
+    "secret set-deploy-key",
+    "secret remove-deploy-key",
 }
 """What serves a data directory, or keeps secrets in it, whatever bucket the towns are in."""
 
@@ -147,6 +158,13 @@ _EVERY_COMMAND = (
     "bead show alpha b1",
     "agent list alpha",
     "convoy list alpha",
+    "review list alpha",
+    "rig list alpha",
+    "escalation list alpha",
+    "mail list alpha",
+    "mayor say alpha hello",
+    "mayor log alpha",
+    "logs talker alpha",
     "export beta {files}/beta.jsonl",
     "import {files}/beta.jsonl delta",
     "event post alpha --type nudge_timeout",
