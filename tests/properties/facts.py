@@ -300,9 +300,6 @@ def _town_configured(town: View, pick: int, variant: int) -> Fact:
         {"alarm_interval_idle": (None, 30, 3600)[pick % 3], "default_model": f"model-{pick}"},
         {"max_polecats_per_rig": 0},
     )
-    if variant == 0 and pick % 2:
-        limit = {"tokens": 1 + 500 * pick}
-        return Fact({"config": {"budget": {("per_day", "per_convoy", "per_bead")[pick % 3]: limit}}})
     return Fact({"config": configs[variant]})
 
 

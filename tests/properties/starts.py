@@ -88,10 +88,6 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
     "young": ({}, (*_RIGS, *_THREE_BEADS, Post("convoy_created", 3, 2))),
     "released": ({}, (*_RIGS, Post("convoy_created", 3, 2), Live(1), Post("convoy_started", 0, 0), Live(1))),
     "busy": (_DIRECT, _BUSY),
-    "over budget": (
-        {**_DIRECT, "budget": {"per_day": {"tokens": 1}}},
-        (*_BUSY, *(Post("agent_usage", pick, 2) for pick in range(4)), Live(2)),
-    ),
     "in review": (_DIRECT, _REVIEWED),
     "reworked": (_DIRECT, (*_REVIEWED, Live(1, "due", "changes"), Live(2, "due", "beat"))),
     "pull requests": (
