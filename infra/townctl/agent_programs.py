@@ -44,6 +44,8 @@ LOGIN_HELP: Final = (
     "Let agents use your own login of opencode, claude or codex, so that they need no key; remembered by name."
 )
 NONE_SET: Final = "no program for agents is set"
+_OTHER_PROGRAM: Final = 'for any other program, use --agent-command "PROGRAM ARGUMENTS"'
+_OTHER_LOGIN: Final = "a program of --agent-command finds its login itself, because agents have your HOME"
 _PROGRAM: Final = "program.json"
 
 
@@ -82,7 +84,7 @@ class AgentProgram:
     @classmethod
     def of_agent(cls, name: str) -> "AgentProgram":
         """The driver of a coding agent. Raises Refused."""
-        driver = _driver_of(name, option="agent")
+        driver = _driver_of(name)
         if shutil.which(driver.program) is None:
             hint = f"install it: {driver.install}"
             raise Refused(f"--agent: there is no program {driver.program} on PATH", status=400, path="agent", hint=hint)
@@ -102,7 +104,7 @@ class AgentProgram:
     def program(self) -> str:
         """The program that must be installed; empty if none is set."""
         if self.agent is not None:
-            return _driver_of(self.agent, option="agent").program
+            return _driver_of(self.agent).program
         return self.command[0] if self.command else ""
 
     @property
@@ -120,7 +122,7 @@ class AgentProgram:
         if self.is_there:
             return None
         if self.agent is not None:
-            driver = _driver_of(self.agent, option="agent")
+            driver = _driver_of(self.agent)
             return f"the program of agents is not on PATH: {driver.program}", f"install it: {driver.install}"
         hint = 'set it again: townctl run --agent-command "PROGRAM ARGUMENTS"'
         return f"the program that local agents run does not exist: {self.program}", hint
@@ -129,9 +131,9 @@ class AgentProgram:
         """The same program with a person's login of that agent. Raises Refused."""
         from infra.townctl import agent_checks  # only here: most commands choose no login
 
-        driver = _driver_of(name, option="agent-login")
+        driver = _driver_of(name, option="agent-login", hint=_OTHER_LOGIN)
         if self.agent != name:
-            hint = f"add --agent {name}; a program of --agent-command finds its login itself, because agents have your HOME"
+            hint = f"add --agent {name}; {_OTHER_LOGIN}"
             problem = f"--agent-login {name}: agents do not run {name}"
             raise Refused(problem, status=400, path="agent-login", hint=hint)
         for path in agent_checks.missing_logins(driver, os.environ):
@@ -239,14 +241,13 @@ def _chosen(given: str | None, agent: str | None) -> AgentProgram | None:
     return None if given is None else AgentProgram.from_text(given).required()
 
 
-def _driver_of(name: str, *, option: str) -> "Driver":
+def _driver_of(name: str, *, option: str = "agent", hint: str = _OTHER_PROGRAM) -> "Driver":
     """The driver of a coding agent. Raises Refused, which names the option."""
     from infra.agents.drivers.known import driver_of  # only here: most commands choose no agent
 
     try:
         return driver_of(name)
     except ValueError as error:
-        hint = 'for any other program, use --agent-command "PROGRAM ARGUMENTS"'
         raise Refused(f"--{option}: {error}", status=400, path=option, hint=hint) from None
 
 

@@ -103,5 +103,6 @@ def _at_most(file: BinaryIO, what: str, size: int, raised_by: str | None) -> byt
     if len(body) > size:
         allow = f"if you trust the file, allow more with --{raised_by} MIB"
         hint = "give a smaller file" if raised_by is None else allow
-        raise Refused(f"the content is larger than {size >> 20} MiB", status=413, path=what, hint=hint)
+        largest = f"{size >> 20} MiB" if size >= 1 << 20 else f"{size >> 10} KiB"
+        raise Refused(f"the content is larger than {largest}", status=413, path=what, hint=hint)
     return body

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
-from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, more, require_filter, the_one
+from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, listed, require_filter, the_one
 from infra.townctl.place import ThePlace
 from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
@@ -69,8 +69,7 @@ def list_(
         for bead in found.beads
     ]
     columns = ("bead", "type", "status", "rig", "created", "used", "title")
-    shown = table(*columns, rows=rows) if rows else _none(town_id, "matching beads")
-    return Answer(found, (shown, *more(found.next)))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next)
 
 
 def show(
@@ -93,7 +92,7 @@ def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
         for a in found.agents
     ]
     columns = ("agent", "name", "role", "status", "works on", "last activity", "says")
-    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id, "agents"),))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no agents")
 
 
 def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
@@ -112,12 +111,7 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
         for each in found.convoys
     ]
     columns = ("convoy", "state", "done", "landed", "used", "title")
-    shown = table(*columns, rows=rows) if rows else _none(town_id, "convoys")
-    return Answer(found, (shown, *more(found.next)))
-
-
-def _none(town_id: str, things: str) -> Text:
-    return Text(f"town {town_id} has no {things}")
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no convoys", after=found.next)
 
 
 def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:

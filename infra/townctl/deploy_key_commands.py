@@ -3,17 +3,15 @@
 It is read from standard input, never from an argument, and no command shows it.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 
-from infra.townctl.arguments import TownName
+from infra.townctl.arguments import TownName, content_of
 from infra.townctl.output import Answer
 from infra.townctl.place import ThePlace
-from infra.townctl.secret_commands import SecretsPrefix, forget, secrets_at, secrets_of_town, stored
-from shared.adapters import outside_files
+from infra.townctl.secret_commands import SecretsPrefix, forget, private_key, secrets_at, secrets_of_town, stored
 from shared.adapters.deploy_keys import checked_hosts, checked_key
 from shared.adapters.forge_tokens import rig_secret_name
 from shared.domain.errors import Refused, Terminal
@@ -62,9 +60,7 @@ def remove_deploy_key(
 
 def _key() -> Secret:
     """The key on standard input. Raises Refused, which never repeats what was read."""
-    text = sys.stdin.read(_LARGEST + 1)
-    if not 0 < len(text) <= _LARGEST or not text.isascii():
-        raise Refused("standard input does not contain a private key", status=400, path="key", hint=_HINT)
+    text = private_key(at_most=_LARGEST, hint=_HINT)
     try:
         return checked_key(text)
     except Terminal as error:
@@ -73,10 +69,11 @@ def _key() -> Secret:
 
 def _hosts(path: Path) -> Secret:
     """The keys of hosts in a file. Raises Refused."""
+    given = content_of(str(path), what="known-hosts", at_most=_LARGEST)
     try:
-        return checked_hosts(outside_files.start_of(path, _LARGEST).decode("ascii"))
-    except (OSError, ValueError) as error:
+        return checked_hosts(given.decode("ascii"))
+    except UnicodeDecodeError:
         hint = "give the file that ssh-keyscan wrote"
-        raise Refused(f"{path} cannot be read: {error}", status=400, path="known-hosts", hint=hint) from None
+        raise Refused(f"{path} is not a text in ASCII", status=400, path="known-hosts", hint=hint) from None
     except Terminal as error:
         raise Refused(error.message, status=400, path="known-hosts", hint=error.hint) from None

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
-from infra.townctl.output import Answer, compact, short, table, time_text
-from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, more, require_filter
+from infra.townctl.output import Answer, compact, short, time_text
+from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, require_filter
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
@@ -74,11 +74,7 @@ def list_(
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("seq", "event", "type", "about", "sender", "received", "outcome", "error")
     rows = [_row(event) for event in found.events]
-    return Answer(found, (table(*columns, rows=rows) if rows else _none(town_id), *more(found.next)))
-
-
-def _none(town_id: str) -> str:
-    return f"town {town_id} has no matching events"
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching events", after=found.next)
 
 
 def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> StateFilter:

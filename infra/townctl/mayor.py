@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 from cyclopts import Parameter
 from rich.text import Text
@@ -31,8 +31,6 @@ _UNTAKEN: Final = 60
 """For two minutes: a town looks at its inbox at least once a minute."""
 _UNDELIVERED: Final = 10
 """For twenty seconds, in which the delivery is tried twice more."""
-
-Follow = Annotated[bool, Parameter(negative="", help="Go on showing what is said; Ctrl-C ends it.")]
 
 
 def say(
@@ -69,7 +67,7 @@ def log(
     town_id: TownName,
     /,
     *,
-    follow: Follow = False,
+    follow: Annotated[bool, Parameter(negative="", help="Go on showing what is said; Ctrl-C ends it.")] = False,
     limit: LimitOption = 50,
     cursor: CursorOption = None,
     place: ThePlace,
@@ -132,7 +130,7 @@ def _tell_once(talk: Callable[[str], None], told: set[str], line: str) -> None:
         talk(line)
 
 
-def _follow(place: Place, context: Context, town_id: str, found: Conversation) -> None:
+def _follow(place: Place, context: Context, town_id: str, found: Conversation) -> NoReturn:
     """Print each message, and again when it is delivered, until the command is interrupted."""
     known: dict[str, tuple[bool, str | None]] = {}
     while True:

@@ -1,11 +1,12 @@
-"""Limits and cursors of lists, and the id that a word stands for."""
+"""Limits, cursors and tables of lists, and the id that a word stands for."""
 
-from collections.abc import Iterator
-from typing import Annotated, Final
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, Final
 
 from cyclopts import Parameter
 from rich.text import Text
 
+from infra.townctl.output import Answer, table
 from infra.townctl.place import Place, Subject
 from shared.domain.errors import Refused
 from shared.questions.filters import LIMIT_AT_MOST
@@ -21,6 +22,13 @@ CursorOption = Annotated[
     str | None,
     Parameter(help="Continue where the last answer ended: the cursor that it named. Give the same filters again."),
 ]
+
+
+def listed(
+    found: Any, *columns: str, rows: Sequence[tuple[object, ...]], none: str, after: str | None = None
+) -> Answer:
+    """A list as a table, or the sentence `none`; then the line for the next page, which begins `after` a cursor."""
+    return Answer(found, (table(*columns, rows=rows) if rows else Text(none), *more(after)))
 
 
 def more(cursor: str | None) -> Iterator[Text]:

@@ -31,6 +31,7 @@ from shared.ports.secrets import Secret
 from shared.storage.keys import checked_town_id
 
 _LONGEST: Final = 8 << 10
+_KEY_HINT: Final = "give the file that GitHub made: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
 ForgeWord = Literal["github", "gitlab"]
 _USUAL: Final[dict[ForgeKind, str]] = {"github": "github.com", "gitlab": "gitlab.com"}
 SecretsPrefix = Annotated[str | None, Parameter(help=PREFIX_HELP)]
@@ -143,7 +144,9 @@ def set_app(
     *,
     serves: Annotated[
         tuple[str, ...],
-        Parameter(help="TOWN=OWNER or TOWN=OWNER/REPOSITORY that may use it, or TOWN=* for all; repeat it."),
+        Parameter(
+            help="TOWN=OWNER or TOWN=OWNER/REPOSITORY that may use it, or TOWN=* for all; repeat it.", negative=()
+        ),
     ],
     keep_key: Annotated[
         bool, Parameter(help="Keep the stored key, read nothing, and replace only what the App serves.", negative=())
@@ -159,6 +162,7 @@ def set_app(
     """
     secrets = secrets_at(place, secrets_prefix)
     name = APP_SECRET + _host("github", host)
+    pairs = tuple(_pair(each) for each in serves)
     if keep_key:
         kept = secrets.get(name)
         if kept is None:
@@ -166,13 +170,11 @@ def set_app(
             raise Refused(f"{name}: there is no key to keep", status=400, path="keep-key", hint=hint)
         key = AppSecret.read(kept).key.token
     else:
-        key = _read_key()
-    made = app_secret(app_id, key, (_pair(each) for each in serves))
+        key = Secret(private_key(at_most=_LONGEST, hint=_KEY_HINT))
+    made = app_secret(app_id, key, pairs)
     if isinstance(signed_by(AppSecret.read(made), SystemClock().now()), ForgeError):
-        hint = "give the file that GitHub made: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
-        raise Refused(
-            "standard input does not contain a private RSA key in PEM form", status=400, path="key", hint=hint
-        )
+        problem = "standard input does not contain a private RSA key in PEM form"
+        raise Refused(problem, status=400, path="key", hint=_KEY_HINT)
     return stored(secrets, name, made)
 
 
@@ -258,10 +260,21 @@ def forget(secrets: SecretStore, name: str) -> Answer:
     return Answer(RemovedSecret(name, gone), (shown,), OK if gone else FOUND)
 
 
+def private_key(*, at_most: int, hint: str) -> str:
+    """The text on standard input that should be a private key. Raises Refused, which never repeats what was read."""
+    text = sys.stdin.read(at_most + 1)
+    if not 0 < len(text) <= at_most or not text.isascii():
+        raise Refused("standard input does not contain a private key", status=400, path="key", hint=hint)
+    return text
+
+
 def _pair(given: str) -> tuple[str, str]:
     """The town and the owner or repository of one --serves. Raises Refused."""
     town_id, _, entry = given.partition("=")
-    checked_town_id(town_id)
+    try:
+        checked_town_id(town_id)
+    except Refused as problem:
+        raise Refused(problem.message, status=problem.status, path="serves", hint=problem.hint) from None
     if not entry:
         hint = "write it as --serves TOWN=OWNER or --serves TOWN=OWNER/REPOSITORY"
         raise Refused(f"--serves: {given[:80]!r} names no owner", status=400, path="serves", hint=hint)
@@ -276,15 +289,6 @@ def _read_token() -> Secret:
     if not 0 < len(text) <= _LONGEST or not is_plain:
         hint = "give only the token on standard input: townctl secret set TOWN github < FILE"
         raise Refused("standard input does not contain a valid token", status=400, path="token", hint=hint)
-    return Secret(text)
-
-
-def _read_key() -> Secret:
-    """A private key from standard input. Raises Refused, which never repeats what was read."""
-    text = sys.stdin.read(_LONGEST + 1)
-    if not 0 < len(text) <= _LONGEST or not text.isascii():
-        hint = "give the file that GitHub made: townctl secret set-app APP-ID --serves TOWN=OWNER < KEY-FILE"
-        raise Refused("standard input does not contain a private key", status=400, path="key", hint=hint)
     return Secret(text)
 
 

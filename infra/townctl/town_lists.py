@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
-from rich.text import Text
 
 from infra.townctl.arguments import TownName, require_limit
-from infra.townctl.output import Answer, short, table, time_text
-from infra.townctl.paging import CursorOption, LimitOption, more
+from infra.townctl.output import Answer, short, time_text
+from infra.townctl.paging import CursorOption, LimitOption, listed
 from infra.townctl.place import ThePlace
 from shared.questions.filters import LIMIT_AT_MOST, StatusFilter
 
@@ -43,8 +42,7 @@ def reviews(
         for each in found.reviews
     ]
     columns = ("review", "status", "of", "reviewer", "branch", "pull request", "title")
-    shown = table(*columns, rows=rows) if rows else Text(f"town {town_id} has no such reviews")
-    return Answer(found, (shown, *more(found.next)))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no such reviews", after=found.next)
 
 
 def rigs(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -55,7 +53,7 @@ def rigs(town_id: TownName, /, *, place: ThePlace) -> Answer:
         for each in found.rigs
     ]
     columns = ("rig", "name", "repository", "branch", "live issues", "agents at work")
-    return Answer(found, (table(*columns, rows=rows) if rows else Text(f"town {town_id} has no rigs"),))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no rigs")
 
 
 def escalations(
@@ -82,8 +80,7 @@ def escalations(
         for each in found.escalations
     ]
     columns = ("escalation", "status", "severity", "acknowledged", "created", "title")
-    shown = table(*columns, rows=rows) if rows else Text(f"town {town_id} has no such escalations")
-    return Answer(found, (shown, *more(found.next)))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no such escalations", after=found.next)
 
 
 def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
@@ -102,5 +99,4 @@ def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption 
         for each in found.messages
     ]
     columns = ("message", "from", "to", "at", "delivered", "title")
-    shown = table(*columns, rows=rows) if rows else Text(f"town {town_id} has no messages")
-    return Answer(found, (shown, *more(found.next)))
+    return listed(found, *columns, rows=rows, none=f"town {town_id} has no messages", after=found.next)

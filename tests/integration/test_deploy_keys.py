@@ -140,6 +140,20 @@ def test_what_names_no_key_of_a_host_is_not_stored(townctl: Townctl, tmp_path: P
     assert (townctl.stored(NAME), townctl.stored(HOSTS)) == (None, None)
 
 
+def test_known_hosts_that_are_too_large_are_refused_and_not_cut(townctl: Townctl, tmp_path: Path) -> None:
+    line, file = a_hosts_line(tmp_path) + "\n", tmp_path / "hosts"
+    key, at_most = a_key(tmp_path), 32 << 10
+    whole = line * (at_most // len(line))
+    beginning = f"#{'x' * (at_most - len(whole) - 2)}\n{whole}"  # cut after this, only whole lines would be left
+    file.write_text(beginning)
+    assert townctl("secret", "set-deploy-key", "t1", "rig-1", "--known-hosts", str(file), given=key) == 0
+    townctl("secret", "remove-deploy-key", "t1", "rig-1")
+    file.write_text(beginning + line)
+    assert townctl("secret", "set-deploy-key", "t1", "rig-1", "--known-hosts", str(file), given=key) == 2
+    assert "--known-hosts: the content is larger than 32 KiB" in townctl.shown
+    assert (townctl.stored(NAME), townctl.stored(HOSTS)) == (None, None)
+
+
 def test_known_hosts_may_have_comments_several_names_and_authorities(tmp_path: Path) -> None:
     line = a_hosts_line(tmp_path)
     key = line.partition(" ")[2]

@@ -127,6 +127,18 @@ POST = ("event", "post", "alpha")
         pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a stopped clock"),
         pytest.param(("demo", "--speed", "1000"), "1 to 100", "40", id="a demo that is too fast"),
         pytest.param(("town", "create", "Alpha/.."), "not a town id", "lower-case", id="a town id that is a path"),
+        pytest.param(
+            ("secret", "set-app", "1", "--serves", "Alpha=acme"),
+            "not a town id: 'Alpha'",
+            "lower-case",
+            id="an App for a town with a wrong id",
+        ),
+        pytest.param(
+            ("run", "--once", "--agent", "gemini"), "no agent 'gemini'", "--agent-command", id="an unknown agent"
+        ),
+        pytest.param(
+            ("run", "--once", "--agent-login", "gemini"), "no agent 'gemini'", "your HOME", id="an unknown login"
+        ),
         pytest.param(("town", "create", "alpha"), "already exists", "another id", id="a town that exists"),
         pytest.param(
             ("town", "create", "b", "--config", "/nowhere"), "/nowhere", "standard input", id="a missing file"
