@@ -14,9 +14,10 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from infra.devstack.fake_forge import Reply, Request
+from infra.devstack.fake_git_http import Level, Verdict
 from infra.devstack.fake_github_rules import no, not_found
 from infra.devstack.fake_site import Site
 
@@ -126,7 +127,7 @@ class Apps:
         """The names of the repositories that a token does not reach."""
         return {home.name for home in self.site.homes if not self.opens(grant, home.name)}
 
-    def verdict(self, token: str, project: str, level: Literal["read", "write"]) -> Literal["yes", "unknown", "hidden"]:
+    def verdict(self, token: str, project: str, level: Level) -> Verdict:
         """What a token is to a repository, for git over HTTP."""
         if self.grant(token) is None:
             return "unknown"

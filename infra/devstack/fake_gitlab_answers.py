@@ -78,10 +78,11 @@ def project_shown(forge: "FakeGitLab", home: Home) -> dict[str, Any]:
 def discussions(pull: Pull) -> list[dict[str, Any]]:
     """Its threads, and a note that is no thread, in REST."""
     opened = {"individual_note": True, "notes": [_note(pull, "opened it", user(pull.author or "ghost"), system=True)]}
-    return [{"id": f"opened-{pull.number}", **opened}, *(_discussion(pull, each) for each in pull.threads)]
+    return [{"id": f"opened-{pull.number}", **opened}, *(discussion(pull, each) for each in pull.threads)]
 
 
-def _discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
+def discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
+    """One thread, in REST."""
     said = pull.said.get(thread_id) or [Said("?")]
     notes = [
         _note(pull, each.text, user(each.author))
@@ -163,11 +164,6 @@ def car(forge: "FakeGitLab", home: Home, pull: Pull) -> dict[str, Any]:
         "merged_at": None,
         "duration": None,
     }
-
-
-def discussion(pull: Pull, thread_id: str) -> dict[str, Any]:
-    """One thread, in REST."""
-    return _discussion(pull, thread_id)
 
 
 def note(pull: Pull, said: Said) -> dict[str, Any]:

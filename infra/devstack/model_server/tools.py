@@ -18,13 +18,14 @@ WAITS: Final = (_LOOK, _WAIT)
 is not a turn of the script.
 """
 
+
+def _described(command: str) -> dict[str, Any]:
+    return {"command": command, "description": "Runs a command", "timeout": _LONGEST_MS}
+
+
 _SHELLS: Final[Mapping[str, Callable[[str], dict[str, Any]]]] = {
-    "bash": lambda command: {"command": command, "description": "Runs a command", "timeout": _LONGEST_MS},  # opencode
-    "Bash": lambda command: {
-        "command": command,
-        "description": "Runs a command",
-        "timeout": _LONGEST_MS,
-    },  # Claude Code
+    "bash": _described,  # opencode
+    "Bash": _described,  # Claude Code
     "exec_command": lambda command: {"cmd": command, "yield_time_ms": _POLL_MS},  # Codex
     "shell_command": lambda command: {"command": command, "timeout_ms": _LONGEST_MS},  # Codex, for some models
 }
