@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,6 +43,7 @@ from shared.ports.secrets import Secret
 from shared.ports.steps import drive
 from shared.runner import founding
 from tests.e2e_agents.real_towns import RIG, ROOT, TOWN, RealTown, Watcher, made, ticking
+from tests.key_pairs import key_pair
 
 HOST: Final = "github.e2e.invalid"
 PROJECT: Final = "acme/work"
@@ -66,19 +66,6 @@ _CONFIG: Final[dict[str, Any]] = {
     "default_model": MODEL,
     "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True},
 }
-
-
-@cache
-def _key_pair() -> tuple[str, str]:
-    """The private and the public key of the App, in PEM form."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private.decode(), public.decode()
 
 
 @dataclass
@@ -126,7 +113,7 @@ def a_forge(repository: Path) -> Iterator[tuple[FakeGitHub, str]]:
     """The fake GitHub with its App, and the URL at which git finds its repositories."""
     github = FakeGitHub(Site(repository=GitRepository(repository), projects={PROJECT}, now=SystemClock().now))
     github.host = HOST
-    github.apps.create(_APP, _key_pair()[1], permissions=_MAY)
+    github.apps.create(_APP, key_pair()[1], permissions=_MAY)
     github.apps.install(_APP, "acme", repositories={PROJECT})
     with github.serving(), fake_git_http.serving({PROJECT: repository}, github.apps.verdict) as door:
         yield github, door.url
@@ -200,7 +187,7 @@ def a_town_at_a_forge(
 def _store_app(data: Path, github: FakeGitHub) -> None:
     """What an operator does: the App with its key and the towns that it serves, and where the forge's API is."""
     files = forges.secret_files(data)
-    files.put(f"apps/{HOST}", app_secret(_APP, Secret(_key_pair()[0]), [(TOWN, "acme")]))
+    files.put(f"apps/{HOST}", app_secret(_APP, Secret(key_pair()[0]), [(TOWN, "acme")]))
     forges.hosts_of(data, [f"github={HOST}={github.api_url}"])
 
 

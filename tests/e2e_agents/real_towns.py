@@ -1,6 +1,5 @@
 """A town in which real coding agents work, on a fast clock, with a scripted model."""
 
-import contextlib
 import itertools
 import json
 import os
@@ -31,6 +30,7 @@ from shared.runner.run_report import FailedRun, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
+from tests.command_lines import command_lines
 
 PROGRAMS: Final = ("opencode", "claude", "codex")
 TOWN: Final = "t1"
@@ -129,7 +129,8 @@ class RealTown:
     def places_with(self, secret: str) -> list[str]:
         """Where a secret occurs that may be nowhere: files of the town, command lines, and requests to the model."""
         files = [str(path) for path in self.data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
-        return [*files, *_command_lines_with(secret), *self.model.requests_with(secret)]
+        shown = [line.replace(b"\0", b" ").decode(errors="replace") for line in command_lines()]
+        return [*files, *(line for line in shown if secret in line), *self.model.requests_with(secret)]
 
     def landed(self, branch: str = "main") -> str:
         """The subjects of the commits on a branch."""
@@ -141,15 +142,6 @@ class RealTown:
         return subprocess.run(
             ["git", *words], check=True, cwd=self.repository, env=around, capture_output=True, text=True
         ).stdout
-
-
-def _command_lines_with(secret: str) -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            text = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            found += [text] if secret in text else []
-    return found
 
 
 def made(directory: Path) -> Path:

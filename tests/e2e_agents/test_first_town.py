@@ -14,6 +14,7 @@ from infra.devstack.model_server.workers import approves, implements, mayor_that
 from infra.townctl import agent_programs
 from shared.adapters.clock import wait_for
 from tests.e2e_agents.real_towns import LONGEST_SECONDS, PROGRAMS
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.agents
 ROOT = Path(__file__).parents[2]
@@ -72,8 +73,11 @@ def test_the_commands_of_the_page_bring_a_poem_into_main(tmp_path: Path, program
             )
         finally:
             running.send_signal(signal.SIGINT)
-            running.wait(120)
-            assert agent_programs.no_agents(town / "town-data").stop_all() == ()
+            try:
+                running.wait(PATIENCE_SECONDS)
+            finally:
+                running.kill()
+                assert agent_programs.no_agents(town / "town-data").stop_all() == ()
     assert seen.returncode == 0, seen.stdout + seen.stderr
     assert TITLE in seen.stdout
     assert "A door" in seen.stdout

@@ -10,7 +10,7 @@ from infra.townctl import main
 from shared.adapters.github.app import AppSecret
 from shared.adapters.secret_files import SecretFiles
 from shared.ports.secrets import Secret
-from tests.integration.test_github_app import key_pair
+from tests.key_pairs import key_pair
 
 TOKEN = "ghp_forAgents0123456789"
 

@@ -14,8 +14,6 @@ from typing import Any
 
 import pexpect  # type: ignore[import-untyped]
 import pytest
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
 
 from infra.devstack.gateway import serving
 from infra.devstack.s3_servers import moto_server
@@ -25,6 +23,7 @@ from shared.adapters.secrets_manager import SecretsManager
 from tests.contracts.deployments import deployed
 from tests.contracts.transformed import resources, template
 from tests.fake_cloudformation import FakeCloudFormation
+from tests.key_pairs import key_pair
 
 pytestmark = pytest.mark.slow
 
@@ -138,7 +137,7 @@ def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secre
     bin_ = stand_ins(tmp_path)
     for name in ("TOKEN-FILE", "DSN-FILE"):
         (project.home / name).write_text("a-token-or-a-dsn\n")
-    (project.home / "KEY-FILE").write_bytes(a_private_key())
+    (project.home / "KEY-FILE").write_text(key_pair()[0])
     with moto_server(tmp_path / "services") as services:
         secret(services.endpoint_url).create_secret(Name="ARN", SecretString="the key of town tokens")
         script = ["set -eu", f"export ENDPOINT_OF_SERVICES={services.endpoint_url}", 'export PATH="$STAND_INS:$PATH"']
@@ -175,13 +174,6 @@ def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secre
     assert json.loads(before.given["AccessRules"])[0]["verbs"] == ["read", "debug", "write"]
     assert before.given.items() < on_ecs.given.items()
     assert on_ecs.given["EcsTaskPer"] == "town"
-
-
-def a_private_key() -> bytes:
-    """A key as GitHub makes one for an App; ssh reads it too."""
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    form = serialization.PrivateFormat.TraditionalOpenSSL
-    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
 
 
 def secret(url: str) -> Any:

@@ -6,7 +6,7 @@ The driver is a fourth one, written in a test against the contract: what holds f
 import json
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from io import StringIO
@@ -21,14 +21,18 @@ from infra.agents.drivers.reports import Reports
 from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import TRANSCRIPT, Transcript
-from infra.agents.posting import PostedEvent
+from infra.agents.drivers.waiting import AT_MOST, ModelWait
 from infra.agents.town_agent.order import caller
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import ScaledClock, SystemClock, wait_for
 from shared.domain import strict_json
 from shared.domain.orders import StartOrder
 from shared.domain.states import Role
+from tests.fakes import FakeClock
 from tests.integration.scripted_program import DONE, OVER, SESSION, Scripted, Step, fails, install, says
+from tests.patience import PATIENCE_SECONDS
+from tests.posted_events import PostedEvents
+from tests.towns import MS, T
 
 FAST = 2000.0
 """How much faster the town's clock runs where a test waits for it: half an hour in a second."""
@@ -41,19 +45,6 @@ SECRET = "a-key-that-looks-like-a-word"
 
 
 @dataclass
-class Posted:
-    """A poster that keeps what was posted."""
-
-    events: list[PostedEvent] = field(default_factory=list)
-
-    def post(self, events: Sequence[PostedEvent]) -> None:
-        self.events += events
-
-    def of(self, event_type: str) -> list[Mapping[str, object]]:
-        return [event["payload"] for event in self.events if event["event_type"] == event_type]
-
-
-@dataclass
 class Agent:
     """One generation of an agent with a planned program."""
 
@@ -61,7 +52,7 @@ class Agent:
     role: Role = Role.POLECAT
     speed: float = 1.0
     environment: dict[str, str] = field(default_factory=dict)
-    posted: Posted = field(default_factory=Posted)
+    posted: PostedEvents = field(default_factory=PostedEvents)
     out: StringIO = field(default_factory=StringIO)
     stopped: threading.Event = field(default_factory=threading.Event)
 
@@ -93,6 +84,19 @@ class Agent:
             child.end_everything(str(context))
             pulse.finish()
 
+    def later(self, deed: Callable[[], object], *, once: Callable[[], bool]) -> threading.Thread:
+        """Do something in another thread once a condition holds. If it never does, the session ends, and the test fails."""
+
+        def wait_and_do() -> None:
+            if not wait_for(once, seconds=PATIENCE_SECONDS):
+                self.stopped.set()
+                raise AssertionError("the session never came to the point that the test waits for")
+            deed()
+
+        thread = threading.Thread(target=wait_and_do, daemon=True)
+        thread.start()
+        return thread
+
     def letter(self, message_id: str, text: str) -> None:
         (self.desk / "messages").mkdir(parents=True, exist_ok=True)
         said = {"message_id": message_id, "text": text, "mode": "immediate"}
@@ -112,18 +116,6 @@ class Agent:
 @pytest.fixture
 def agent(tmp_path: Path) -> Agent:
     return Agent(tmp_path)
-
-
-def later(deed: Callable[[], object], *, once: Callable[[], bool]) -> threading.Thread:
-    """Do something in another thread once a condition holds."""
-
-    def wait_and_do() -> None:
-        assert wait_for(once, seconds=60)
-        deed()
-
-    thread = threading.Thread(target=wait_and_do, daemon=True)
-    thread.start()
-    return thread
 
 
 def test_an_agent_that_reported_ends_well(agent: Agent) -> None:
@@ -261,8 +253,8 @@ def test_mail_of_a_turn_that_failed_is_delivered_again(tmp_path: Path) -> None:
 
 def test_the_mayor_waits_for_mail_and_wakes_on_it(tmp_path: Path) -> None:
     mayor = Agent(tmp_path, role=Role.MAYOR)
-    later(lambda: mayor.letter("m-1", "plan a parser"), once=lambda: len(mayor.posted.of("mayor_waiting")) == 1)
-    end = later(mayor.stopped.set, once=lambda: len(mayor.posted.of("mayor_waiting")) == 2)
+    mayor.later(lambda: mayor.letter("m-1", "plan a parser"), once=lambda: len(mayor.posted.of("mayor_waiting")) == 1)
+    end = mayor.later(mayor.stopped.set, once=lambda: len(mayor.posted.of("mayor_waiting")) == 2)
     assert mayor.run([SESSION, says("nothing to do"), OVER], [SESSION, says("planned"), OVER]) == 0
     end.join()
     assert "plan a parser" in str(mayor.calls[1]["prompt"])
@@ -280,9 +272,9 @@ def test_a_changed_model_is_taken_at_the_next_turn(agent: Agent) -> None:
     def change() -> None:
         (agent.root / "agent-p" / "model.json").write_text('{"model": "better"}', encoding="utf-8")
 
-    later(change, once=lambda: "first" in agent.out.getvalue())
+    agent.later(change, once=lambda: "first" in agent.out.getvalue())
     changed = agent.root / "agent-p" / "model.json"
-    wait_for_it = later(lambda: agent.letter("m", "go on"), once=changed.exists)
+    wait_for_it = agent.later(lambda: agent.letter("m", "go on"), once=changed.exists)
     waits: Step = {"note": {"file": "waiting.json", "is": {"since": "2026-01-01T00:00:00.000Z"}}}
     assert agent.run([SESSION, says("first"), waits, OVER], [DONE, OVER], model="good") == 0
     wait_for_it.join()
@@ -291,7 +283,7 @@ def test_a_changed_model_is_taken_at_the_next_turn(agent: Agent) -> None:
 
 def test_a_stop_ends_the_program_and_everything_that_it_left(agent: Agent) -> None:
     context = str(agent.desk / "context.json")
-    later(agent.stopped.set, once=lambda: "working" in agent.out.getvalue())
+    agent.later(agent.stopped.set, once=lambda: "working" in agent.out.getvalue())
     assert agent.run([SESSION, {"child": True}, says("working"), {"event": {"used": 1}}, {"hang": True}]) == 0
     assert list(supervisor.marked(context)) == []
     assert agent.posted.of("agent_usage")[-1]["input_tokens"] == 5
@@ -327,10 +319,6 @@ def test_a_secret_is_removed_also_where_a_text_is_cut(agent: Agent) -> None:
 
 
 def test_the_time_without_an_answer_is_half_an_hour_of_the_town(agent: Agent) -> None:
-    from infra.agents.drivers.waiting import AT_MOST, ModelWait
-    from tests.fakes import FakeClock
-    from tests.towns import MS, T
-
     clock = FakeClock(T)
     wait = ModelWait(clock, agent.stopped)
     wait.failed()

@@ -5,7 +5,6 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -26,6 +25,7 @@ from shared.domain.errors import Retryable, Terminal
 from shared.ports.forge import Asker, ForgeError, Merged, PullRequest
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock, FakeSecrets
+from tests.key_pairs import key_pair
 from tests.patience import PATIENCE_SECONDS
 from tests.scenarios.table import scenario
 from tests.towns import T
@@ -34,20 +34,6 @@ APP = "12345"
 ALL = {"contents": "write", "pull_requests": "write", "issues": "write", "checks": "read", "actions": "read"}
 ALL |= {"statuses": "read", "merge_queues": "write"}
 ASKER = Asker("t1", "rig-1", host="github.com", repository="acme/app")
-
-
-@cache
-def key_pair(name: str = "the App's") -> tuple[str, str]:
-    """A private and a public key in PEM form; another name is another pair."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric import rsa
-
-    assert name
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    plain = serialization.NoEncryption()
-    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, plain)
-    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    return private.decode(), public.decode()
 
 
 class AtGitHub:

@@ -132,7 +132,7 @@ def a_story(place: Path, *, strategy: str, review_mode: str, code_review: bool) 
         },
     )
     world = a_world(town)
-    forge = GitForge(origin=an_origin(place), scratch=place / "scratch")
+    forge = GitForge(origin=an_origin(place))
     world.forge = forge
     return Story(world, forge, place)
 

@@ -28,6 +28,7 @@ from shared.domain import limits
 from shared.domain.usage import MOST
 from tests.integration.scripted_program import DONE, OVER, SESSION, fails, says
 from tests.integration.test_driver_sessions import SECRET, Agent
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.agents.test_driver_pulse import Running
 
 TOKEN = "ghs_" + "0aB1cD2eF3" * 4
@@ -74,7 +75,7 @@ def test_what_a_program_left_running_cannot_keep_its_turn_from_ending() -> None:
         return child.has_ended
 
     try:
-        assert wait_for(has_ended, seconds=120)
+        assert wait_for(has_ended, seconds=PATIENCE_SECONDS)
         assert heard > 0
     finally:
         child.end()  # nobody reads any more, so what was left running ends at its next line
@@ -138,7 +139,7 @@ def test_a_pipe_in_place_of_the_transcript_does_not_stop_the_driver(tmp_path: Pa
 
     writer = threading.Thread(target=talk, daemon=True)
     writer.start()
-    writer.join(timeout=120)
+    writer.join(timeout=PATIENCE_SECONDS)
     assert not writer.is_alive()
 
 

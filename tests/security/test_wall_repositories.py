@@ -16,6 +16,7 @@ from infra.devstack.fake_git_http import Level, Verdict
 from shared.adapters.start_request import start_request
 from shared.domain import wire
 from shared.domain.orders import StartOrder
+from tests.command_lines import command_lines
 from tests.control_servers import TestServer, a_control_server
 from tests.forge_credentials import PrivateForge, private_forge, url_of
 from tests.walled_agents import OBEDIENT, OWN_USERS, Walled, own_users, passable_directory
@@ -164,7 +165,7 @@ def test_while_git_runs_the_credential_stands_in_no_argument_and_afterwards_in_n
 
     def looks(token: str, project: str, level: Level) -> Verdict:
         with lock:
-            seen.append(b"".join(arguments_of_all()))
+            seen.append(b"".join(command_lines()))
         return judge(token, project, level)
 
     monkeypatch.setattr(world.forge, "judge", looks)
@@ -214,11 +215,3 @@ def test_a_deploy_key_is_the_agents_while_its_generation_runs_and_nobody_elses(w
     assert "accept-new" in world.town.does('echo "$GIT_SSH_COMMAND"', "a1")
     world.town.server.running.sessions.stop("a1", StopAgentRequest(), effect_id="s", generation=1)
     assert list((world.town.root / "keys").iterdir()) == []
-
-
-def arguments_of_all() -> Iterator[bytes]:
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            yield process.read_bytes()
-        except OSError:
-            continue

@@ -157,22 +157,12 @@ def test_town_agent_understands_every_command_and_lets_this_agent_use_it(
     assert len(called) > 5
     for words in called:
         found = verbs.named(words)
-        if found is None:
-            assert tuple(words[:2]) in _OF_OTHER_MODULES, words
-            continue
+        assert found is not None, words
         verb, rest = found
         assert refusal(verb, me) is None, words
         is_name_only = not rest and any(argument.is_required for argument in verb.arguments)
         if not is_name_only:
             command_line.given_in(verb, rest)  # exits if they do not fit
-
-
-_OF_OTHER_MODULES: Final = {
-    *(("pr", verb) for verb in ("create", "update", "comment", "review", "status")),
-    *(("list", what) for what in ("agents", "beads", "waiting")),
-    ("bead", "show"),
-}
-"""Commands that ask the town or a forge."""
 
 
 def test_a_setting_of_flags_stays_flags_and_nothing_else() -> None:

@@ -1,6 +1,7 @@
 """A coding agent is chosen by its name: with --agent of townctl, or TOWN_AGENT of a control server."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -97,8 +98,6 @@ def test_no_key_and_no_prompt_stands_in_a_command_or_a_file_of_the_configuration
 
 
 def test_the_configuration_of_codex_is_toml_whatever_the_system_prompt_says(tmp_path: Path) -> None:
-    import tomllib
-
     Codex().start("codex", "", Setting(ORDER, tmp_path, {}, tools=("town-agent", "mcp")), session_id=None)
     found = tomllib.loads((tmp_path / "config.toml").read_text(encoding="utf-8"))
     assert found["developer_instructions"] == ORDER.system_prompt

@@ -1,7 +1,6 @@
 """What the town is told of a running program: the pulse of a driver on a clock that a test moves, and the liveness rules on it."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ from infra.agents.drivers.pulse import Pulse
 from infra.agents.drivers.reports import Reports
 from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.usage import Meter, Usage
-from infra.agents.posting import PostedEvent
 from infra.agents.town_agent.order import caller
 from shared.adapters.local_supervisor import MARK_VARIABLE
 from shared.domain import limits
@@ -20,23 +18,11 @@ from shared.domain.orders import StartOrder
 from shared.domain.states import Role
 from shared.domain.times import from_text
 from tests.fakes import FakeClock
+from tests.posted_events import PostedEvents
 from tests.scenarios.stories import deeds
 from tests.towns import MS, T, a_town
 
 START = T - timedelta(hours=4)
-
-
-@dataclass
-class Posted:
-    """A poster that keeps what was posted."""
-
-    events: list[PostedEvent] = field(default_factory=list)
-
-    def post(self, events: Sequence[PostedEvent]) -> None:
-        self.events += events
-
-    def of(self, event_type: str) -> list[PostedEvent]:
-        return [event["payload"] for event in self.events if event["event_type"] == event_type]
 
 
 @dataclass
@@ -45,7 +31,7 @@ class Running:
 
     place: Path
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
-    posted: Posted = field(default_factory=Posted)
+    posted: PostedEvents = field(default_factory=PostedEvents)
     pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
@@ -58,6 +44,19 @@ class Running:
         for _ in range(int(span.total_seconds())):
             self.clock.move(seconds=1)
             self.pulse.look()
+
+    def deeds_of_its_town(self) -> list[str]:
+        """What a tick does whose agent last did what the pulse says, as long ago."""
+        activity = self.pulse.activity()
+        town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p")
+        town.agent(
+            "p",
+            status="working",
+            hook="b",
+            last_event_at=activity.at + (T - self.clock.now()),
+            active_tools=json.dumps(activity.tools),
+        )
+        return deeds(town.tick())
 
 
 def test_beats_go_on_while_a_tool_hangs_and_the_last_event_stays(tmp_path: Path) -> None:
@@ -86,19 +85,7 @@ def test_a_tool_that_hangs_for_20_minutes_is_warned_then_escalated_then_stopped(
     for minutes in (14, 20, 61, 121):
         running.clock.at = START
         running.clock.move(minutes=minutes)
-        activity = running.pulse.activity()
-        town = (
-            a_town()
-            .bead("b", status="in_progress", assignee_agent_bead_id="p")
-            .agent(
-                "p",
-                status="working",
-                hook="b",
-                last_event_at=activity.at + (T - running.clock.now()),
-                active_tools=json.dumps(activity.tools),
-            )
-        )
-        hung[minutes] = [deed.partition(":")[0] for deed in deeds(town.tick())]
+        hung[minutes] = [deed.partition(":")[0] for deed in running.deeds_of_its_town()]
     assert hung[14] == []
     assert set(hung[20]) == {"liveness.warn"}
     assert set(hung[61]) == {"liveness.escalate"}
@@ -113,10 +100,7 @@ def test_an_agent_that_waits_half_an_hour_for_its_model_is_not_silent(tmp_path: 
         running.pulse.look()
     told = running.posted.of("agent_heartbeat")
     assert {beat["last_event_type"] for beat in told} == {"waits_for_model"}
-    activity = running.pulse.activity()
-    worker = {"status": "working", "hook": "b", "last_event_at": activity.at + (T - running.clock.now())}
-    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p").agent("p", **worker)  # type: ignore[arg-type]
-    assert deeds(town.tick()) == []
+    assert running.deeds_of_its_town() == []
 
 
 def test_an_agent_that_works_steadily_for_three_hours_is_left_alone(tmp_path: Path) -> None:
@@ -130,10 +114,7 @@ def test_an_agent_that_works_steadily_for_three_hours_is_left_alone(tmp_path: Pa
         running.pulse.look()
     quiet = [running.clock.now() - from_text(beat["last_event_at"]) for beat in running.posted.of("agent_heartbeat")]
     assert len(quiet) == 36
-    activity = running.pulse.activity()
-    worker = {"status": "working", "hook": "b", "last_event_at": activity.at + (T - running.clock.now())}
-    town = a_town().bead("b", status="in_progress", assignee_agent_bead_id="p").agent("p", **worker)  # type: ignore[arg-type]
-    assert deeds(town.tick()) == []
+    assert running.deeds_of_its_town() == []
 
 
 def test_at_most_one_status_in_30_seconds_and_the_newest_wins(tmp_path: Path) -> None:

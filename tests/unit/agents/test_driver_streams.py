@@ -119,6 +119,13 @@ def test_an_answer_after_a_rate_limit_ends_the_turn_well() -> None:
         assert of_kind(f"{name}-rate_limited", Failed) == []
 
 
+def test_opencode_hides_that_an_answer_broke_off_and_its_turn_ends_like_any_other() -> None:
+    """So its driver asks it once more to go on, as after every turn without a report."""
+    assert of_kind("opencode-broken_stream", Failed) == []
+    assert of_kind("opencode-broken_stream", Said)[-1] == Said("half of it")
+    assert of_kind("opencode-broken_stream", TurnEnded)
+
+
 def test_opencode_says_when_it_shortens_a_session_whose_context_is_full() -> None:
     assert of_kind("opencode-context_full", Compacted)
 
