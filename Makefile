@@ -2,9 +2,11 @@
 
 UV_VERSION := 0.13.8
 SAM_VERSION := 1.170.0
+CHECKOV_VERSION := 3.3.30
 SPEED ?=
 STORE ?= directory
 AGENT ?=
+UI ?=
 JOBS ?= 2
 SEEDS ?= 1000
 ARGS ?=
@@ -16,9 +18,10 @@ MAKEFLAGS += --no-print-directory
 
 UV := .tools/uv-$(UV_VERSION)/bin/uv
 READY := .venv/.ready
-# uv and aws-sam-cli with everything that they install, each file with its hash. `make lock-tools` writes them.
+# uv, aws-sam-cli and checkov with everything that they install, each file with its hash. `make lock-tools` writes them.
 TOOLS := infra/ops/tools
 SAM := .tools/sam-$(SAM_VERSION)/.ready
+CHECKOV := .tools/checkov-$(CHECKOV_VERSION)/.ready
 # opencode, Claude Code and Codex with everything that they install, each package with its hash.
 AGENT_PROGRAMS := .tools/agent-programs/.ready
 # The architecture of the Lambda functions. `x86_64` builds the same bundle for the emulator on this machine.
@@ -74,9 +77,9 @@ help: ## Print this help
 setup: $(READY) ## Create .venv and install everything from the lock (other targets do this when needed)
 
 .PHONY: demo
-demo: $(READY) $(if $(AGENT),$(AGENT_PROGRAMS)) ## Run a whole town on this machine, on a fast clock (SPEED=40, STORE=directory|s3|moto, AGENT=opencode|claude|codex)
+demo: $(READY) $(if $(filter opencode claude codex,$(AGENT)),$(AGENT_PROGRAMS)) ## Run a whole town on this machine, on a fast clock (SPEED=40, STORE=directory|s3|moto, AGENT=opencode|claude|codex, UI=1 for a page)
 	@PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/townctl demo $(if $(SPEED),--speed $(SPEED)) --store $(STORE) \
-		$(if $(AGENT),--agent $(AGENT))
+		$(if $(AGENT),--agent "$(AGENT)") $(if $(UI),--ui)
 
 .PHONY: demo-pr
 demo-pr: $(READY) ## Run the demo with pull requests: a fake GitHub, reviews, approvals, merges (SPEED=40)
@@ -89,11 +92,11 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests but the longest, and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not agents" $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not agents and not browser" $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY) ## Run the longest tests: simulated fleets, single faults, whole demos, an hour with an evil agent (about 7 minutes)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "long and not agents" $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "long and not agents and not browser" $(ARGS)
 
 .PHONY: check
 check: lint lint-template test-long test ## Run everything that CI runs
@@ -124,13 +127,30 @@ drain-test: $(READY) ## Evict a town's container while an agent works, and check
 bench: $(READY) ## Measure the figures for which the design sets performance targets
 	.venv/bin/python -m tests.benchmarks $(ARGS)
 
+.PHONY: bench-serve
+bench-serve: $(READY) ## Measure `townctl serve`: events a second beside a baseline, and how soon an event acts
+	@mkdir -p build
+	.venv/bin/python -m tests.benchmarks.serve $(ARGS)
+
 .PHONY: bench-storage
 bench-storage: $(READY) ## Measure commits of towns of 200 KB to 100 MB on a local S3, and compare them with whole files and Litestream
 	.venv/bin/python -m tests.benchmarks.storage $(ARGS)
 
+.PHONY: long-life
+long-life: $(READY) ## Simulate 90 days of a busy town: size of its image, bytes of its commits (DAYS=90, HOURS=24 at full pace)
+	.venv/bin/python -m tests.benchmarks.long_life --days $(or $(DAYS),90) --hours $(or $(HOURS),24) --plot docs/long-life.svg $(ARGS)
+
 .PHONY: mutants
 mutants: $(READY) ## Plant bugs in rules and actions, and check that the tests find them
 	.venv/bin/python -m tests.mutants $(ARGS)
+
+.PHONY: mutants-protocol
+mutants-protocol: $(READY) ## Plant bugs in protocol and storage, and check that the test that each names finds it
+	.venv/bin/python -m tests.mutants.protocol $(ARGS)
+
+.PHONY: soak
+soak: $(READY) ## Run real loops and agents while processes, disks, clocks and networks fail (MINUTES=30, SEED=random)
+	.venv/bin/python -m tests.soak --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 .PHONY: simulate
 simulate: $(READY) ## Simulate whole fleets under faults, from many seeds (SEEDS=1000)
@@ -142,7 +162,7 @@ recordings-accept: $(READY) ## Record the golden recordings again and show what 
 
 .PHONY: cover
 cover: $(READY) ## Run all tests and show the branches that no test covers
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not agents" --cov --cov-report=term-missing $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not agents and not browser" --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lock
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
@@ -155,8 +175,8 @@ lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-pa
 	@$(find_python); $(UV) lock --check --quiet $(OFFLINE) --python "$$py"
 
 .PHONY: lock-tools
-lock-tools: $(UV) ## Pin uv and aws-sam-cli with everything that they install, by hash, after a change of their versions
-	@$(find_python); $(use_pips_index); for tool in uv==$(UV_VERSION) aws-sam-cli==$(SAM_VERSION); do \
+lock-tools: $(UV) ## Pin uv, aws-sam-cli and checkov with everything that they install, by hash, after a change of their versions
+	@$(find_python); $(use_pips_index); for tool in uv==$(UV_VERSION) aws-sam-cli==$(SAM_VERSION) checkov==$(CHECKOV_VERSION); do \
 		echo "$$tool" | $(UV) pip compile --quiet --no-config --python "$$py" --universal --python-version 3.11 --generate-hashes \
 			--no-header --no-annotate --no-emit-index-url --no-emit-find-links --output-file "$(TOOLS)/$${tool%%==*}.txt" - >/dev/null; \
 	done
@@ -190,11 +210,28 @@ e2e: $(READY) build/template.json build/sam-x86_64/.ready ## Run the end-to-end 
 
 .PHONY: e2e-agents
 e2e-agents: $(READY) $(AGENT_PROGRAMS) ## Run towns with real coding agents and a scripted model (needs node and npm; ARGS="-k opencode")
-	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "agents and not long" $(ARGS) tests/e2e_agents
+	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -n $(JOBS) --dist load -m "agents and not long" $(ARGS) tests/e2e_agents
 
 .PHONY: e2e-agents-long
 e2e-agents-long: $(READY) $(AGENT_PROGRAMS) ## Run the towns with real coding agents that take many minutes (ARGS="-k convoy")
 	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -m "agents and long" $(ARGS) tests/e2e_agents
+
+# axe-core, which checks a page against the rules of accessibility; npm verifies its hash.
+AXE := .tools/axe/.ready
+.PHONY: test-ui
+test-ui: $(READY) $(AXE) ## Open townctl ui in Debian's chromium: every view, clicks, keys, axe rules; pictures in build/ui (ARGS="-k words")
+	@.venv/bin/python -m tests.ui.browser
+	.venv/bin/python -m pytest -n0 -m browser $(ARGS) tests/ui
+
+.PHONY: bench-ui
+bench-ui: $(READY) ## Measure townctl ui over a town of 2,000 live beads and 20,000 ticks: first paint, memory, refresh (BEADS=2000, TICKS=20000)
+	@.venv/bin/python -m tests.ui.browser
+	.venv/bin/python -m tests.ui.load --beads $(or $(BEADS),2000) --ticks $(or $(TICKS),20000)
+
+.PHONY: ui-pictures
+ui-pictures: $(READY) ## Make the pictures of the README from a demo that runs, in four minutes (docs/ui-town.png, docs/ui-timeline.png)
+	@.venv/bin/python -m tests.ui.browser
+	.venv/bin/python -m tests.ui.pictures
 
 .PHONY: agent-programs
 agent-programs: $(AGENT_PROGRAMS) ## Install opencode, Claude Code and Codex below .tools (needs node and npm)
@@ -215,24 +252,45 @@ build/sam-x86_64/.ready: template.yaml uv.lock Makefile $(SOURCES) $(SAM)
 	@touch $@
 
 .PHONY: transformed
-transformed: build/template.json ## Write the template after the SAM transform to build/template.json
+transformed: build/template.json build/template-gradual.json build/template-traced.json ## Write the template after the SAM transform to build/template.json
 
-test test-long: build/template.json build/sam-x86_64/.ready build/bundle-aarch64/.ready
+test test-long: transformed build/sam-x86_64/.ready build/bundle-aarch64/.ready
 build/template.json: template.yaml infra/devstack/transformed.py $(SAM)
 	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@
+build/template-traced.json: template.yaml infra/devstack/transformed.py $(SAM)
+	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@ Tracing=Active
+build/template-gradual.json: template.yaml infra/devstack/transformed.py $(SAM)
+	@AWS_DEFAULT_REGION=eu-west-1 .tools/sam-$(SAM_VERSION)/bin/python infra/devstack/transformed.py $< $@ GradualDeployment=true
 
 .PHONY: openapi
 openapi: $(READY) ## Regenerate the OpenAPI document of the APIs
 	.venv/bin/python -m infra.ops.openapi
 
+.PHONY: tables-accept
+tables-accept: $(READY) ## Accept how the tables of townctl look now, at 80 and 140 columns
+	ACCEPT_TABLES=1 .venv/bin/python -m pytest -q -n0 tests/unit/townctl/test_tables.py
+
+.PHONY: reference
+reference: $(READY) ## Regenerate docs/events.md and docs/settings.md from the classes of events and settings
+	.venv/bin/python -m infra.reference.pages
+
 .PHONY: bench-fleet
-bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute the cost of a month
+bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute the cost of a month (ARGS="--store none")
 	.venv/bin/python -m tests.benchmarks.fleet $(ARGS)
 
+.PHONY: bench-backtest
+bench-backtest: $(READY) ## Run a backtest of 1,000 recorded town-hours on two cores (TOWNS=42, HOURS=24)
+	.venv/bin/python -m tests.benchmarks.backtests --towns $(or $(TOWNS),42) --hours $(or $(HOURS),24)
+
+.PHONY: costs-accept
+costs-accept: $(READY) ## Count the requests of a fleet again and write what a month costs into docs/costs.md
+	.venv/bin/python -m tests.benchmarks.fleet --store none --accept
+
 .PHONY: lint-template
-lint-template: build/template.json ## Check the template with sam, before and after the SAM transform
+lint-template: build/template.json $(CHECKOV) ## Check the template with sam, before and after the SAM transform, and with checkov
 	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1
 	.tools/sam-$(SAM_VERSION)/bin/sam validate --lint --region eu-west-1 --template build/template.json
+	.tools/checkov-$(CHECKOV_VERSION)/bin/checkov --config-file infra/ops/checkov.yaml --file build/template.json
 
 .PHONY: dashboards
 dashboards: $(READY) ## Regenerate dashboards, alarms and the table of metrics from the catalogue
@@ -272,6 +330,15 @@ $(SAM): $(UV)
 		--require-hashes --requirements $(TOOLS)/aws-sam-cli.txt
 	@touch $@
 
+# checkov pins other versions than the project, too.
+$(CHECKOV): $(UV) $(TOOLS)/checkov.txt
+	@$(find_python); \
+	echo "setup: installing checkov $(CHECKOV_VERSION)"; \
+	rm -rf .tools/checkov-$(CHECKOV_VERSION); "$$py" -m venv --without-pip .tools/checkov-$(CHECKOV_VERSION); \
+	$(use_pips_index); $(UV) pip install --quiet --no-config --python .tools/checkov-$(CHECKOV_VERSION)/bin/python \
+		--require-hashes --requirements $(TOOLS)/checkov.txt
+	@touch $@
+
 # npm verifies the hash of each package, and takes it from the registry that it is configured for: the lock names no address. No
 # install script runs.
 $(AGENT_PROGRAMS): infra/ops/agent_programs/package.json infra/ops/agent_programs/package-lock.json infra/ops/agent_programs/__main__.py | $(READY)
@@ -283,6 +350,26 @@ $(AGENT_PROGRAMS): infra/ops/agent_programs/package.json infra/ops/agent_program
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
 	@.venv/bin/python -m infra.ops.agent_programs $(@D)
 	@touch $@
+
+$(AXE): tests/ui/axe/package.json tests/ui/axe/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "test-ui: there is no npm here, and the rules of accessibility come from npm: install Node.js 20 or newer with npm" \
+			"(Debian and Ubuntu: apt-get install nodejs npm), then repeat this command" >&2; exit 1; }
+	@mkdir -p $(@D); cp tests/ui/axe/package.json tests/ui/axe/package-lock.json $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
+	@touch $@
+
+.PHONY: dist
+dist: $(READY) ## Build the wheel that `pipx install` or `uv tool install` makes into townctl and town-agent, into dist
+	@.venv/bin/python -m infra.ops.wheel build/wheel
+	@$(UV) build --quiet --wheel $(OFFLINE) --python .venv/bin/python --out-dir dist build/wheel
+	@ls dist/*.whl
+
+# As pipx and `uv tool` do it: an environment with nothing else in it.
+.PHONY: try-dist
+try-dist: dist ## Install that wheel into an empty environment, build/tried
+	@rm -rf build/tried; .venv/bin/python -m venv --without-pip build/tried
+	@$(use_pips_index); $(UV) pip install --quiet --no-config --python build/tried/bin/python dist/*.whl
 
 .PHONY: clean
 clean: ## Remove caches, build output and the demo's data

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from functions import audit, log, paths, problems
 from functions.access import SignedRequest, request_of
 from functions.audit import Trail
+from functions.headers import header
 from functions.queries import Query, query_of
 from shared.domain import shapes, strict_json
 from shared.domain.errors import Refused, TownError
@@ -174,7 +175,7 @@ def _tagged(reply: Reply, event: Mapping[str, Any]) -> Reply:
     """A read with its ETag, a digest of the body; or 304 without a body if the caller already has it."""
     tag = f'"{hashlib.sha256(reply["body"].encode()).hexdigest()[:32]}"'
     headers = reply["headers"] | {"ETag": tag, **_REVALIDATE}
-    known = str((event.get("headers") or {}).get("if-none-match", ""))
+    known = header(event, "if-none-match")
     if known.strip() == "*" or tag in _ETAGS.findall(known):
         del headers["Content-Type"]
         return {"statusCode": 304, "headers": headers, "body": ""}
@@ -211,7 +212,7 @@ def body_of(event: Mapping[str, Any]) -> bytes:
 
 def require_json(event: Mapping[str, Any]) -> None:
     """Refuse a body that is said to be something else than JSON, as the forms of web pages are. Raises Refused (415)."""
-    said = str((event.get("headers") or {}).get("content-type", "")).partition(";")[0].strip().lower()
+    said = header(event, "content-type").partition(";")[0].strip().lower()
     if said not in ("", _JSON):
         hint = f"send the body as JSON with the header `Content-Type: {_JSON}`, or without that header"
         raise Refused("this content type is not accepted", status=415, path="Content-Type", hint=hint)

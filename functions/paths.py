@@ -1,8 +1,9 @@
 """Paths of the APIs: which route a request is for, and the ids in it.
 
 A gateway decodes a path before it chooses a route, so an id with a slash looks like two segments, and some gateways cut a path
-at a decoded question mark. Therefore an id at the end of a path is the whole remainder of the path, and any id may also be
-written as `~` and its UTF-8 text in base64url (`written`), which every gateway carries unchanged.
+at a decoded question mark. A stage with a name stands before the path. Therefore an id at the end of a path is the whole
+remainder of the path, and any id may also be written as `~` and its UTF-8 text in base64url (`written`), which every gateway
+carries unchanged.
 """
 
 import re
@@ -21,6 +22,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/agents/{agentId}/refresh-token": ("POST",),
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
+    "/api/towns/{townId}/resume": ("POST",),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
     "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
 }
@@ -38,10 +40,17 @@ def found_in(event: Mapping[str, Any], paths: Iterable[str]) -> tuple[str, dict[
     if path in known and all(isinstance(given.get(name), str) for name in _PARAMETER.findall(path)):
         return path, {name: _decoded(name, given[name]) for name in _PARAMETER.findall(path)}
     for path in sorted(known, key=lambda each: (each.count("{"), -len(each))):
-        match = _pattern(path).fullmatch(str(event.get("rawPath", "")))
+        match = _pattern(path).fullmatch(_path_of(event))
         if match is not None:
             return path, {name: _decoded(name, value) for name, value in match.groupdict().items()}
     return None
+
+
+def _path_of(event: Mapping[str, Any]) -> str:
+    """The path of a request without the name of the stage, which a gateway puts before it unless the stage is `$default`."""
+    path, stage = str(event.get("rawPath", "")), (event.get("requestContext") or {}).get("stage")
+    prefix = f"/{stage}/"
+    return path.removeprefix(prefix[:-1]) if path.startswith(prefix) else path
 
 
 def _decoded(name: str, value: str) -> str:

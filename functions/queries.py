@@ -43,6 +43,10 @@ def _moment(given: object) -> object:
 Whole = Annotated[int, BeforeValidator(_whole)]
 Moment = Annotated[datetime, BeforeValidator(_moment), WithJsonSchema({"type": "string", "format": "date-time"})]
 AnId = Annotated[str, Field(min_length=1, max_length=64)]
+Generation = Annotated[
+    Whole | None,
+    Field(ge=1, le=2**53 - 1, description="The number of the agent's start; default: that of the token", examples=[3]),
+]
 Cursor = Annotated[
     str | None,
     Field(

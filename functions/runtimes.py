@@ -31,14 +31,15 @@ def runtime_of(
         return behind(FixedAddresses(settings.control_server))
     if settings.ecs is None:
         return None
-    tasks = EcsTasks(_ecs_settings(settings.ecs, api=settings.agents_api))
+    tasks = EcsTasks(ecs_settings(settings.ecs, api=settings.agents_api))
     if settings.ecs.one_task_per == "town":
         return behind(EcsContainers(tasks, key_of=key_of))
     shelf = S3Shelf(lambda: objects.client, settings.town_bucket)
     return EcsAgents(tasks, shelf=shelf, mint=mint, key_of=key_of, api=settings.agents_api)
 
 
-def _ecs_settings(ecs: AgentTasks, *, api: str | None) -> EcsSettings:
+def ecs_settings(ecs: AgentTasks, *, api: str | None) -> EcsSettings:
+    """The tasks as the adapter of ECS knows them; `api` is the base URL that agents report to."""
     return EcsSettings(
         cluster=ecs.cluster,
         task_definition=ecs.task_definition,

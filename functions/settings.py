@@ -132,9 +132,13 @@ class ErrorSettings(BaseModel):
 
 
 class StoreSettings(FunctionSettings):
-    """Where towns are kept. An endpoint is set only if the store is not AWS; then the credentials must not be AWS's either."""
+    """Where towns are kept. An endpoint is set only if the store is not AWS; then the credentials must not be AWS's either.
+
+    Lambda itself sets the variable of `aws_lambda_function_memory_size`, in MiB; the largest image follows from it.
+    """
 
     town_bucket: SettingName
+    aws_lambda_function_memory_size: Annotated[int, Field(ge=128)] | None = None
     store_endpoint: Url | None = None
     restore_window_days: Annotated[int, Field(ge=1, le=365)] = 7
 

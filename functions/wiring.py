@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from functions import log
+from functions import log, room
 from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
 from shared.adapters import ids
-from shared.adapters.clock import SystemClock
+from shared.adapters.clock import SystemClock, monotonic_seconds
 from shared.adapters.s3_objects import S3Objects
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.alerts import Alerts
@@ -20,6 +20,7 @@ from shared.ports.runtime import AgentRuntime
 from shared.ports.secrets import Secrets
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
@@ -29,6 +30,8 @@ from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
+    from shared.domain.notice_orders import NoticeOrder
+    from shared.ports.notices import Untold
     from shared.storage.restore import Archive
 
 CLOCK: Final[Clock] = SystemClock()
@@ -66,8 +69,9 @@ def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
 
 
 def store(settings: StoreSettings) -> ObjectTownStore:
-    """The towns of the bucket. Makes no request."""
-    return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint))
+    """The towns of the bucket, as far as their images fit into this function. Makes no request."""
+    largest = room.largest_here(settings.aws_lambda_function_memory_size)
+    return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint), largest=largest)
 
 
 def agent_logs(settings: StoreSettings) -> AgentLogs:
@@ -159,6 +163,7 @@ def surroundings(
     return Surroundings(
         store=towns,
         clock=CLOCK,
+        guard=clock_guard(settings, alerts=alerts),
         outside=outside(settings) if isinstance(settings, WorkerSettings) else Outside(),
         alerts=alerts,
         metrics=metrics,
@@ -167,10 +172,32 @@ def surroundings(
     )
 
 
+def clock_guard(settings: StoreSettings, *, alerts: Alerts | None) -> ClockGuard:
+    """Compares this environment's clock with the bucket's."""
+    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    return ClockGuard(CLOCK, objects.time, monotonic_seconds, alerts=alerts)
+
+
 def outside(settings: WorkerSettings) -> Outside:
     """The adapters that effects call. Without an adapter, an effect fails with the typed error of its kind."""
     runtime, forge = _runtime(settings), _forge(settings)
-    return Outside(runtime=runtime, forge=forge, prover=_prover(runtime, forge))
+    notices = None if settings.secrets_prefix is None else _Webhooks(settings)
+    return Outside(runtime=runtime, forge=forge, prover=_prover(runtime, forge), notices=notices)
+
+
+class _Webhooks:
+    """The Notices port of a deployment: the webhooks of its towns. Most runs send none, so their client is imported late."""
+
+    def __init__(self, settings: WorkerSettings) -> None:
+        self._settings = settings
+
+    def send(self, order: "NoticeOrder", *, effect_id: str) -> "Untold | None":
+        """Send one notice on its channel."""
+        from shared.adapters.notices import ChannelsToPeople  # noqa: PLC0415 - as above
+        from shared.domain.notices import FleetChannels  # noqa: PLC0415 - as above
+
+        fleet = FleetChannels(api=self._settings.agents_api)
+        return ChannelsToPeople(fleet, clock=CLOCK, secrets=_secrets(self._settings)).send(order, effect_id=effect_id)
 
 
 def _prover(runtime: AgentRuntime | None, forge: SourceForge | None) -> MergeProver | None:

@@ -1,7 +1,7 @@
 """The APIs over a world in memory, behind a gateway that lets everybody in."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
@@ -34,9 +34,13 @@ GATEWAY = sorted(
 )
 
 
-def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all functions stand before these towns."""
-    rules = (AccessRule(callers=("*",), towns=("*",), verbs=("read", "debug", "write")),)
+Verb = Literal["read", "debug", "write"]
+EVERYTHING: tuple[Verb, ...] = ("read", "debug", "write")
+
+
+def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, verbs: tuple[Verb, ...] = EVERYTHING) -> None:
+    """Let all functions stand before these towns, for callers with these rights."""
+    rules = (AccessRule(callers=("*",), towns=("*",), verbs=verbs),)
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
     there = events.EventsDeployment(
@@ -55,7 +59,10 @@ def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = 
 
     The routes of agents are asked by the agent `mayor`.
     """
-    asked = request(method, path, body, caller=OPERATOR, claims=claims_for(path, town, mayor))
+    path, _, query = path.partition("?")
+    asked = request(
+        method, path, body, caller=OPERATOR, claims=claims_for(path, town, mayor), query=dict(parse_qsl(query))
+    )
     return Answer.of(function.lambda_handler(asked, Context()))
 
 

@@ -146,8 +146,10 @@ class Listener:
     events: list[PostedEvent] = field(default_factory=list)
     deaf: bool = False
     refuses: str | None = None
+    posts: list[Sequence[PostedEvent]] = field(default_factory=list)
 
     def post(self, events: Sequence[PostedEvent]) -> None:
+        self.posts.append(events)
         if self.deaf:
             raise NotPosted("nobody listens")
         if any(event.get("agent_id") == self.refuses for event in events if self.refuses is not None):

@@ -1,10 +1,11 @@
 """What the OpenAPI document says of an answer, for tests that have one."""
 
 import json
+import re
 from functools import cache
 from typing import Any
 
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from infra.ops import openapi
 from shared.domain.shapes import read
@@ -27,6 +28,17 @@ def documented_paths() -> dict[str, Any]:
 def unlike(component: str, value: Any) -> list[str]:
     """Where a value is not what the document says of a component, also after a journey as JSON."""
     return _against({"$ref": f"#/components/schemas/{component}"}, json.loads(json.dumps(value)))
+
+
+def below(component: str) -> set[str]:
+    """A component and all that it consists of."""
+    components, found, waiting = _document()["components"]["schemas"], set[str](), [component]
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += re.findall(r'"#/components/schemas/(\w+)"', json.dumps(components[name]))
+    return found
 
 
 def misfits(schema: dict[str, Any], value: Any) -> list[str]:

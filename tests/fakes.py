@@ -38,6 +38,7 @@ from shared.ports.forge import (
 from shared.ports.metrics import RunFigures
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
+from shared.ports.steps import Call, Steps
 
 
 @dataclass
@@ -55,6 +56,16 @@ class FakeClock:
     def move(self, *, ms: int = 0, seconds: float = 0, minutes: float = 0, hours: float = 0, days: float = 0) -> None:
         """Let time pass."""
         self.at += timedelta(milliseconds=ms, seconds=seconds, minutes=minutes, hours=hours, days=days)
+
+
+def plain_time(clock: FakeClock) -> Callable[[], Steps[datetime]]:
+    """The time of a run whose clock nothing compares with a store's."""
+
+    def time() -> Steps[datetime]:
+        now: datetime = yield Call("clock", clock.now)
+        return now
+
+    return time
 
 
 @dataclass

@@ -118,7 +118,9 @@ class Fargate:
     def list_tasks(self, **request: Any) -> dict[str, Any]:
         with self._lock:
             self._notice_ends()
-            found = self.ecs.list_tasks(**request)["taskArns"]
+            found = self.ecs.list_tasks(**{"desiredStatus": "RUNNING", **request})[
+                "taskArns"
+            ]  # ECS's default, not moto's
             return {"taskArns": [arn for arn in found if arn not in self.forgotten]}
 
     def describe_tasks(self, *, cluster: str, tasks: list[str], include: list[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from starlette.responses import Response
 
@@ -47,7 +47,8 @@ class IssuingTown:
         return None
 
     def answer(self, request: Request) -> Response:
-        parts = request.head.target.split("/")
+        at = urlsplit(request.head.target)
+        parts = at.path.split("/")
         if request.head.method != "POST" or parts[-1] != "refresh-token":
             return json_answer(404, {"error": "no such route"})
         agent_id = unquote(parts[-2])

@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.domain import wire
+from shared.domain.notice_orders import NoticeOrder
 from shared.domain.orders import (
     ContainerStopOrder,
     DequeueOrder,
@@ -29,6 +30,7 @@ SHAPES: dict[EffectKind, type[Order]] = {
         MayorOrder,
         MergeOrder,
         ModelOrder,
+        NoticeOrder,
         NudgeOrder,
         PollOrder,
         RequestReviewOrder,
@@ -59,6 +61,13 @@ def a_payload(kind: EffectKind, subject: str, generation: int = 1, /, **given: A
         EffectKind.SEND_NUDGE: {"agent_id": "p", "nudge_id": subject, "message": "x"},
         EffectKind.NOTIFY_MAYOR: {"agent_id": None, "subject": subject, "message": "x"},
         EffectKind.UPDATE_MODEL: {"agent_id": subject},
+        EffectKind.SEND_NOTICE: {
+            "channel": "desktop",
+            "notice": "escalation",
+            "severity": "high",
+            "title": "x",
+            "at": "2026-01-10T12:00:00.000Z",
+        },
     }
     return {"town_id": "t1", **required.get(kind, {}), **given}
 

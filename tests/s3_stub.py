@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
+from xml.sax.saxutils import escape
 
 from starlette.responses import Response
 
@@ -47,6 +48,7 @@ class Request:
     key: str
     headers: Mapping[str, str]
     body: bytes
+    query: Mapping[str, str] = field(default_factory=dict)
 
 
 Fault = Callable[[Request, Callable[[Request], Answer]], Answer]
@@ -116,6 +118,8 @@ class StubS3:
             return self._ordinary(request) if fault is None else fault(request, self._ordinary)
 
     def _ordinary(self, request: Request) -> Answer:
+        if request.method == "GET" and "list-type" in request.query:
+            return self._listing(request.query)
         there = self.objects.get(request.key)
         match request.method:
             case "PUT":
@@ -134,6 +138,20 @@ class StubS3:
             case _:
                 return Answer(200, there.body, {"ETag": there.etag})
 
+    def _listing(self, query: Mapping[str, str]) -> Answer:
+        """A page of ListObjectsV2, as far as the adapter asks for it: keys, sizes and times."""
+        most = int(query.get("max-keys", "1000"))
+        prefix, after = query.get("prefix", ""), query.get("start-after", "")
+        found = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+        listed = "".join(
+            f"<Contents><Key>{escape(key)}</Key><LastModified>2026-01-10T12:00:00.000Z</LastModified>"
+            f"<ETag>{escape(self.objects[key].etag)}</ETag><Size>{len(self.objects[key].body)}</Size></Contents>"
+            for key in found[:most]
+        )
+        more = str(len(found) > most).lower()
+        body = f"<?xml version='1.0'?><ListBucketResult><IsTruncated>{more}</IsTruncated>{listed}</ListBucketResult>"
+        return Answer(200, body.encode())
+
 
 @contextmanager
 def stub_s3(conditions: IgnoresConditions | HonoursConditions | None = None) -> Iterator[StubS3]:
@@ -145,8 +163,10 @@ def stub_s3(conditions: IgnoresConditions | HonoursConditions | None = None) -> 
 
         def answer(self, request: HttpRequest) -> Response:
             head = request.head
-            _, _, key = unquote(urlsplit(head.target).path).lstrip("/").partition("/")
-            answer = stub.answer(Request(head.method, key, head.headers, request.body))
+            target = urlsplit(head.target)
+            _, _, key = unquote(target.path).lstrip("/").partition("/")
+            query = dict(parse_qsl(target.query, keep_blank_values=True))
+            answer = stub.answer(Request(head.method, key, head.headers, request.body, query))
             if answer.status == _NO_ANSWER:
                 return HangUp()
             if answer.sent is not None:

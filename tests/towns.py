@@ -18,6 +18,7 @@ from shared.engine import tick
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits, counts_after
 from shared.town import database, journal
+from shared.town.inbox import content_digest
 
 T = from_text("2026-01-10T12:00:00.000Z")
 TOWN = "t1"
@@ -42,6 +43,8 @@ class TownBuilder:
     town_id: str = TOWN
     tick_no: int = 1
     reports: list[TickReport] = field(default_factory=list)
+    payloads: dict[str, str] = field(default_factory=dict)
+    """The payloads that the ticks may have stored, by digest."""
     replays: ClassVar[bool] = False
     """Whether every tick is run again from its record, and must come to the same bytes."""
 
@@ -223,6 +226,7 @@ class TownBuilder:
             journal_published_to=published_to,
             restore_window=restore_window,
         )
+        self._listen(given)
         before = self.image() if self.replays else b""
         report = tick.run(self.sql, given, town_id=self.town_id)
         if self.replays:
@@ -231,6 +235,13 @@ class TownBuilder:
             self.tick_no += 1
         self.reports.append(report)
         return report
+
+    def _listen(self, given: TickInput) -> None:
+        payloads = [event.payload for event in given.new_events]
+        for _, seen in given.observations.agents:
+            observed = {"status": seen.status, "exit_reason": seen.exit_reason, "generation": seen.generation}
+            payloads.append(canonical.dumps({name: value for name, value in observed.items() if value}))
+        self.payloads.update((content_digest(payload), payload) for payload in payloads)
 
     def _require_replay(self, before: bytes, report: TickReport) -> None:
         given = report.input
@@ -285,6 +296,13 @@ class TownBuilder:
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
         """Rows of any query."""
         return self.sql.execute(query, parameters).fetchall()
+
+    def heard(self, event_type: str) -> list[tuple[str | None, dict[str, Any]]]:
+        """The agents and payloads of the stored events of a type, in order: processed events have only their digests."""
+        rows = self.rows(
+            "SELECT agent_id, payload, content_digest FROM town_events WHERE event_type = ? ORDER BY seq", event_type
+        )
+        return [(agent_id, json.loads(payload or self.payloads[digest])) for agent_id, payload, digest in rows]
 
     def waiting(self) -> dict[str, int]:
         """How many beads wait for each reason after the last tick."""

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from io import BytesIO
 from typing import Any, TypeVar
 
 from shared.adapters.memory_objects import MemoryObjects
@@ -21,10 +22,12 @@ from shared.domain.tick import Envelope, TickInput
 from shared.domain.times import from_text, to_text
 from shared.images import summary
 from shared.intake import ingest
+from shared.moving import transfer
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import Steps, drive
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.questions.dry_run import Rehearsal, rehearse
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.dispatch import due_towns, run_warm
 from shared.runner.perform import Outside
 from shared.runner.run_report import PassReport, RunReport
@@ -53,6 +56,8 @@ class World:
     restore_window: timedelta = limits.RESTORE_WINDOW
     self_check_share: float = 0
     warm: WarmImages = field(default_factory=WarmImages)
+    guard: ClockGuard | None = None
+    """Compares the world's clock with the store's; None: nothing does."""
     _workers: int = 0
 
     @property
@@ -71,6 +76,7 @@ class World:
             metrics=self.metrics,
             restore_window=self.restore_window,
             self_check_share=self.self_check_share,
+            guard=self.guard,
         )
 
     def worker_id(self) -> str:
@@ -142,6 +148,12 @@ class World:
     def dry_run(self, *, ask_runtime: bool = False, town_id: str = TOWN) -> Rehearsal:
         """What the next tick would do."""
         return in_order(rehearse(town_id, self.around, worker_id="dry", ask_runtime=ask_runtime))
+
+    def export(self, town_id: str = TOWN) -> bytes:
+        """The town as an export writes it to a file."""
+        file = BytesIO()
+        drive(transfer.export_town(town_id, self.around, file))
+        return file.getvalue()
 
     # what a test asks ------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from functions import audit, log
 from functions.boundary import told
+from functions.headers import header
 from functions.settings import AuthorizerSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
@@ -36,7 +37,7 @@ def secret() -> RotatedSecret:
 @told(partial(log.error_told, "function.failed"))
 def lambda_handler(event: Any, context: Any) -> dict[str, Any]:  # noqa: ARG001 - the handler's shape
     """Answer with the simple response format of HTTP API authorizers."""
-    shown = str((event.get("headers") or {}).get("authorization", ""))
+    shown = header(event, "authorization")
     if shown[: len(_SCHEME)].lower() != _SCHEME:
         return _refuse(event, "the request has no town token", "")
     token = shown[len(_SCHEME) :].strip()

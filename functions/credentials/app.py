@@ -15,9 +15,9 @@ from functions.api import Call, Reply, Route
 from functions.claims import Holder
 from functions.credentials.answers import IssuedCredential, IssuedForge
 from functions.credentials.issuing import Issued, Issuing
-from functions.credentials.pace import Pace
+from functions.pace import Pace
 from functions.problems import not_found
-from functions.queries import Query
+from functions.queries import Generation, Query
 from functions.settings import CredentialsSettings
 from shared.adapters.agent_credentials import NoCredential
 from shared.domain.errors import Refused
@@ -25,7 +25,11 @@ from shared.ports.clock import Clock
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
+MOST: Final = 30
+"""A helper of git asks a few times an hour, because it keeps what it got."""
+
 _EMPTY: Final = (b"", b"{}")
+_HINT: Final = "keep a credential until shortly before it expires, and ask once for all commands of git"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class CredentialsDeployment:
 
     issuing: Issuing
     clock: Clock
-    pace: Pace = field(default_factory=Pace)
+    pace: Pace = field(default_factory=lambda: Pace(MOST, _HINT))
 
 
 @cache
@@ -46,11 +50,17 @@ def deployment() -> CredentialsDeployment:
     )
 
 
-def refresh_token(call: Call[Query]) -> Reply:
+class CredentialQuery(Query):
+    """The generation that the credential is for."""
+
+    generation: Generation = None
+
+
+def refresh_token(call: Call[CredentialQuery]) -> Reply:
     """A credential of the forge for the repository that the agent works in.
 
     Only the newest generation of an agent gets it, and only while it has a bead and was not asked to stop. An agent asks with its
-    own token, a container for an agent of its town. The body is empty.
+    own token, a container for a generation that it names. The body is empty.
     """
     here = deployment()
     now = here.clock.now()
@@ -59,10 +69,10 @@ def refresh_token(call: Call[Query]) -> Reply:
     if holder.town != call.town_id:
         raise not_found()
     agent_id = call.ids["agentId"]
-    generation = _generation_of(holder, agent_id)
+    generation = _generation_of(holder, agent_id, call.query.generation)
     if call.body.strip() not in _EMPTY:
         raise Refused("the body must be empty", status=422, path="body", hint="send the request without a body")
-    here.pace.require(call.town_id, agent_id, now)
+    here.pace.require(call.town_id, agent_id, now=now)
     issued = here.issuing.credential_for(call.town_id, agent_id, generation)
     call.trail.credential = _for_the_audit(issued)
     return api.answer(200, answer_of(issued))
@@ -79,11 +89,17 @@ def answer_of(issued: Issued) -> IssuedCredential:
     return IssuedCredential(forge, None, *ssh)
 
 
-def _generation_of(holder: Holder, agent_id: str) -> int | None:
-    """The generation that asks; None for a container, which asks for the newest one. Raises Refused (403)."""
+def _generation_of(holder: Holder, agent_id: str, named: int | None) -> int:
+    """The generation that gets it. Raises Refused (403, 422).
+
+    A container has to name it: what an older generation left behind may still be at work there when a newer one starts.
+    """
     sender = holder.sender
     if sender.scope == "container":
-        return None
+        if named is None:
+            hint = "add ?generation=N with the number of the agent's start"
+            raise Refused("the generation is required", status=422, path="generation", hint=hint)
+        return named
     if sender.scope not in ("agent", "coordinator"):
         hint = "people use their own credentials; agents and their container ask here"
         raise Refused(f"a token of scope {sender.scope} gets no credential of a forge", status=403, hint=hint)
@@ -93,6 +109,9 @@ def _generation_of(holder: Holder, agent_id: str) -> int | None:
     if sender.generation is None:
         hint = "use the token that the agent was started with"
         raise Refused("the token names no generation", status=403, path="agentId", hint=hint)
+    if named not in (None, sender.generation):
+        hint = "leave the generation out: it is that of the token"
+        raise Refused("the token is another generation's", status=403, path="generation", hint=hint)
     return sender.generation
 
 
@@ -118,7 +137,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         "Get an agent's credential of the forge",
         _with_a_token,
         refresh_token,
-        Query,
+        CredentialQuery,
         "townToken",
     ),
 )

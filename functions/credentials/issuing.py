@@ -32,8 +32,8 @@ class Issuing:
     credentials: AgentCredentials
     warm: WarmImages = field(default_factory=WarmImages)
 
-    def credential_for(self, town_id: str, agent_id: str, generation: int | None) -> Issued:
-        """What a generation gets; without a number, of the agent's newest, as its container asks before the start.
+    def credential_for(self, town_id: str, agent_id: str, generation: int) -> Issued:
+        """What a generation gets.
 
         Raises Refused (403, and why), UnknownTown, SecretsUnavailable and AccessDenied (of a secret).
         """

@@ -8,6 +8,7 @@ from functions import api, claims
 from functions.access import require_town_id
 from functions.api import Call, Reply, Route
 from functions.debug.schemas import BeadsQuery, ExplainQuery, PageQuery, StatusQuery
+from functions.pace import Pace
 from functions.problems import not_found
 from functions.queries import Query
 from shared.ports.steps import drive
@@ -16,6 +17,10 @@ from shared.questions.filters import BeadFilter
 from shared.runner.surroundings import Surroundings
 
 TOWN: Final = "/api/agents/towns/{townId}"
+MOST_QUESTIONS: Final = 300
+"""Each loads an image of the town. A busy agent asks a few times a minute."""
+
+_HINT: Final = "wait some minutes; read messages, which come by themselves, instead of asking again and again"
 
 
 class Deployment(Protocol):
@@ -29,6 +34,16 @@ class Deployment(Protocol):
     def past(self) -> TownPast:
         """The retained past, for one request."""
         ...
+
+    @property
+    def pace(self) -> Pace:
+        """How often an agent may ask."""
+        ...
+
+
+def pace() -> Pace:
+    """A count of the questions of agents."""
+    return Pace(MOST_QUESTIONS, _HINT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +130,12 @@ class AgentReads:
         from shared.questions import agent_view  # noqa: PLC0415 - see the docstring of functions.debug.app
 
         at = self.deployment()
-        holder = claims.holder_of(call.event, at.around.clock.now())
+        now = at.around.clock.now()
+        holder = claims.holder_of(call.event, now)
         require_town_id(call.town_id)
         if holder.town != call.town_id:
             raise not_found()
+        at.pace.require(call.town_id, holder.sender.scope, holder.sender.agent, now=now)
         asked = agent_view.Asked(question, **parameters)
         return api.answer(200, drive(agent_view.seen_by(call.town_id, holder.sender, asked, at.around, at.past())))
 

@@ -4,7 +4,7 @@ A handler imports the question that it asks when it is called, because most requ
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from functions import api, log, paths, wiring
 from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
-from functions.debug.agents import AgentReads
+from functions.debug.agents import AgentReads, pace
 from functions.debug.answers import Health
 from functions.debug.schemas import (
     BeadsQuery,
@@ -23,7 +23,10 @@ from functions.debug.schemas import (
     PointsQuery,
     StatusQuery,
     TicksQuery,
+    TimelineQuery,
+    tick_number,
 )
+from functions.pace import Pace
 from functions.queries import Query
 from functions.settings import DebugSettings
 from shared.adapters import ids
@@ -50,6 +53,7 @@ class DebugDeployment:
     settings: DebugSettings
     around: Surroundings
     access: Access
+    pace: Pace = field(default_factory=pace, kw_only=True)
 
     def past(self) -> TownPast:
         """The retained past, for one request."""
@@ -88,6 +92,31 @@ def status(call: Call[Query]) -> Reply:
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
     return api.answer(200, drive(question.status(call.town_id, deployment().around)))
+
+
+def view(call: Call[ExplainQuery]) -> Reply:
+    """The status with the beads, dependencies, reviews and escalations of the same commit, and what the rules will do next."""
+    from shared.questions import town_view  # noqa: PLC0415 - as above
+
+    here = deployment()
+    return api.answer(200, drive(town_view.town_view(call.town_id, here.around, here.past(), at=call.query.at)))
+
+
+def timeline(call: Call[TimelineQuery]) -> Reply:
+    """Lanes of agents, beads and reviews over a window of time, and what each of its ticks did."""
+    from shared.questions import timeline as question  # noqa: PLC0415 - as above
+
+    asked = call.query
+    return api.answer(
+        200, drive(question.timeline(call.town_id, deployment().past(), start=asked.start, end=asked.end))
+    )
+
+
+def tick(call: Call[Query]) -> Reply:
+    """One past tick: its row of the journal, and the rows that it changed, found by running it once more."""
+    from shared.replay import tick_view  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(tick_view.tick_view(call.town_id, tick_number(call.ids["tick"]), deployment().past())))
 
 
 def ticks(call: Call[TicksQuery]) -> Reply:
@@ -285,6 +314,9 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", "/api/health", "Whether the debug API is up", _signed, health, Query),
     Route("GET", "/openapi.json", "The description of this API", _signed, openapi, Query),
     Route("GET", f"{_TOWN}/status", "What a town is doing", _READ, status, Query),
+    Route("GET", f"{_TOWN}/view", "Everything about a town, of one commit", _READ, view, ExplainQuery),
+    Route("GET", f"{_TOWN}/timeline", "What happened in a window of time", _READ, timeline, TimelineQuery),
+    Route("GET", f"{_TOWN}/ticks/{{tick}}", "What one past tick did", _READ, tick, Query),
     Route("GET", f"{_TOWN}/ticks", "What past ticks did", _READ, ticks, TicksQuery),
     Route("GET", f"{_TOWN}/beads", "The beads of a town", _READ, beads, BeadsQuery),
     Route("GET", f"{_TOWN}/beads/{{beadId}}", "One bead with its history", _READ, bead, Query),

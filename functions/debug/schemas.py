@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from functions.queries import AnId, Cursor, Moment, Query, Whole
+from shared.domain.errors import Refused
 from shared.ports.agent_logs import LogKind
 from shared.questions.filters import (
     LIMIT,
@@ -129,6 +130,13 @@ class LogQuery(Query):
     ] = None
 
 
+class TimelineQuery(Query):
+    """A window of a town's history."""
+
+    start: Annotated[Moment, Field(description="The start of the window", examples=["2026-01-10T12:00:00Z"])]
+    end: Annotated[Moment, Field(description="The end of the window", examples=["2026-01-10T12:40:00Z"])]
+
+
 class ExplainQuery(Query):
     """The time that an explanation is about."""
 
@@ -136,3 +144,10 @@ class ExplainQuery(Query):
         Moment | None,
         Field(description="A past time; by default, the present", examples=["2026-01-10T12:00:00Z"]),
     ] = None
+
+
+def tick_number(text: str) -> int:
+    """The number of a tick in a path. Raises Refused (404)."""
+    if not (text.isascii() and text.isdecimal() and len(text) < len(str(_A_TICK))):
+        raise Refused("the number of a tick is a whole number", status=404, path="tick", hint="for example /ticks/41")
+    return int(text)

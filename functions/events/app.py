@@ -4,7 +4,7 @@ Operators' write requests are here and not in the debug API, so that the debug f
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -14,6 +14,7 @@ from functions.api import Call, Reply, Route
 from functions.events import town_list
 from functions.events.ingestion import Ingestion
 from functions.events.schemas import LogQuery, NewTown, TownsQuery, Words
+from functions.pace import Pace
 from functions.queries import Query
 from functions.settings import EventsSettings
 from shared.adapters import ids
@@ -24,10 +25,16 @@ from shared.intake.redrive import redriven
 from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
-from shared.questions.receipts import CreatedTown, Said
+from shared.questions.receipts import CreatedTown, ResumedTown, Said
 from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
+
+
+MOST_LOGS: Final = 30
+"""A container reports once a minute. Each report is a version of an object, which the bucket keeps for a while."""
+
+_LOG_HINT: Final = "report a log once a minute at most, and when its agent has ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +44,7 @@ class EventsDeployment:
     ingestion: Ingestion
     access: Access
     objects: ObjectStore
+    log_pace: Pace = field(default_factory=lambda: Pace(MOST_LOGS, _LOG_HINT))
 
 
 @cache
@@ -56,8 +64,8 @@ def post_events(call: Call[Query]) -> Reply:
     The same request can be safely repeated.
     """
     at = deployment().ingestion
-    now = at.around.clock.now()
     try:
+        now = drive(at.around.time())
         holder = claims.holder_of(call.event, now)
         return api.answer(202, at.take(call.town_id, call.body, holder, now=now, trail=call.trail))
     except TownError as error:
@@ -84,9 +92,9 @@ def put_log(call: Call[LogQuery]) -> Reply:
     from functions.events.logs import LogShelf  # noqa: PLC0415 - few requests report a log
 
     here = deployment()
-    now = here.ingestion.around.clock.now()
+    now = drive(here.ingestion.around.time())
     holder = claims.holder_of(call.event, now)
-    body, shelf = api.body_of(call.event), LogShelf(here.objects)
+    body, shelf = api.body_of(call.event), LogShelf(here.objects, here.log_pace)
     return api.answer(200, drive(shelf.take(call.town_id, call.ids["agentId"], call.query, body, holder, now=now)))
 
 
@@ -98,10 +106,17 @@ def list_towns(call: Call[TownsQuery]) -> Reply:
     return api.answer(200, found)
 
 
+def resume(call: Call[Query]) -> Reply:
+    """Run a town again that was set aside because its runs ended their processes. Its next run is due at once."""
+    from shared.runner.neighbours import resume as resumed  # noqa: PLC0415 - few requests resume a town
+
+    return api.answer(200, ResumedTown(call.town_id, drive(resumed(deployment().ingestion.around, call.town_id))))
+
+
 def redrive(call: Call[Query]) -> Reply:
     """Post a copy of a poisoned event, with the id `<id>:r<n>`. The poisoned event itself stays unchanged."""
     here = deployment().ingestion
-    now = here.around.clock.now()
+    now = drive(here.around.time())
     batch = drive(redriven(call.town_id, call.ids["eventId"], here.around.store, now=now))
     return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
 
@@ -115,7 +130,7 @@ def say_to_mayor(call: Call[Query]) -> Reply:
     signed = request_of(call.event)
     message_id = words.message_id or ids.message_id()
     said = said_to_the_mayor(words.text, by=person_in(signed.caller), message_id=message_id)
-    now = here.around.clock.now()
+    now = drive(here.around.time())
     sender = Sender("operator", request=signed.request_id)
     batch = ingest.batch_of([said], received_at=now, sent_by=sender, restore_window=here.around.restore_window)
     here.store(call.town_id, batch, now=now, trail=call.trail)
@@ -160,6 +175,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     ),
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
+    Route("POST", f"{_TOWN}/resume", "Run a town again that was set aside", _may_write, resume, Query),
     Route("POST", f"{_TOWN}/events/{{eventId}}/redrive", "Send a poisoned event again", _may_write, redrive, Query),
     Route("POST", f"{_TOWN}/mayor/messages", "Say something to the mayor", _may_write, say_to_mayor, Query),
 )

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -17,7 +17,7 @@ from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.domain.senders import sent_id, stored_id
 from shared.events.containers import drain_nonce
 from shared.intake import decoding, ingest
-from shared.intake.crowding import require_room
+from shared.intake.crowding import Counts, beside, require_room
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.repeats import require_no_other
 from shared.ports.queue import Queue, Wake
@@ -41,6 +41,7 @@ class Ingestion:
     queue: Queue
     metrics: EmfMetrics
     write_line: Callable[[str], object]
+    counts: Counts = field(default_factory=Counts)
 
     def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
@@ -68,14 +69,28 @@ class Ingestion:
                 received_at=now,
                 batch_id=batch_id,
                 wake=wakes,
+                admit=partial(self._admit, town_id, batch) if self._must_look(town_id, batch) else None,
                 judge=partial(require_no_other, batch),
-                admit=partial(_require_room, batch),
             )
         )
+        if batch.share is not None:
+            self.counts.stored(town_id, batch.share)
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
         return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
+
+    def _must_look(self, town_id: str, batch: AcceptedBatch) -> bool:
+        """Whether the inbox must be listed first: signs of life are stored without a look, as long as their sender has room."""
+        share = batch.share
+        return not batch.transient_only or share is None or self.counts.must_look(town_id, share)
+
+    def _admit(self, town_id: str, batch: AcceptedBatch, waiting: Sequence[str]) -> Sequence[str]:
+        """Refuse a batch (429) of a sender of whom too much waits. One that wakes its town is compared with the others."""
+        if batch.share is not None:
+            self.counts.looked(town_id, batch.share, waiting)
+            require_room(batch.id, batch.share, waiting)
+        return () if batch.transient_only else beside(batch.share, waiting)
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""
@@ -106,12 +121,6 @@ class Ingestion:
         from shared.images import summary  # noqa: PLC0415 - opening images is the exception
 
         return summary.drain_nonce_in(drive(self.around.store.load(town_id)).content)
-
-
-def _require_room(batch: AcceptedBatch, waiting: Sequence[str]) -> None:
-    """Refuse a batch (429) of a sender of whom too much waits."""
-    if batch.share is not None:
-        require_room(batch.id, batch.share, waiting)
 
 
 def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:

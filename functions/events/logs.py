@@ -7,6 +7,7 @@ from functools import partial
 from functions.access import require_town_id
 from functions.claims import Holder
 from functions.events.schemas import LogQuery
+from functions.pace import Pace
 from functions.problems import not_found
 from shared.domain.errors import Refused, UnknownTown
 from shared.domain.ids import is_subject_id
@@ -21,9 +22,10 @@ from shared.storage.agent_logs import StoredLogs
 
 @dataclass(frozen=True, slots=True)
 class LogShelf:
-    """Where the logs of agents are kept."""
+    """Where the logs of agents are kept, and how often one may be reported."""
 
     objects: ObjectStore
+    pace: Pace
 
     def take(
         self, town_id: str, agent_id: str, asked: LogQuery, body: bytes, holder: Holder, *, now: datetime
@@ -36,6 +38,7 @@ class LogShelf:
         if len(body) > MOST_SENT:
             hint = f"send only the newest {MOST_SENT} bytes"
             raise Refused("the log is too long", status=413, path="body", hint=hint)
+        self.pace.require(town_id, name, now=now)
         head = keys.head(town_id)
         if (yield Call(f"start_of {head}", partial(self.objects.start_of, head, 1))) is None:
             raise UnknownTown(f"there is no town {town_id}", hint="create it first")

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from functions.queries import Query, Whole
+from functions.queries import Generation, Query, Whole
 from shared.ports.agent_logs import LogKind
 
 TOWNS_AT_MOST: Final = 200
@@ -13,12 +13,7 @@ TOWNS_AT_MOST: Final = 200
 class LogQuery(Query):
     """The log that a report is about."""
 
-    generation: Annotated[
-        Whole | None,
-        Field(
-            ge=1, le=2**53 - 1, description="The number of the agent's start; default: that of the token", examples=[3]
-        ),
-    ] = None
+    generation: Generation = None
     kind: Annotated[
         LogKind,
         Field(description="`log`: what the agent printed; `transcript`: its turns and tool calls", examples=["log"]),

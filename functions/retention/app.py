@@ -20,6 +20,7 @@ def retention() -> Retention:
     """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = RetentionSettings.from_environment()
     objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    alerts = wiring.alerts()
     return Retention(
         objects=objects,
         versions=objects,
@@ -30,8 +31,9 @@ def retention() -> Retention:
             window=settings.restore_window,
         ),
         clock=wiring.CLOCK,
+        guard=wiring.clock_guard(settings, alerts=alerts),
         metrics=EmfMetrics(log.write_line, stage=settings.stage),
-        alerts=wiring.alerts(),
+        alerts=alerts,
     )
 
 

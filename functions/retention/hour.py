@@ -19,6 +19,7 @@ from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.object_store import ObjectStore, VersionedObjects
 from shared.ports.steps import drive
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.life import RETENTION_TURN, Life
 from shared.storage import retention
 from shared.storage.restore import Archive
@@ -60,12 +61,17 @@ class Retention:
     versions: VersionedObjects
     keep: retention.Keep
     clock: Clock
+    guard: ClockGuard
     metrics: EmfMetrics
     alerts: Alerts
 
     def hour(self, call: ScheduledCall, *, remaining: timedelta) -> HourReport:
-        """Tidy the towns of this hour and write one summary line. Raises an error if the towns cannot be listed."""
+        """Tidy the towns of this hour and write one summary line.
+
+        Raises an error if the towns cannot be listed, and ClocksDisagree if this clock cannot be trusted: then nothing was deleted.
+        """
         report = HourReport()
+        drive(self.guard.time())
         stops = Life(self.clock.now() + remaining, RETENTION_TURN).begin_town_until
         for town_id, outcome in self._outcomes(call.scheduled_time.hour, stops):
             if isinstance(outcome, retention.RetentionPlan):
@@ -95,10 +101,10 @@ class Retention:
             yield from zip(towns, pool.map(partial(self._tidied, stops=stops), towns), strict=True)
 
     def _tidied(self, town_id: str, *, stops: datetime) -> TidyOutcome:
-        now = self.clock.now()
-        if now >= stops:
+        if self.clock.now() >= stops:
             return "left"
         try:
+            now = drive(self.guard.time())
             return drive(retention.forget(Archive(self.objects, self.versions, town_id), self.keep, now=now))
         except Exception as error:  # noqa: BLE001 - the error boundary of a town: it is reported, and the other towns are tidied
             return error

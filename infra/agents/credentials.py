@@ -19,6 +19,7 @@ from urllib.parse import quote
 from infra.agents.posting import API_VARIABLE, DATA_VARIABLE, NotPosted, token_of
 from infra.buckets import BUCKET_VARIABLE
 from shared.adapters import outside_files
+from shared.adapters.clock import SystemClock
 from shared.adapters.local_supervisor import write_atomically
 from shared.domain import times
 from shared.domain.errors import Refused, Terminal, TownError, UnknownTown
@@ -106,19 +107,22 @@ def read(answer: Mapping[str, Any]) -> Issued:
         raise NotIssued(_UNUSABLE, final=True) from None
 
 
-def from_api(api: str, *, town_id: str, agent_id: str, token: Callable[[], str]) -> Source:
-    """Ask the API of the town. `token` is the town token of the agent's generation, or of its container."""
+def from_api(api: str, *, town_id: str, agent_id: str, generation: int, token: Callable[[], str]) -> Source:
+    """Ask the API of the town. `token` is the town token of the agent's generation, or of its container. `generation` 0 means that
+    of the token.
+    """
 
     def ask() -> Issued:
         from shared.adapters.http_json import Answered, call
         from shared.adapters.path_ids import written
 
         path = f"/api/towns/{quote(town_id, safe='')}/agents/{written(agent_id)}/refresh-token"
+        query = f"?generation={generation}" if generation else ""
         try:
             headers = {"Authorization": f"Bearer {token()}"}
         except NotPosted as error:
             raise NotIssued(str(error)) from None
-        answer = call("POST", api.rstrip("/") + path, body={}, headers=headers, seconds=_SECONDS)
+        answer = call("POST", api.rstrip("/") + path + query, body={}, headers=headers, seconds=_SECONDS)
         if not isinstance(answer, Answered):
             raise NotIssued(f"asking the town for a credential: {answer.reason}")
         if not answer.ok:
@@ -133,7 +137,9 @@ def source_from(environment: Mapping[str, str], *, town_id: str, agent_id: str, 
     """The way to a credential that an environment names."""
     api = environment.get(API_VARIABLE)
     if api:
-        return from_api(api, town_id=town_id, agent_id=agent_id, token=lambda: token_of(environment))
+        return from_api(
+            api, town_id=town_id, agent_id=agent_id, generation=generation, token=lambda: token_of(environment)
+        )
     if environment.get(BUCKET_VARIABLE):
         return lambda: OF_A_BUCKET
     data = environment.get(DATA_VARIABLE)
@@ -170,23 +176,28 @@ def _in_process(data: Path, town_id: str, agent_id: str, generation: int) -> Iss
 
 @dataclass(slots=True)
 class Kept:
-    """The credential of one generation, kept in memory and, if `file` is given, in a file that only this user can read."""
+    """The credential of one generation, kept in memory and, if `file` is given, in a file that only this user can read.
+
+    `clock` shows the time of the world, by which forges say when a credential ends, also where the town has another clock.
+    """
 
     source: Source
-    clock: Clock
     file: Path | None = None
+    clock: Clock = field(default_factory=SystemClock)
     _issued: Issued | None = None
 
     def current(self) -> Issued:
-        """The credential, fetched again if it is about to end. Raises NotIssued if there is none that is still valid."""
+        """The credential, fetched again if it is about to end. Raises NotIssued if there is none that is still valid, or if the
+        town refuses one, as it does when the generation's lease is over.
+        """
         known = self._issued or self._stored()
         if known is not None and not self._ends_within(MARGIN, known):
             self._issued = known
             return known
         try:
             found = self.source()
-        except NotIssued:
-            if known is None or self._ends_within(timedelta(0), known):
+        except NotIssued as error:
+            if error.final or known is None or self._ends_within(timedelta(0), known):
                 raise
             return known  # the town is away for a moment, and this one still opens the forge
         self._keep(found)

@@ -8,7 +8,9 @@ happen.
 import shutil
 import subprocess
 import sys
-from contextlib import ExitStack
+import webbrowser
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final
@@ -49,6 +51,7 @@ _SPEEDS: Final[dict[StoreName, float]] = {"directory": 40, "s3": 15, "moto": 15}
 _TOWN_TIME_AT_MOST: Final = timedelta(hours=2)
 _REAL_SECONDS_AT_LEAST: Final = 120.0
 _REAL_SECONDS_OF_REAL_AGENTS: Final = 1800.0
+_UNTIL_ASKED: Final = 3600.0
 _INTERRUPTED: Final = "it was interrupted"
 
 
@@ -108,6 +111,10 @@ def demo(
             "so no key is needed. Default: the demo's own agents."
         ),
     ] = None,
+    ui: Annotated[
+        bool,
+        Parameter(negative="", help="Show the demo live as a page in the browser, and keep the page until Ctrl-C."),
+    ] = False,
     context: TheContext,
 ) -> Answer:
     """Run a whole town on this machine: real processes, a real git repository, no network.
@@ -123,11 +130,11 @@ def demo(
     _require_git()
     if agent is not None:
         _require_agent(agent, strategy)
-    return _run(speed, keep=keep, store=store, strategy=strategy, agent=agent, context=context)
+    return _run(speed, keep=keep, store=store, strategy=strategy, agent=agent, ui=ui, context=context)
 
 
 def _run(
-    speed: float, *, keep: bool, store: StoreName, strategy: Strategy, agent: str | None, context: Context
+    speed: float, *, keep: bool, store: StoreName, strategy: Strategy, agent: str | None, ui: bool, context: Context
 ) -> Answer:
     out = screen(sys.stderr if context.wants_json else sys.stdout)
     stop = Stop()
@@ -141,9 +148,32 @@ def _run(
         runs = cleanup.enter_context(stages.a_program(agent, data))
         stage = stages.set_up(data, runs, bucket=bucket, github=github, speed=speed, write_line=view.alert)
         cleanup.callback(_stop_all_agents, stage, out)
+        page = cleanup.enter_context(_shown(stage, out)) if ui else None
         least = _REAL_SECONDS_AT_LEAST if agent is None else _REAL_SECONDS_OF_REAL_AGENTS
         problem = _play(stage, view, stop, Budget(max(least, _TOWN_TIME_AT_MOST.total_seconds() / speed)), speed=speed)
-        return _answer(stage, view, problem)
+        told = _answer(stage, view, problem)
+        if page is not None and problem != _INTERRUPTED:
+            out.print("The demo is over; its page stays until Ctrl-C.")
+            while not stop.wait(_UNTIL_ASKED):
+                pass
+        return told
+
+
+@contextmanager
+def _shown(stage: Stage, out: Console) -> Iterator[str]:
+    """Show the demo's town as a page while the block runs."""
+    from infra.listening.live import live
+    from infra.townctl.stored_towns import StoredTowns
+    from infra.ui.acts import Acts
+    from infra.ui.pages import served
+    from infra.ui.site import Site
+
+    there = Context(named_data=stage.data, named_bucket=stage.bucket)
+    site = Site(lambda: StoredTowns(there))
+    with live(lambda: served(site, Acts(site, ()))) as pages:
+        out.print(f"Its page, for one browser of this machine: {pages.first_url}")
+        webbrowser.open(pages.first_url)
+        yield pages.url
 
 
 def _play(stage: Stage, view: DemoView, stop: Stop, budget: Budget, *, speed: float) -> str:

@@ -14,9 +14,9 @@ from infra.devstack.model_server.scripts import Script, Shell, Step
 
 _CRASHED: Final = "refs/demo/crashed"
 _KILL_THE_AGENT: Final = """\
-kill -9 "$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' "$(dirname "$TOWN_AGENT_CONTEXT")/process.json")"
+kill -9 "$(sed -n 's/.*"pid": \\([0-9]*\\).*/\\1/p' "$(dirname "$TOWN_AGENT_CONTEXT")/../process.json")"
 sleep 60"""
-"""Kills the process that the runtime has started, which is the driver. The pid is in the file in which the runtime notes it."""
+"""Kills the process that the runtime has started, which is the driver. The runtime notes its pid beside the agent's desk."""
 
 
 def scripts() -> tuple[Script, ...]:

@@ -1,7 +1,6 @@
 """The stage of the demo: a new directory with a bare repository, a town, and agents that do real work in it."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -28,8 +27,8 @@ from infra.devstack.s3_servers import REGION, moto_server, seaweedfs
 from infra.townctl import agent_programs, forges, wiring
 from infra.townctl.agent_programs import AgentProgram
 from infra.townctl.provers import prover_of
-from shared.adapters import ids
-from shared.adapters.clock import ScaledClock
+from shared.adapters import file_locks, ids
+from shared.adapters.clock import ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.forge_hosts import ForgeHost
 from shared.adapters.forge_tokens import secret_name
@@ -49,6 +48,7 @@ HOME: Final = Path("demo-data")
 PACE_SECONDS: Final = 10.0
 _SOURCES: Final = Path(__file__).resolve().parents[2]
 _MARK: Final = ".demo"
+_REMOVABLE: Final = "removed by the next demo"
 _BUCKET: Final = "towns-of-the-demo"
 
 Strategy = Literal["direct", "pr"]
@@ -95,8 +95,10 @@ def fresh_directory(named: Path | None, *, kept: bool) -> Iterator[Path]:
         data = _unused()
     data.mkdir(parents=True, exist_ok=True)
     with (data / _MARK).open("w", encoding="utf-8") as mark:
-        fcntl.flock(mark, fcntl.LOCK_EX)
-        mark.write("kept" if kept or named is not None else "removed by the next demo")
+        if not wait_for(lambda: file_locks.try_lock(mark.fileno()), seconds=file_locks.LIMIT_SECONDS):
+            hint = f"end the other demo that is removing old directories, or name a directory with --data; then remove {data}"
+            raise Refused(f"another demo holds {data / _MARK}", status=409, path="data", hint=hint)
+        mark.write("kept" if kept or named is not None else _REMOVABLE)
         mark.flush()
         yield data
 
@@ -250,8 +252,9 @@ def _remove_earlier_ones() -> None:
     """Remove the directories of demos that have ended and are not marked as kept."""
     for mark in sorted(HOME.glob(f"*/{_MARK}")):
         with contextlib.suppress(OSError), mark.open("r+", encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            is_kept = file.read() == "kept"
+            if not file_locks.try_lock(file.fileno()):
+                continue  # its demo is running
+            is_kept = file.read() != _REMOVABLE  # also while its demo is still writing the mark
             survivors = LocalProcessRuntime(agent_programs.agents_root(mark.parent), command=()).running()
             if not is_kept and not survivors:
                 shutil.rmtree(mark.parent, ignore_errors=True)

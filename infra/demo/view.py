@@ -9,6 +9,7 @@ from rich.text import Text
 
 from infra.townctl.live import Lines
 from infra.townctl.output import plain, table
+from infra.townctl.people import BEADS, agent_name, state
 from infra.townctl.summaries import done_by
 from infra.townctl.wording import message_of
 from shared.domain.report import TickReport
@@ -20,13 +21,6 @@ from shared.runner.run_report import FailedRun, RunReport
 from shared.town import migrations
 
 _TICKS_SHOWN: Final = 10
-_STYLES: Final = {
-    "open": "white",
-    "in_progress": "cyan",
-    "in_review": "yellow",
-    "closed": "green",
-    "failed": "bold red",
-}
 
 
 class DemoView(Protocol):
@@ -144,14 +138,15 @@ class Board:
         self._live.stop()
 
     def _picture(self) -> RenderableType:
-        beads = table("bead", "status", "agent", "says", rows=())
-        for line in self._beads:
-            name = "" if line.agent_identity is None else line.agent_identity.partition("-")[0]
-            says = (line.agent_says or "") if line.agent_status == "working" else ""
-            style = _STYLES.get(line.status, "")
-            beads.add_row(plain(line.title), Text(line.status, style=style), plain(name), plain(says))
+        beads = table("bead", "state", "agent", "says", rows=[_bead_row(line) for line in self._beads])
         ticks = table("tick", "events", "actions", "rules", rows=[_row(report) for report in self._ticks])
         return Group(Text(self._head, style="bold"), beads, ticks)
+
+
+def _bead_row(line: BoardLine) -> tuple[object, ...]:
+    name = None if line.agent_identity is None else agent_name(line.agent_identity)
+    says = line.agent_says if line.agent_status == "working" else None
+    return line.title, state(line.status, BEADS), name, says
 
 
 def _row(report: TickReport) -> tuple[object, ...]:

@@ -7,7 +7,7 @@ Everything here is used by a make target or a command:
     gateway                              `townctl serve`
     container                            `make drain-test`
     transformed                          `make transformed`
-    sam_local, and what it imports       `make sam-local`: the README's calls, in the runtime emulator of Lambda and in containers
+    sam_local, and what it imports       `make sam-local`: the calls of docs/cloud.md, in the emulator of Lambda and in containers
 
 Stand-ins that only tests use are in tests; the emulated cloud of the end-to-end tests is in tests/e2e.
 """

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from shared.adapters.clock import wait_for
+from shared.adapters.town_containers import FixedAddresses
 
 _UP_SECONDS: Final = 120.0
 _ADDRESS: Final = re.compile(r" at (http://\S+), instance ")
@@ -50,6 +51,19 @@ class Container:
             if self.wait(seconds=seconds) is None:
                 self.process.kill()
                 self.process.wait()
+
+
+class NewestAddresses(FixedAddresses):
+    """Where the newest instance of each town's container is."""
+
+    def __init__(self, addresses: Mapping[str, str]) -> None:
+        """`addresses` may change."""
+        super().__init__()
+        self._now = addresses
+
+    def address(self, town_id: str) -> str | None:
+        """The address of the newest instance."""
+        return self._now.get(town_id)
 
 
 def start(

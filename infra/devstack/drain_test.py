@@ -25,7 +25,7 @@ from typing import Any, Final
 from infra.agents.plain_agent import LINES, file_of
 from infra.devstack import container as containers
 from infra.devstack import git_seed
-from infra.devstack.container import Container
+from infra.devstack.container import Container, NewestAddresses
 from infra.townctl import wiring
 from infra.townctl.loop import TownLoop
 from infra.townctl.summaries import code_of, done_by
@@ -34,7 +34,6 @@ from shared.adapters import ids
 from shared.adapters.clock import Budget, ScaledClock
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.directory_objects import DirectoryObjects
-from shared.adapters.town_containers import FixedAddresses
 from shared.intake import ingest
 from shared.ports.steps import drive
 from shared.runner import founding
@@ -209,7 +208,7 @@ def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> DrainedT
         **git_seed.OFFLINE,
         **git_seed.redirect({URL: repository}),
     }
-    runtime = ControlServerRuntime(_Found(addresses), key_of=lambda _: _KEY)
+    runtime = ControlServerRuntime(NewestAddresses(addresses), key_of=lambda _: _KEY)
     around = wiring.surroundings(store, clock=clock, runtime=runtime, write_line=say)
     drive(founding.found_town(TOWN, around, worker_id=ids.worker_id(), config=_CONFIG))
     loop = TownLoop(around, seen, speed=speed)
@@ -217,18 +216,6 @@ def _set_up(root: Path, *, speed: float, say: Callable[[str], None]) -> DrainedT
     town = DrainedTown(root, clock, store, loop, seen, repository, environment, none, addresses, say)
     town.replace_container("disk-1", "instance-1")
     return town
-
-
-class _Found(FixedAddresses):
-    """The addresses of the instances that run now."""
-
-    def __init__(self, addresses: dict[str, str]) -> None:
-        super().__init__()
-        self._now = addresses
-
-    def address(self, town_id: str) -> str | None:
-        """The address of the newest instance."""
-        return self._now.get(town_id)
 
 
 def _play(town: DrainedTown, how: str) -> None:

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 from starlette.responses import Response
 
 from infra.devstack.broken_answers import CutShort, Drips
-from infra.devstack.fake_site import FakeRepository, ForgeDecision, Outcome, Pull, Site
+from infra.devstack.fake_site import ForgeDecision, Outcome, Pull, Site
 from infra.listening.callers import Callers
 from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, refusal
@@ -31,7 +31,6 @@ from infra.listening.limits import Limits
 __all__ = [
     "TOKEN",
     "FakeForgeServer",
-    "FakeRepository",
     "ForgeDecision",
     "Outcome",
     "Pull",

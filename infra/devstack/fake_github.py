@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from infra.devstack import fake_github_rules as rules
 from infra.devstack.fake_forge import FakeForgeServer, Reply, Request
 from infra.devstack.fake_github_apps import Apps, Grant, allows, needed_for, not_accessible, refused_mutation
-from infra.devstack.fake_github_graphql import GitHubGraphQL, blob_id
+from infra.devstack.fake_github_graphql import GitHubGraphQL
 from infra.devstack.fake_github_rules import no, not_found
 from infra.devstack.fake_github_walls import Walls
 from infra.devstack.fake_github_words import USER
@@ -219,31 +219,31 @@ class FakeGitHub(FakeForgeServer):
         return Reply(201, shown | {"body": str(body.get("body", "")), "node_id": thread_id})
 
     def _compare(self, home: Home, given: str) -> Reply:
-        history = self.site.history
+        commits = self.site.commits
         base, _, head = given.partition("...")
-        ends = [history.branches.get((home.id, each.removeprefix("refs/heads/")), each) for each in (base, head)]
-        if not all(each in history.commits for each in ends):
+        ends = [commits.named(home.id, each) for each in (base, head)]
+        one, other = (None if each is None or each.kind != "commit" else each.id for each in ends)
+        if one is None or other is None:
             return not_found()
-        one, other = ends
-        start = history.base_of(one, other)
+        start = commits.base_of(one, other)
         if start is None:
             return no(404, f"No common ancestor between {base} and {head}.")
-        ahead, behind = len(history.past(other) - history.past(one)), len(history.past(one) - history.past(other))
+        ahead, behind = len(commits.past(other) - commits.past(one)), len(commits.past(one) - commits.past(other))
         status = {(True, True): "diverged", (True, False): "ahead", (False, True): "behind"}
         shown = contract.smallest(f"GET {_COMPARE}", 200)
         shown["merge_base_commit"] |= {"sha": start}
         shown |= {"ahead_by": ahead, "behind_by": behind, "total_commits": ahead}
-        shown |= {"status": status.get((ahead > 0, behind > 0), "identical"), "files": self._files(start, other)}
+        shown |= {"status": status.get((ahead > 0, behind > 0), "identical"), "files": self._files(home, start, other)}
         return Reply(200, shown)
 
-    def _files(self, start: str, end: str) -> list[Any]:
-        before, after = self.site.history.commits[start].files, self.site.history.commits[end].files
+    def _files(self, home: Home, start: str, end: str) -> list[Any]:
         smallest = contract.smallest_of(contract.rest()["components"]["schemas"]["diff-entry"])
         shown = []
-        for name in self.site.history.changed(start, end)[:300]:
-            status = "added" if name not in before else "modified" if name in after else "removed"
-            content = after.get(name, before.get(name, ""))
-            shown.append(smallest | {"filename": name, "status": status, "sha": blob_id(content)})
+        for name in self.site.commits.changed(start, end)[:300]:
+            before, after = (self.site.commits.named(home.id, f"{sha}:{name}") for sha in (start, end))
+            status = "added" if before is None else "removed" if after is None else "modified"
+            content = after or before
+            shown.append(smallest | {"filename": name, "status": status, "sha": content.id if content else None})
         return shown
 
     def _status(self, home: Home, sha: str) -> Reply:

@@ -68,9 +68,10 @@ class Grant:
 
 @dataclass
 class Apps:
-    """All Apps, installations and tokens of a fake GitHub. Thread-safe."""
+    """All Apps, installations and tokens of a fake GitHub. Tokens live for `life`. Thread-safe."""
 
     site: Site
+    life: timedelta = TOKEN_LIFE
     apps: dict[str, App] = field(default_factory=dict)
     installations: list[Installation] = field(default_factory=list)
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -102,6 +103,11 @@ class Apps:
             return not_found()
         found = next((each for each in self.installations if each.id == int(tokens[1]) and each.app is app), None)
         return not_found() if found is None else self._created(found, request.body or {})
+
+    def end_tokens(self) -> None:
+        """Every token that was issued so far ends now."""
+        with self._lock:
+            self.grants.clear()
 
     def grant(self, token: str) -> Grant | None:
         """What a token opens now; None if it is not one, has ended, or its installation is suspended."""
@@ -182,7 +188,7 @@ class Apps:
                 422,
                 "There is at least one repository that does not exist or is not accessible to the parent installation.",
             )
-        token, ends_at = f"ghs_{secrets.token_hex(18)}", self.site.now() + TOKEN_LIFE
+        token, ends_at = f"ghs_{secrets.token_hex(18)}", self.site.now() + self.life
         with self._lock:
             self.grants[token] = Grant(found, homes or None, dict(wanted), ends_at)
         shown = {

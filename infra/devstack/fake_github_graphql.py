@@ -4,13 +4,12 @@
 `workflows`, `required` and `head_repository`. A part that is refused is null, and an error names its path.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
 from infra.devstack import fake_github_rules as rules
-from infra.devstack.fake_github_words import Words
+from infra.devstack.fake_github_words import USER, Words
 from infra.devstack.fake_site import Home, Outcome, Pull, Run, Said, Site
 from infra.devstack.github_api import contract
 
@@ -75,16 +74,8 @@ class GitHubGraphQL:
         }
 
     def _object(self, home: Home, expression: str) -> Any:
-        sha, _, path = expression.partition(":")
-        sha = self._site.history.branches.get((home.id, sha.removeprefix("refs/heads/")), sha)
-        commit = self._site.history.commits.get(sha.removesuffix("^"))
-        if commit is not None and sha.endswith("^"):
-            commit = self._site.history.commits.get(next(iter(commit.parents), ""))
-        if commit is None:
-            return None
-        if not path:
-            return {"__typename": "Commit", "oid": sha}
-        return {"__typename": "Blob", "oid": blob_id(commit.files[path])} if path in commit.files else None
+        found = self._site.commits.named(home.id, expression)
+        return None if found is None else {"__typename": found.kind.title(), "oid": found.id}
 
     # pull requests
 
@@ -107,6 +98,7 @@ class GitHubGraphQL:
             "mergeable": ("CONFLICTING" if pull.conflicts else "MERGEABLE") if known else "UNKNOWN",
             "mergeStateStatus": rules.merge_state(self._site, pull) if known else "UNKNOWN",
             "reviewDecision": pull.decision,
+            "comments": lambda _info, **page: paged([_comment(each) for each in pull.notes], **page),
             "latestOpinionatedReviews": lambda _info, **page: paged(_opinions(pull), **page),
             "reviewThreads": lambda _info, **page: paged(_threads(pull), **page),
             "commits": lambda _info, **page: paged([{"commit": self._commit(home, pull)}], **page),
@@ -137,11 +129,12 @@ class GitHubGraphQL:
 
     def _files(self, pull: Pull) -> list[str]:
         """The files that it changes, as far as the site knows its history; else the one that threads are about by default."""
-        history, base = self._site.history, self._site.history.branches.get((pull.home, pull.base))
-        if pull.sha not in history.commits or base is None:
+        commits = self._site.commits
+        head, base = commits.named(pull.home, pull.sha), commits.tip(pull.home, pull.base)
+        if head is None or base is None:
             return ["README.md"]
-        start = history.base_of(base, pull.sha)
-        return ["README.md"] if start is None else list(history.changed(start, pull.sha)) or ["README.md"]
+        start = commits.base_of(base, pull.sha)
+        return ["README.md"] if start is None else commits.changed(start, pull.sha) or ["README.md"]
 
     def _waiting(self, home: Home, pull: Pull) -> dict[str, Any]:
         place = home.line.index(pull.number) + 1 if pull.number in home.line else None
@@ -153,8 +146,7 @@ class GitHubGraphQL:
         }
 
     def _commit(self, home: Home, pull: Pull) -> Any:
-        commit = self._site.history.commits.get(pull.sha)
-        parents = [{"oid": each} for each in (commit.parents if commit else ())]
+        parents = [{"oid": each} for each in self._site.commits.parents(pull.sha)]
         hides = home.hides_checks or "checks" in self._refuses
         rollup = _forbidden if hides else lambda _info: self._rollup(home, pull)
         return {"oid": pull.sha, "parents": lambda _info, **page: paged(parents, **page), "statusCheckRollup": rollup}
@@ -247,11 +239,6 @@ class GitHubGraphQL:
         return {"thread": {"id": thread_id, "isResolved": True, "isOutdated": False}}
 
 
-def blob_id(content: str) -> str:
-    """The id of a file's content."""
-    return hashlib.sha1(content.encode(), usedforsecurity=False).hexdigest()
-
-
 def time_text(at: Any) -> str | None:
     """A time as GitHub writes it, in whole seconds."""
     return None if at is None else str(at.strftime("%Y-%m-%dT%H:%M:%SZ"))
@@ -305,11 +292,17 @@ def _opinions(pull: Pull) -> list[Any]:
         {
             "id": f"PRR_{each.id}",
             "state": each.opinion,
-            "body": "",
+            "body": each.words,
             "author": {"__typename": "User", "login": each.author},
+            "commit": {"oid": each.sha},
+            "viewerDidAuthor": each.author == USER,
         }
         for each in pull.opinions.values()
     ]
+
+
+def _comment(said: Said) -> Any:
+    return {"body": said.text, "author": {"__typename": "User", "login": said.author}}
 
 
 def _base_ref(home: Home, pull: Pull) -> Any:

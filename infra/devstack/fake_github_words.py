@@ -56,5 +56,5 @@ class Words:
                 raise self.problem("UNPROCESSABLE", f"Review Can not {verb} your own pull request")
             if about.get("commitOID") not in (None, pull.sha):
                 raise self.problem("UNPROCESSABLE", "The commit is not part of the pull request")
-            self.site.says(pull, USER, _OPINIONS[event])
+            self.site.says(pull, USER, _OPINIONS[event], words=about.get("body") or "")
         return {"clientMutationId": None}

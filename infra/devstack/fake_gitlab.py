@@ -15,6 +15,7 @@ from infra.devstack.fake_gitlab_answers import (
     car,
     discussions,
     merge_request,
+    note,
     pipeline_status,
     project_shown,
     user,
@@ -189,7 +190,7 @@ class FakeGitLab(FakeForgeServer):
 
     def _notes(self, pull: Pull) -> Any:
         said = {"CHANGES_REQUESTED": "requested changes", "APPROVED": "approved this merge request"}
-        return [
+        return [note(pull, each) for each in reversed(pull.notes)] + [
             {
                 "id": review.id,
                 "body": said[review.opinion],

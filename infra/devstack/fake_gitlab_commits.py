@@ -27,8 +27,8 @@ def commits_reply(site: Site, home: Home, path: str, request: Request) -> Reply:
 
 
 def _named(site: Site, home: Home, ref: str) -> str | None:
-    found = site.history.branches.get((home.id, ref.removeprefix("refs/heads/")), ref)
-    return found if found in site.history.commits else None
+    found = site.commits.named(home.id, ref)
+    return None if found is None or found.kind != "commit" else found.id
 
 
 def _merge_base(site: Site, home: Home, request: Request) -> Reply:
@@ -42,7 +42,7 @@ def _merge_base(site: Site, home: Home, request: Request) -> Reply:
         said = f"400 Bad request - Could not find ref{'s' if len(missing) > 1 else ''}: {', '.join(missing)}"
         return Reply(400, {"message": said}, operation=name)
     one, other = (str(found[ref]) for ref in refs)
-    base = site.history.base_of(one, other)
+    base = site.commits.base_of(one, other)
     if base is None:
         return Reply(404, {"message": "404 Merge Base Not Found"}, operation=name)
     return Reply(200, _commit(site, base), operation=name)
@@ -54,14 +54,14 @@ def _compare(site: Site, home: Home, request: Request) -> Reply:
     if start is None or end is None:
         return Reply(404, {"message": "404 Ref Not Found"}, operation=name)
     if request.query.get("straight", "false") != "true":
-        start = site.history.base_of(start, end)
-    diffs = [_diffed(each) for each in site.history.changed(start, end)]
+        start = site.commits.base_of(start, end)
+    diffs = [_diffed(each) for each in site.commits.changed(start, end)]
     body = {"commit": None, "commits": [], "diffs": diffs, "compare_timeout": False, "compare_same_ref": start == end}
     return Reply(200, body, operation=name)
 
 
 def _branch(site: Site, home: Home, branch: str) -> Reply:
-    tip = site.history.branches.get((home.id, branch))
+    tip = site.commits.tip(home.id, branch)
     if tip is None:
         return Reply(
             404, {"message": "404 Branch Not Found"}, operation="GET /projects/:id/repository/branches/:branch"
@@ -80,13 +80,13 @@ def _diff(site: Site, home: Home, ref: str) -> Reply:
     sha, name = _named(site, home, ref), "GET /projects/:id/repository/commits/:sha/diff"
     if sha is None:
         return Reply(404, {"message": "404 Commit Not Found"}, operation=name)
-    parents = site.history.commits[sha].parents
-    changed = site.history.changed(parents[0] if parents else None, sha)
+    parents = site.commits.parents(sha)
+    changed = site.commits.changed(parents[0] if parents else None, sha)
     return Reply(200, [_diffed(each) for each in changed], operation=name)
 
 
 def _commit(site: Site, sha: str) -> dict[str, Any]:
-    parents = list(site.history.commits[sha].parents)
+    parents = list(site.commits.parents(sha))
     return {"id": sha, "short_id": sha[:8], "title": "Work", "parent_ids": parents, "created_at": _TIME}
 
 

@@ -9,32 +9,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
-from infra.devstack.fake_history import History
+from infra.devstack.fake_git import GitRepository
+from infra.devstack.fake_history import Commits, History, WayToMerge
 
 ForgeDecision = Literal["APPROVED", "REVIEW_REQUIRED", "CHANGES_REQUESTED"]
 Outcome = Literal["success", "failure", "pending", "queued", "cancelled", "skipped"]
 Opinion = Literal["APPROVED", "CHANGES_REQUESTED", "COMMENTED", "DISMISSED"]
-WayToMerge = Literal["merge", "squash", "rebase"]
 
 _START: Final = datetime(2026, 1, 10, 12, tzinfo=UTC)
-
-
-class FakeRepository(Protocol):
-    """A git repository behind a site."""
-
-    def tip(self, branch: str) -> str:
-        """The newest commit of a branch. Raises LookupError."""
-        ...
-
-    def conflicts(self, head: str, base: str) -> bool:
-        """Whether the branches cannot be merged as they are."""
-        ...
-
-    def merge(self, head: str, base: str, message: str) -> str:
-        """Merge `head` into `base` and return the commit."""
-        ...
 
 
 @dataclass
@@ -85,6 +69,7 @@ class Review:
     author: str
     opinion: Opinion
     sha: str
+    words: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,9 +135,12 @@ class Pull:
 
 @dataclass
 class Site:
-    """The pull requests of a forge, and the actions of people on them. `merged` is its own log of merges, `now` its clock."""
+    """The pull requests of a forge, and the actions of people on them. `merged` is its own log of merges, `now` its clock.
 
-    repository: FakeRepository | None = None
+    Commits are those of `repository`, to which people push with git; without one, they are made up in `history`.
+    """
+
+    repository: GitRepository | None = None
     ways_to_merge: tuple[str, ...] = ("merge", "squash", "rebase")
     on_open: Callable[[Pull], None] = lambda _pull: None
     now: Callable[[], datetime] = lambda: _START
@@ -168,6 +156,11 @@ class Site:
     def __post_init__(self) -> None:
         for project in sorted(self.projects):
             self.home(project)
+
+    @property
+    def commits(self) -> Commits:
+        """The commits of its repositories."""
+        return self.history if self.repository is None else self.repository
 
     # repositories
 
@@ -240,18 +233,18 @@ class Site:
         fork: str | None = None,
         author: str | None = "worker",
     ) -> Pull:
-        """Open a pull request, or return the one that is already open for that branch. `fork` is the repository of the head."""
+        """Open a pull request, or return the one that is already open for that branch. `fork` is the repository of the head.
+
+        Raises LookupError if the repository of git lacks a branch.
+        """
         with self.lock:
             home, source = self.home(project), self.home(fork or project)
             for pull in self.pulls:
                 if (pull.home, pull.head_home, pull.head, pull.state) == (home.id, source.id, head, "open"):
                     return pull
-            sha = f"{len(self.pulls) + 1:040x}" if self.repository is None else self.repository.tip(head)
+            sha = self._made_up(home, source, head, base) if self.repository is None else self._pushed(home, head, base)
             number = sum(each.home == home.id for each in self.pulls) + 1
             pull = Pull(home.name, number, title, head, base, sha, author=author, home=home.id, head_home=source.id)
-            start = self._tip(home, base)
-            files = {**self.history.commits[start].files, f"of-{head}": "1"}
-            self.history.branches[source.id, head] = self.history.commit((start,), files, sha=sha)
             self.pulls.append(pull)
             self.on_open(pull)
             return pull
@@ -277,6 +270,9 @@ class Site:
     def updates(self, pull: Pull, *, rebase: bool) -> str:
         """Bring its branch up to date, by a merge of the base or by a rebase onto it, and return the new head."""
         with self.lock:
+            if self.repository is not None:
+                pull.sha = self.repository.update(pull.head, pull.base, rebase=rebase)
+                return pull.sha
             tip = self._tip(self.home(pull.project), pull.base)
             made = self._new_head(pull, (tip,) if rebase else (pull.sha, tip), {})
             pull.behind = False
@@ -285,7 +281,10 @@ class Site:
     def is_behind(self, pull: Pull) -> bool:
         """Whether its base has commits that its branch does not have."""
         with self.lock:
-            return pull.behind or not self.history.contains(pull.sha, self._tip(self.home(pull.project), pull.base))
+            if self.repository is None:
+                self._tip(self.home(pull.project), pull.base)
+            tip = self.commits.tip(pull.home, pull.base)
+            return pull.behind or tip not in self.commits.past(pull.sha)
 
     def comments(self, pull: Pull, said: Said | None = None) -> str:
         """Open a thread and return its id."""
@@ -309,10 +308,10 @@ class Site:
                     return True
         return False
 
-    def says(self, pull: Pull, author: str, opinion: Opinion) -> Review:
+    def says(self, pull: Pull, author: str, opinion: Opinion, *, words: str = "") -> Review:
         """A person reviews it, without a thread."""
         with self.lock:
-            review = Review(self._next_id(), author, opinion, pull.sha)
+            review = Review(self._next_id(), author, opinion, pull.sha, words)
             pull.reviews.append(review)
             if author not in pull.reviewers:
                 pull.reviewers.append(author)
@@ -382,8 +381,9 @@ class Site:
             for pull in self.pulls:
                 if (pull.project.lower(), pull.number) == (project.lower(), number):
                     if self.repository is not None and pull.state == "open":
-                        pull.sha = self.repository.tip(pull.head)
-                        pull.conflicts = self.repository.conflicts(pull.head, pull.base)
+                        pull.sha = self.commits.tip(pull.home, pull.head) or pull.sha  # a branch may be deleted
+                        base = self.commits.tip(pull.home, pull.base)
+                        pull.conflicts = base is None or self.repository.conflicts(pull.sha, base)
                     return pull.old.pop() if reads and pull.old else pull
         return None
 
@@ -397,15 +397,35 @@ class Site:
     def merge(self, pull: Pull, how: WayToMerge = "merge", *, by: str = "person") -> str:
         """Merge a pull request. The caller has checked that it may be merged."""
         with self.lock:
-            title = f"Merge pull request #{pull.number}: {pull.title}"
-            made = None if self.repository is None else self.repository.merge(pull.head, pull.base, title)
-            pull.merge_sha = made or self._merge_commit(pull, how)
+            if self.repository is None:
+                pull.merge_sha = self._merge_commit(pull, how)
+            else:
+                title = f"Merge pull request #{pull.number}: {pull.title}"
+                pull.merge_sha = self.repository.merge(pull.head, pull.base, title, how)
             pull.state, pull.merges, pull.merged_how = "merged", pull.merges + 1, how
             self.leaves(pull)
             if self.deletes_branches:
                 self.history.branches.pop((pull.head_home or 0, pull.head), None)
+                if self.repository is not None:
+                    self.repository.delete(pull.head)
             self.merged.append((pull.project, pull.head, pull.base, by))
             return pull.merge_sha
+
+    def _pushed(self, home: Home, head: str, base: str) -> str:
+        """The tip of a branch to which somebody has pushed. Raises LookupError if it or its base is not there."""
+        tips = {branch: self.commits.tip(home.id, branch) for branch in (head, base)}
+        missing = [branch for branch, tip in tips.items() if tip is None]
+        if missing:
+            raise LookupError(f"there is no branch {missing[0]}")
+        return str(tips[head])
+
+    def _made_up(self, home: Home, source: Home, head: str, base: str) -> str:
+        """The tip of a made-up branch with one commit."""
+        start = self._tip(home, base)
+        files = {**self.history.commits[start].files, f"of-{head}": "1"}
+        made = self.history.commit((start,), files, sha=f"{len(self.pulls) + 1:040x}")
+        self.history.branches[source.id, head] = made
+        return made
 
     def _merge_commit(self, pull: Pull, how: WayToMerge) -> str:
         home = self.home(pull.project)

@@ -1,4 +1,4 @@
-"""`make sam-local`: every `sam local invoke` of the README, against a store, a queue and secrets on this machine.
+"""`make sam-local`: every `sam local invoke` of docs/cloud.md, against a store, a queue and secrets on this machine.
 
 It writes build/sam-local/env.json, which gives each function these servers, and runs each call twice:
 
@@ -35,7 +35,7 @@ BUCKET: Final = "towns"
 KEY_NAME: Final = "town-tokens"
 SECRETS: Final = "local"
 RULES: Final = [{"callers": ["*"], "towns": ["demo"], "verbs": ["read", "debug", "write"]}]
-_README: Final = ROOT / "README.md"
+_PAGE: Final = ROOT / "docs/cloud.md"
 _BUILT: Final = ROOT / "build/sam-x86_64/template.yaml"
 _CALL: Final = re.compile(r"^sam local invoke (\w+) --event (\S+) --env-vars (\S+)$", re.MULTILINE)
 _HERE: Final = "127.0.0.1"
@@ -111,8 +111,8 @@ class LocalServers:
 
 
 def calls() -> tuple[Call, ...]:
-    """The calls in the README, in its order."""
-    return tuple(Call(*found) for found in _CALL.findall(_README.read_text(encoding="utf-8")))
+    """The calls in docs/cloud.md, in their order."""
+    return tuple(Call(*found) for found in _CALL.findall(_PAGE.read_text(encoding="utf-8")))
 
 
 @contextmanager
@@ -164,7 +164,10 @@ def invocations(
     )
     if done.returncode:
         raise Refused(
-            f"sam refused a call: {done.stderr[-800:]}", status=500, path="sam", hint="correct the call in README.md"
+            f"sam refused a call: {done.stderr[-800:]}",
+            status=500,
+            path="sam",
+            hint="correct the call in docs/cloud.md",
         )
     marked = [line for line in done.stdout.splitlines() if line.startswith(sam_invocations.LINE)]
     return [json.loads(line.removeprefix(sam_invocations.LINE)) for line in marked]

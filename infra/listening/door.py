@@ -15,15 +15,15 @@ from infra.listening.limits import USUAL, Limits
 from shared.domain.errors import Refused
 
 _BACKLOG: Final = 512
-_LAST_PORT: Final = 65_535
+LAST_PORT: Final = 65_535
 
 
 class Door:
     """Listens from its construction on and answers from `open` on. Raises OSError or OverflowError if the port cannot be had."""
 
     def __init__(self, app: Any, *, host: str = "127.0.0.1", port: int = 0, limits: Limits = USUAL) -> None:
-        if not 0 <= port <= _LAST_PORT:
-            raise OverflowError(f"a port is a number from 0 to {_LAST_PORT}")
+        if not 0 <= port <= LAST_PORT:
+            raise OverflowError(f"a port is a number from 0 to {LAST_PORT}")
         [(family, _, _, _, at), *_] = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         self._socket = socket.create_server((str(at[0]), port), family=family, backlog=_BACKLOG)
         self.host: str = self._socket.getsockname()[0]

@@ -19,14 +19,17 @@ from shared.questions.event_list import EventList
 from shared.questions.explain import Explanation
 from shared.questions.letters import Conversation, LetterList
 from shared.questions.point_list import PointList
-from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, Said
+from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, ResumedTown, Said
 from shared.questions.rosters import AgentList, TownSettings
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import TickList
+from shared.questions.timeline import Timeline
 from shared.questions.town_list import TownList
 from shared.questions.town_lists import EscalationList, ReviewList, RigList
+from shared.questions.town_view import TownView
 from shared.replay.replayed import Replay
 from shared.replay.requests import ReplayRequest
+from shared.replay.tick_view import TickView
 from shared.replay.what_if.run import WhatIf
 
 TEXT: Final = "text"
@@ -46,6 +49,7 @@ class Contract(NamedTuple):
 
 _ALWAYS: Final = (401, 413, 422, 500)
 _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
+_ASKED_BY_AN_AGENT: Final = (429, *_ABOUT_A_TOWN)
 _WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
 _TOWN: Final = "/api/towns/{townId}"
 _AGENTS: Final = "/api/agents/towns/{townId}"
@@ -54,7 +58,7 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
     ),
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
-        "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ABOUT_A_TOWN, TEXT
+        "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ASKED_BY_AN_AGENT, TEXT
     ),
     ("get", f"{_TOWN}/agents/{{agentId}}/log"): Contract("getAgentLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/beads/{{beadId}}/log"): Contract("getBeadLog", 200, "The log.", AgentLog, _ABOUT_A_TOWN),
@@ -76,6 +80,9 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("get", "/api/towns"): Contract("listTowns", 200, "A page of towns.", TownList, (503, *_ALWAYS)),
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
         "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, (400, 409, 410, *_ABOUT_A_TOWN)
+    ),
+    ("post", f"{_TOWN}/resume"): Contract(
+        "resumeTown", 200, "The town runs with the others.", ResumedTown, _ABOUT_A_TOWN
     ),
     ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
     ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
@@ -100,38 +107,47 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
         "sayToMayor", 202, "The message is stored.", Said, (429, *_WITH_A_BODY), Words
     ),
     ("get", f"{_AGENTS}/reviews"): Contract(
-        "listReviewsForAgent", 200, "A page of reviews.", ReviewList, _ABOUT_A_TOWN
+        "listReviewsForAgent", 200, "A page of reviews.", ReviewList, _ASKED_BY_AN_AGENT
     ),
     ("get", f"{_AGENTS}/escalations"): Contract(
-        "listEscalationsForAgent", 200, "A page of escalations.", EscalationList, _ABOUT_A_TOWN
+        "listEscalationsForAgent", 200, "A page of escalations.", EscalationList, _ASKED_BY_AN_AGENT
     ),
-    ("get", f"{_AGENTS}/rigs"): Contract("listRigsForAgent", 200, "The rigs.", RigList, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/mail"): Contract("listMailForAgent", 200, "A page of messages.", LetterList, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/rigs"): Contract("listRigsForAgent", 200, "The rigs.", RigList, _ASKED_BY_AN_AGENT),
+    ("get", f"{_AGENTS}/mail"): Contract(
+        "listMailForAgent", 200, "A page of messages.", LetterList, _ASKED_BY_AN_AGENT
+    ),
     ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/points"): Contract(
         "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
     ),
     ("get", f"{_TOWN}/events"): Contract("listEvents", 200, "A page of events.", EventList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/view"): Contract("getTownView", 200, "The town, of one commit.", TownView, (400, *_ABOUT_A_TOWN)),
+    ("get", f"{_TOWN}/timeline"): Contract(
+        "getTimeline", 200, "The window of the town's history.", Timeline, (400, *_ABOUT_A_TOWN)
+    ),
+    ("get", f"{_TOWN}/ticks/{{tick}}"): Contract("getTick", 200, "The past tick.", TickView, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/explain/beads/{{beadId}}"): Contract(
         "explainBead", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
     ("get", f"{_TOWN}/explain/agents/{{agentId}}"): Contract(
         "explainAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
     ),
-    ("get", f"{_AGENTS}/status"): Contract("getTownForAgent", 200, "The town's status.", TownStatus, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/beads"): Contract("listBeadsForAgent", 200, "A page of beads.", BeadList, _ABOUT_A_TOWN),
-    ("get", f"{_AGENTS}/beads/{{beadId}}"): Contract(
-        "getBeadForAgent", 200, "The bead with its history.", BeadAnswer, _ABOUT_A_TOWN
+    ("get", f"{_AGENTS}/status"): Contract(
+        "getTownForAgent", 200, "The town's status.", TownStatus, _ASKED_BY_AN_AGENT
     ),
-    ("get", f"{_AGENTS}/agents"): Contract("listAgentsForAgent", 200, "The agents.", AgentList, _ABOUT_A_TOWN),
+    ("get", f"{_AGENTS}/beads"): Contract("listBeadsForAgent", 200, "A page of beads.", BeadList, _ASKED_BY_AN_AGENT),
+    ("get", f"{_AGENTS}/beads/{{beadId}}"): Contract(
+        "getBeadForAgent", 200, "The bead with its history.", BeadAnswer, _ASKED_BY_AN_AGENT
+    ),
+    ("get", f"{_AGENTS}/agents"): Contract("listAgentsForAgent", 200, "The agents.", AgentList, _ASKED_BY_AN_AGENT),
     ("get", f"{_AGENTS}/convoys"): Contract(
-        "listConvoysForAgent", 200, "A page of convoys.", ConvoyList, _ABOUT_A_TOWN
+        "listConvoysForAgent", 200, "A page of convoys.", ConvoyList, _ASKED_BY_AN_AGENT
     ),
     ("get", f"{_AGENTS}/explain/beads/{{beadId}}"): Contract(
-        "explainBeadForAgent", 200, "The bead's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+        "explainBeadForAgent", 200, "The bead's history and its wait.", Explanation, (400, *_ASKED_BY_AN_AGENT)
     ),
     ("get", f"{_AGENTS}/explain/agents/{{agentId}}"): Contract(
-        "explainAgentForAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ABOUT_A_TOWN)
+        "explainAgentForAgent", 200, "The agent's history and its wait.", Explanation, (400, *_ASKED_BY_AN_AGENT)
     ),
     ("post", f"{_TOWN}/debug/reconcile-dry-run"): Contract(
         "reconcileDryRun", 200, "The tick that would run next.", DryRun, _WITH_A_BODY, DryRunRequest

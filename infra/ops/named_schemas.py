@@ -15,6 +15,8 @@ from shared.ports.agent_logs import LogKind, LogWriter
 from shared.questions.alarms import TownAlarm
 from shared.questions.bead_view import DependencyType
 from shared.questions.filters import EventState, StateFilter, StatusFilter
+from shared.questions.lanes import Doing, LaneKind
+from shared.questions.marks import MarkKind
 from shared.questions.overview import ConvoyState
 from shared.questions.present import SubjectKind, UnappliedOutcome
 from shared.questions.story import By
@@ -35,13 +37,16 @@ _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "EventState": (EventState, "The state of an event in a town."),
     "EventStateFilter": (StateFilter, "The state of an event; `all` matches every state."),
     "ForgeKind": (ForgeKind, "The kind of a forge."),
+    "LaneKind": (LaneKind, "Whether a lane is of an agent, a bead or a review."),
     "LogKind": (LogKind, "What is kept of an agent's start: what it printed, or its transcript."),
     "LogWriter": (LogWriter, "Who reported a log, the most trusted first."),
+    "MarkKind": (MarkKind, "What a mark stands for: what a tick learned, decided, wrote or found broken."),
     "PointKind": (PointKind, "The kind of object that stores a restore point."),
     "ProcessState": (ProcessState, "The state of an agent's process, as its runtime reports it."),
     "ComparedBy": (ComparedBy, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
     "Scope": (Scope, "What the holder of a town token is, and so which events it may send."),
     "SegmentKind": (SegmentKind, "Whether ticks were replayed by the code that ran them, or by other code."),
+    "SpanDoing": (Doing, "What goes on during a span of a lane."),
     "StorySource": (By, "The source of an entry in a history."),
     "SubjectKind": (SubjectKind, "Whether an explanation is about a bead or an agent."),
     "TimeGuard": (Wait, "The name of a wait that time ends."),
@@ -65,6 +70,11 @@ _OBJECTS: Final[dict[str, dict[str, Any]]] = {
         "description": "An object with any fields: settings, a payload, or a row with its columns.",
         "type": "object",
         "additionalProperties": True,
+    },
+    "Titles": {
+        "description": "Titles of beads and agents by id.",
+        "type": "object",
+        "additionalProperties": {"type": "string"},
     },
 }
 ANY_OBJECT: Final = {"$ref": f"{_REFERENCE}JsonObject"}

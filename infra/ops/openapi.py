@@ -20,7 +20,7 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.problems import Problem
 from infra.ops.contracts import BODIES, CONTRACTS, TEXT
-from infra.ops.event_schemas import COMPONENTS, POSTED
+from infra.ops.event_schemas import COMPONENTS, PAYLOADS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
 from shared.replay.requests import ReplayRequest
 
@@ -33,8 +33,15 @@ _IDS: Final = {
     "eventId": "The poisoned event.",
     "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which works for every id.",
     "agentId": "The agent's id, written as a bead's id is.",
+    "tick": "The number of the tick.",
 }
-_ID_EXAMPLES: Final = {"townId": "my-town", "eventId": "event-001", "beadId": "5649000b", "agentId": "polecat-toast"}
+_ID_EXAMPLES: Final = {
+    "townId": "my-town",
+    "eventId": "event-001",
+    "beadId": "5649000b",
+    "agentId": "polecat-toast",
+    "tick": "41",
+}
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
     401: "The request is not signed, or its token is missing or invalid.",
@@ -45,7 +52,7 @@ _PROBLEMS: Final = {
     413: "The request is too large.",
     415: "The body is not sent as application/json.",
     422: "A parameter or field has a value that is not allowed.",
-    429: "Too many events of this sender wait, or it asks too often; retry after some seconds.",
+    429: "Too many events of this sender wait, or it asks or reports too often; retry later.",
     500: "Internal error; the function's log has the details.",
     503: "The store, the secrets or the forge are unavailable; retry.",
 }
@@ -129,7 +136,7 @@ def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     taken = {each.body for each in CONTRACTS.values() if each.body not in (None, TEXT) and each.body is not POSTED}
     given = {Problem, *(each.answer for each in CONTRACTS.values() if each.answer is not None)}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
-        *((shape, "validation", TypeAdapter(shape)) for shape in sorted(taken, key=repr)),
+        *((shape, "validation", TypeAdapter(shape)) for shape in (*sorted(taken, key=repr), *PAYLOADS)),
         *((shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)),
     ]
     made, found = TypeAdapter.json_schemas(
@@ -199,7 +206,8 @@ def _query_of(route: Route[Any]) -> list[dict[str, Any]]:
     found = []
     for name, field in schema.get("properties", {}).items():
         kept = {key: value for key, value in field.items() if key not in ("title", "description", "examples")}
-        found.append(_parameter(name, "query", f"{field['description']}.", _given(kept), field["examples"][0]))
+        shown = _parameter(name, "query", f"{field['description']}.", _given(kept), field["examples"][0])
+        found.append(shown | ({"required": True} if name in schema.get("required", ()) else {}))
     return found
 
 
@@ -209,12 +217,17 @@ def _parameter(name: str, place: str, description: str, schema: dict[str, Any], 
     return {"name": name, "in": place, "description": description, "schema": shown, "example": example}
 
 
+_BOUNDS: Final = {"ge": "minimum", "le": "maximum"}
+"""How pydantic names the bounds of a type with a validator of its own, and how JSON Schema names them."""
+
+
 def _given(schema: dict[str, Any]) -> dict[str, Any]:
     """The schema of a parameter that is given: it is never null, because a query has only text."""
     rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default")}
     shapes = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     default = {} if schema.get("default") is None else {"default": schema["default"]}
-    return {**(shapes[0] if shapes else {}), **rest, **default}
+    shown = {**(shapes[0] if shapes else {}), **rest, **default}
+    return {_BOUNDS.get(key, key): value for key, value in shown.items()}
 
 
 def text() -> str:

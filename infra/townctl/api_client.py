@@ -11,7 +11,7 @@ from shared.domain import strict_json
 LARGEST: Final = 16 << 20
 """The most bytes that are read of one answer; a Lambda sends at most 6 MiB."""
 _SERVICE: Final = "execute-api"
-_SECONDS: Final = 35.0
+ANSWER_SECONDS: Final = 35.0
 """For the whole answer: a little more than the gateway waits."""
 _TO_CONNECT: Final = 10.0
 
@@ -42,7 +42,9 @@ def with_token(method: str, url: str, body: Any, *, token: str | None) -> ApiAns
     return sent(method, url, _content(body), headers)
 
 
-def sent(method: str, url: str, content: bytes, headers: Mapping[str, str], *, seconds: float = _SECONDS) -> ApiAnswer:
+def sent(
+    method: str, url: str, content: bytes, headers: Mapping[str, str], *, seconds: float = ANSWER_SECONDS
+) -> ApiAnswer:
     """Send one request unchanged, without retries. A redirect is an answer like any other, and is not followed.
 
     Raises ConnectionError, also if the whole answer has not come after `seconds` or is larger than LARGEST.

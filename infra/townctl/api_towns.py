@@ -14,7 +14,7 @@ from shared.adapters.clock import SystemClock
 from shared.adapters.path_ids import written
 from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
 from shared.domain.times import to_text
-from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
+from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
@@ -32,9 +32,12 @@ if TYPE_CHECKING:
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
+    from shared.questions.timeline import Timeline
     from shared.questions.town_list import TownList
     from shared.questions.town_lists import EscalationList, ReviewList, RigList
+    from shared.questions.town_view import TownView
     from shared.replay.replayed import Replay
+    from shared.replay.tick_view import TickView
     from shared.replay.what_if.run import WhatIf
 
 T = TypeVar("T")
@@ -101,6 +104,28 @@ class ApiTowns:
         from shared.questions.status import TownStatus
 
         return self._get(TownStatus, town_id, "status")
+
+    def view(self, town_id: str, at: datetime | None) -> TownView:
+        """GET .../view."""
+        from shared.questions.town_view import TownView
+
+        return self._get(TownView, town_id, "view", at=None if at is None else to_text(at))
+
+    def timeline(self, town_id: str, start: datetime, end: datetime) -> Timeline:
+        """GET .../timeline."""
+        from shared.questions.timeline import Timeline
+
+        return self._get(Timeline, town_id, "timeline", start=to_text(start), end=to_text(end))
+
+    def tick(self, town_id: str, number: int) -> TickView:
+        """GET .../ticks/{tick}."""
+        from shared.replay.tick_view import TickView
+
+        return self._get(TickView, town_id, f"ticks/{number}")
+
+    def resume(self, town_id: str) -> ResumedTown:
+        """POST .../resume."""
+        return self._ask(ResumedTown, "POST", town_id, "/resume")
 
     def settings(self, town_id: str) -> TownSettings:
         """GET .../config."""

@@ -3,11 +3,13 @@
 `what` is the name of the option or argument, such as `config`; an error shows it as the user typed it, `--config`.
 """
 
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final
+from typing import Annotated, Any, BinaryIO, Final, cast
 
 from cyclopts import Parameter
 
@@ -20,7 +22,7 @@ _FILE_SIZE: Final = 16 << 20
 _FILE_DEPTH: Final = 64
 
 _IN_GENERAL: Final = (
-    'give one JSON value, for example {"key": "text"}; `python -m json.tool` shows where a file is wrong'
+    'give one JSON value, for example {"title": "text"}; `python -m json.tool` shows where a file is wrong'
 )
 
 LARGEST_MIB: Final = 64
@@ -33,6 +35,8 @@ Largest = Annotated[
         "elsewhere may become very large; raise it only for a file that you trust."
     ),
 ]
+
+Force = Annotated[bool, Parameter(negative="", help="Replace the file if it exists.")]
 
 TownName = Annotated[
     str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
@@ -87,15 +91,34 @@ def require_limit(limit: int, at_most: int) -> None:
         raise Refused(f"--limit must be 1 to {at_most}, not {limit}", status=400, path="limit", hint=hint)
 
 
+def require_new(to: Path, *, force: bool, what: str) -> None:
+    """Refuse to replace a file, unless --force was given. Raises Refused."""
+    if to.exists() and not force:
+        hint = "choose another name, or add --force to replace the file"
+        raise Refused(f"{to} exists, and nothing was written", status=409, path=what, hint=hint)
+
+
 def write_whole(to: Path, body: bytes, *, what: str) -> None:
     """Write a file atomically. Raises Refused."""
+    with writing_whole(to, what=what) as file:
+        file.write(body)
+
+
+@contextlib.contextmanager
+def writing_whole(to: Path, *, what: str) -> Iterator[BinaryIO]:
+    """A file to write to, which has its name when the block has ended without an error; else it is removed. Raises Refused."""
+    part: Path | None = None
     try:
         with tempfile.NamedTemporaryFile(dir=to.resolve().parent, prefix=f".{to.name}.", delete=False) as file:
-            file.write(body)
-        Path(file.name).replace(to)
+            part = Path(file.name)
+            yield cast(BinaryIO, file)
+        part.replace(to)
     except OSError as error:
         hint = "give the path of a file in a writable directory"
         raise Refused(f"cannot write {to}: {error.strerror or error}", status=400, path=what, hint=hint) from error
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)  # it is gone already if it has got its name
 
 
 def _at_most(file: BinaryIO, what: str, size: int, raised_by: str | None) -> bytes:

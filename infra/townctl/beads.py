@@ -12,9 +12,11 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+from infra.townctl import people
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
 from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, listed, require_filter, the_one
+from infra.townctl.people import state, waits_for, when
 from infra.townctl.place import ThePlace
 from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
@@ -56,19 +58,22 @@ def list_(
     for name, value in (("label", wanted.label), ("text", wanted.text)):
         require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
+    now, names = place.now(town_id), {bead.bead_id: bead.title for bead in found.beads}
+    waits = {each.bead_id: waits_for(each, now, names) for each in found.waiting}
     rows = [
         (
-            short(bead.bead_id),
-            bead.type,
-            bead.status,
-            bead.rig_id,
-            time_text(bead.created_at),
-            spend_words(bead.used),
             bead.title,
+            state(bead.status, people.BEADS),
+            waits.get(bead.bead_id),
+            short(bead.bead_id),
+            when(bead.created_at, now),
+            people.kind(bead.type),
+            bead.rig_id,
+            spend_words(bead.used),
         )
         for bead in found.beads
     ]
-    columns = ("bead", "type", "status", "rig", "created", "used", "title")
+    columns = ("title", "state", "why it waits", "bead", "created", "type", "rig", "used")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next)
 
 
@@ -81,17 +86,27 @@ def show(
 ) -> Answer:
     """Show one bead in full: its rows, its dependencies and its audit trail. `townctl explain bead` says why it waits."""
     found = place.bead(town_id, the_one(place, town_id, "bead", bead_id))
-    return Answer(found, _bead_view(found.town_id, found.bead))
+    return Answer(found, _bead_view(found.town_id, found.bead, archived=found.archived))
 
 
 def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """List the agents of a town with what they work on."""
     found = place.agents(town_id)
+    now = place.now(town_id)
     rows = [
-        (short(a.agent_id), a.identity, a.role, a.status, short(a.hook), time_text(a.last_activity_at), a.says)
-        for a in found.agents
+        (
+            people.agent_name(a.identity),
+            state(a.status, people.AGENTS),
+            short(a.hook),
+            a.says,
+            None if a.last_activity_at is None else when(a.last_activity_at, now),
+            short(a.agent_id),
+            a.role,
+            spend_words(a.used),
+        )
+        for a in sorted(found.agents, key=lambda each: (each.status == "idle", each.identity))
     ]
-    columns = ("agent", "name", "role", "status", "works on", "last activity", "says")
+    columns = ("name", "state", "works on", "says", "seen", "agent", "role", "used")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no agents")
 
 
@@ -99,24 +114,27 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
     """List the convoys of a town, including landed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.convoys(town_id, limit=limit, cursor=cursor)
+    now = place.now(town_id)
     rows = [
         (
-            short(each.bead_id),
-            each.state,
-            f"{each.done}/{each.total}",
-            time_text(each.landed_at),
-            spend_words(each.used),
             each.title,
+            state(each.state, people.CONVOYS),
+            f"{each.done} of {each.total}",
+            short(each.bead_id),
+            None if each.landed_at is None else when(each.landed_at, now),
+            spend_words(each.used),
         )
         for each in found.convoys
     ]
-    columns = ("convoy", "state", "done", "landed", "used", "title")
+    columns = ("title", "state", "done", "convoy", "landed", "used")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no convoys", after=found.next)
 
 
-def _bead_view(town_id: str, bead: WholeBead) -> Iterator[RenderableType]:
+def _bead_view(town_id: str, bead: WholeBead, *, archived: bool) -> Iterator[RenderableType]:
     """A bead for people: the fields that are set, then its dependencies and its audit trail."""
     yield Text(plain(f"{bead.type} {bead.bead_id} of {town_id}: {bead.title}"), style="bold")
+    if archived:
+        yield Text("it ended long ago and is in the town's archive")
     yield table("what", "details", rows=list(_facts(bead)))
     for title, edges in (("depends on", bead.depends_on), ("dependents", bead.dependents)):
         if edges:

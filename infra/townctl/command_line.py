@@ -18,7 +18,7 @@ from cyclopts import App, CycloptsError, Group, Parameter
 from rich.text import Text
 
 from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
-from infra.townctl import commands
+from infra.townctl import commands, people
 from infra.townctl.context import Context, OpenDirectory
 from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, lines, plain, screen
 from infra.townctl.place import Place
@@ -41,6 +41,7 @@ class Common:
     endpoint: Annotated[str | None, _option("endpoint")] = None
     region: Annotated[str | None, _option("region")] = None
     api: Annotated[str | None, _option("api")] = None
+    utc: Annotated[bool, _option("utc", negative="")] = False
     json: Annotated[bool, _option("json", negative="")] = False
 
     def __post_init__(self) -> None:
@@ -134,6 +135,7 @@ def parser(words: Sequence[str] = (), objects: OpenDirectory | None = None) -> A
 
 
 def _run(arguments: Sequence[str], objects: OpenDirectory | None) -> int:
+    people.ABSOLUTE.set("--utc" in arguments)
     app = parser(arguments, objects)
     answer = app.meta(list(arguments), exit_on_error=False, print_error=False, result_action="return_value")
     if not isinstance(answer, Answer):

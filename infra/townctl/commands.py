@@ -28,23 +28,26 @@ OPTIONS: Final = {
     "endpoint": "The endpoint of a bucket that is not at AWS; default: TOWNCTL_ENDPOINT.",
     "region": "The region of the bucket; default: TOWNCTL_REGION, else the SDK's.",
     "api": "The URL of a deployment's API to send the command to; default: TOWNCTL_API.",
+    "utc": "Show times as they are stored, in UTC, instead of how long ago they were.",
     "json": "Print one JSON document instead of tables.",
 }
 """The options of every command: where the towns are, and the form of the answer."""
 
 GROUPS: Final = {
-    "town": "Create and start towns, list them, show what one is doing and its settings.",
-    "bead": "List the beads of a town, or show one in full.",
-    "agent": "List the agents of a town.",
-    "convoy": "List the convoys of a town.",
+    "town": "Create towns, list them, show what one is doing.",
+    "setting": "List, show and change the settings of a town.",
+    "bead": "List, show, create, change, cancel, reopen and delete the beads of a town.",
+    "agent": "List the agents of a town, reset or nudge one.",
+    "convoy": "List, create, start, change and close the convoys of a town.",
     "review": "List the reviews of a town.",
-    "rig": "List the rigs of a town.",
-    "escalation": "List the escalations of a town.",
+    "rig": "List the rigs of a town, remove one.",
+    "escalation": "List the escalations of a town, acknowledge one.",
     "mail": "List the messages of a town.",
     "mayor": "Talk with the mayor of a town.",
-    "event": "Post events to a town's inbox, list them, redrive poisoned ones.",
-    "explain": "Show the history of one bead or agent, and why it waits.",
+    "event": "Post events to a town's inbox, list them, redrive poisoned ones, show their types.",
+    "explain": "Show the history of one bead or agent and why it waits, or what a rule or a setting does.",
     "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
+    "bucket": "Prepare a bucket of your own for towns.",
     "litestream": "Read towns with Litestream, and import databases that it replicated.",
 }
 
@@ -56,9 +59,9 @@ COMMANDS: Final = (
     ),
     Command("town create", "townctl.towns:create", "Create a town."),
     Command(
-        "town start",
-        "townctl.towns:start",
-        "Start a paused town: post the event town_started, which its next tick applies.",
+        "town resume",
+        "townctl.towns:resume",
+        "Run a town again that was set aside because its runs ended their processes.",
     ),
     Command("town list", "townctl.towns:list_", "List the towns with their latest ticks."),
     Command(
@@ -67,24 +70,116 @@ COMMANDS: Final = (
         "Show what a town is doing and, for every waiting bead, why and until when it waits.",
     ),
     Command(
-        "town config",
-        "townctl.towns:config",
-        "Show the settings of a town: the effective values, which of them are defaults, and the overrides of rigs.",
+        "pause",
+        "townctl.brake:pause",
+        "Pause a town, or all: no rule acts, and nothing is started, until `townctl start`.",
+    ),
+    Command("start", "townctl.brake:start", "Start a paused town, or all that were paused by `townctl pause`."),
+    Command(
+        "watch",
+        "townctl.watch:watch",
+        "Show a town live until Ctrl-C: what waits for somebody, who works, what just happened and what comes next.",
+    ),
+    Command(
+        "setting list",
+        "townctl.setting_commands:list_",
+        "List every setting of a town with its value, and the values that rigs have of their own.",
+    ),
+    Command(
+        "setting show",
+        "townctl.setting_commands:show",
+        "Show one setting of a town: its value, where it comes from, and what it does.",
+    ),
+    Command(
+        "setting set",
+        "townctl.setting_commands:set_",
+        "Set one setting of a town, or of a rig with --rig: post the event that changes it, which the next tick applies.",
     ),
     Command("bead list", "townctl.beads:list_", "List the beads of a town, including closed ones, newest first."),
     Command(
         "bead show", "townctl.beads:show", "Show one bead in full: its rows, its dependencies and its audit trail."
     ),
+    Command(
+        "bead create",
+        "townctl.acts:create_bead",
+        "Create an issue, which gets an agent as soon as nothing holds it back.",
+    ),
+    Command(
+        "bead update",
+        "townctl.acts:update_bead",
+        "Change a live bead: its title, details or priority, or the labels that hold it.",
+    ),
+    Command(
+        "bead cancel",
+        "townctl.acts:cancel_bead",
+        "Cancel a bead with its reviews; of a convoy, also the live beads in it.",
+    ),
+    Command(
+        "bead reopen",
+        "townctl.acts:reopen_bead",
+        "Try a failed bead again, with all of its attempts reset.",
+    ),
+    Command(
+        "bead delete",
+        "townctl.acts:delete_bead",
+        "Delete a bead that is over, with its reviews and parts.",
+    ),
     Command("agent list", "townctl.beads:agents", "List the agents of a town with what they work on."),
+    Command(
+        "agent reset",
+        "townctl.acts:reset_agent",
+        "Stop an agent and give its bead back, with the attempts of both reset.",
+    ),
+    Command(
+        "agent nudge",
+        "townctl.acts:nudge_agent",
+        "Tell a running agent something.",
+    ),
     Command("convoy list", "townctl.beads:convoys", "List the convoys of a town, including landed ones, newest first."),
+    Command(
+        "convoy create",
+        "townctl.acts:create_convoy",
+        "Create a convoy: issues that are done and landed together.",
+    ),
+    Command(
+        "convoy start",
+        "townctl.acts:start_convoy",
+        "Start a staged convoy, or let one that is held be landed again.",
+    ),
+    Command(
+        "convoy close",
+        "townctl.acts:close_convoy",
+        "Close a convoy, whatever the state of its tasks: live ones are closed, and their agents stop.",
+    ),
+    Command(
+        "convoy add",
+        "townctl.acts:add_to_convoy",
+        "Add beads to a convoy.",
+    ),
+    Command(
+        "convoy edit",
+        "townctl.acts:edit_convoy",
+        "Change a live convoy: its title, its details, or, while it is staged, how it is merged.",
+    ),
+    Command(
+        "convoy remove",
+        "townctl.acts:remove_from_convoy",
+        "Take beads out of a convoy.",
+    ),
     Command(
         "review list", "townctl.town_lists:reviews", "List the reviews of a town, including closed ones, newest first."
     ),
     Command("rig list", "townctl.town_lists:rigs", "List the rigs of a town with the work in each."),
+    Command("rig remove", "townctl.acts:remove_rig", "Remove a rig that has no work."),
     Command(
         "escalation list",
         "townctl.town_lists:escalations",
         "List the escalations of a town, including closed ones, newest first.",
+    ),
+    Command(
+        "escalation acknowledge",
+        "townctl.acts:acknowledge",
+        "Say that a person has seen an escalation: it is not raised again.",
     ),
     Command(
         "mail list",
@@ -103,6 +198,11 @@ COMMANDS: Final = (
         "event redrive", "townctl.events:redrive", "Redrive a poisoned event: post a copy with the id `<id>:r<n>`."
     ),
     Command(
+        "event types",
+        "townctl.event_types:types",
+        "List the types of events and who may send them; with a type, show its fields and an example that can be posted.",
+    ),
+    Command(
         "explain bead",
         "townctl.explain:bead",
         "Show the history of a bead: every event, rule, action and effect, and what it waits for.",
@@ -111,6 +211,16 @@ COMMANDS: Final = (
         "explain agent",
         "townctl.explain:agent",
         "Show the history of an agent: what it worked on, what would remove it, and why it gets no work.",
+    ),
+    Command(
+        "explain rule",
+        "townctl.explain_words:rule",
+        "Show what a rule does, by the code in a table or by its name.",
+    ),
+    Command(
+        "explain setting",
+        "townctl.explain_words:setting",
+        "Show what a setting does, its type and its default, and which modules read it.",
     ),
     Command(
         "logs",
@@ -140,16 +250,36 @@ COMMANDS: Final = (
         "Write the ticks of a window to one file that can be replayed anywhere, without the texts that people wrote.",
     ),
     Command(
+        "backtest",
+        "townctl.backtests:backtest",
+        "Run recorded windows of many towns with the code of a working tree, and show what it would have done otherwise.",
+    ),
+    Command(
+        "shadow",
+        "townctl.shadow:shadow",
+        "Run each new tick again with the code of a working tree until Ctrl-C, and show and count where it would do otherwise.",
+    ),
+    Command(
         "points",
         "townctl.points:points",
         "List the newest commits that a town can be restored to, and their total number.",
     ),
     Command("restore", "townctl.restore_points:restore", "Restore a town as it was, to a file or as a new commit."),
+    Command(
+        "mend",
+        "townctl.mending:mend",
+        "Make objects of a town again that are damaged or missing, from what is still there.",
+    ),
     Command("flush", "townctl.restore_points:flush", "Publish the newest commit as a file that Litestream can read."),
     Command(
         "retention",
         "townctl.restore_points:retention",
         "Show which objects no restore point needs any more, or delete them.",
+    ),
+    Command(
+        "bucket rules",
+        "townctl.bucket_rules:rules",
+        "Print the lifecycle rules that a bucket of your own needs.",
     ),
     Command(
         "export",
@@ -169,7 +299,8 @@ COMMANDS: Final = (
     Command(
         "litestream import",
         "townctl.litestream_commands:import_",
-        "Create a town from the newest state of a replica that Litestream wrote.",
+        "Create a new town from the newest state of a replica that Litestream wrote. "
+        "It is paused until `townctl start`.",
     ),
     Command(
         "secret set",
@@ -211,12 +342,27 @@ COMMANDS: Final = (
         "townctl.deploy_key_commands:remove_deploy_key",
         "Remove a rig's deploy key and the keys of its host.",
     ),
+    Command(
+        "secret set-webhook",
+        "townctl.webhook_commands:set_webhook",
+        "Store the secret that signs the webhooks of a town, read from standard input; without a town, those of the fleet.",
+    ),
+    Command(
+        "secret remove-webhook",
+        "townctl.webhook_commands:remove_webhook",
+        "Remove the secret that signs the webhooks of a town; without a town, those of the fleet.",
+    ),
     Command("secret remove", "townctl.secret_commands:remove", "Remove a token."),
     Command("token", "townctl.town_token:token", "Print a token for the header `Authorization: Bearer TOKEN`."),
     Command(
         "serve",
         "townctl.serve:serve",
         "Serve the API and tick the towns of a data directory or bucket until Ctrl-C or SIGTERM.",
+    ),
+    Command(
+        "ui",
+        "ui.command:ui",
+        "Show the towns as a page in a browser: what each does, why things wait, what happened, what would have happened.",
     ),
     Command(
         "doctor",
@@ -238,15 +384,19 @@ ON_FILES: Final = {
         f"`townctl dry-run` shows the next tick; to run one here, {_USE_BUCKET}",
     ),
     "record": ("it reads whole images of the town", _USE_BUCKET),
+    "backtest": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),
+    "shadow": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),
     "restore": (
         "it reads whole images of the town and replaces its newest one",
         _USE_BUCKET,
     ),
+    "mend": ("it reads and writes objects of the town", _USE_BUCKET),
     "flush": ("it writes an object of the town", _USE_BUCKET),
     "retention": (
         "it deletes objects of the town",
         f"a deployment does this once a day; to look at it, {_USE_BUCKET}",
     ),
+    "bucket rules": ("it prints what a bucket needs", "leave --api out; the bucket of a stack has its rules"),
     "export": (
         "it reads the whole image of the town",
         _USE_BUCKET,

@@ -15,6 +15,8 @@ from infra.townctl.output import lines
 from shared.domain.errors import Refused, UnknownTown
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from infra.buckets import Bucket
     from infra.townctl.agent_programs import AgentProgram
     from infra.townctl.wiring import LocalClock
@@ -73,18 +75,27 @@ class Context:
         return given if isinstance(given, clocks.ScaledClock) else clocks.SystemClock()
 
     def clock_of(self, store: ObjectTownStore, *towns: str, speed: float = 1) -> LocalClock:
-        """The clock of these towns. If an earlier, faster clock left one of them in the future, it continues from there."""
-        from infra.townctl import wiring
+        """The clock of these towns. If they run on their own clock and it is in the future, it continues from there."""
+        from infra.townctl.own_clocks import clock_for
         from shared.adapters import clock as clocks
 
         clock = self.clock
-        return clock if isinstance(clock, clocks.ScaledClock) else wiring.clock_for(store, towns, speed=speed)
+        return clock if isinstance(clock, clocks.ScaledClock) else clock_for(store, towns, speed=speed)
 
-    def store(self, *, towns: tuple[str, ...] = ()) -> ObjectTownStore:
-        """The towns of the bucket or directory. Raises Refused if the directory does not exist."""
+    def checked_time(self, store: ObjectTownStore) -> datetime:
+        """The time at which something is written to these towns. Raises ClocksDisagree if this machine's clock is wrong."""
         from infra.townctl import wiring
 
-        return wiring.open_store(self.objects(), towns=towns)
+        return wiring.checked_time(store, self.clock)
+
+    def store(self, *, towns: tuple[str, ...] = (), others: tuple[str, ...] = ()) -> ObjectTownStore:
+        """The towns of the bucket or directory: all, or only `towns`, or all but `others`.
+
+        Raises Refused if the directory does not exist.
+        """
+        from infra.townctl import wiring
+
+        return wiring.open_store(self.objects(), towns=towns, others=others)
 
     def objects(self) -> Any:
         """The objects of the bucket or directory, past versions included. Raises Refused if the directory does not exist."""
@@ -129,10 +140,13 @@ class Context:
         """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""
         from shared.ports.steps import drive
         from shared.storage.keys import checked_town_id
+        from shared.storage.waiting_room import history_of, no_head
 
         known = drive(store.towns())
         for town_id in map(checked_town_id, wanted):
             if town_id not in known:
+                if drive(history_of(self.objects(), town_id)) is not None:
+                    raise drive(no_head(self.objects(), town_id))
                 raise UnknownTown(f"there is no town {town_id} in {self.place}", hint=self.where_towns_are())
         return known
 
@@ -172,14 +186,17 @@ class Context:
         prover: MergeProver | None = None,
     ) -> Surroundings:
         """The surroundings of a run of these towns. Alerts become lines on standard error."""
-        from infra.townctl import wiring
+        from infra.townctl import notices, wiring
 
+        fleet = notices.fleet_of(os.environ)
         return wiring.surroundings(
             store,
             clock=clock or self.clock,
             runtime=runtime,
             forge=forge,
             prover=prover,
+            notices=notices.OnThisMachine(fleet, self.data),
+            fleet_channels=fleet.names,
             write_line=lambda line: print(line, file=sys.stderr, flush=True),
         )
 

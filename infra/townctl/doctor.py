@@ -1,8 +1,9 @@
 """`townctl doctor`: check a data directory or bucket for everything that can be wrong with it; it repairs nothing.
 
 For each town it checks the head and its checksum, the structure of the database, every row and value, the journal, the
-manifest against the image, violated invariants, poisoned events, the inbox and the due markers. It also finds due markers
-and agent processes that belong to no town.
+manifest against the image, violated invariants, poisoned events, the inbox and the due markers, every object of its history,
+whether every commit was made by something that may commit, and whether the newest one is from the future. It also finds towns that
+have lost their head, due markers and agent processes that belong to no town, and a clock that disagrees with the store's.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl import agent_checks, agent_programs, platform_tokens
+from infra.townctl import agent_checks, agent_programs, history_checks, platform_tokens
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import secret_files
 from infra.townctl.output import FOUND, OK, Answer, plain, table
@@ -24,12 +25,13 @@ from infra.townctl.wording import quantity
 from shared.adapters.clock import wait_for
 from shared.adapters.local_processes import RunningAgent
 from shared.domain import limits
-from shared.domain.errors import Refused, TownError
+from shared.domain.errors import AccessDenied, ClocksDisagree, Refused, TownError
 from shared.domain.secret_texts import masked
 from shared.domain.shapes import answer
 from shared.domain.times import from_text, to_text
 from shared.events import BY_TYPE
 from shared.images import summary
+from shared.images.pages import LARGE_IMAGE, LARGEST_IMAGE
 from shared.intake import ingest
 from shared.intake.unreadable import UNREADABLE
 from shared.moving import checkup
@@ -41,11 +43,19 @@ from shared.questions.event_list import stored
 from shared.questions.filters import EventFilter
 from shared.questions.next_due import next_due
 from shared.questions.snapshot import next_input
+from shared.runner.clock_guard import from_the_future, lead_of
+from shared.runner.neighbours import is_set_aside
+from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys, all_stored
 
-_RESTORE: Final = "copy the data directory, then restore the town to an earlier commit: townctl restore TOWN --in-place"
+_RESTORE: Final = (
+    "copy the data directory, then restore the town to an earlier commit: `townctl points TOWN` lists them, "
+    "`townctl restore TOWN --in-place --txid N` makes one of them the newest"
+)
+_LEAN: Final = "let ended beads leave for the archive sooner: the setting `archive`"
+_LARGEST_SHOWN: Final = 3
 _ENDING_SECONDS: Final = 2.0
 _END_OF_TIME: Final = datetime(9999, 12, 31, tzinfo=UTC)
 
@@ -79,9 +89,14 @@ def doctor(
         str | None,
         Parameter(help="Check this CloudFormation stack instead, and send one event all the way through it."),
     ] = None,
+    quick: Annotated[
+        bool, Parameter(negative="", help="Leave out the past: older commits, journal objects, the archive, logs.")
+    ] = False,
     context: TheContext,
 ) -> Answer:
     """Check everything: heads, images, every row, journals, inboxes, due markers, agent processes.
+
+    Without --quick every object of each town is read, and its newest ticks run again, which takes as long as copying the towns.
 
     Nothing is changed, except that --stack creates the town `townctl-doctor` and posts an event to it.
     Exit code 1 if something needs attention.
@@ -91,33 +106,56 @@ def doctor(
 
         return stack_doctor.examine(stack_doctor.deployed(stack))
     store = context.store()
-    known = context.require_towns(store, *([] if town_id is None else [town_id]))
-    towns = known if town_id is None else (town_id,)
+    headless = drive(store.headless())
+    known = context.require_towns(store, *([] if town_id is None or town_id in headless else [town_id]))
+    towns = (*known, *headless) if town_id is None else (town_id,)
     markers = drive(store.due(_END_OF_TIME))
     findings: list[Finding] = []
     rows = 0
     for each in towns:
-        found, looked_at = _of_town(store, each, tuple(m for m in markers if m.town_id == each), context.clock.now())
+        archive = context.archive(each)
+        own = tuple(marker for marker in markers if marker.town_id == each)
+        found, looked_at, image = _of_town(store, archive, own, context.clock.now())
         findings += found
+        findings += [] if quick else _of_history(archive, image)
         rows += looked_at
+    findings += _of_the_watch(store, towns)
+    findings += _of_clock(context, store)
     findings += _of_agents(context, store, towns, known)
     findings += _of_program(context)
     findings += _of_platform_tokens(context, store, towns)
     if town_id is None:
-        findings += _of_strangers(markers, known)
+        findings += _of_strangers(markers, towns)
     shown = tuple(replace(each, problem=masked(each.problem), hint=masked(each.hint)) for each in findings)
     checked = Checked(context.place, towns, rows, shown)
     return Answer(checked, _view(checked), FOUND if findings else OK)
 
 
 def _of_town(
-    store: ObjectTownStore, town_id: str, markers: tuple[DueMarker, ...], now: datetime
-) -> tuple[list[Finding], int]:
-    """The findings of one town, and the number of rows that were checked."""
+    store: ObjectTownStore, archive: Archive, markers: tuple[DueMarker, ...], now: datetime
+) -> tuple[list[Finding], int, TownImage | None]:
+    """The findings of the newest commit of a town, the number of rows that were checked, and its image, unless it is lost."""
+    town_id = archive.town_id
     try:
         image = drive(store.load(town_id))
     except TownError as error:
-        return [Finding(town_id, "head", type(error).__name__, error.message, error.hint)], 0
+        hint = history_checks.way_back(archive, error)
+        lost = Finding(town_id, "head", type(error).__name__, error.message, hint)
+        return [lost, *_of_inbox(store, town_id)], 0, None
+    found, rows = _of_newest(store, image, markers, now)
+    return found, rows, image
+
+
+def _of_history(archive: Archive, image: TownImage | None) -> Iterator[Finding]:
+    for each in history_checks.problems(archive, image):
+        yield Finding(archive.town_id, each.check, each.subject, each.text, each.hint)
+
+
+def _of_newest(
+    store: ObjectTownStore, image: TownImage, markers: tuple[DueMarker, ...], now: datetime
+) -> tuple[list[Finding], int]:
+    """The findings of the newest image of a town, its inbox and its markers, and the number of rows that were checked."""
+    town_id = image.town_id
     try:
         sql = database.open_image(image.image)
     except TownError as error:
@@ -126,7 +164,8 @@ def _of_town(
         database.check_identity(sql, town_id)
         with migrations.newest_schema(sql):
             found, rows = _of_image(sql, image)
-        interval = summary.before_tick(sql).interval
+        about = summary.before_tick(sql)
+        found += _of_lead(image, now, own_clock=about.own_clock)
         due = next_due(image, next_input(sql, image.facts.tick_no, image.image_digest, at=now))
     except TownError as error:
         return [Finding(town_id, "identity", type(error).__name__, error.message, error.hint)], 0
@@ -136,8 +175,25 @@ def _of_town(
     finally:
         database.close(sql)
     found += _of_inbox(store, town_id)
-    found += _of_markers(store, image, markers, now=now, interval=interval, due=due)
+    found += _of_markers(store, image, markers, now=now, interval=about.interval, due=due)
     return found, rows
+
+
+def _of_clock(context: Context, store: ObjectTownStore) -> Iterator[Finding]:
+    """The clock of this machine, if it disagrees with the store's. Only who may write to a directory can ask for its time."""
+    with contextlib.suppress(AccessDenied):
+        try:
+            context.checked_time(store)
+        except ClocksDisagree as error:
+            yield Finding("*", "clock", context.place, error.message, error.hint)
+
+
+def _of_lead(image: TownImage, now: datetime, *, own_clock: bool) -> Iterator[Finding]:
+    """A newest commit from the future."""
+    lead = None if own_clock else lead_of(image.facts.time, now=now)
+    if lead is not None:
+        error = from_the_future(image.town_id, image.facts.time, lead, own_clock=False)
+        yield Finding(image.town_id, "clock", f"commit {image.txid}", error.message, error.hint)
 
 
 def _of_image(sql: database.Database, image: TownImage) -> tuple[list[Finding], int]:
@@ -145,7 +201,7 @@ def _of_image(sql: database.Database, image: TownImage) -> tuple[list[Finding], 
     structural = checkup.defects(sql)
     found = [Finding(image.town_id, p.check, p.subject, p.text, _RESTORE) for p in structural]
     if not any(problem.check == "integrity" for problem in structural):
-        found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(image.town_id, sql)]
+        found += [*_of_manifest(image, dict(all_stored(sql))), *_of_state(image.town_id, sql), *_of_size(sql, image)]
     return found, sum(checkup.row_counts(sql).values())
 
 
@@ -163,6 +219,18 @@ def _of_manifest(image: TownImage, keys: dict[str, Any]) -> Iterator[Finding]:
         if keys.get(key) != value:
             problem = f"{key} is {value} in the manifest and {keys.get(key)} in the image"
             yield Finding(image.town_id, "manifest", key, problem, _RESTORE)
+
+
+def _of_size(sql: database.Database, image: TownImage) -> Iterator[Finding]:
+    """An image that is on its way to the size that is refused, and what in it is large."""
+    if image.size <= LARGE_IMAGE:
+        return
+    largest = [
+        f"{table} {characters >> 20} MiB in {quantity(rows, 'row')}"
+        for table, (rows, characters) in islice(checkup.content_sizes(sql).items(), _LARGEST_SHOWN)
+    ]
+    problem = f"the image has {image.size >> 20} MiB; one of {LARGEST_IMAGE >> 20} MiB is refused. Largest: {', '.join(largest)}"
+    yield Finding(image.town_id, "size", image.town_id, problem, f"{_LEAN}; see docs/runbook/image-large.md")
 
 
 def _of_state(town_id: str, sql: database.Database) -> Iterator[Finding]:
@@ -273,6 +341,25 @@ def _of_platform_tokens(context: Context, store: ObjectTownStore, towns: tuple[s
 
     for each in platform_tokens.unsafe(secret_files(context.data), readable):
         yield Finding("*", "secret", each.name, each.problem, each.hint)
+
+
+def _of_the_watch(store: ObjectTownStore, towns: tuple[str, ...]) -> Iterator[Finding]:
+    """Towns that are not run with the others, and objects of the watch that cannot be read."""
+    found = drive(store.watched())
+    for town_id in towns:
+        record = found.apart.get(town_id)
+        if is_set_aside(record):
+            hint = f"correct the cause (the memory of the machine, for example), then: townctl town resume {town_id}"
+            yield Finding(town_id, "set aside", town_id, "it is not run, because its runs ended their processes", hint)
+        elif record is not None and not record.orderly:
+            problem = "it runs apart from other towns, because a process that ran it ended in the middle of a run"
+            hint = "a run of its own that ends well puts this right; if it does not, look at the memory of this machine"
+            yield Finding(town_id, "runs apart", town_id, problem, hint)
+    for key in found.unreadable:
+        name = key.rpartition("/")[2]
+        yield Finding(
+            name, "watch", key, "it cannot be read", f"`townctl town resume {name}` removes it, or delete the object"
+        )
 
 
 def _is_expected(agent: RunningAgent, busy: Mapping[str, int | None]) -> bool:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
-from infra.townctl.output import Answer, compact, short, time_text
+from infra.townctl.output import Answer, compact, plain, short
 from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, require_filter
+from infra.townctl.people import when
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
@@ -72,8 +75,9 @@ def list_(
     require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
-    columns = ("seq", "event", "type", "about", "sender", "received", "outcome", "error")
-    rows = [_row(event) for event in found.events]
+    columns = ("type", "outcome", "error", "about", "received", "sender", "seq", "event")
+    now = place.now(town_id)
+    rows = [_row(event, now) for event in found.events]
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching events", after=found.next)
 
 
@@ -93,17 +97,24 @@ def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> State
     return next(iter(states.values()), "all")
 
 
-def _row(event: EventEntry) -> tuple[object, ...]:
+def _row(event: EventEntry, now: datetime) -> tuple[object, ...]:
+    outcome = _outcome(event)
     return (
+        event.event_type,
+        Text(plain(outcome), style=_colour_of(outcome)),
+        event.last_error,
+        short(event.agent_id or event.bead_id),
+        when(event.received_at, now),
+        None if event.sender is None else event.sender.words,
         "inbox" if event.state == "inbox" else event.seq,
         event.event_id,
-        event.event_type,
-        short(event.agent_id or event.bead_id),
-        None if event.sender is None else event.sender.words,
-        time_text(event.received_at),
-        _outcome(event),
-        event.last_error,
     )
+
+
+def _colour_of(outcome: str) -> str:
+    """Red for what failed, yellow for what did nothing."""
+    first = outcome.partition(":")[0].partition(" ")[0]
+    return {"poisoned": "red", "rejected": "red", "conflict": "red", "skipped": "yellow"}.get(first, "")
 
 
 def _outcome(event: EventEntry) -> str:
@@ -150,7 +161,8 @@ def _event(**flags: str | None) -> bytes:
             "no event to post: give --file or --type",
             status=400,
             path="type",
-            hint='for example: townctl event post TOWN --type convoy_started --payload \'{"convoy_id": "c-1"}\'',
+            hint='for example: townctl event post TOWN --type convoy_started --payload \'{"convoy_id": "c-1"}\'; '
+            "`townctl event types` and docs/events.md list the types",
         )
     fields = {} if flags["payload"] is None else json_of(flags["payload"].encode(errors="replace"), what="payload")
     event: dict[str, Any] = {
@@ -169,7 +181,8 @@ def _with_hint(problem: Refused, *, where: str) -> Refused:
     if not hint and problem.path.endswith("event_type"):
         from shared.events import BY_TYPE
 
-        hint = "known types: " + ", ".join(sorted(name for name, known in BY_TYPE.items() if known.senders))
+        known = ", ".join(sorted(name for name, each in BY_TYPE.items() if each.senders))
+        hint = f"known types: {known}; `townctl event types TYPE` and docs/events.md show the fields of one"
     return Refused(
         problem.message if problem.path else f"{where}{problem.message}",
         status=problem.status,

@@ -1,19 +1,23 @@
 """`townctl explain`: the history of one bead or agent, and why it waits."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
+from infra.townctl import people
 from infra.townctl.arguments import time_of
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.paging import the_one
+from infra.townctl.people import until, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
+from infra.ui.words import reason_word
 from shared.domain.errors import Refused
-from shared.domain.times import to_text
 from shared.questions.explain import Explanation
 from shared.questions.present import CurrentWait
 from shared.questions.spend import spend_words
@@ -22,7 +26,7 @@ from shared.questions.waiting import Waiting
 
 TownOption = Annotated[
     str | None,
-    Parameter(name="--town", help="The town's id; optional if there is only one town."),
+    Parameter(name="--town", help="The town's id; needed only where several towns have this id."),
 ]
 At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z.")]
 
@@ -30,6 +34,8 @@ BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
+_TOWNS_LOOKED_AT: Final = 100
+"""So many towns are looked at to find an id."""
 
 
 def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, place: ThePlace) -> Answer:
@@ -50,19 +56,18 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
     moment = time_of(at, what="at")
-    town_id = only_town(place.town_ids()) if town_id is None else town_id
+    town_id = the_town(place, word, (kind,)) if town_id is None else town_id
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
-    return Answer(found, view(found))
+    names = {agent.agent_id: people.agent_name(agent.identity) for agent in place.agents(town_id).agents}
+    return Answer(found, view(found, names))
 
 
-def view(found: Explanation) -> Iterator[RenderableType]:
-    """A history for people, with shortened ids; `--json` has the full ones."""
-    title = f"{found.kind} {found.id} of {found.town_id}"
-    rows = [
-        (entry.tick, to_text(entry.time), _who(entry), shortened(entry.what), _came_of_it(entry))
-        for entry in found.story
-    ]
-    yield table("tick", "at", "by", "what", "outcome", rows=rows, title=title)
+def view(found: Explanation, names: Mapping[str, str]) -> Iterator[RenderableType]:
+    """A history for people, with the names of agents and shortened ids; `--json` has the full ones."""
+    own = names.get(found.id) or (found.row or {}).get("title")
+    title = f"{found.kind} {found.id} of {found.town_id}" + (f": {own}" if own else "")
+    now = _as_of(found)
+    yield table("tick", "when", "by", "what", "outcome", rows=list(_story_rows(found, names, now)), title=plain(title))
     if found.signs_of_life:
         heartbeats = quantity(found.signs_of_life, "heartbeat or status event", "heartbeats and status events")
         yield Text(f"{heartbeats}; the last one of each agent is shown")
@@ -83,6 +88,33 @@ def view(found: Explanation) -> Iterator[RenderableType]:
         yield from _now(found, found.now)
 
 
+def _as_of(found: Explanation) -> datetime:
+    """The time that the answer is about; without a tick, the end of its story."""
+    if found.now is not None:
+        return found.now.at
+    return found.as_of.time or max(entry.time for entry in found.story)
+
+
+def _story_rows(found: Explanation, names: Mapping[str, str], now: datetime) -> Iterator[tuple[object, ...]]:
+    """The story, with the starts of agents on a bead numbered."""
+    starts = 0
+    for entry in found.story:
+        what = named(entry.what, names)
+        if entry.by == "rule" and entry.outcome == "applied" and entry.what.startswith("dispatch_agent"):
+            starts += 1
+            what = f"{what} (start {starts})"
+        outcome = named(_came_of_it(entry), names)
+        colour = "red" if entry.by == "invariant" or entry.outcome in ("failed", "rejected", "poisoned") else ""
+        yield entry.tick, when(entry.time, now), _who(entry), what, Text(plain(outcome), style=colour)
+
+
+def named(text: str, names: Mapping[str, str]) -> str:
+    """A text with the names of agents in place of their ids, and with other ids shortened."""
+    for identifier, name in names.items():
+        text = re.sub(rf"(?<![\w-]){re.escape(identifier)}(?![\w-])", lambda _, name=name: name, text)  # type: ignore[misc] # bound
+    return shortened(text)
+
+
 def _who(entry: StoryEntry) -> str:
     """The rule or event that asked for the action; if the entry's text already names it, the kind of the entry."""
     says_the_rest = entry.by == "observed" or (entry.by != "rule" and entry.what.startswith(entry.code))
@@ -94,25 +126,28 @@ def _came_of_it(entry: StoryEntry) -> str:
 
 
 def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
-    waits = "" if now.reason is None else f" and waits: {now.reason} since {to_text(now.since)}"
-    yield Text(plain(f"at {to_text(now.at)} it is {(found.row or {}).get('status')}{waits}"), style="bold")
-    for line in (*now.says, *_place(now)):
+    reason = now.reason
+    why = "" if reason is None else f", {reason_word(reason).text} ({reason}), since {when(now.since, now.at)}"
+    status = str((found.row or {}).get("status"))
+    word = people.state(status, people.BEADS if found.kind == "bead" else people.AGENTS).plain
+    yield Text(plain(f"now: {word}{why}"), style="bold")
+    for line in (*now.says, *_place(now, now.at)):
         yield Text(plain(shortened(line)))
-    due = "only after an event" if now.due_at is None else f"due {to_text(now.due_at)}"
+    due = "only after an event" if now.due_at is None else f"due {when(now.due_at, now.at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
     yield table(
-        "guard",
+        "what holds it back",
         "since",
-        "until",
-        "who",
-        "meaning",
+        "ends",
+        "who can end it",
+        "guard",
         rows=[
             (
-                each.guard,
-                each.since and to_text(each.since),
-                each.until and to_text(each.until),
-                each.actor,
                 shortened(each.says),
+                each.since and when(each.since, now.at),
+                each.until and when(each.until, now.at),
+                each.actor,
+                each.guard,
             )
             for each in now.guards
         ],
@@ -124,20 +159,22 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         cause = now.cause
         at = "before the journal" if cause.tick is None else f"tick {cause.tick}"
         source = "" if cause.source is None else f" ({cause.source})"
-        yield Text(plain(shortened(f"because of {cause.code}{source} at {at}, {to_text(cause.time)}: {cause.what}")))
+        yield Text(
+            plain(shortened(f"because of {cause.code}{source} at {at}, {when(cause.time, now.at)}: {cause.what}"))
+        )
     for event in now.events:
         yield Text(plain(f"event {event.event_id} ({event.type}) is {event.outcome}: {event.error or 'not tried yet'}"))
     if now.comes:
-        rows = [(act.rule, to_text(act.due_at), act.action["type"], act.guard) for act in now.comes[:_AHEAD]]
+        rows = [(act.rule, when(act.due_at, now.at), act.action["type"], act.guard) for act in now.comes[:_AHEAD]]
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
 
 
-def _place(waiting: Waiting) -> Iterator[str]:
+def _place(waiting: Waiting, waiting_at: datetime) -> Iterator[str]:
     """The root of the chain of beads that a row waits for, and the row's place in a queue."""
     root = waiting.root
     if root is not None and root.steps > 1:
         others = "" if root.roots == 1 else f", the first of {root.roots} roots"
-        due = "" if root.due_at is None else f" until {to_text(root.due_at)}"
+        due = "" if root.due_at is None else until(root.due_at, waiting_at)
         why = "" if root.reason is None else f" and waits: {root.reason}{due}"
         yield f"the root of its wait is {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
     if waiting.queue is not None:
@@ -145,11 +182,18 @@ def _place(waiting: Waiting) -> Iterator[str]:
         yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now in progress: {now}"
 
 
-def only_town(towns: tuple[str, ...]) -> str:
-    """The town, if there is exactly one. Raises Refused."""
+def the_town(place: Place, word: str, kinds: Sequence[Subject]) -> str:
+    """The town of a bead or an agent: the only town, or the only one that has it. Raises Refused."""
+    towns = place.town_ids()
     if len(towns) == 1:
         return towns[0]
+    looked_at = towns if len(towns) <= _TOWNS_LOOKED_AT else ()
+    found = [town for town in looked_at if any(place.meant(town, kind, word, limit=1) for kind in kinds)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        hint = f"add --town with one of them: {', '.join(found[:10])}"
+        raise Refused(f"{len(found)} towns have {word}", status=400, path="town", hint=hint)
     known = ", ".join(towns[:10]) or "none"
-    raise Refused(
-        "--town is required unless there is exactly one town", status=400, path="town", hint=f"the towns are: {known}"
-    )
+    problem = f"no town here has {word}" if looked_at else "--town is required, because there is not exactly one town"
+    raise Refused(problem, status=404 if looked_at else 400, path="town", hint=f"the towns are: {known}")

@@ -11,7 +11,16 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 from rich.console import RenderableType
 
-from infra.townctl.arguments import LARGEST_MIB, Largest, TownName, bytes_of_largest, content_of, write_whole
+from infra.townctl.arguments import (
+    LARGEST_MIB,
+    Force,
+    Largest,
+    TownName,
+    bytes_of_largest,
+    content_of,
+    require_new,
+    writing_whole,
+)
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.wording import quantity
@@ -55,9 +64,10 @@ class ImportedTown:
 
 def export(
     town_id: TownName,
-    file: Annotated[Path, Parameter(help="The file to write; an existing file is replaced.")],
+    file: Annotated[Path, Parameter(help="The file to write.")],
     /,
     *,
+    force: Force = False,
     context: TheContext,
 ) -> Answer:
     """Write a town to a file of JSON lines: a header, then one object for each row. The town does not change.
@@ -65,19 +75,21 @@ def export(
     The file contains everything that people wrote. It does not contain the journal or the events in the inbox.
     Exit code 1 if there are events in the inbox.
     """
-    exported = drive(transfer.export_town(town_id, context.around(context.store())))
-    write_whole(file, exported.body, what="file")
-    rows = exported.body.count(b"\n") - 1
+    require_new(file, force=force, what="file")
+    with writing_whole(file, what="file") as opened:
+        exported = drive(transfer.export_town(town_id, context.around(context.store()), opened))
     written = ExportedTown(
         town_id=town_id,
         file=str(file),
         tick=exported.base.facts.tick_no,
         txid=exported.base.txid,
-        rows=rows,
-        bytes=len(exported.body),
+        rows=exported.rows,
+        bytes=exported.size,
         waiting_batches=exported.waiting_batches,
     )
-    shown = [f"wrote town {town_id} as of tick {exported.base.facts.tick_no} to {file}: {quantity(rows, 'row')}"]
+    shown = [
+        f"wrote town {town_id} as of tick {exported.base.facts.tick_no} to {file}: {quantity(exported.rows, 'row')}"
+    ]
     if exported.waiting_batches:
         shown.append(
             f"the file lacks {quantity(exported.waiting_batches, 'batch of events', 'batches of events')} in the inbox; "
@@ -94,7 +106,7 @@ def import_(
     largest: Largest = LARGEST_MIB,
     context: TheContext,
 ) -> Answer:
-    """Create a new town from an export or from a SQLite file with a town's tables. It is paused until `townctl town start`.
+    """Create a new town from an export or from a SQLite file with a town's tables. It is paused until `townctl start`.
 
     Values that cannot be read are reported row by row; everything else is imported. Exit code 1 if a value cannot be read.
     Convert an export of the system that this project replaces first: its format is unknown.
@@ -134,4 +146,4 @@ def _view(imported: ImportedTown) -> Iterator[RenderableType]:
             yield f"and {len(missed) - _SHOWN} more; --json shows all of them"
         yield "to correct them, edit the file and import it as another town"
     town_id = imported.town_id
-    yield f"to see what starting it will do: townctl dry-run {town_id}; to start it: townctl town start {town_id}"
+    yield f"to see what starting it will do: townctl dry-run {town_id}; to start it: townctl start {town_id}"

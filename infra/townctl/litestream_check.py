@@ -11,7 +11,7 @@ from infra.ops.litestream import config as litestream
 from infra.townctl.context import Context
 from shared.domain.errors import Refused
 from shared.ports.steps import drive
-from shared.storage import restore as archive
+from shared.storage import publishing
 from shared.storage.restore import Restored
 
 _OPTION = "verify-with-litestream"
@@ -33,7 +33,7 @@ def litestream_agrees(context: Context, town_id: str, old: Restored) -> bool:
         raise Refused("litestream is not installed", status=400, path=_OPTION, hint=hint)
     image = drive(context.store().load(town_id))
     if image.txid == old.point.txid:
-        drive(archive.flush(context.objects(), image))
+        drive(publishing.flush(context.objects(), image))
     with tempfile.TemporaryDirectory() as folder:
         return _restored_by(program, context, town_id, old.point.txid, Path(folder)) == old.image
 

@@ -13,7 +13,6 @@ from infra.townctl.output import Answer
 from shared.adapters import ids
 from shared.domain.shapes import answer
 from shared.ports.steps import drive
-from shared.ports.town_store import CommitFacts
 
 
 @answer
@@ -47,24 +46,35 @@ def config(
 
 
 def import_(
-    replica: Annotated[Path, Parameter(help="The folder of the replica, which contains ltx/0009.")],
+    replica: Annotated[
+        str, Parameter(help="The folder of the replica, which contains ltx/0009, or its URL: s3://BUCKET/PATH.")
+    ],
     town_id: TownName,
     /,
     *,
+    replica_endpoint: Annotated[
+        str | None, Parameter(help="The S3 endpoint of the replica's bucket, if it is not in AWS.")
+    ] = None,
+    replica_region: Annotated[str | None, Parameter(help="The region of the replica's bucket.")] = None,
     largest: Largest = LARGEST_MIB,
     context: TheContext,
 ) -> Answer:
-    """Create a town from the newest state of a replica that Litestream wrote."""
-    read = adopt.read_replica(replica, largest=bytes_of_largest(largest))
-    image = adopt.as_town(read, town_id)
-    now = context.clock.now()
-    facts = CommitFacts(
-        commit_id=f"import-{ids.worker_id()}",
-        tick_no=adopt.tick_no_of(image),
-        time=now,
-        next_due=now,
-        schema_version=adopt.schema_version_of(image),
-    )
-    created = drive(context.founding_store().create(town_id, image, facts))
+    """Create a new town from the newest state of a replica that Litestream wrote. It is paused until `townctl start`.
+
+    Its agents of the old installation are cut off, as in `townctl import`: what they report does not count.
+    """
+    files: adopt.Files = adopt.Folder(Path(replica))
+    if replica.startswith("s3:"):
+        files = adopt.in_bucket(replica, endpoint=replica_endpoint, region=replica_region)
+    read = adopt.read_replica(files, largest=bytes_of_largest(largest))
+    store = context.founding_store()
+    now = context.checked_time(store)
+    image = adopt.as_town(read, town_id, now=now)
+    facts = adopt.facts_of(image, worker_id=ids.worker_id(), now=now)
+    created = drive(store.create(town_id, image, facts))
     adopted = Adopted(town_id, read.txid, created.txid, created.image_digest)
-    return Answer(adopted, (f"created town {town_id} from transaction {read.txid} of {replica}",))
+    shown = (
+        f"created town {town_id}, paused, from transaction {read.txid} of {files.place}",
+        f"to see what starting it will do: townctl dry-run {town_id}; to start it: townctl start {town_id}",
+    )
+    return Answer(adopted, shown)

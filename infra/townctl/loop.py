@@ -1,10 +1,14 @@
-"""`townctl run`: a pass over the due towns every five seconds of the clock, until it is stopped.
+"""`townctl run`: pass after pass over the due towns, until it is stopped.
+
+A pass over a directory costs next to nothing, so there is one every fifth of a second, and an event acts at once. Each pass over a
+bucket is a paid request, so there is one every five seconds of the clock, or when an event arrives through the loop's own process.
 
 `shared.runner.passes` makes the passes. If the loop is killed, its agents keep running and the next loop finds them.
 """
 
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -15,7 +19,7 @@ from typing import Annotated, Final, get_args
 
 from cyclopts import Parameter
 
-from infra.townctl import agent_programs, forges, wiring
+from infra.townctl import agent_programs, forges, own_clocks, own_runs, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.live import Lines, RunWatcher
 from infra.townctl.output import FOUND, OK, Answer, plain
@@ -23,9 +27,10 @@ from infra.townctl.provers import prover_of
 from infra.townctl.wording import message_of, quantity
 from shared.adapters import ids
 from shared.domain import limits
+from shared.domain.errors import Terminal
 from shared.domain.shapes import answer
 from shared.ports.steps import drive
-from shared.runner.passes import Passes
+from shared.runner.passes import OwnProcess, Passes
 from shared.runner.run_report import FailedRun, PassReport, RunOutcome, RunReport
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
@@ -34,6 +39,9 @@ EVERYTHING: Final = "*"
 """Stands for the town in the report of a pass that could not read the due markers: this concerns every town."""
 
 _SAY_AGAIN_AFTER: Final = limits.SWEEP_INTERVAL / 60
+_LOOK_AT_DIRECTORY_SECONDS: Final = 0.2
+_GATHER_SECONDS: Final = 0.02
+"""What arrives so soon after an event that wakes the loop is taken with it."""
 
 
 @answer
@@ -67,7 +75,10 @@ class Tally:
             self.effects["failed"] += run.effects.failed
             self.failures.pop(run.town_id, None)
             self._judge_effects(run)
-        for failed in report.failed:
+        for apart in report.apart:
+            self.outcomes.update(apart.outcomes)
+            self.failures.pop(apart.town_id, None)
+        for failed in (*report.failed, *troubles_apart(report)):
             self.failures[failed.town_id] = message_of(failed.error)
         if report.looked:
             self.failures.pop(EVERYTHING, None)
@@ -97,11 +108,29 @@ class Tally:
         )
 
 
+def troubles_apart(report: PassReport) -> Iterator[FailedRun]:
+    """The towns of a pass whose runs of their own failed or died, and those that are set aside."""
+    for run in report.apart:
+        if run.death is not None:
+            problem = f"its run in a child process was ended by {run.death}"
+            hint = "look at the memory of this machine; after three such deaths the town is set aside"
+            yield FailedRun(run.town_id, Terminal(problem, hint=hint))
+        elif run.problem is not None:
+            yield FailedRun(run.town_id, Terminal(run.problem))
+    for town_id in report.set_aside:
+        hint = f"correct the cause, then: townctl town resume {town_id}"
+        yield FailedRun(town_id, Terminal("it is set aside, because its runs ended their processes", hint=hint))
+
+
 class Stop:
-    """Set by the first SIGINT or SIGTERM: the loop ends after the current pass. A second signal interrupts the pass."""
+    """Set by the first SIGINT or SIGTERM: the loop ends after the current pass. A second signal interrupts the pass.
+
+    `wake` ends the wait for the next pass.
+    """
 
     def __init__(self) -> None:
-        self.asked = threading.Event()
+        self._asked = False
+        self._bell = threading.Event()
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
@@ -109,7 +138,7 @@ class Stop:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -117,13 +146,25 @@ class Stop:
                 signal.signal(number, handler)
 
     def wait(self, seconds: float) -> bool:
-        """Wait for so many real seconds or until a signal arrives; True if one has arrived."""
-        return self.asked.wait(seconds)
+        """Wait for so many real seconds or until a signal or a wake arrives; True if the loop is to end."""
+        if self._bell.wait(seconds) and not self._asked:
+            time.sleep(_GATHER_SECONDS)
+        self._bell.clear()  # what rings from now on comes after the look of this pass, or is seen by it
+        return self._asked
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's shape
-        if self.asked.is_set():
+    def wake(self) -> None:
+        """Begin the next pass now."""
+        self._bell.set()
+
+    def ask(self) -> None:
+        """Let the loop end after the current pass."""
+        self._asked = True
+        self._bell.set()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - a signal handler's shape
+        if self._asked:
             raise KeyboardInterrupt
-        self.asked.set()
+        self.ask()
 
 
 class TownLoop:
@@ -135,10 +176,25 @@ class TownLoop:
         watcher: RunWatcher,
         *,
         speed: float,
+        in_directory: bool = False,
         archives: Callable[[str], Archive] | None = None,
+        own_process: OwnProcess | None = None,
     ) -> None:
+        """`archives` is for retention, which runs on real time only, because objects are dated by the store's clock.
+
+        `in_directory`: the towns are on a disk of this machine, so a look at them is cheap.
+        """
         pause = limits.ACTIVE_INTERVAL.total_seconds() / speed
-        self._passes = Passes(around, self, worker_id=ids.worker_id, pause=pause, archives=archives)
+        if in_directory:
+            pause = min(pause, _LOOK_AT_DIRECTORY_SECONDS)
+        self._passes = Passes(
+            around,
+            self,
+            worker_id=ids.worker_id,
+            pause=pause,
+            archives=None if around.own_clock else archives,
+            own_process=own_process,
+        )
         self._clock = around.clock
         self._watcher = watcher
         self._said: dict[tuple[str, str], datetime] = {}
@@ -157,7 +213,7 @@ class TownLoop:
         self.tally.add(report)
         for run in report.runs:
             self._watcher.ran(run)
-        for failed in report.failed:
+        for failed in (*report.failed, *troubles_apart(report)):
             self._say(failed)
         if report.problem is not None:
             self._say(FailedRun(EVERYTHING, report.problem))
@@ -209,10 +265,12 @@ def run(  # noqa: PLR0913 - one for each option
     Exit code 1 if the last run of any town failed, or an effect of its last tick, such as the start of an agent.
     """
     wanted = tuple(towns or ())
-    store = context.store(towns=wanted)
     context.prove_store()
-    known = context.require_towns(store, *wanted)
-    clock = context.clock_of(store, *(wanted or known), speed=speed)
+    known = context.require_towns(context.store(towns=wanted), *wanted)
+    chosen = own_clocks.towns_of_a_loop(context.store(), known, wanted=wanted, speed=speed)
+    store = context.store(towns=chosen.only, others=chosen.others)
+    ticked = chosen.only or tuple(town for town in known if town not in chosen.others)
+    clock = context.clock_of(store, *ticked, speed=speed)
     program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     hosts = forges.hosts_of(context.data, forge_host or ())
@@ -222,13 +280,27 @@ def run(  # noqa: PLR0913 - one for each option
         agent_programs.tell_about_agents(context.data, program, context.talk)
     prover = prover_of(context.data, forge=forge, runtime=elsewhere or runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=elsewhere or runtime, forge=forge, prover=prover)
-    loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
+    alone = own_runs.is_alone()
+    if alone:
+        own_runs.end_first()
+    given = {"--control-server": control_server, "--secrets-prefix": secrets_prefix}  # the others are remembered
+    options = tuple(word for option, value in given.items() if value for word in (option, value))
+    loop = TownLoop(
+        around,
+        Lines(context.talk),
+        speed=speed_of(clock),
+        in_directory=context.bucket is None,
+        archives=None if alone else context.archive,
+        own_process=own_runs.own_process(context, clock, options=options),
+    )
     if once:
         loop.one_pass()
+        if alone:
+            own_runs.tell_the_end(around, ticked, context.talk)
     else:
         stop = Stop()
         with stop.on_signals():
-            _announce(context, wanted or known, clock)
+            _announce(context, ticked, chosen.others, clock)
             loop.until(stop.wait)
         left = runtime.running()
         if left:
@@ -257,8 +329,12 @@ def speed_of(clock: wiring.LocalClock) -> float:
     return getattr(clock, "speed", 1.0)
 
 
-def _announce(context: Context, towns: tuple[str, ...], clock: wiring.LocalClock) -> None:
+def _announce(context: Context, towns: tuple[str, ...], others: tuple[str, ...], clock: wiring.LocalClock) -> None:
     speed = speed_of(clock)
     what = quantity(len(towns), "town") if len(towns) != 1 else f"town {towns[0]}"
     pace = "" if speed == 1 else f" at {speed:g} times real time"
     context.talk(f"running {what} of {context.place}{pace}; Ctrl-C stops it after the current pass")
+    for town_id in others:
+        context.talk(
+            f"town {town_id} runs on its own clock, ahead of real time: `townctl run --towns {town_id}` ticks it"
+        )

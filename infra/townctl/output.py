@@ -6,16 +6,15 @@ title of a bead can neither colour nor clear the screen. No text is interpreted 
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
 from typing import Any, Final, TextIO
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.text import Text
 
+from infra.townctl.tables import Rows
 from shared.domain.times import to_text
 
 OK: Final = 0
@@ -30,9 +29,6 @@ INTERRUPTED: Final = 130
 
 _WIDE: Final = 240
 """Columns if the output is not a terminal: enough for an event with the longest id on one line."""
-_MINIMUM: Final = 10
-"""The smallest width of a column of long texts."""
-_WHOLE: Final = len("2026-01-10T12:00:00.000Z")
 _UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 
@@ -64,34 +60,14 @@ def plain(text: object) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in str(text))
 
 
-def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
-    """A table of texts; None is an empty cell.
-
-    Nothing is left out on a narrow terminal: long texts continue on the next line, and times, states and short ids stay
-    on one line as long as the other columns have room.
-    """
-    texts = [["" if cell is None else plain(cell) for cell in row] for row in rows]
-    whole = _kept_whole([[name, *column] for name, column in zip(columns, zip(*texts, strict=True), strict=False)])
-    made = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
-    for number, name in enumerate(columns):
-        made.add_column(name, no_wrap=number in whole, overflow="fold")
-    for row in texts:
-        made.add_row(*row)
-    return made
+def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Rows:
+    """A table; None is an empty cell. The first columns matter most: see `tables`."""
+    made = tuple(tuple(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row) for row in rows)
+    return Rows(columns, made, title)
 
 
-def _kept_whole(columns: Sequence[Sequence[str]]) -> set[int]:
-    """The columns of short single words that do not wrap: narrow ones first, as many as the terminal has room for."""
-    single_words = [number for number, cells in enumerate(columns) if not any(" " in cell for cell in cells[1:])]
-    widths = {number: max(map(len, columns[number])) for number in single_words}
-    short_ones = sorted((width, number) for number, width in widths.items() if width <= _WHOLE)
-    room = shutil.get_terminal_size().columns - 3 * len(columns) - _MINIMUM * (len(columns) - len(short_ones))
-    kept = set()
-    for width, number in short_ones:
-        room -= width
-        if room >= 0:
-            kept.add(number)
-    return kept
+def _cell(cell: object) -> str:
+    return "" if cell is None else plain(cell)
 
 
 def short(identifier: str | None) -> str:

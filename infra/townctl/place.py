@@ -24,13 +24,16 @@ if TYPE_CHECKING:
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
-    from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
+    from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
+    from shared.questions.timeline import Timeline
     from shared.questions.town_list import TownList
     from shared.questions.town_lists import EscalationList, ReviewList, RigList
+    from shared.questions.town_view import TownView
     from shared.replay.replayed import Replay
+    from shared.replay.tick_view import TickView
     from shared.replay.what_if.run import WhatIf
 
 Subject = Literal["bead", "agent"]
@@ -68,6 +71,22 @@ class Place(Protocol):
 
     def status(self, town_id: str) -> TownStatus:
         """What a town is doing."""
+        ...
+
+    def view(self, town_id: str, at: datetime | None) -> TownView:
+        """Everything that a page about a town shows, now or as it was at a time."""
+        ...
+
+    def timeline(self, town_id: str, start: datetime, end: datetime) -> Timeline:
+        """What happened in a window of time."""
+        ...
+
+    def tick(self, town_id: str, number: int) -> TickView:
+        """One past tick in full."""
+        ...
+
+    def resume(self, town_id: str) -> ResumedTown:
+        """Run a town again that was set aside."""
         ...
 
     def settings(self, town_id: str) -> TownSettings:
@@ -170,3 +189,12 @@ class Place(Protocol):
 
 
 ThePlace = Annotated[Place, Parameter(parse=False)]
+
+
+def posted(place: Place, town_id: str, event_type: str, payload: Mapping[str, Any], **about: str) -> AcceptedEvents:
+    """Post one event with an id of its own. `about` are the other fields that it has, such as `bead_id`."""
+    from infra.townctl.output import compact
+    from shared.adapters import ids
+
+    event = {"event_id": ids.event_id("cli"), "event_type": event_type, **about, "payload": payload}
+    return place.post(town_id, compact(event).encode())

@@ -94,7 +94,7 @@ def _unusable_keys(
     used = {name for town in towns() for name in _deploy_keys_of(town)} if found else set()
     for name in found:
         if name not in used:
-            hint = "give the rig an ssh address, or remove the key: townctl secret remove-deploy-key TOWN RIG"
+            hint = "give the rig an ssh address, or remove the key with townctl secret remove-deploy-key TOWN RIG"
             yield Unsafe(name, "no rig with an ssh address uses this deploy key", hint)
         for part, check in ((name, checked_key), (name.removesuffix(_DEPLOY_KEY) + _KNOWN_HOSTS, checked_hosts)):
             stored = secrets.get(part)

@@ -23,6 +23,15 @@ def points(
     """List the newest commits that a town can be restored to, and their total number."""
     require_limit(limit, POINTS_AT_MOST)
     found = place.points(town_id, limit=limit)
-    rows = [(point.txid, to_text(point.time), point.tick, point.size, point.kind) for point in found.points]
+    rows = [
+        (point.txid, to_text(point.time), point.tick, point.size, point.kind, point.epoch) for point in found.points
+    ]
     shown = f"{len(found.points)} of {quantity(found.total, 'restore point')}"
-    return Answer(found, (table("txid", "time", "tick", "bytes", "kept as", rows=rows), Text(shown)))
+    return Answer(
+        found,
+        (
+            table("txid", "time", "tick", "bytes", "kept as", "restores before", rows=rows),
+            Text(shown),
+            *map(Text, found.notes),
+        ),
+    )

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import TownName, time_of, write_whole
+from infra.townctl.arguments import Force, TownName, require_new, time_of, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of, event_line
@@ -69,12 +69,14 @@ def record(
     *,
     from_: Annotated[str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z.")],
     to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
+    force: Force = False,
     context: TheContext,
 ) -> Answer:
     """Write the ticks of a window to one file that can be replayed anywhere, without the texts that people wrote.
 
     The window is replayed first. If the replay diverges from history, nothing is written and the exit code is 1.
     """
+    require_new(file, force=force, what="file")
     store = context.store()
     context.require_towns(store, town_id)
     now = context.clock_of(store, town_id).now()

@@ -112,6 +112,9 @@ def replay_view(again: Replay) -> Iterator[RenderableType]:
     if again.ticks:
         rows = [_tick_row(tick) for tick in again.ticks]
         yield table("tick", "at", "events", "actions", "rules", "equal", rows=rows)
+    for tick in again.ticks:
+        if tick.note is not None and tick.restore is None:
+            yield Text(plain(f"tick {tick.tick}: {tick.note}"))
     for segment in again.segments:
         yield Text(_segment_line(segment))
     for note in again.notes:
@@ -137,6 +140,8 @@ def _state_line(state: StateSnapshot) -> str:
 
 def _tick_row(tick: ReplayedTick) -> tuple[object, ...]:
     same = {True: "yes", False: "NO", None: "?"}[tick.equal]
+    if tick.restore is not None:
+        return tick.tick, to_text(tick.time), "", "", plain(tick.restore.says()), same
     return (
         tick.tick,
         to_text(tick.time),

@@ -8,7 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from infra.townctl.arguments import TownName, time_of, write_whole
+from infra.townctl import bucket_rules
+from infra.townctl.arguments import Force, TownName, require_new, time_of, write_whole
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer
 from infra.townctl.wording import quantity
@@ -18,7 +19,7 @@ from shared.domain.shapes import answer, document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
-from shared.storage import restore as archive
+from shared.storage import in_place, publishing
 from shared.storage import retention as forgetting
 from shared.storage.restore import Archive, Restored, RestorePoint
 
@@ -61,6 +62,7 @@ def restore(
     to: Annotated[Path | None, Parameter(help="Write the database to this file; the town does not change.")] = None,
     in_place: _InPlace = False,
     verify_with_litestream: _Verify = False,
+    force: Force = False,
     context: TheContext,
 ) -> Answer:
     """Restore a town as it was, to a file or as a new commit.
@@ -70,6 +72,8 @@ def restore(
     if (to is None) == (not in_place):
         hint = "give either --to FILE or --in-place"
         raise Refused("restore needs exactly one of --to and --in-place", status=400, path="to", hint=hint)
+    if to is not None:
+        require_new(to, force=force, what="to")
     past = context.archive(town_id)
     old = _restored(past, at=at, txid=txid)
     agrees = _litestream_agrees(context, town_id, old) if verify_with_litestream else None
@@ -77,7 +81,7 @@ def restore(
     if to is not None:
         write_whole(to, old.image, what="to")
     else:
-        committed = _in_place(context, past, town_id, old).txid
+        committed = _in_place(context, past, old).txid
     restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees)
     return Answer(restored, tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
 
@@ -112,19 +116,17 @@ def _restored(past: Archive, *, at: str | None, txid: int | None) -> Restored:
     raise Refused("restore needs exactly one of --at and --txid", status=400, path="at", hint=hint)
 
 
-def _in_place(context: Context, past: Archive, town_id: str, old: Restored) -> TownImage:
+def _in_place(context: Context, past: Archive, old: Restored) -> TownImage:
     store = context.store()
-    now = context.clock_of(store, town_id).now()
-    return drive(
-        archive.restore_in_place(store, past.objects, old, town_id=town_id, now=now, worker_id=ids.worker_id())
-    )
+    now = context.checked_time(store)  # not the clock of the town, which may be ahead: a restore brings time back
+    return drive(in_place.restore_in_place(store, past, old, now=now, worker_id=ids.worker_id()))
 
 
 def flush(town_id: TownName, /, *, context: TheContext) -> Answer:
     """Publish the newest commit as a file that Litestream can read."""
     past = context.archive(town_id)
     image = drive(context.store().load(town_id))
-    key = drive(archive.flush(past.objects, image))
+    key = drive(publishing.flush(past.objects, image))
     return Answer(
         document(Published(town_id, image.txid, key)), (f"published commit {image.txid} of town {town_id} as {key}",)
     )
@@ -154,10 +156,10 @@ def retention(
         window=timedelta(days=restore_window_days),
     )
     what = forgetting.forget if carry_out else forgetting.plan
-    plan = drive(what(past, keep, now=context.clock_of(store, town_id).now()))
+    plan = drive(what(past, keep, now=context.checked_time(store)))
     doomed, kept = (
         f"{quantity(objects, 'object')} ({quantity(size, 'byte')})"
         for objects, size in ((len(plan.doomed), plan.freed_bytes), (plan.kept_objects, plan.kept_bytes))
     )
     line = f"deleted {doomed}" if carry_out else f"no longer needed: {doomed}; to delete them, add --carry-out"
-    return Answer(plan, (f"{line}; kept: {kept}",))
+    return Answer(plan, (f"{line}; kept: {kept}", *bucket_rules.after_deletion(context.bucket)))

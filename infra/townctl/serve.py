@@ -7,7 +7,7 @@ scope `operator`, which gives access only to the town that it names.
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -18,7 +18,7 @@ from functions.access import Access
 from functions.api import BESIDES, REQUEST_ID
 from functions.authorizer.app import as_context
 from infra.devstack.gateway import Route, event_of, parts_of, serving
-from infra.townctl import agent_programs, wiring
+from infra.townctl import agent_programs, own_clocks, own_runs, wiring
 from infra.townctl.context import Context, TheContext
 from infra.townctl.forges import issuing_of, secret_files
 from infra.townctl.live import Lines
@@ -36,6 +36,7 @@ from shared.ports.agent_logs import AgentLogs
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
+from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
@@ -46,11 +47,15 @@ _NO_OPERATOR: Final = "this route requires an operator's token"
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
-class LoopIsAwake:
-    """A queue that stores nothing, because the loop looks for due towns every five seconds."""
+@dataclass(frozen=True, slots=True)
+class LoopInside:
+    """A queue that stores nothing: it wakes the loop of this process, which finds the towns by their due markers."""
+
+    wake: Callable[[], object]
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:  # noqa: ARG002 - the port's shape
-        """Accept every wake; the town's due marker brings it into the next pass."""
+        """Accept every wake."""
+        self.wake()
         return ()
 
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
@@ -69,13 +74,12 @@ class OwnTown(Access):
 
 @dataclass
 class Served:
-    """The routes of the functions and their handlers. They answer one request at a time, because they share warm images."""
+    """The routes of the functions and their handlers, which several threads call at the same time."""
 
     routes: tuple[tuple[Route, Callable[[Any, Any], dict[str, Any]]], ...]
     keys: Callable[[], Sequence[str]]
     clock: Clock
     write_line: Callable[[str], object]
-    _turn: threading.Lock = field(default_factory=threading.Lock)
 
     def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
         """The answer to a request without a token that opens its route, before its body is read."""
@@ -94,8 +98,7 @@ class Served:
         unauthorized = self._unauthorized(route, event, headers)
         if unauthorized is not None:
             return unauthorized
-        with self._turn:
-            return handler(event, None)
+        return handler(event, None)
 
     def _asked(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes
@@ -164,17 +167,27 @@ def serve(
 
     Make tokens with `townctl token TOWN` on the same directory.
     """
-    store = context.founding_store()
     context.prove_store()
-    clock = wiring.clock_for(store, (), speed=speed)
+    every = context.founding_store()
+    known = drive(every.towns())
+    chosen = own_clocks.towns_of_a_loop(every, known, speed=speed)
+    store = wiring.open_store(context.founding_objects(), towns=chosen.only, others=chosen.others)
+    clock = own_clocks.clock_for(store, [town for town in known if town not in chosen.others], speed=speed)
     program = agent_programs.program(context.data, agent_command, agent_env, agent=agent, login=agent_login)
     runtime = context.runtime(program, clock)
     agent_programs.tell_about_agents(context.data, program, context.talk)
     prover = prover_of(context.data, forge=None, runtime=runtime, environment=program.around)
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
-    served = served_from(context, around, keys=keys_of(context))
-    loop = TownLoop(around, Lines(context.talk), speed=speed_of(clock), archives=context.archive)
     stop = Stop()
+    served = served_from(context, replace(around, store=every), keys=keys_of(context), wake=stop.wake)
+    loop = TownLoop(
+        around,
+        Lines(context.talk),
+        speed=speed_of(clock),
+        archives=context.archive,
+        in_directory=context.bucket is None,
+        own_process=own_runs.own_process(context, clock),
+    )
     with stop.on_signals(), serving(served, port=port) as url:
         context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
         loop.until(stop.wait)
@@ -182,8 +195,17 @@ def serve(
     return Answer(Ended(url, tally.counts()), (quantity(tally.passes, "pass", "passes"),))
 
 
-def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Sequence[str]]) -> Served:
-    """The functions for these towns. Make only one per process, because a handler keeps its deployment for its life."""
+def served_from(
+    context: Context,
+    around: Surroundings,
+    *,
+    keys: Callable[[], Sequence[str]],
+    wake: Callable[[], object] = lambda: None,
+) -> Served:
+    """The functions for these towns; an event that wakes its town calls `wake`.
+
+    Make only one per process, because a handler keeps its deployment for its life.
+    """
     from functions.credentials import app as credentials
     from functions.debug import app as debug
     from functions.events import app as events
@@ -207,7 +229,7 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
             return context.archive(town_id)
 
     access = OwnTown((), write)
-    ingestion = Ingestion(around, LoopIsAwake(), EmfMetrics(lambda _: None, stage="local"), write)
+    ingestion = Ingestion(around, LoopInside(wake), EmfMetrics(lambda _: None, stage="local"), write)
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
@@ -215,10 +237,20 @@ def served_from(context: Context, around: Surroundings, *, keys: Callable[[], Se
     setattr(credentials, "deployment", lambda: issues)  # noqa: B010 - as below
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
+    turn = threading.Lock()
+
+    def in_turn(answered: Callable[..., dict[str, Any]]) -> Callable[[Any, Any], dict[str, Any]]:
+        def handler(event: Any, _: Any) -> dict[str, Any]:
+            with turn:
+                return answered(event, write)
+
+        return handler
+
     handlers = {
         "events": lambda event, _: events.answered(event, write),
-        "debug": lambda event, _: debug.answered(event, write),
-        "credentials": lambda event, _: credentials.answered(event, write),
+        # these share warm images or a cache of credentials, so they answer one request at a time
+        "debug": in_turn(debug.answered),
+        "credentials": in_turn(credentials.answered),
     }
     tables = (("events", events.ROUTES), ("debug", debug.ROUTES), ("credentials", credentials.ROUTES))
     found = [

@@ -1,18 +1,21 @@
 """`townctl doctor --stack NAME`: check that a deployment can work, and that one event passes through all of it.
 
-It checks the account's concurrency, the dispatcher's schedule, the token key, who receives alarms, the ECS task of the agents and
-the bucket (conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the
+It checks the account's concurrency, the parameters, the dispatcher's schedule, the token key, secrets that no function reads, who
+receives alarms, the dead-letter queues, the last hour of each function, the ECS task of the agents, the clock and the bucket
+(versions, conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the
 first time, and waits until a tick has applied the event.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
 
+from infra.townctl import stack_checks
 from infra.townctl.output import FOUND, OK, Answer, table
-from infra.townctl.platform_tokens import NamedSecrets, unsafe
+from infra.townctl.platform_tokens import unsafe
+from infra.townctl.stack import Stack, Symptom
+from infra.townctl.wording import quantity
 from shared.adapters import ids, outside_files
-from shared.adapters.clock import SystemClock, wait_for
+from shared.adapters.clock import SystemClock
 from shared.adapters.ecs_runtime import KEY_VARIABLE
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.s3_objects import S3Objects
@@ -37,17 +40,7 @@ RESERVED: Final = 3
 
 LEAST_STOP_SECONDS: Final = 30
 _TASK_HINT: Final = "register a new revision of it; docs/runbook/deploy.md describes it under agents on ECS"
-SECONDS: Final = 150.0
-"""The longest time that the synthetic event may take if no wake is delivered: two scheduled minutes and a margin."""
-
-
-@answer
-class Symptom:
-    """One thing that is wrong with a deployment, and what to do about it."""
-
-    check: str
-    problem: str
-    hint: str
+_SETTINGS: Final = ("Environment", "MemorySize", "EphemeralStorage", "Timeout", "VpcConfig", "KMSKeyArn")
 
 
 @answer
@@ -59,37 +52,28 @@ class Examined:
     notes: tuple[str, ...]
 
 
-class DeployedApi(Protocol):
-    """The deployment's API, called by an operator and by a producer of events."""
-
-    def ask(self, method: str, path: str, body: Any = None) -> Any:
-        """The document of an answer to a request by an operator. Raises Refused, Retryable."""
-        ...
-
-    def report(self, path: str, body: bytes, token: str) -> Any:
-        """The document of an answer to posted events. Raises Refused, Retryable."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """A deployment: its outputs, the SDK's clients by service name, its bucket, its token keys, its API and its secrets."""
-
-    outputs: Mapping[str, str]
-    client: Callable[[str], Any]
-    objects: S3Objects
-    keys: RotatedSecret
-    api: DeployedApi
-    secrets: NamedSecrets | None = None
-    wait: Callable[[Callable[[], bool]], bool] = lambda done: wait_for(done, seconds=SECONDS, every=2)
-
-
 def examine(stack: Stack) -> Answer:
     """Run every check. Exit code 1 if something is wrong or cannot be checked."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     symptoms: list[Symptom] = []
-    for check in (_quota, _schedule, _secret, _platform_tokens, _alarms, _agents, _bucket, _whole_way):
+    for check in (
+        _quota,
+        stack_checks.parameters,
+        _schedule,
+        _secret,
+        _platform_tokens,
+        stack_checks.unread_secrets,
+        _alarms,
+        _dead_letters,
+        _settings_of_the_alias,
+        stack_checks.last_hour,
+        _agents,
+        stack_checks.clock,
+        stack_checks.versions,
+        _bucket,
+        _whole_way,
+    ):
         name = check.__name__.strip("_")
         try:
             symptoms += check(stack)
@@ -117,7 +101,7 @@ def deployed(name: str) -> Stack:
         raise Refused(
             problem, status=400, path="region", hint="set AWS_DEFAULT_REGION, or AWS_PROFILE to a profile with a region"
         )
-    outputs = outputs_of(session.client("cloudformation"), name)
+    outputs, parameters = described(session.client("cloudformation"), name)
     return Stack(
         outputs=outputs,
         client=session.client,
@@ -125,11 +109,17 @@ def deployed(name: str) -> Stack:
         keys=RotatedSecret(outputs["TownTokenKeyArn"], SystemClock()),
         api=Signed(outputs["ApiUrl"]),
         secrets=StackSecrets(outputs["SecretsPrefix"]) if "SecretsPrefix" in outputs else None,
+        parameters=parameters,
     )
 
 
 def outputs_of(client: Any, stack: str) -> dict[str, str]:
     """The outputs of a CloudFormation stack. Raises Refused if it is not a stack of this project."""
+    return described(client, stack)[0]
+
+
+def described(client: Any, stack: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The outputs and the parameters of a CloudFormation stack. Raises Refused if it is not a stack of this project."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     hint = "check the name, the account and the region with `sam list stack-outputs --stack-name NAME`"
@@ -142,7 +132,8 @@ def outputs_of(client: Any, stack: str) -> dict[str, str]:
     if lacking := sorted(_OUTPUTS - set(outputs)):
         problem = f"the stack {stack} is not a town reconciler: it lacks the outputs {', '.join(lacking)}"
         raise Refused(problem, status=404, path="stack", hint=hint)
-    return outputs
+    given = {each["ParameterKey"]: str(each.get("ParameterValue", "")) for each in found.get("Parameters", ())}
+    return outputs, given
 
 
 def _said(error: Any) -> str:
@@ -185,8 +176,39 @@ def _alarms(stack: Stack) -> Iterator[Symptom]:
         yield Symptom("alarms", "alarms notify nobody: their topic has no confirmed subscription", hint)
 
 
+def _dead_letters(stack: Stack) -> Iterator[Symptom]:
+    """Whether wakes or scheduled invocations have failed for good."""
+    for output, page in (("WakesDeadUrl", "wakes-dead"), ("TicksDeadUrl", "ticks-dead")):
+        if (url := stack.outputs.get(output)) is None:
+            continue
+        name = "ApproximateNumberOfMessages"
+        found = stack.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=[name])
+        if (count := int(found["Attributes"][name])) > 0:
+            look = f"aws sqs receive-message --queue-url {url} --visibility-timeout 0"
+            problem = f"{quantity(count, 'message')} in a dead-letter queue"
+            yield Symptom(page, problem, f"look with `{look}`, then follow docs/runbook/{page}.md")
+
+
+def _settings_of_the_alias(stack: Stack) -> Iterator[Symptom]:
+    """Whether the version behind an alias that is called still has the settings of before the last deployment."""
+    scheduled = stack.outputs.get("ScheduledArn")
+    if scheduled is None or scheduled == stack.outputs["TickFunctionArn"]:
+        return  # nothing calls an alias
+    alias = scheduled.rpartition(":")[2]
+    for output in ("TickFunctionArn", "WorkerFunctionArn"):
+        if (arn := stack.outputs.get(output)) is None:
+            continue
+        newest, called = (
+            stack.client("lambda").get_function_configuration(FunctionName=arn, **which)
+            for which in ({}, {"Qualifier": alias})
+        )
+        if differ := sorted(name for name in _SETTINGS if newest.get(name) != called.get(name)):
+            problem = f"the alias {alias} of {arn} has older settings than the stack: {', '.join(differ)}"
+            yield Symptom("settings", problem, "change SettingsRevision in samconfig.toml, then `sam deploy`")
+
+
 def _schedule(stack: Stack) -> Iterator[Symptom]:
-    wanted = stack.outputs["TickFunctionArn"]
+    wanted = stack.outputs.get("ScheduledArn", stack.outputs["TickFunctionArn"])  # the alias, in a gradual deployment
     for each in _schedules(stack.client("scheduler")):
         if each["Target"]["Arn"] == wanted:
             if each["State"] != "ENABLED":

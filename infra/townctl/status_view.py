@@ -1,109 +1,188 @@
-"""The status of a town for people."""
+"""The status of a town for people: what needs somebody first, what works, what waits, and last what rests."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.output import plain, short, table, time_text
+from infra.townctl import people
+from infra.townctl.output import plain, short, table
+from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
-from shared.domain.times import to_text
+from shared.domain.times import long_span_text
 from shared.questions.spend import spend_words
 
 if TYPE_CHECKING:
-    from shared.questions.status import TownStatus
-    from shared.questions.waiting import Waiting
+    from shared.questions.overview import BeadLine
+    from shared.questions.status import AgentLine, TownStatus
+
+BEADS_SHOWN: Final = 40
+"""Live beads in a status; `townctl bead list` has them all."""
+_IDLE_NAMED: Final = 6
+_DAYS_SHOWN: Final = 3
+_URGENCY: Final = {"in_review": 2, "in_progress": 1}
 
 
 def status_view(town: TownStatus) -> Iterator[RenderableType]:
-    """The lines and tables of a status: current work, waiting beads, problems."""
-    base = town.as_of
-    yield Text(f"{town.town_id}: tick {base.tick} at {to_text(base.time)}; {_wake(town)}")
+    """The lines and tables of a status, in the order in which they matter."""
+    yield from head(town)
+    yield from _problems(town)
+    yield from beads(town, most=BEADS_SHOWN)
+    yield from _convoys(town)
+    yield from _mail(town)
+    yield from agents(town)
+    yield from _spend(town)
+
+
+def head(town: TownStatus) -> Iterator[RenderableType]:
+    """What a town does next, and what holds all of it back or is wrong with it."""
+    yield Text(f"{town.town_id}: {_wake(town)}; {_last_tick(town)}", style="bold")
+    if town.last_restore is not None:
+        restore = town.last_restore
+        yield Text(plain(f"tick {restore.tick}, {when(restore.at, town.now)}: {restore.says()}"))
     for claim in _claims(town):
-        yield Text(claim)
-    if town.spend:
-        yield table("day (UTC)", "used", rows=[(each.day, spend_words(each.spend)) for each in town.spend])
-    if town.agents:
-        yield table("agent", "role", "status", "works on", "used", "says", rows=_agent_rows(town))
-    if town.beads:
-        yield table("bead", "type", "status", "title", "waits for", rows=_bead_rows(town))
-    if town.failed:
-        yield table("failed bead", "type", "at", "title", "why", rows=_failed_rows(town))
-    if town.refused_by_forge:
-        rows = [(short(line.bead_id), line.effect, time_text(line.at), line.said) for line in town.refused_by_forge]
-        yield table("review", "call", "at", "refused by the forge", rows=rows)
-    if town.abandoned:
-        yield table("abandoned by", "at", "pull request", "why", rows=_abandoned_rows(town))
-    if town.convoys:
-        yield table("convoy", "state", "done", "used", "title", rows=_convoy_rows(town))
-    if town.unread_mail:
-        yield table("unread mail", "to", "since", "title", "delivery requested", rows=_mail_rows(town))
-    if town.mayor_said:
-        yield table("the mayor said at", "in reply to", "text", rows=_said_rows(town))
+        yield Text(claim, style="yellow")
     yield from _warnings(town)
+
+
+def names_in(town: TownStatus) -> dict[str, str]:
+    """The names of everything in a status, by id: titles of beads, names of agents."""
+    titles = {failed.bead_id: failed.title for failed in town.failed}
+    titles |= {convoy.bead_id: convoy.title for convoy in town.convoys}
+    titles |= {bead.bead_id: bead.title for bead in town.beads}
+    return titles | {agent.agent_id: people.agent_name(agent.identity) for agent in town.agents}
 
 
 def _warnings(town: TownStatus) -> Iterator[RenderableType]:
     if town.merges_unproven:
         yield Text(f"merges accepted on a refinery's word, because nothing could check them: {town.merges_unproven}")
     for broken in town.violations:
-        yield Text(plain(f"violation {broken.invariant} since {time_text(broken.opened_at)}: {broken.message}"))
+        since = when(broken.opened_at, town.now)
+        yield Text(plain(f"violation {broken.invariant}, {since}: {broken.message}"), style="red")
     for row in town.unreadable:
-        yield Text(plain(f"unreadable: {row.table} {row.key}: {row.problem}"))
+        yield Text(plain(f"unreadable: {row.table} {row.key}: {row.problem}"), style="red")
 
 
-def _agent_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    titles = {bead.bead_id: bead.title for bead in town.beads}
-    for agent in town.agents:
-        name, works_on = agent.identity.partition("-")[0], titles.get(agent.hook or "", agent.hook)
-        yield name, agent.role, agent.status, works_on, spend_words(agent.used), agent.says
+def _problems(town: TownStatus) -> Iterator[RenderableType]:
+    """Failed beads, what the forge refused, and pull requests that nobody looks after."""
+    if town.failed:
+        rows = [
+            (
+                Text(plain(each.title), style="red"),
+                each.message or each.reason,
+                when(each.failed_at, town.now),
+                short(each.bead_id),
+            )
+            for each in town.failed
+        ]
+        yield table("failed", "why", "when", "bead", rows=rows)
+    if town.refused_by_forge:
+        names = names_in(town)
+        refused = [
+            (people.name_of(line.bead_id, names), line.said, when(line.at, town.now), line.effect, short(line.bead_id))
+            for line in town.refused_by_forge
+        ]
+        yield table("refused by the forge", "answer", "when", "call", "bead", rows=refused)
+    if town.abandoned:
+        left = [(each.title, each.pr_url, when(each.ended_at, town.now), each.reason) for each in town.abandoned]
+        yield table("abandoned", "pull request", "when", "why", rows=left)
 
 
-def _bead_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    reasons = {reason.bead_id: reason for reason in town.waiting}
-    for bead in town.beads:
-        reason = reasons.get(bead.bead_id)
-        yield short(bead.bead_id), bead.type, bead.status, bead.title, None if reason is None else waits_for(reason)
+def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
+    """The live beads: those that wait for a person, those at work and in review, and then those that wait for something else."""
+    if not town.beads:
+        return
+    names, waits = names_in(town), {each.bead_id: each for each in town.waiting}
+    workers = {agent.hook: names[agent.agent_id] for agent in town.agents if agent.hook is not None}
+
+    def order(bead: BeadLine) -> tuple[int, int]:
+        urgent = 3 if needs_a_person(waits.get(bead.bead_id)) else _URGENCY.get(bead.status, 0)
+        return -urgent, town.beads.index(bead)
+
+    rows = []
+    for bead in sorted(town.beads, key=order)[:most]:
+        waiting = waits.get(bead.bead_id)
+        why = workers.get(bead.bead_id) if waiting is None else waits_for(waiting, town.now, names)
+        rows.append(
+            (plain(bead.title), state(bead.status, people.BEADS), why, short(bead.bead_id), people.kind(bead.type))
+        )
+    yield table("title", "state", "who works on it, or why it waits", "bead", "type", rows=rows)
+    command = f"townctl bead list {town.town_id} --status live"
+    yield from _line(shown_of(len(rows), len(town.beads), "beads", command))
 
 
-def waits_for(waiting: Waiting) -> str:
-    """Why a bead waits, in one cell of a table: the reason, who can end it, until when, its place in a queue, and its root."""
-    actor = "" if waiting.actor is None else f" ({short(waiting.actor)})"
-    until = "" if waiting.due_at is None else f" until {to_text(waiting.due_at)}"
-    place = "" if waiting.queue is None else f", number {waiting.queue.position} of {waiting.queue.length}"
-    root = waiting.root
-    end = "" if root is None or root.steps == 1 else f", root {short(root.bead_id)}: {root.reason or root.status}"
-    return f"{waiting.reason}{actor}{until}{place}{end}"
+def _convoys(town: TownStatus) -> Iterator[RenderableType]:
+    if town.convoys:
+        rows = [
+            (
+                each.title,
+                state(each.state, people.CONVOYS),
+                f"{each.done} of {each.total}",
+                short(each.bead_id),
+                spend_words(each.used),
+            )
+            for each in town.convoys
+        ]
+        yield table("convoy", "state", "done", "id", "used", rows=rows)
 
 
-def _failed_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    for bead in town.failed:
-        yield short(bead.bead_id), bead.type, time_text(bead.failed_at), bead.title, bead.message or bead.reason
+def _mail(town: TownStatus) -> Iterator[RenderableType]:
+    names = names_in(town)
+    if town.unread_mail:
+        rows = []
+        for mail in town.unread_mail:
+            told = f"{quantity(mail.told, 'time')}, last {when(mail.told_at, town.now)}" if mail.told else "not yet"
+            rows.append(
+                (mail.title, people.name_of(mail.to, names), when(mail.since, town.now), told, short(mail.bead_id))
+            )
+        yield table("unread mail", "to", "since", "delivery requested", "bead", rows=rows)
+    if town.mayor_said:
+        said = [(each.text, when(each.at, town.now), short(each.in_reply_to or "")) for each in town.mayor_said]
+        yield table("the mayor said", "when", "in reply to", rows=said)
 
 
-def _mail_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    for mail in town.unread_mail:
-        told = f"{quantity(mail.told, 'time')}, last {time_text(mail.told_at)}" if mail.told else "not yet"
-        yield short(mail.bead_id), short(mail.to), time_text(mail.since), mail.title, told
+def rests(agent: AgentLine) -> bool:
+    """Whether an agent has nothing to do."""
+    return agent.status == "idle" and agent.hook is None
 
 
-def _said_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    for said in town.mayor_said:
-        yield time_text(said.at), short(said.in_reply_to or ""), said.text
+def agents(town: TownStatus) -> Iterator[RenderableType]:
+    """The agents that do something, and in one line those that rest."""
+    resting = [agent for agent in town.agents if rests(agent)]
+    busy = [agent for agent in town.agents if not rests(agent)]
+    if busy:
+        yield table("agent", "state", "works on", "says", "seen", "role", "used", rows=_agent_rows(town, busy))
+    if resting:
+        named = some_of((people.agent_name(agent.identity) for agent in resting), _IDLE_NAMED)
+        yield Text(plain(f"{quantity(len(resting), 'idle agent')}: {named}"), style="dim")
 
 
-def _abandoned_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    for each in town.abandoned:
-        yield short(each.bead_id), time_text(each.ended_at), each.pr_url, each.reason
+def _agent_rows(town: TownStatus, busy: list[AgentLine]) -> Iterator[tuple[object, ...]]:
+    names: Mapping[str, str] = names_in(town)
+    for agent in busy:
+        works_on = None if agent.hook is None else people.name_of(agent.hook, names)
+        seen = None if agent.last_activity_at is None else when(agent.last_activity_at, town.now)
+        name, word = people.agent_name(agent.identity), state(agent.status, people.AGENTS)
+        yield name, word, works_on, agent.says, seen, agent.role, spend_words(agent.used)
 
 
-def _convoy_rows(town: TownStatus) -> Iterator[tuple[object, ...]]:
-    for convoy in town.convoys:
-        done, used = f"{convoy.done}/{convoy.total}", spend_words(convoy.used)
-        yield short(convoy.bead_id), convoy.state, done, used, convoy.title
+def _spend(town: TownStatus) -> Iterator[RenderableType]:
+    if town.spend:
+        days = town.spend[:_DAYS_SHOWN]
+        yield table("day (UTC)", "used", rows=[(each.day, spend_words(each.spend)) for each in days])
+
+
+def _line(text: Text | None) -> Iterator[Text]:
+    if text is not None:
+        yield text
+
+
+def _last_tick(town: TownStatus) -> str:
+    return f"tick {town.as_of.tick}, {when(town.as_of.time, town.now)}"
 
 
 def _wake(town: TownStatus) -> str:
@@ -113,17 +192,35 @@ def _wake(town: TownStatus) -> str:
     if town.next_due_at is None:
         return "only an event can wake it"
     if town.next_due_at <= town.now:
-        return f"due now, since {to_text(town.next_due_at)}"
-    return f"next due at {to_text(town.next_due_at)}"
+        return f"due now, for {span(town.now - town.next_due_at)}"
+    return f"next due {when(town.next_due_at, town.now)}"
+
+
+def _by_whom(town: TownStatus) -> str:
+    if town.brake is None:
+        return ""
+    stopped = ", agents stopped" if town.brake.stopped_agents else ""
+    return f" by {plain(town.brake.by)} {when(town.brake.at, town.now)}{stopped}"
 
 
 def _claims(town: TownStatus) -> Iterator[str]:
+    if town.set_aside is not None:
+        runs = quantity(town.set_aside.deaths, "run")
+        yield f"set aside: {runs} ended the process; it is not run until `townctl town resume {town.town_id}`"
+    if town.ahead_seconds is not None:
+        lead = long_span_text(timedelta(seconds=town.ahead_seconds))
+        yield (
+            f"its newest commit is {lead} ahead of the clock here, so nothing is done until then: `townctl doctor {town.town_id}` "
+            "shows how time is brought back"
+        )
+    if town.own_clock:
+        yield f"on its own clock, which only `townctl run --towns {town.town_id}` moves"
     if town.paused:
-        yield f"paused: no rule acts until `townctl town start {town.town_id}`"
+        yield f"paused{_by_whom(town)}: no rule acts until `townctl start {town.town_id}`"
     if town.draining:
         yield "draining: nothing is dispatched until the container is replaced"
     if town.settling:
-        yield "settling after an outage: time-based recovery waits"
+        yield "settling after an outage or a restore: time-based recovery waits"
     if town.breaker.open:
         beads = quantity(town.breaker.failures, "bead")
         yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from infra.townctl.context import Context
 from infra.townctl.place import Subject
 from shared.ports.steps import drive
-from shared.questions.receipts import AcceptedEvents, CreatedTown, Said
+from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
 
 if TYPE_CHECKING:
     from infra.townctl.secret_commands import SecretStore
@@ -33,9 +33,12 @@ if TYPE_CHECKING:
     from shared.questions.rosters import AgentList, TownSettings
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
+    from shared.questions.timeline import Timeline
     from shared.questions.town_list import TownList
     from shared.questions.town_lists import EscalationList, ReviewList, RigList
+    from shared.questions.town_view import TownView
     from shared.replay.replayed import Replay
+    from shared.replay.tick_view import TickView
     from shared.replay.what_if.run import WhatIf
     from shared.storage.towns import ObjectTownStore
 
@@ -88,6 +91,32 @@ class StoredTowns:
 
         store = self._context.store()
         return drive(status.status(town_id, self._context.around(store, clock=self._clock(town_id))))
+
+    def view(self, town_id: str, at: datetime | None) -> TownView:
+        """Everything that a page about a town shows, now or as it was at a time."""
+        from shared.questions.town_view import town_view
+
+        around = self._context.around(self._context.store(), clock=self._clock(town_id))
+        return drive(town_view(town_id, around, self._past(), at=at))
+
+    def timeline(self, town_id: str, start: datetime, end: datetime) -> Timeline:
+        """What happened in a window of time."""
+        from shared.questions.timeline import timeline
+
+        return drive(timeline(town_id, self._past(), start=start, end=end))
+
+    def tick(self, town_id: str, number: int) -> TickView:
+        """One past tick in full."""
+        from shared.replay.tick_view import tick_view
+
+        return drive(tick_view(town_id, number, self._past()))
+
+    def resume(self, town_id: str) -> ResumedTown:
+        """Remove the record that sets the town aside."""
+        from shared.runner.neighbours import resume
+
+        around = self._context.around(self._context.store(), clock=self._clock(town_id))
+        return ResumedTown(town_id, drive(resume(around, town_id)))
 
     def settings(self, town_id: str) -> TownSettings:
         """The configuration of a town."""
@@ -161,26 +190,29 @@ class StoredTowns:
         from shared.intake.voice import said_to_the_mayor
 
         said = said_to_the_mayor(text, by=getuser(), message_id=message_id)
-        batch = ingest.batch_of([said], received_at=self._context.clock.now())
-        self._stored(town_id, batch, self._context.store())
+        store = self._context.store()
+        batch = ingest.batch_of([said], received_at=self._context.checked_time(store))
+        self._stored(town_id, batch, store)
         return Said(town_id, message_id)
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
         """Validate the events and store them."""
         from shared.intake import ingest
 
-        batch = ingest.accept(body, received_at=self._context.clock.now())
-        return self._stored(town_id, batch, self._context.store())
+        store = self._context.store()
+        batch = ingest.accept(body, received_at=self._context.checked_time(store))
+        return self._stored(town_id, batch, store)
 
     def redrive(self, town_id: str, event_id: str) -> AcceptedEvents:
         """Post a copy of a poisoned event."""
         from shared.intake.redrive import redriven
 
         store = self._context.store()
-        batch = drive(redriven(town_id, event_id, store, now=self._context.clock.now()))
+        batch = drive(redriven(town_id, event_id, store, now=self._context.checked_time(store)))
         return self._stored(town_id, batch, store)
 
     def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> AcceptedEvents:
+        from shared.intake.crowding import beside
         from shared.intake.repeats import require_no_other
 
         writing = store.post(
@@ -189,6 +221,7 @@ class StoredTowns:
             received_at=self._context.clock.now(),
             batch_id=batch.id,
             wake=not batch.transient_only,
+            admit=partial(beside, batch.share),
             judge=partial(require_no_other, batch),
         )
         drive(writing)

@@ -12,14 +12,18 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit, time_of
 from infra.townctl.output import Answer, plain, short, table
+from infra.townctl.people import span, when
 from infra.townctl.place import Place, ThePlace
 from infra.townctl.summaries import code_of, done_in, subject_of
-from infra.townctl.wording import counted, since
+from infra.townctl.wording import counted
+from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused
-from shared.domain.times import from_text, text_or_none, to_text
+from shared.domain.times import from_text, to_text
 from shared.questions.filters import TICKS_AT_MOST
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from shared.domain.report import JudgedAction
     from shared.questions.dry_run import DryRun
     from shared.questions.tick_list import PastTick, TickList
@@ -103,13 +107,17 @@ def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before:
         size = min(limit - len(found.ticks), TICKS_AT_MOST)
         if after is not None and found.next is not None:
             page = place.ticks(town_id, limit=size, after=found.next, before=None)
-            found = replace(found, ticks=(*found.ticks, *page.ticks), next=page.next)
+            found = replace(found, ticks=(*found.ticks, *page.ticks), next=page.next, notes=_both(found, page))
         elif after is None and found.previous is not None:
             page = place.ticks(town_id, limit=size, after=None, before=found.previous)
-            found = replace(found, ticks=(*page.ticks, *found.ticks), previous=page.previous)
+            found = replace(found, ticks=(*page.ticks, *found.ticks), previous=page.previous, notes=_both(found, page))
         else:
             break
     return found
+
+
+def _both(one: TickList, other: TickList) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*one.notes, *other.notes)))
 
 
 def ticks_view(found: TickList) -> Iterator[RenderableType]:
@@ -117,29 +125,36 @@ def ticks_view(found: TickList) -> Iterator[RenderableType]:
     if not found.ticks:
         yield f"town {found.town_id} has no matching ticks"
         return
-    rows = [_tick_row(tick) for tick in found.ticks]
-    yield table("tick", "at", "events", "actions", "rules", "next min:s", rows=rows)
+    now = SystemClock().now()
+    rows = [_tick_row(tick, now) for tick in found.ticks]
+    yield table("tick", "when", "events", "actions", "rules", "next after", rows=rows)
+    for note in found.notes:
+        yield Text(plain(note))
     if found.previous is not None:
         yield Text(f"there are earlier ticks: add --before {found.previous}")
     if found.next is not None:
         yield Text(f"there are later ticks: add --after {found.next}")
 
 
-def _tick_row(tick: PastTick) -> tuple[object, ...]:
+def _tick_row(tick: PastTick, now: datetime) -> tuple[object, ...]:
     outputs = tick.row["outputs"]
     done = done_in(tick.row)
+    if tick.restore is not None:
+        return tick.tick, when(tick.time, now), plain(tick.restore.says()), "", "", ""
+    if tick.discarded_by is not None:
+        done = replace(done, rules=f"{done.rules} (discarded by tick {tick.discarded_by})".strip())
     return (
         tick.tick,
-        to_text(tick.time),
+        when(tick.time, now),
         done.events,
         done.actions,
         done.rules,
-        _wait(to_text(tick.time), outputs["next_due_at"]),
+        _wait(tick.time, outputs["next_due_at"]),
     )
 
 
-def _wait(at: str, due: str | None) -> str:
-    return "an event" if due is None else since(from_text(at), from_text(due))
+def _wait(at: datetime, due: str | None) -> str:
+    return "an event" if due is None else span(from_text(due) - at)
 
 
 def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
@@ -165,7 +180,8 @@ def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
     if shown.waiting:
         reasons = ", ".join(f"{count} {reason}" for reason, count in shown.waiting.items())
         yield Text(f"waiting beads by reason: {reasons}")
-    yield Text(f"next due: {text_or_none(shown.next_due_at) or 'only an event can wake it'}")
+    due = shown.next_due_at
+    yield Text(f"next due: {'only an event can wake it' if due is None else when(due, given.now)}")
 
 
 def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.text import Text
 
+from infra.townctl import people
 from infra.townctl.arguments import TownName, require_limit
-from infra.townctl.output import Answer, short, time_text
+from infra.townctl.output import Answer, short
 from infra.townctl.paging import CursorOption, LimitOption, listed
+from infra.townctl.people import state, when
 from infra.townctl.place import ThePlace
 from shared.questions.filters import LIMIT_AT_MOST, StatusFilter
 
@@ -29,19 +32,21 @@ def reviews(
     """List the reviews of a town, including closed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.reviews(town_id, status=status, limit=limit, cursor=cursor)
+    now = place.now(town_id)
     rows = [
         (
+            each.title,
+            state(each.status, people.BEADS),
+            each.pr_url,
             short(each.bead_id),
-            each.status,
             short(each.source),
             short(each.reviewer),
+            when(each.created_at, now),
             each.branch,
-            each.pr_url,
-            each.title,
         )
         for each in found.reviews
     ]
-    columns = ("review", "status", "of", "reviewer", "branch", "pull request", "title")
+    columns = ("title", "state", "pull request", "review", "of", "reviewer", "created", "branch")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no such reviews", after=found.next)
 
 
@@ -49,10 +54,10 @@ def rigs(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """List the rigs of a town with the work in each."""
     found = place.rigs(town_id)
     rows = [
-        (each.rig_id, each.name, each.git_url, each.default_branch, each.live_issues, each.agents_at_work)
+        (each.name, each.live_issues, each.agents_at_work, each.rig_id, each.git_url, each.default_branch)
         for each in found.rigs
     ]
-    columns = ("rig", "name", "repository", "branch", "live issues", "agents at work")
+    columns = ("name", "live issues", "agents at work", "rig", "repository", "branch")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no rigs")
 
 
@@ -68,18 +73,19 @@ def escalations(
     """List the escalations of a town, including closed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.escalations(town_id, status=status, limit=limit, cursor=cursor)
+    now = place.now(town_id)
     rows = [
         (
-            short(each.bead_id),
-            each.status,
-            each.severity,
-            "yes" if each.acknowledged else "",
-            time_text(each.created_at),
             each.title,
+            each.severity,
+            "seen" if each.acknowledged else Text("not seen", style="yellow") if each.closed_at is None else None,
+            state(each.status, people.BEADS),
+            short(each.bead_id),
+            when(each.created_at, now),
         )
         for each in found.escalations
     ]
-    columns = ("escalation", "status", "severity", "acknowledged", "created", "title")
+    columns = ("title", "severity", "by a person", "state", "escalation", "created")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no such escalations", after=found.next)
 
 
@@ -87,16 +93,17 @@ def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption 
     """List the messages of a town, newest first, and whether they are delivered."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.mail(town_id, limit=limit, cursor=cursor)
+    now = place.now(town_id)
     rows = [
         (
-            short(each.bead_id),
-            each.from_,
-            each.to,
-            time_text(each.at),
-            "yes" if each.delivered else each.problem,
             each.title,
+            "delivered" if each.delivered else each.problem,
+            short(each.from_),
+            short(each.to),
+            when(each.at, now),
+            short(each.bead_id),
         )
         for each in found.messages
     ]
-    columns = ("message", "from", "to", "at", "delivered", "title")
+    columns = ("title", "delivery", "from", "to", "when", "message")
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no messages", after=found.next)

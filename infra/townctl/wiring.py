@@ -6,19 +6,21 @@ The store is a data directory or a bucket.
 """
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from infra.buckets import Bucket
 from shared.adapters import clock as clocks
 from shared.adapters import ids
-from shared.domain.errors import Refused, TownError
+from shared.ports.alerts import Alerts
 from shared.ports.clock import Clock
 from shared.ports.forge import MergeProver, SourceForge
+from shared.ports.notices import Notices
 from shared.ports.object_store import ObjectStore
 from shared.ports.runtime import AgentRuntime
 from shared.ports.steps import Steps, drive
 from shared.ports.waiting_room import DueMarker
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
@@ -30,28 +32,37 @@ LocalClock = clocks.SystemClock | clocks.ScaledClock
 
 
 class SomeTowns(ObjectTownStore):
-    """A town store limited to some towns: no other is due or listed, so no other is ticked, swept or subject to retention."""
+    """A town store limited to some towns: no other is due or listed, so no other is ticked, swept or subject to retention.
 
-    def __init__(self, objects: ObjectStore, towns: frozenset[str]) -> None:
+    These are `towns`, or if there are none, all but `others`.
+    """
+
+    def __init__(self, objects: ObjectStore, towns: frozenset[str], *, others: frozenset[str] = frozenset()) -> None:
         super().__init__(objects)
         self._towns = towns
+        self._others = others
 
     def due(self, now: Any) -> Steps[tuple[DueMarker, ...]]:
         """The due markers of these towns."""
         markers = yield from super().due(now)
-        return tuple(marker for marker in markers if marker.town_id in self._towns)
+        return tuple(marker for marker in markers if self._holds(marker.town_id))
 
     def towns(self, *, after: str = "", limit: int | None = None, prefix: str = "") -> Steps[tuple[str, ...]]:
         """Those of these towns that exist, in the order of their keys."""
         found = yield from super().towns(prefix=prefix)
-        ours = sorted(self._towns.intersection(found), key=keys.town)
+        ours = sorted(filter(self._holds, found), key=keys.town)
         behind = [town for town in ours if not after or keys.town(town) > keys.town(after)]
         return tuple(behind[:limit])
 
+    def _holds(self, town_id: str) -> bool:
+        return town_id in self._towns if self._towns else town_id not in self._others
 
-def open_store(objects: ObjectStore, *, towns: Sequence[str] = ()) -> ObjectTownStore:
-    """The towns in these objects; with `towns`, only those are due or listed."""
-    return SomeTowns(objects, frozenset(towns)) if towns else ObjectTownStore(objects)
+
+def open_store(objects: ObjectStore, *, towns: Sequence[str] = (), others: Sequence[str] = ()) -> ObjectTownStore:
+    """The towns in these objects; with `towns`, only those are due or listed, and with `others`, all but those."""
+    return (
+        SomeTowns(objects, frozenset(towns), others=frozenset(others)) if towns or others else ObjectTownStore(objects)
+    )
 
 
 _PROVEN: Final[set[Bucket]] = set()
@@ -71,25 +82,31 @@ def surroundings(
     runtime: AgentRuntime | None,
     forge: SourceForge | None = None,
     prover: MergeProver | None = None,
+    notices: Notices | None = None,
+    fleet_channels: tuple[str, ...] = (),
     write_line: Callable[[str], object],
 ) -> Surroundings:
     """Everything outside a town that a run on one machine needs. Alerts become lines."""
-    outside = Outside(runtime=runtime, forge=forge, prover=prover)
-    return Surroundings(store=store, clock=clock, outside=outside, alerts=AlertLog(write_line, clock))
+    outside = Outside(runtime=runtime, forge=forge, prover=prover, notices=notices)
+    alerts = AlertLog(write_line, clock)
+    own_clock = isinstance(clock, clocks.ScaledClock)
+    guard = None if own_clock else clock_guard(store, clock, alerts=alerts)
+    return Surroundings(
+        store=store,
+        clock=clock,
+        outside=outside,
+        alerts=alerts,
+        guard=guard,
+        own_clock=own_clock,
+        fleet_channels=fleet_channels,
+    )
 
 
-def clock_for(store: ObjectTownStore, towns: Sequence[str], *, speed: float) -> LocalClock:
-    """The clock of a loop. If an earlier, faster clock left a town in the future, it starts at that time. Raises Refused."""
-    if not 0 < speed < float("inf"):
-        problem = f"--speed must be a number above 0, not {speed:g}"
-        raise Refused(problem, status=400, path="speed", hint="use 1 for real time")
-    started = clocks.ScaledClock.starting_now(speed=speed)
-    newest = started.epoch
-    for town_id in towns:
-        try:
-            newest = max(newest, drive(store.load(town_id)).facts.time)
-        except TownError:
-            continue  # the loop reports the town
-    if newest > started.epoch + timedelta(seconds=1):
-        return clocks.ScaledClock(epoch=newest, wall_epoch=started.wall_epoch, speed=speed)
-    return clocks.SystemClock() if speed == 1 else started
+def clock_guard(store: ObjectTownStore, clock: Clock, *, alerts: Alerts | None = None) -> ClockGuard:
+    """Compares this machine's clock with the store's."""
+    return ClockGuard(clock, store.store_time, clocks.monotonic_seconds, alerts=alerts)
+
+
+def checked_time(store: ObjectTownStore, clock: LocalClock) -> datetime:
+    """The time of a clock. If it is this machine's, it must agree with the store's: else raises ClocksDisagree."""
+    return clock.now() if isinstance(clock, clocks.ScaledClock) else drive(clock_guard(store, clock).time())

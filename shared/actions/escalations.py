@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from shared.actions.base import Action, outcome_of
 from shared.domain.notes import BeadNotes, EscalationNotes
+from shared.domain.obstacles import waited_text
 from shared.domain.outcomes import ALREADY, MISSING, TERMINAL, ActionOutcome, Applied
 from shared.domain.states import BeadStatus, BeadType
 from shared.town import lookup
@@ -37,7 +38,7 @@ class RaiseEscalation(Action):
         escalations.escalate_once(
             town,
             f"{self.reason}:{bead.id}",
-            f"{bead.title} has waited for a day: {self.message}",
+            f"{bead.title} has waited for {waited_text(self.reason)}: {self.message}",
             category=self.reason,
             rig_id=bead.rig_id,
             about=(EscalationNotes.mr_bead_id.to(bead.id),) if is_review else (),

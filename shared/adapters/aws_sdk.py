@@ -3,10 +3,13 @@
 Importing boto3 takes a quarter of a second, so it is imported at its first use.
 """
 
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 _LONGEST_SENTENCE: Final = 300
+_DATE_HOLDS_SECONDS: Final = 5.0
 
 AwsClient = Any
 """A boto3 client. Its methods are generated at run time from descriptions of the services, so it has no static type."""
@@ -33,6 +36,38 @@ def client(
     settings = Config(connect_timeout=connect_seconds, read_timeout=read_seconds, retries=retries, **more)
     session = boto3.session.Session()
     return session.client(service, endpoint_url=endpoint_url, region_name=region, config=settings)
+
+
+class AnsweredDate:
+    """The clock of a service, as its answers show it: `hear` is registered for the event `after-call` of a client.
+
+    A machine that slept meanwhile, or whose clock was set, has heard nothing: then its two clocks disagree about the time passed.
+    """
+
+    def __init__(self) -> None:
+        self._heard: tuple[datetime, float, float] | None = None
+
+    def hear(self, *, parsed: Mapping[str, Any], **_: object) -> None:
+        """Remember the time of an answer, and when it arrived. An answer that says none, or not in a readable form, is ignored."""
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - the SDK has imported it
+
+        said = str(parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date") or "")
+        try:
+            at = parsedate_to_datetime(said)
+        except ValueError:
+            return
+        if at.tzinfo is not None:
+            self._heard = at.astimezone(UTC), time.monotonic(), time.time()
+
+    def now(self) -> datetime | None:
+        """The service's time now, if it said it within the last seconds; else None."""
+        if self._heard is None:
+            return None
+        at, arrived, arrived_on_the_wall = self._heard
+        passed = time.monotonic() - arrived
+        if passed > _DATE_HOLDS_SECONDS or abs(time.time() - arrived_on_the_wall - passed) > 1:
+            return None
+        return at + timedelta(seconds=passed)
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:

@@ -90,6 +90,11 @@ def from_text(text: str) -> Clock:
     return ScaledClock(epoch=datetime.fromisoformat(words[1]), wall_epoch=float(words[2]), speed=float(words[3]))
 
 
+def monotonic_seconds() -> float:
+    """Seconds of a clock that is never set. On most systems it stands still while the machine sleeps."""
+    return time.monotonic()
+
+
 class Budget:
     """The real seconds, starting now, that all parts of a call together may spend on waiting."""
 

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import re
+import tempfile
+import threading
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
@@ -64,21 +66,62 @@ def make_younger(path: Path, *, than: Path) -> None:
         os.utime(path, ns=(oldest, oldest))
 
 
+def time_in(directory: Path) -> datetime:
+    """The present time by the clock of the file system, which dates a new file. The file is removed again."""
+    handle, name = tempfile.mkstemp(dir=directory)
+    with os.fdopen(handle) as file:
+        written_at = os.fstat(file.fileno()).st_mtime_ns
+    Path(name).unlink(missing_ok=True)
+    return _time_of(written_at)
+
+
+class _Turn:
+    """Who waits until the entries of one directory are on the disk. One call serves all who asked before it began."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.forced = 0
+        self.counting = threading.Lock()
+        self.forcing = threading.Lock()
+
+
+_TURNS: Final[dict[Path, _Turn]] = {}
+
+
 def to_disk(directory: Path) -> None:
-    """Force a directory's entries to the disk, so that a rename in it survives a power failure."""
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    """Force a directory's entries to the disk, so that a rename in it survives a power failure.
+
+    Threads that ask at the same time share one call. For example 1 is being served when 2, 3 and 4 ask: 2 forces the directory for
+    all three.
+    """
+    turn = _TURNS.setdefault(directory, _Turn())
+    with turn.counting:
+        turn.asked += 1
+        mine = turn.asked
+    with turn.forcing:
+        if turn.forced >= mine:
+            return
+        with turn.counting:
+            served = turn.asked
+        handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        turn.forced = served
 
 
-def size_of(path: Path) -> int:
-    """The size of a file in bytes; 0 if it was removed since it was listed."""
+def size_and_time_of(path: Path) -> tuple[int, datetime]:
+    """The size of a file in bytes, and when it was written; 0 and 1970 if it was removed since it was listed."""
     try:
-        return path.stat().st_size
+        found = path.stat()
     except NO_FILE:
-        return 0
+        return 0, _EPOCH
+    return found.st_size, _time_of(found.st_mtime_ns)
+
+
+def _time_of(nanoseconds: int) -> datetime:
+    return _EPOCH + timedelta(milliseconds=nanoseconds // 1_000_000)
 
 
 def entries(path: Path) -> list[tuple[str, bool]]:

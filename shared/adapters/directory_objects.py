@@ -1,8 +1,10 @@
 """An object store in a directory: the guarantees of S3 on a local disk, for any number of processes.
 
 A write first goes to a file under `.writing/` and is forced to the disk. Then one rename or link turns it into the object,
-so an object is either complete or absent. A link fails if the file exists, which makes `create` conditional. `replace`,
-`put` and `delete` hold one of 64 lock files while they compare and rename; the lock of a process that dies is released. The
+so an object is either complete or absent. Only empty objects are not forced to the disk: they say nothing but that they exist, as
+the due markers do, which a sweep restores. A link fails if the file exists, which makes `create` conditional. `replace`,
+`put` and `delete` hold one of 64 lock files while they compare and rename; the lock of a process that dies is released. A
+process that waits for a lock says on standard error who holds it, and gives up after some seconds (`file_locks`). The
 ETag is a hash of the content, so it is also correct for files that were copied here by hand.
 
 The state that `replace` overwrites is kept under a second name, `.versions/<key>/<ms>-<etag>`, until that version is deleted.
@@ -15,17 +17,18 @@ after an hour.
 
 import contextlib
 import errno
-import fcntl
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
 from typing import Final, Literal, NoReturn
 
 from shared.adapters import directory_files as files
+from shared.adapters import file_locks
 from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
@@ -50,6 +53,8 @@ class DirectoryObjects:
         self._writing = root / _WRITING
         self._locks = root / _LOCKS
         self._is_ready = False
+        self._told: set[file_locks.Holder | None] = set()
+        self._on_disk: set[Path] = set()
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -74,7 +79,7 @@ class DirectoryObjects:
         path = self._path(key)
         with self._translated(f"create {key}"), self._written(body) as written:
             try:
-                self._place(path, lambda: os.link(written, path))
+                self._place(path, lambda: os.link(written, path), force=body != b"")
             except FileExistsError:
                 raise PreconditionFailed(f"create {key}: it exists") from None
         return files.etag(body)
@@ -99,22 +104,25 @@ class DirectoryObjects:
         """Store unconditionally."""
         path = self._path(key)
         with self._translated(f"put {key}"), self._written(body) as written, self._locked(key):
-            self._place(path, lambda: written.rename(path))
+            self._place(path, lambda: written.rename(path), force=body != b"")
         return files.etag(body)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none.
 
-        Its directory is removed as well if it is empty now, except at the top level. A deletion is not forced to the disk: if a
-        power failure brings the object back, the caller that finds it deletes it again.
+        With an empty object its directory is removed as well if nothing else is in it, except at the top level; other directories
+        stay, so that what was forced to the disk about them remains true. A deletion is not forced to the disk: if a power
+        failure brings the object back, the caller that finds it deletes it again.
         """
         path = self._path(key)
         with self._translated(f"delete {key}"):
-            if not path.exists():
+            try:
+                is_empty = path.stat().st_size == 0
+            except files.NO_FILE:
                 return
             with self._locked(key), contextlib.suppress(*files.NO_FILE):
                 path.unlink()
-            if self._root not in (path.parent, path.parent.parent):
+            if is_empty and self._root not in (path.parent, path.parent.parent):
                 with contextlib.suppress(OSError):
                     path.parent.rmdir()
 
@@ -126,8 +134,15 @@ class DirectoryObjects:
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-            sizes = tuple(files.size_of(self._path(key)) for key in found[:limit])
-        return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
+            seen = [files.size_and_time_of(self._path(key)) for key in found[:limit]]
+        sizes, times = tuple(size for size, _ in seen), tuple(at for _, at in seen)
+        return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
+
+    def time(self) -> datetime:
+        """The present time by the clock of the file system, which may be that of another machine. Writes a file and removes it."""
+        with self._translated("ask for the time"):
+            self._make_ready()
+            return files.time_in(self._writing)
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The current state and those that were replaced, newest first."""
@@ -214,7 +229,8 @@ class DirectoryObjects:
             with os.fdopen(handle, "wb") as file:
                 file.write(body)
                 file.flush()
-                os.fsync(file.fileno())
+                if body:
+                    os.fsync(file.fileno())
             yield written
         finally:
             written.unlink(missing_ok=True)
@@ -233,24 +249,38 @@ class DirectoryObjects:
     def _locked(self, key: str) -> Iterator[None]:
         self._make_ready()
         number = int.from_bytes(blake2b(key.encode(), digest_size=2).digest(), "big") % _LOCK_COUNT
-        with (self._locks / f"{number:02}").open("wb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)  # closing the file releases the lock, and so does the end of the process
+        with file_locks.held(self._locks / f"{number:02}", tell=self._tell):
             yield
 
-    def _place(self, path: Path, move: Callable[[], object]) -> None:
-        """Move a file to a path whose directories may not exist or may be removed meanwhile, and force it to the disk."""
+    def _tell(self, waiting: str, holder: file_locks.Holder | None) -> None:
+        """Say who is waited for; once for each holder, because a loop waits for the same one again and again."""
+        if holder not in self._told:
+            self._told.add(holder)
+            file_locks.say(waiting)
+
+    def _place(self, path: Path, move: Callable[[], object], *, force: bool) -> None:
+        """Move a file to a path whose directories may not exist or may be removed meanwhile, and `force` it to the disk."""
         for _ in range(_PLACING_TRIES):
             made = self._make_directory(path.parent)
             try:
                 move()
             except FileNotFoundError:
                 continue
-            # another process may have made the directory and not forced it to the disk yet
-            for directory in (path.parent, path.parent.parent, *made):
-                with contextlib.suppress(FileNotFoundError):
-                    files.to_disk(directory)
+            if force:
+                with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
+                    files.to_disk(path.parent)
+                self._force_above(path.parent, made)
             return
         raise StoreUnavailable(f"write {path}: its directory was removed repeatedly", hint="try again")
+
+    def _force_above(self, directory: Path, made: tuple[Path, ...]) -> None:
+        """Force the way to a directory to the disk, unless this process has done so: what is above it, and what was made for it."""
+        if directory not in self._on_disk:
+            # another process may have made the directory and not forced it to the disk yet
+            for each in (directory.parent, *made):
+                with contextlib.suppress(FileNotFoundError):
+                    files.to_disk(each)
+            self._on_disk.add(directory)
 
     def _make_directory(self, directory: Path) -> tuple[Path, ...]:
         """Make a directory with its parents; returns the parent of each directory that was made."""
@@ -265,18 +295,18 @@ class DirectoryObjects:
 
     def _remove_abandoned(self) -> None:
         """Remove temporary files that are older than an hour, by the clock of the file system: their writers have died."""
-        handle, name = tempfile.mkstemp(dir=self._writing)
-        with os.fdopen(handle) as file:
-            now = os.fstat(file.fileno()).st_mtime
-        for path in (Path(name), *self._writing.iterdir()):
+        now = files.time_in(self._writing).timestamp()
+        for path in self._writing.iterdir():
             with contextlib.suppress(FileNotFoundError):
-                if str(path) == name or now - path.stat().st_mtime > _ABANDONED_SECONDS:
+                if now - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
+        except file_locks.LockHeld as error:
+            raise StoreUnavailable(f"{doing} in {self._root}: {error}", hint=error.hint) from error
         except OSError as error:
             self._raise_as_ours(doing, error)
 

@@ -32,8 +32,11 @@ _ALSO_OF_CAPACITY: Final = frozenset({"ClientException", "InvalidParameterExcept
 _NOTHING_SENT: Final = frozenset(
     {"EndpointConnectionError", "ConnectTimeoutError", "NoCredentialsError", "NoRegionError", "ParamValidationError"}
 )
-_FULL: Final = ("capacity", "limit", "quota")
-"""Words in ECS messages that mean that the account or cluster has no capacity for a task now."""
+_FULL: Final = ("capacity", "limit", "quota", "throttl", "rate exceeded", "too many requests")
+"""Words in ECS messages that mean that there is no capacity for a task now, or that a request behind the call was throttled."""
+
+_TWO_FILTERS: Final = frozenset({"InvalidParameterException", "ClientException"})
+"""With these, ECS would refuse a list by `startedBy` and `desiredStatus`: its API reference calls `startedBy` the only filter."""
 
 _TAG_VALUE: Final = re.compile(r"[A-Za-z0-9+\-=._:/@]{1,256}", re.ASCII)
 _OLDEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -66,6 +69,7 @@ class EcsTask:
     wanted: str
     ip: str | None
     tags: Mapping[str, str]
+    started_by: str
     created_at: datetime
     stopped_reason: str | None
     exit_code: int | None
@@ -97,6 +101,7 @@ class EcsTasks:
         self._make = client or _client
         self._made: AwsClient = None
         self._making = Lock()
+        self._one_filter = False
         self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
         self._looking = Lock()
 
@@ -117,14 +122,15 @@ class EcsTasks:
             arns = [
                 arn
                 for wanted in (("RUNNING", "STOPPED") if ended else ("RUNNING",))
-                for arn in self._list(town_id, wanted)
+                for arn in self._of_town(town_id, wanted)
             ]
             found = [
                 task for start in range(0, len(arns), _PAGE) for task in self._describe(arns[start : start + _PAGE])
             ]
         except sdk_errors() as error:
             return NotSeen(_sentence(error))
-        return tuple(sorted(found, key=lambda task: (task.created_at, task.arn)))
+        ours = (task for task in found if task.started_by == started_by(town_id))
+        return tuple(sorted(ours, key=lambda task: (task.created_at, task.arn)))
 
     def run(
         self, town_id: str, *, token: str, environment: Mapping[str, str], tags: Mapping[str, str]
@@ -181,17 +187,23 @@ class EcsTasks:
                 self._made = self._make()
             return self._made
 
-    def _list(self, town_id: str, wanted: str) -> list[str]:
+    def _of_town(self, town_id: str, wanted: str) -> list[str]:
+        """The town's tasks, and perhaps those of others: with one filter, the stopped ones are those of the whole cluster."""
+        ours = {"startedBy": started_by(town_id)}
+        if not self._one_filter:
+            try:
+                return self._list(**ours, desiredStatus=wanted)
+            except sdk_errors() as error:
+                if code_of(error) not in _TWO_FILTERS:
+                    raise
+                self._one_filter = True
+        return self._list(**ours) if wanted == "RUNNING" else self._list(desiredStatus=wanted)
+
+    def _list(self, **filters: str) -> list[str]:
         found: list[str] = []
         more: dict[str, str] = {}
         while True:
-            answer = self._client.list_tasks(
-                cluster=self.settings.cluster,
-                startedBy=started_by(town_id),
-                desiredStatus=wanted,
-                maxResults=_PAGE,
-                **more,
-            )
+            answer = self._client.list_tasks(cluster=self.settings.cluster, maxResults=_PAGE, **filters, **more)
             found += answer["taskArns"]
             if not answer.get("nextToken"):
                 return found
@@ -233,6 +245,7 @@ def _task(shown: Mapping[str, Any]) -> EcsTask:
         wanted=shown.get("desiredStatus") or "UNKNOWN",
         ip=next((detail["value"] for detail in details if detail.get("name") == "privateIPv4Address"), None),
         tags={tag["key"]: tag["value"] for tag in shown.get("tags") or ()},
+        started_by=shown.get("startedBy") or "",
         created_at=shown.get("createdAt") or _OLDEST,
         stopped_reason=shown.get("stoppedReason") or None,
         exit_code=next(iter(codes), None),

@@ -6,7 +6,6 @@ and producers, so nothing of them can be taken for an option, and a commit is on
 """
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -19,7 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from shared.adapters.clock import Budget, wait_for
+from shared.adapters import file_locks
+from shared.adapters.clock import Budget
 from shared.domain.branches import is_branch_name
 from shared.ports.forge import Asker, ForgeError, MergeClaim, Proof
 
@@ -171,6 +171,8 @@ class GitProver:
                 return _look(clone, claim)
         except _OutOfTime:
             return ForgeError("transient", f"git took longer than {SECONDS:g} s")
+        except file_locks.LockHeld as error:
+            return ForgeError("transient", f"another look at this repository is going on: {error}; {error.hint}")
         except _GitFailed as error:
             return _failed(claim, str(error))
         except OSError as error:
@@ -181,9 +183,7 @@ class GitProver:
         """The clone of a repository, locked, and created anew if it is damaged."""
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         place = self._root / f"{name}.git"
-        with (self._root / f"{name}.lock").open("w") as lock:
-            if not wait_for(lambda: _locked(lock.fileno()), seconds=budget.left()):
-                raise _OutOfTime
+        with file_locks.held(self._root / f"{name}.lock", seconds=budget.left(), tell=file_locks.say):
             self._make(place)
             home = {} if self._user is None else {"HOME": str(place)}
             clone = _Clone(place, {**self._environment, **home}, budget, self._user)
@@ -306,11 +306,3 @@ def _environment(protocols: str, given: Mapping[str, str]) -> dict[str, str]:
         "GIT_OPTIONAL_LOCKS": "0",
         "LC_ALL": "C",
     }
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -142,8 +142,8 @@ class LocalProcessRuntime:
             generation.announce()
             with locked(home, Budget(CALL_BUDGET_SECONDS)) as lock:
                 return self._start_locked(home, generation, launch, lock=lock)
-        except Busy:
-            return StartUnknown("another start or stop of this agent is still going on")
+        except Busy as error:
+            return StartUnknown(str(error))
         except (OSError, ValueError) as error:  # ValueError: a text with U+0000, which no system call accepts
             return StartRejected(
                 f"cannot start under {home.directory}: {error}; check its rights and this machine's limits"
@@ -169,8 +169,8 @@ class LocalProcessRuntime:
             target.mark_stopped(effect_id)
             with locked(home, budget):
                 ended = generations.end(target, budget, polite=polite)
-        except Busy:
-            return NotDone("another start or stop of this agent is still going on", passing=True)
+        except Busy as error:
+            return NotDone(str(error), passing=True)
         except OSError as error:
             return NotDone(f"cannot stop under {home.directory}: {error}", passing=True)
         return Done() if ended else NotDone(f"processes of generation {generation} survived a KILL", passing=True)

@@ -11,12 +11,12 @@ files that the user owns: its working directory, its home and its tokens. What t
 """
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
+from shared.adapters import file_locks
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.clock import Budget
 from shared.adapters.local_locks import Busy, locked
@@ -41,7 +41,7 @@ class AgentUsers:
         self._holding = (*holding, *_SHARED_PLACES)
 
     def user_of(self, home: AgentHome) -> int:
-        """The user of an agent, which gets one if it has none. Call it with the agent's lock held. Raises NoUserLeft."""
+        """The user of an agent, which gets one if it has none. Call it with the agent's lock held. Raises NoUserLeft, Busy."""
         with self._locked():
             known = home.user
             if known is not None and known in self._numbers and self._entry(known) == str(home.directory):
@@ -89,9 +89,11 @@ class AgentUsers:
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         self._registry.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self._registry / "lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+        try:
+            with file_locks.held(self._registry / "lock", mode=0o600):
+                yield
+        except file_locks.LockHeld as error:
+            raise Busy(f"another start is choosing a user: {error}; {error.hint}") from error
 
 
 def require_way_to(root: Path) -> None:

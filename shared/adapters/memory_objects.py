@@ -95,7 +95,12 @@ class MemoryObjects:
             start = bisect_right(self._keys, after) if after >= prefix else bisect_left(self._keys, prefix)
             found = [key for key in self._keys[start : start + limit + 1] if key.startswith(prefix)]
             sizes = tuple(len(self._objects[key].body) for key in found[:limit])
-            return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes)
+            times = tuple(self._times[key] for key in found[:limit])
+            return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
+
+    def time(self) -> datetime:
+        """The present time by the clock that dates writes."""
+        return self._now()
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The current state and those that were replaced, newest first."""

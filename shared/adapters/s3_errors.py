@@ -116,7 +116,7 @@ def _without_answer(error: Exception, at: str, bucket: str) -> TownError:
     kind = type(error).__name__
     no_credentials = (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError)
     if isinstance(error, (*no_credentials, sdk.ProfileNotFound, sdk.SSOError)):
-        hint = "give the SDK credentials: AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role"
+        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
         return AccessDenied(f"{at}: no usable credentials ({kind})", hint=hint)
     if isinstance(error, sdk.NoRegionError):
         return StoreNotFound(

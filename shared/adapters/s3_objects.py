@@ -4,21 +4,22 @@ The SDK repeats a request whose answer was lost, so our own success may be answe
 that: `shared.storage.commit` reads the head before it treats a failed condition as a lost race.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC
+from datetime import UTC, datetime
 from threading import Lock
-from typing import Final, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from shared.adapters import aws_sdk, s3_errors
-from shared.adapters.aws_sdk import AwsClient, sdk_errors
-from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused
+from shared.adapters.aws_sdk import AnsweredDate, AwsClient, sdk_errors
+from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with headers and index."""
 
+_TIME_KEY: Final = "probe/time"  # no town's; it exists only where answers do not say their time
 _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
@@ -50,6 +51,7 @@ class S3Objects:
         self._largest = largest
         self._made: AwsClient = None
         self._making = Lock()
+        self._date = AnsweredDate()
 
     @property
     def client(self) -> AwsClient:
@@ -57,6 +59,7 @@ class S3Objects:
         with self._making:
             if self._made is None:
                 self._made = _client(self._endpoint_url, self._region)
+                self._made.meta.events.register("after-call.s3", self._date.hear)
             return self._made
 
     def get(self, key: str) -> StoredObject | None:
@@ -126,6 +129,7 @@ class S3Objects:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
         found: list[str] = []
         sizes: list[int] = []
+        times: list[datetime] = []
         more = True
         with self._translated(f"list {prefix}"):
             while more and len(found) < limit:
@@ -137,10 +141,40 @@ class S3Objects:
                     MaxKeys=min(limit - len(found) + 1, _KEYS_PER_PAGE),
                 )
                 keys = [str(each["Key"]) for each in page.get("Contents", ())]
+                more = bool(_said(page, "IsTruncated")) and bool(keys)
                 found += keys
                 sizes += [int(each["Size"]) for each in page.get("Contents", ())]
-                more = bool(page.get("IsTruncated")) and bool(keys)
-        return Listing(tuple(found[:limit]), more=more or len(found) > limit, sizes=tuple(sizes[:limit]))
+                times += [each["LastModified"].astimezone(UTC) for each in page.get("Contents", ())]
+        more = more or len(found) > limit
+        return Listing(tuple(found[:limit]), more=more, sizes=tuple(sizes[:limit]), times=tuple(times[:limit]))
+
+    def time(self) -> datetime:
+        """The present time by the store's clock: that of an answer of the last seconds, or of a request made for it.
+
+        Every answer of S3 says its time, refusals included, so this needs no permission of its own. Where a proxy removes that
+        line, an object is written and its time of writing is read.
+        """
+        heard = self._date.now()
+        if heard is not None:
+            return heard
+        with self._translated("ask for the time"):
+            try:
+                self.client.head_object(Bucket=self._bucket, Key=_TIME_KEY)
+            except sdk_errors() as error:
+                if self._date.now() is None and aws_sdk.status_of(error) != 404:
+                    raise
+            return self._date.now() or self._time_of_writing()
+
+    def _time_of_writing(self) -> datetime:
+        """Where no answer says the time: that of an object just written, as a listing shows it. A listing always has it."""
+        self.client.put_object(Bucket=self._bucket, Key=_TIME_KEY, Body=b"")
+        times = self.list(_TIME_KEY, limit=1).times
+        if not times:
+            raise StoreUnavailable(
+                f"ask for the time: the bucket does not list {_TIME_KEY}, which was just written",
+                hint="a store must list an object at once when it is written; `townctl doctor` checks what else it must do",
+            )
+        return times[0]
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """Every state that the bucket still keeps, newest first. Without versioning, the current one."""
@@ -163,7 +197,10 @@ class S3Objects:
         Asks which state is current first: deleting that one would bring back the state before it.
         """
         with self._translated(f"delete version {version_id} of {key}"):
-            if self._current_version(key) == version_id:
+            current = self._current_version(key)
+            if current is not None and version_id.startswith(
+                current
+            ):  # an answer that is cut short has the start of an id
                 hint = "list the versions again; only those that were replaced may be deleted"
                 raise Refused(
                     f"delete version {version_id} of {key}: it is current", status=409, path="version_id", hint=hint
@@ -177,19 +214,19 @@ class S3Objects:
     def _read(self, key: str, **conditions: str) -> StoredObject:
         answer = self.client.get_object(Bucket=self._bucket, Key=key, **conditions)
         with answer["Body"] as content:
-            size = int(answer["ContentLength"])
+            size = int(_said(answer, "ContentLength"))
             if size > self._largest:
                 raise ImageTooLarge(
                     f"get {key}: the object has {size} bytes, more than {self._largest}; it was not downloaded",
                     hint="delete what the town no longer needs, or split the town",
                 )
-            return StoredObject(content.read(), str(answer["ETag"]))
+            return StoredObject(content.read(), str(_said(answer, "ETag")))
 
     def _write(self, key: str, body: bytes, **conditions: str) -> str:
         kind = self._kind_of(key)
         tags = {} if kind is None else {"Tagging": f"kind={kind}"}
         answer = self.client.put_object(Bucket=self._bucket, Key=key, Body=body, **conditions, **tags)
-        return str(answer["ETag"])
+        return str(_said(answer, "ETag"))
 
     def _versions(self, key: str) -> Iterator[ObjectVersion]:
         marker: dict[str, str] = {}
@@ -204,7 +241,7 @@ class S3Objects:
                         size=int(each["Size"]),
                         current=bool(each["IsLatest"]),
                     )
-            if not page.get("IsTruncated") or page["NextKeyMarker"] > key:
+            if not _said(page, "IsTruncated") or page["NextKeyMarker"] > key:
                 return
             marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
 
@@ -215,21 +252,47 @@ class S3Objects:
             if s3_errors.says_no_such_object(error):
                 return None
             raise
-        return str(answer.get("VersionId", "null"))
+        if "VersionId" in answer:
+            return str(answer["VersionId"])
+        return next((version.version_id for version in self._versions(key) if version.current), None)
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except sdk_errors() as error:
+        except _failures() as error:
             where = f"bucket {self._bucket}"
             if self._endpoint_url:
                 where += f" at {_without_userinfo(self._endpoint_url)}"
-            raise s3_errors.translated(error, doing=doing, where=where, bucket=self._bucket) from error
+            unreadable = (
+                type(error) is ValueError and self._made is not None
+            )  # a line of an answer: a date that breaks off
+            said = AnswerCutShort(str(error)) if unreadable else error
+            raise s3_errors.translated(said, doing=doing, where=where, bucket=self._bucket) from error
+
+
+class AnswerCutShort(Exception):
+    """An answer lacks what every whole one says. To the SDK, headers that break off are complete, and no body is an empty one."""
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return AnswerCutShort, *sdk_errors()
+
+
+def _said(answer: Mapping[str, Any], name: str) -> Any:
+    if name not in answer:
+        raise AnswerCutShort(f"it lacks {name}")
+    return answer[name]
 
 
 def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
-    return aws_sdk.client(
+    # Other stores may not know the checksums that the SDK adds to each request since 2025. Heads and layers have their own.
+    sparing: dict[str, object] = (
+        {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+        if endpoint_url
+        else {}
+    )
+    made = aws_sdk.client(
         "s3",
         connect_seconds=_CONNECT_SECONDS,
         read_seconds=_READ_SECONDS,
@@ -240,7 +303,13 @@ def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
         signature_version="s3v4",  # for presigned URLs too: buckets created since 2020 accept no older version
+        **sparing,
     )
+    from botocore.handlers import add_expect_header  # noqa: PLC0415 - the client has imported it
+
+    # After `Expect: 100-continue`, SeaweedFS stores an empty object if the connection breaks before the body: even as a head.
+    made.meta.events.unregister("before-call.s3", add_expect_header)
+    return made
 
 
 def _without_userinfo(url: str) -> str:

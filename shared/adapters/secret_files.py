@@ -25,7 +25,7 @@ class SecretFiles:
         try:
             with path.open("rb") as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    hint = f"chmod 600 {path} and store a new token: others may have read this one"
+                    hint = f"chmod 600 {path} and store a new token, because others may have read this one"
                     raise AccessDenied(f"the file of the secret {name} can be read by others", hint=hint)
                 text = file.read(LARGEST).decode().strip()
         except (FileNotFoundError, NotADirectoryError):

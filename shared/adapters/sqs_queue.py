@@ -21,7 +21,7 @@ MOST_MARKERS: Final = 100
 """The most due markers that one message carries; the dispatcher finds the others in a later pass."""
 
 _LARGEST_MESSAGE: Final = 1 << 20  # as in SQS
-_PER_CALL: Final = 10
+WAKES_PER_CALL: Final = 10
 _DEDUPLICATION_ID: Final = re.compile(r"[A-Za-z0-9!-~]{1,128}", re.ASCII)
 _SECOND: Final = "%Y%m%dT%H%M%SZ"
 _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidClientTokenId", "SignatureDoesNotMatch"})
@@ -40,8 +40,8 @@ class SqsQueue:
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
         """Send wakes, ten in a call; returns those that SQS did not accept. Raises QueueUnavailable, AccessDenied."""
         refused: list[Wake] = []
-        for start in range(0, len(wakes), _PER_CALL):
-            part = wakes[start : start + _PER_CALL]
+        for start in range(0, len(wakes), WAKES_PER_CALL):
+            part = wakes[start : start + WAKES_PER_CALL]
             entries = [
                 {
                     "Id": str(number),
@@ -61,10 +61,10 @@ class SqsQueue:
         A receipt that SQS no longer knows is ignored: its message was delivered to another worker.
         """
         waits = list(receipts.items())
-        for start in range(0, len(waits), _PER_CALL):
+        for start in range(0, len(waits), WAKES_PER_CALL):
             entries = [
                 {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": int(wait.total_seconds())}
-                for number, (receipt, wait) in enumerate(waits[start : start + _PER_CALL])
+                for number, (receipt, wait) in enumerate(waits[start : start + WAKES_PER_CALL])
             ]
             self._call("change_message_visibility_batch", entries)
 
@@ -106,6 +106,8 @@ def body_of(wake: Wake) -> str:
     """The message body for a wake."""
     due = [at.astimezone(UTC).strftime(_SECOND) for at in wake.due[:MOST_MARKERS]]
     content = {"town_id": wake.town_id, "due": due, "repeat_key": wake.repeat_key, "watched": wake.watched}
+    if wake.alone:
+        content["alone"] = True
     return json.dumps(content, separators=(",", ":"))
 
 
@@ -133,11 +135,13 @@ def wake_of(body: str) -> Wake:
     """The wake in a message body. Raises Refused."""
     try:
         read = strict_json.foreign(body, limit=_LARGEST_MESSAGE)
-        town_id, due, key, watched = read["town_id"], read["due"], read["repeat_key"], read.get("watched", False)
+        town_id, due, key = read["town_id"], read["due"], read["repeat_key"]
+        watched, alone = read.get("watched", False), read.get("alone", False)
         if not (
             isinstance(town_id, str)
             and isinstance(key, str)
             and isinstance(watched, bool)
+            and isinstance(alone, bool)
             and isinstance(due, list)
             and len(due) <= MOST_MARKERS
         ):
@@ -148,4 +152,4 @@ def wake_of(body: str) -> Wake:
         raise Refused(
             f"the message is not a wake: {type(error).__name__}", status=400, path="body", hint=hint
         ) from error
-    return Wake(town_id, times, key, watched)
+    return Wake(town_id, times, key, watched, alone)

@@ -12,7 +12,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 
 from shared.domain import field_errors
 from shared.domain.field_errors import FieldError, first_error
-from shared.domain.limits import FIELD_SIZE, MAX_DISPATCH_ATTEMPTS
+from shared.domain.limits import (
+    ARCHIVE_CLOSED_AFTER,
+    ARCHIVE_FAILED_AFTER,
+    FIELD_SIZE,
+    HOOK_LIMIT_HOURS,
+    MAX_DISPATCH_ATTEMPTS,
+    MINUTE,
+)
+from shared.domain.notices import is_safe_address
 from shared.domain.repositories import names_repository
 from shared.domain.spending import Budget, Limit, RigBudget
 from shared.domain.states import Role
@@ -34,6 +42,7 @@ AgentForgeAccess = Literal["app", "stored", "none"]
 """What agents get for git and the forge: a token of the deployment's App, one that a person stored for agents, or nothing."""
 RoleModels = dict[Literal["polecat", "refinery", "mayor"], Text]
 DelayMinutes = Annotated[StrictInt, Field(ge=0, le=1_000_000)]
+ArchiveMinutes = Annotated[StrictInt, Field(ge=1, le=10_000_000)]
 Attempts = Annotated[StrictInt, Field(ge=1, le=1_000_000)]
 
 
@@ -65,6 +74,31 @@ class ContainerConfig(_Strict):
     sleep_after_minutes: Annotated[StrictInt, Field(ge=5, le=120)] | None = None
 
 
+class ArchiveConfig(_Strict):
+    """After which time without a change ended beads leave the town's image for its archive."""
+
+    closed_after_minutes: ArchiveMinutes = ARCHIVE_CLOSED_AFTER // MINUTE
+    failed_after_minutes: ArchiveMinutes = ARCHIVE_FAILED_AFTER // MINUTE
+
+
+def _safe(text: str) -> str:
+    if not is_safe_address(text):
+        raise ValueError("an address that begins with https://, or http:// of this machine, is required")
+    return text
+
+
+WebhookAddress = Annotated[StrictStr, Field(max_length=1024), AfterValidator(_safe)]
+
+
+class NoticesConfig(_Strict):
+    """On which channels the town tells people of escalations and alerts, from which severity on, and how many an hour."""
+
+    webhook: WebhookAddress | None = None
+    desktop: StrictBool = False
+    from_severity: Literal["low", "medium", "high", "critical"] = "medium"
+    per_hour: Annotated[StrictInt, Field(ge=1, le=100)] = 20
+
+
 class AgentRuntimeConfig(BaseModel):
     """Where agents run. Each kind has settings of its own, which its adapter reads."""
 
@@ -85,11 +119,14 @@ class TownConfig(_Strict):
     max_polecats_per_rig: Annotated[StrictInt, Field(ge=1, le=50)] | None = None
     budget: Budget = Budget()
     container: ContainerConfig = ContainerConfig()
+    archive: ArchiveConfig = ArchiveConfig()
+    notices: NoticesConfig = NoticesConfig()
     default_model: Text | None = None
     role_models: RoleModels = Field(default_factory=dict)
     custom_instructions: Text | None = None
     agent_forge_access: AgentForgeAccess | None = None
     agent_runtime: AgentRuntimeConfig | None = None
+    hook_limit_hours: Annotated[StrictInt, Field(ge=1, le=720)] = HOOK_LIMIT_HOURS
     alarm_interval_active: Annotated[StrictInt, Field(ge=5, le=60)] = 5
     alarm_interval_idle: Annotated[StrictInt, Field(ge=30, le=3600)] | None = None
 
@@ -228,7 +265,10 @@ def first_problem(model: type[BaseModel], values: dict[str, object]) -> str | No
 def what_is_expected(model: type[BaseModel], values: dict[str, object]) -> str:
     """What is wrong with the first invalid value, in a sentence; for an unknown setting, the list of known ones."""
     found = _first_error(model, values)
-    return "" if found is None else field_errors.what_is_expected(model, found) or found.message
+    if found is None:
+        return ""
+    expected = field_errors.what_is_expected(model, found) or found.message
+    return f"{expected}; `townctl explain setting NAME` and docs/settings.md describe each setting"
 
 
 def _first_error(model: type[BaseModel], values: dict[str, object]) -> FieldError | None:

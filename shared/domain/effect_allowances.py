@@ -33,4 +33,5 @@ ALLOWANCE: Final = {
     EffectKind.REFRESH_TOKEN: Allowance(3, timedelta(minutes=30)),
     EffectKind.STOP_CONTAINER: Allowance(1, timedelta(minutes=2)),
     EffectKind.UPDATE_MODEL: Allowance(3, timedelta(minutes=10)),
+    EffectKind.SEND_NOTICE: Allowance(20, timedelta(hours=4)),
 }

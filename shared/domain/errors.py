@@ -7,6 +7,8 @@
         SecretsUnavailable      the secret store did not answer
         DeletedMeanwhile        an object was listed and then was gone: retention deletes beside the reader
         OutOfTime               the worker has too little time left for a safe commit
+        ClocksDisagree          the worker's clock and the store's are too far apart
+        NoRoomLeft              a tick met a full disk or used up the memory
       Conflict                  another writer was first; drop this run's work
         PreconditionFailed      a conditional write found another version (412)
         ConditionRace           two conditional writes reached the store at once (409)
@@ -17,6 +19,8 @@
         UnknownTown             there is no head object: the town was never created
         TownExists              a town with that id already exists
         DamagedImage            a stored object failed its checks and was not opened
+          LostHead              the head object is missing, but not the town's history
+        FromTheFuture           the town's newest commit was made by a clock that was far ahead
         WrongTown               the image belongs to another town
         SchemaMismatch          the image has an unknown schema version, or is not a town
         ImageTooLarge           the image exceeds the size limit
@@ -67,6 +71,14 @@ class OutOfTime(Retryable):
     """The worker would be stopped before its commit is answered. Nothing was done."""
 
 
+class ClocksDisagree(Retryable):
+    """The worker's clock and the store's are too far apart. Nothing was done; it succeeds once the wrong clock is right."""
+
+
+class NoRoomLeft(Retryable):
+    """The disk or the memory was full in the middle of a tick. Nothing was changed; it succeeds where there is room."""
+
+
 class Conflict(TownError):
     """Another writer was first."""
 
@@ -105,6 +117,14 @@ class TownExists(Terminal):
 
 class DamagedImage(Terminal):
     """A stored object failed its checks. It was not opened, and nothing was repaired."""
+
+
+class FromTheFuture(Terminal):
+    """The town's newest commit is later than the present, so every rule would wait for its time. The town was not changed."""
+
+
+class LostHead(DamagedImage):
+    """The head object of a town is missing, but objects of its history are there: this town was created, and lost its head."""
 
 
 class WrongTown(Terminal):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 PageChange = tuple[bytes | None, bytes | None]
 """A page before and after a change; None if the image was too short to have it."""
@@ -44,4 +44,16 @@ class JournalBlock:
 
     min_tick: int
     max_tick: int
+    body: bytes
+
+
+Record = Mapping[str, Any]
+"""A family of beads as the archive keeps it: the rows of each table, by its name. Columns that are null are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveBlock:
+    """Ended beads with all that belongs to them as JSON, to be stored outside the image; `bead_ids` in ascending order."""
+
+    bead_ids: tuple[str, ...]
     body: bytes

@@ -8,7 +8,14 @@ from datetime import datetime, timedelta
 from typing import Final
 
 ACTIVE_INTERVAL: Final = timedelta(seconds=5)
+TICKS_AT_ONCE: Final = 6
+"""So many ticks may follow at once on events, in as many intervals as ticks (spec/tick.md section 6)."""
 SWEEP_INTERVAL: Final = timedelta(hours=1)
+CLOCKS_AGREE_WITHIN: Final = timedelta(seconds=30)
+CLOCKS_COMPARED_EVERY: Final = timedelta(seconds=60)
+HEAD_LEAD_AT_MOST: Final = timedelta(seconds=60)
+"""How far a town's newest commit may be ahead of a clock that agrees with the store's: two workers may each be wrong by
+CLOCKS_AGREE_WITHIN."""
 JOURNAL_WINDOW_ROWS: Final = 128
 JOURNAL_WINDOW_BYTES: Final = 256 * 1024
 WATCH_INTERVAL: Final = timedelta(seconds=30)
@@ -27,6 +34,7 @@ REVIEW_RECOVERY_AFTER: Final = timedelta(minutes=5)
 REVIEW_STUCK_AFTER: Final = timedelta(minutes=30)
 REVIEW_ABANDONED_AFTER: Final = timedelta(minutes=2)
 OBSTACLE_VOICED_AFTER: Final = timedelta(hours=24)
+STANDSTILL_VOICED_AFTER: Final = timedelta(hours=2)
 PR_POLL_INTERVAL_LATER: Final = timedelta(minutes=5)
 PR_QUIET_AFTER: Final = timedelta(hours=1)
 HEAD_SETTLES_FOR: Final = timedelta(minutes=2)
@@ -58,6 +66,7 @@ POLLS_PER_TICK: Final = 30
 RATE_LIMIT_AT_MOST: Final = timedelta(minutes=60)
 FEEDBACK_BEAD_CAP: Final = 5
 CONFLICT_BEAD_CAP: Final = 5
+HOOK_LIMIT_HOURS: Final = 12
 MAX_DISPATCH_ATTEMPTS: Final = 5
 ATTEMPTS_COOL_DOWN: Final = timedelta(minutes=30)
 ATTEMPTS_COOL_DOWN_FROM: Final = 5
@@ -71,12 +80,18 @@ TRIAGE_BATCH_SIZE: Final = 20
 TRIAGE_FRUITLESS_LIMIT: Final = 5
 ESCALATION_BUMP: Final = timedelta(hours=4)
 ESCALATION_BUMPS: Final = 3
+NOTICE_WINDOW: Final = timedelta(hours=1)
 DRAIN_TIMEOUT: Final = timedelta(minutes=7)
 SETTLE_GAP: Final = timedelta(minutes=2)
 SETTLE_FOR: Final = timedelta(seconds=90)
 MAX_EVENT_RETRIES: Final = 3
 EVENT_RETENTION: Final = timedelta(days=7)
+MADE_EVENTS_KEPT: Final = timedelta(hours=6)
+"""How long the image keeps events that the town made itself, after they were processed. The journal keeps them longer."""
 RESTORE_WINDOW: Final = timedelta(days=7)
+EFFECTS_KEPT: Final = timedelta(hours=24)
+EXITS_KEPT: Final = timedelta(hours=48)
+"""How long the audit trail of an agent keeps its exits. Those of the beads that it worked on stay with these beads."""
 EVENTS_PER_TICK: Final = 1000
 BUDGET_WINDOW: Final = timedelta(minutes=10)
 EVENT_BUDGET: Final = {"agent": 600, "coordinator": 3000, "container": 6000}
@@ -107,6 +122,17 @@ BODY_SIZE: Final = 32 * 1024
 STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
+ARCHIVE_CLOSED_AFTER: Final = timedelta(hours=48)
+ARCHIVE_FAILED_AFTER: Final = timedelta(days=90)
+ARCHIVE_BEADS: Final = 64
+"""So many beads that may leave are archived at once; fewer, when the first of them has waited for ARCHIVE_LATEST."""
+ARCHIVE_BEADS_AT_MOST: Final = 128
+ARCHIVE_BLOCK_BYTES: Final = 512 * 1024
+ARCHIVE_LATEST: Final = timedelta(hours=1)
+ARCHIVE_LOOK_EVERY: Final = 16
+"""In a town that ticks often, every so many ticks somebody looks for beads that may leave the image."""
+ARCHIVE_LOOK_IF_RARE: Final = timedelta(minutes=5)
+"""In a town whose last two ticks are so far apart, every tick."""
 SELF_CHECK_SHARE: Final = 0.01
 """The share of ticks that are run again from their record, unless a deployment sets another one."""
 
@@ -125,6 +151,7 @@ NUDGE_LIFE: Final = timedelta(minutes=60)
 VIOLATION_REPEAT: Final = timedelta(minutes=60)
 ALERT_REPEAT: Final = timedelta(minutes=60)
 MILLISECOND: Final = timedelta(milliseconds=1)
+MINUTE: Final = timedelta(minutes=1)
 
 _BACKOFF: Final = (
     timedelta(seconds=30),

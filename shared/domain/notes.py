@@ -129,6 +129,8 @@ class BeadNotes:
     """`{text, at, by, generation?}`: why the last agent's process ended, in its own words. Removed when work is reported done."""
     awaits = _list()
     """The ids in `depends_on` of beads that do not exist yet."""
+    chosen_id = _flag()
+    """A producer chose its id, which has the form of the town's own ids: it stays in the image, so that no tick makes it again."""
     no_program_since = _time()
     no_program_tries = _count()
     """Since when, and how often, its agent was not started because no agent program is configured."""

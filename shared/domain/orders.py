@@ -136,7 +136,7 @@ class StartOrder(Order):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StopOrder(Order):
-    """Stop an agent's process of one generation. `rearm`: the number of the tick that requests it again after an earlier stop."""
+    """Stop an agent's process of one generation. `rearm`: the number of the tick, if an earlier stop is possible."""
 
     kind: ClassVar[EffectKind] = EffectKind.STOP_AGENT
 

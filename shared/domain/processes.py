@@ -1,11 +1,13 @@
 """What a runtime can report about an agent's process."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 ProcessState = Literal[
     "starting", "running", "stopping", "stopped", "exited", "failed", "error", "not_found", "unknown"
 ]
+ENDED: Final[frozenset[ProcessState]] = frozenset({"stopped", "exited", "failed", "error", "not_found"})
+"""The process does not run any more, or was not found."""
 
 
 @dataclass(frozen=True, slots=True)

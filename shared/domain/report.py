@@ -139,6 +139,8 @@ class TickMetrics:
     actions_skipped: int = 0
     circuit_breaker_open: int = 0
     tick_lag_ms: int = 0
+    agent_tokens: int = 0
+    agent_cost_micros: int = 0
 
 
 @dataclass(frozen=True, slots=True)

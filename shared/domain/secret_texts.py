@@ -32,28 +32,34 @@ TOKENS: Final = r"""
 """
 """Tokens that say themselves what they are, as a part of a verbose regular expression."""
 _NAME: Final = (
-    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret|token|api[_-]?key|credentials?|signature|cookie|authori[sz]ation|session[_-]?id"
+    r"(?:pass(?:word|wd|phrase|code)?|pwd|secret(?!smanager:)|token|api[_-]?key|credentials?|signature|cookie|authori[sz]ation|session[_-]?id"
     r"|(?:access|private|account|control|signing|shared|master)[_-]?key)"
 )
+_HARMLESS: Final = (
+    r"(?i:bearer\s)?(?:(?:ARN|DIR|FILE|ID|KEY|N|NAME|PREFIX|REGION|RIG|TOKEN|TOWN|URL|VALUE)"
+    r"|(?i:an?|and|another|as|by|for|from|in|is|its?|no|not|of|on|or|than|that|the|to|with))(?![\w.:/=+@%$!#~-])"
+)
+"""What stands where a secret could stand and is none: the placeholders of our own commands and hints, and words of English that
+are nobody's password. It cannot be continued by what a secret may consist of."""
 _QUOTED: Final = r"""(?:\\{0,7}"(?:[^"\\]|\\[^"\\])*\\{0,7}"?|'[^']*'?)"""
 _SECRET: Final = re.compile(
     rf"""
       (?P<pem>-----BEGIN .{{0,8192}}?(?:-----END [^-\n]{{0,64}}-----|\Z))
     | (?P<header>(?i:(?:proxy-)?authorization|(?:set-)?cookie|(?:private|job|deploy)-token
-        |x-[\w-]{{0,40}}(?:key|token|secret|signature|auth)[\w-]{{0,20}})["']?\s{{0,3}}[:=]\s{{0,3}}["']?)
-        (?P<header_value>(?:=\\{{0,7}}"[^"\r\n]*"|[^\r\n"'])+)
+        |x-[\w-]{{0,40}}(?:key|token|secret|signature|auth)[\w-]{{0,20}})["']?\s{{0,3}}[:=]\s{{0,3}}+["']?+)
+        (?!{_HARMLESS})(?P<header_value>(?:=\\{{0,7}}"[^"\r\n]*"|[^\r\n"'])+)
     | (?<=://)(?P<user>[^\s"'<>]{{0,512}}@)
     | (?P<scheme>(?i:\b(?:bearer|digest|negotiate|aws4-hmac-sha256)\s+))
-        (?P<scheme_value>\w{{1,20}}=\\{{0,7}}"[^\r\n]*|[^\s"',;]+)
+        (?!token\b|{_HARMLESS})(?P<scheme_value>\w{{1,20}}=\\{{0,7}}"[^\r\n]*|[^\s"',;]+)
     | (?P<word>(?i:\b(?:basic|token|apikey|key)\s+))
         (?P<word_value>(?=[^\s"',;]*[A-Z0-9_=+/]|\S{{20}})[A-Za-z0-9._~+/=-]{{6,}})
-    | (?P<query>[?&;][\w.%\[\]-]{{1,64}}=)(?P<query_value>[^&;\s"'<>\#]+)
+    | (?P<query>[?&;][\w.%\[\]-]{{1,64}}=)(?!{_HARMLESS})(?P<query_value>[^&;\s"'<>\#]+)
     | (?P<pair>(?i:(?:{_NAME}|private-token|x-[\w-]{{0,40}}(?:key|token|secret|signature|auth))[\w-]{{0,20}})
         (?:\\?["']\s{{0,3}},\s{{0,3}}(?:\\?["'](?i:value)\\?["']\s{{0,3}}[:=]\s{{0,3}})?|\(\s{{0,3}})b?)
         (?P<pair_value>(?=\\{{0,7}}["']){_QUOTED})
     | (?P<key>(?i:{_NAME}[\w-]{{0,20}}|(?<![A-Za-z0-9])(?:sig|auth|key|pat|dsn|pin|otp)\b)
         \\?["']?\s{{0,3}}(?:[:=]|=>)\s{{0,3}})
-        (?!(?:missing|null|None|true|false|expired|invalid|required|extra_forbidden
+        (?!{_HARMLESS}|"\.\.\."|(?:missing|null|None|true|false|expired|invalid|required|extra_forbidden
             |[a-z]+_(?:type|parsing|error|too_long|too_short))\b)
         (?P<key_value>{_QUOTED}(?:\s{{0,3}},\s{{0,3}}\\?["'](?i:value)\\?["']\s{{0,3}}[:=]\s{{0,3}}{_QUOTED})?
             |[\w.]{{1,40}}\({_QUOTED}|[^\s,;&"'}})\]]+)
@@ -61,11 +67,12 @@ _SECRET: Final = re.compile(
     | (?P<said>(?i:\b(?:login|user(?:name)?|account)\s{{1,20}}\S{{1,64}}\s{{1,20}}pass(?:word|wd)\s+
         |\bpass(?:word|wd|phrase|code)\s+(?:for|of)\s+\S{{1,64}}?\s{{0,3}}[:=]\s{{0,3}}
         |\b(?:pass(?:word|phrase|code)|secret|token|api\skey)\s+(?:is|was)\s+
-            (?!(?:an?|the|no|not|now|only|too|in|of|empty|expired|invalid|malformed|missing|required|unknown|wrong)\b)))
+            (?!(?:an?|the|no|not|now|only|too|in|of|empty|expired|invalid|malformed|missing|required|unknown|wrong
+                |less|refreshed|stored|valid)\b|{_HARMLESS})))
         (?P<said_value>\S+)
     | (?P<login_flag>(?:(?<![\w-])(?:-u|--user)|\b(?:mysql|mariadb|sshpass)[^\r\n]{{0,100}}?\s["']?-p)(?:["']?,?\s+["']?)?)
         (?P<login_flag_value>(?<=p)[^\s"',]+|(?<=[\s"'])[^\s"':]+:[^\s"']+|(?<=p["',\s])["'\s]{{0,3}}[^\s"',]+)
-    | (?P<flag>(?i:(?<![\w-])--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?P<flag_value>[^\s"']+)
+    | (?P<flag>(?i:(?<![\w-])--?[\w-]{{0,30}}{_NAME}[\w-]{{0,10}})\s+)(?!{_HARMLESS})(?P<flag_value>[^\s"']+)
     | (?P<hook>(?i:hooks\.slack(?:-gov)?\.com/|discord(?:app)?\.com/api/|webhook\.office\.com/|/(?:web)?hooks?/))
         (?P<hook_value>[^\s"'<>]+)
     | (?P<login>(?<![\w.:/-])[\w.+-]{{1,64}}:[^\s:@/"'<>]{{1,128}}@(?=[\w-]+[.:/]))

@@ -122,6 +122,7 @@ class EffectKind(StrEnum):
     REFRESH_TOKEN = "refresh_token"  # noqa: S105 - the name of an effect
     STOP_CONTAINER = "stop_container"
     UPDATE_MODEL = "update_model"
+    SEND_NOTICE = "send_notice"
 
 
 class EventSource(StrEnum):

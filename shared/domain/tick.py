@@ -34,6 +34,11 @@ class Envelope:
     received_at: str
     sender: Sender | None = None
 
+    @property
+    def generation(self) -> int | None:
+        """The generation whose token sent the event; None if no agent's token did, or one that was made without a generation."""
+        return None if self.sender is None or self.sender.agent is None else self.sender.generation
+
     def as_json(self) -> dict[str, Any]:
         """The envelope as the journal stores it: an event without a known sender has no field `sender`."""
         return {
@@ -88,8 +93,31 @@ class Observations:
 
 
 @answer
+class Archived:
+    """Beads that stand in a published block of the archive, which the index of commit `index` finds: they may leave the image."""
+
+    index: int
+    bead_ids: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The form in the journal."""
+        return {"index": self.index, "bead_ids": list(self.bead_ids)}
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Archived":
+        """What a journal row stores."""
+        return cls(stored["index"], tuple(stored["bead_ids"]))
+
+
+@answer
 class TickInput:
-    """Everything that a tick reads besides the image. The journal row holds all of it."""
+    """Everything that a tick reads besides the image. The journal row holds all of it.
+
+    `waiting` counts the events that stay in the inbox; the oldest of them was received at `waiting_since`. A batch that was not
+    read counts as one event, and one beyond 10,000 batches as none.
+    `archived` and `returned` are None and empty in nearly all ticks: beads that may leave the image because they are published,
+    and archived families that come back because a new event names one of their beads (`shared.town.archive`).
+    """
 
     tick_no: int
     tick_id: str
@@ -100,24 +128,43 @@ class TickInput:
     prev_image_digest: str
     new_events: tuple[Envelope, ...] = ()
     more_waiting: bool = False
+    waiting: int = 0
+    waiting_since: Time | None = None
     observations: Observations = field(default_factory=Observations)
     due_at: Time | None = None
     journal_published_to: int = 0
     restore_window: timedelta = limits.RESTORE_WINDOW
     settings: Mapping[str, object] = field(default_factory=dict)
+    own_clock: bool = False
+    """Whether the town runs on a clock of its own, such as a faster one. It is stored, so that no other clock ticks the town."""
+    archived: Archived | None = None
+    returned: tuple[Mapping[str, Any], ...] = ()
+    fleet_channels: tuple[str, ...] = ()
+    """The channels on which the deployment tells people of every town, whatever the town's settings say."""
 
     def as_json(self) -> dict[str, Any]:
         """The column `inputs` of the journal."""
         return {
             "new_events": [event.as_json() for event in self.new_events],
             "more_waiting": self.more_waiting,
+            **self._waiting_as_json(),
             "observations": self.observations.as_json(),
             "due_at": text_or_none(self.due_at),
             "prev_image_digest": self.prev_image_digest,
             "journal_published_to": self.journal_published_to,
             "restore_window_ms": self.restore_window // limits.MILLISECOND,
             "settings": dict(self.settings),
+            **({"own_clock": True} if self.own_clock else {}),
+            **({} if self.archived is None else {"archived": self.archived.as_json()}),
+            **({"returned": [dict(record) for record in self.returned]} if self.returned else {}),
+            **({"fleet_channels": list(self.fleet_channels)} if self.fleet_channels else {}),
         }
+
+    def _waiting_as_json(self) -> dict[str, Any]:
+        """What stays in the inbox; nothing if nothing does, so that most rows are shorter."""
+        if not self.waiting:
+            return {}
+        return {"waiting": self.waiting, "waiting_since": text_or_none(self.waiting_since)}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "TickInput":
@@ -134,6 +181,8 @@ class TickInput:
             prev_image_digest=record["prev_image_digest"],
             new_events=tuple(Envelope.from_json(event) for event in inputs["new_events"]),
             more_waiting=inputs["more_waiting"],
+            waiting=inputs.get("waiting", 0),
+            waiting_since=time_or_none(inputs.get("waiting_since")),
             observations=Observations(asked=False)
             if seen == "none"
             else Observations(
@@ -146,6 +195,10 @@ class TickInput:
             journal_published_to=inputs["journal_published_to"],
             restore_window=inputs["restore_window_ms"] * limits.MILLISECOND,
             settings=inputs["settings"],
+            own_clock=inputs.get("own_clock", False),
+            archived=Archived.from_json(inputs["archived"]) if "archived" in inputs else None,
+            returned=tuple(inputs.get("returned", ())),
+            fleet_channels=tuple(inputs.get("fleet_channels", ())),
         )
 
 
@@ -180,6 +233,7 @@ class Tick:
     paused: bool = False
     breaker: Breaker = field(default_factory=Breaker)
     container: str = "unknown"
+    fleet_channels: tuple[str, ...] = ()
 
     @property
     def now_text(self) -> str:

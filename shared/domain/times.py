@@ -51,6 +51,11 @@ def span_text(span: timedelta) -> str:
     return " ".join(parts) or "0 s"
 
 
+def long_span_text(span: timedelta) -> str:
+    """The same, but in whole days from two days on: `3652 days`."""
+    return f"{span.days} days" if span >= timedelta(days=2) else span_text(span)
+
+
 def parse_iso(text: str) -> datetime:
     """An ISO 8601 time with an offset, as people and producers write it. Raises ValueError if there is no offset."""
     at = datetime.fromisoformat(text)

@@ -18,6 +18,7 @@ from shared.town.inbox import Fact
 from shared.town.town import Town
 
 _ROW_READABLE = 1
+_LONGEST_TAG = 200  # of Sentry; a longer one is dropped
 _REPEATED = frozenset({"rule_failed", "action_failed", "step_failed", "check_failed", "event_conflict"})
 
 
@@ -133,11 +134,17 @@ def violation(tick: Tick, broken: Violation) -> Alert:
     """An invariant is violated. Its subject is an id, or, of an unreadable row, the table and the key."""
     table, _, key = broken.subject.partition(" ") if broken.invariant == _ROW_READABLE else ("", "", broken.subject)
     subject = f"{table} {named(key)}".strip()
+    message = f"invariant {broken.invariant} ({broken.name}) is violated in town {tick.town_id} by {subject}"
     return Alert(
         kind="invariant_violation",
-        message=f"invariant {broken.invariant} ({broken.name}) is violated in town {tick.town_id} by {subject}",
+        message=message,
         fingerprint=("invariant_violation", str(broken.invariant), tick.town_id),
-        tags={"invariant": broken.name, "townId": tick.town_id},
+        tags={
+            "invariant": broken.name,
+            "number": str(broken.invariant),
+            "message": message[:_LONGEST_TAG],
+            "townId": tick.town_id,
+        },
         extra={"number": broken.invariant, "subject": subject, "townId": tick.town_id},
     )
 
@@ -145,6 +152,17 @@ def violation(tick: Tick, broken: Violation) -> Alert:
 def town_failed(town_id: str, error: Exception) -> Alert:
     """A run ended with an error that needs a person: a wrong, damaged or missing image, denied access, a bug."""
     return _of_a_town("town_failed", f"town {town_id} was not ticked", town_id, error)
+
+
+def town_set_aside(town_id: str, *, deaths: int) -> Alert:
+    """Runs of this town end the process that makes them, again and again; the town is not run until somebody resumes it."""
+    return Alert(
+        kind="town_set_aside",
+        message=f"town {town_id} is set aside: {deaths} runs of its own ended their process",
+        fingerprint=("town_set_aside", town_id),
+        tags={"townId": town_id},
+        extra={"townId": town_id, "deaths": deaths, "hint": f"correct the cause, then: townctl town resume {town_id}"},
+    )
 
 
 def retention_failed(town_id: str, error: Exception) -> Alert:

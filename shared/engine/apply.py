@@ -8,6 +8,7 @@ from shared.domain.outcomes import ActionOutcome, Applied, Failed, Skipped
 from shared.domain.report import JudgedAction
 from shared.engine.drain import error_text
 from shared.town import database
+from shared.town.no_room import require_room
 from shared.town.town import Town
 
 
@@ -64,6 +65,7 @@ def _apply(town: Town, action: Action) -> ActionOutcome:
         town.forget_since(noted)
         return undone.outcome
     except Exception as error:  # noqa: BLE001 - the one boundary per action: undone, counted, alerted by the tick
+        require_room(error)
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):
             town.note_unreadable(error)

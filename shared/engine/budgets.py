@@ -31,14 +31,18 @@ class Accounts:
     _spent: dict[str, Spent] | None = field(default=None, init=False)
 
     def has_room(self, event: Event, fact: Fact) -> bool:
-        """Whether the budget of the sender has room for the event. An event that is tried again was counted before."""
+        """Whether the budget of the sender has room for the event.
+
+        An event that is tried again was counted as an event before, what it creates was not: it failed.
+        """
         name = _account_of(event, fact)
-        if name is None or fact.retry_count > 0 or fact.sender is None:
+        if name is None or fact.sender is None:
             return True
         spent, scope = self._now().get(name, Spent()), fact.sender.scope
         beads_at_most = limits.BEAD_BUDGET.get(scope)
         too_many = beads_at_most is not None and event.creates > 0 and spent.beads + event.creates > beads_at_most
-        return spent.events + limits.weight(fact.payload) <= limits.EVENT_BUDGET[scope] and not too_many
+        too_long = fact.retry_count == 0 and spent.events + limits.weight(fact.payload) > limits.EVENT_BUDGET[scope]
+        return not too_many and not too_long
 
     def count(self, event: Event, fact: Fact, result: EventResult | None) -> None:
         """Count an event that was applied, skipped or rejected for another reason, or that failed (None)."""

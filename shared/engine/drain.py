@@ -1,26 +1,26 @@
 """Phase 5: apply pending events in order, each in its own savepoint (spec/events.md sections 2 and 3)."""
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from shared import events
 from shared.actions.base import Action
-from shared.domain import limits, strict_json
+from shared.domain import limits
 from shared.domain.alert import Alert
 from shared.domain.errors import RowUnreadable, UnreadableEvent
 from shared.domain.outcomes import Applied, Rejected
 from shared.domain.report import AppliedEvent
 from shared.domain.secret_texts import masked
-from shared.domain.times import from_text, to_text
+from shared.domain.times import from_text
 from shared.engine import alerts, budgets
 from shared.engine.budgets import Accounts
-from shared.events import ages, fence, proposals, speakers
+from shared.events import fence, proposals, speakers
 from shared.events.base import EventResult
+from shared.events.beats import HEARTBEAT, outdone
 from shared.town import database, inbox
 from shared.town.inbox import Fact
+from shared.town.no_room import require_room
 from shared.town.town import Said, Town
-
-HEARTBEAT = "agent_heartbeat"
 
 
 class _NothingStored(Exception):
@@ -39,16 +39,23 @@ class Drained:
     poisoned: int = 0
 
 
-def pending_events(town: Town) -> Drained:
-    """Apply all pending events, including those that other events append."""
+def pending_events(town: Town, *, previous_tick_at: datetime | None) -> Drained:
+    """Apply all pending events, including those that other events append.
+
+    An event that failed before waits if the tick before this one is less than FAILED_EVENT_RETRY ago: what it failed for must have
+    time to pass, however many ticks other events cause.
+    """
     accounts = Accounts(town)
     drained = Drained()
+    too_soon = previous_tick_at is not None and town.tick.now - previous_tick_at < limits.FAILED_EVENT_RETRY
     after = -1
     while facts := inbox.pending(town, after=after):
-        superseded = _superseded_heartbeats(facts)
+        outdone_ids = _outdone(facts)
         for fact in facts:
             after = fact.seq
-            if fact.event_id in superseded:
+            if too_soon and fact.retry_count > 0:
+                continue
+            if fact.event_id in outdone_ids:
                 inbox.remove(town, fact)
                 _note(drained, fact, "applied")
             elif inbox.is_pending(town, fact):
@@ -85,6 +92,7 @@ def _apply(town: Town, fact: Fact, drained: Drained, accounts: Accounts) -> None
         result = nothing.rejected
         _settle(town, fact, result, transient=type(event).transient)
     except Exception as error:  # noqa: BLE001 - the one boundary per event: it is retried, then poisoned and alerted
+        require_room(error)
         town.forget_since(noted)
         if isinstance(error, RowUnreadable):
             town.note_unreadable(error)
@@ -159,38 +167,10 @@ def _too_old(town: Town, fact: Fact) -> bool:
         return False
 
 
-def _superseded_heartbeats(facts: list[Fact]) -> frozenset[str]:
-    """The ids of heartbeats that are superseded by a newer one of the same agent and generation."""
-    # A town that was not ticked for a while has many heartbeats of the same agent in its inbox, and only the newest matters:
-    # it carries the latest watermark. Example: after ten minutes without ticks an agent has 20 heartbeats; 19 are dropped
-    # unread and one is applied. The newest is the one with the latest activity, on our clock. Heartbeats of different
-    # generations, as the token or else the payload says, are kept apart: a stale one must be skipped as stale. One that cannot
-    # be parsed is never superseded: it must be poisoned, not dropped.
-    newest: dict[tuple[str | None, object], tuple[tuple[str, str, int], str]] = {}
-    beats = [fact for fact in facts if fact.event_type == HEARTBEAT]
-    if len(beats) < 2:
-        return frozenset()
-    superseded: list[str] = []
-    for fact in beats:
-        if fact.unreadable is not None:
-            continue
-        try:
-            payload = strict_json.stored(fact.payload)
-            group = (fact.agent_id, fact.generation or payload.get("generation"))
-            told = from_text(payload["last_event_at"]) if payload.get("last_event_at") else None
-            at = fact.received_at if told is None else to_text(ages.on_our_clock(fact, told))
-            rank = (at, fact.received_at, fact.seq)
-            best = newest.get(group)
-        except (ValueError, AttributeError, TypeError):
-            continue
-        if best is None:
-            newest[group] = (rank, fact.event_id)
-        elif rank > best[0]:
-            superseded.append(best[1])
-            newest[group] = (rank, fact.event_id)
-        else:
-            superseded.append(fact.event_id)
-    return frozenset(superseded)
+def _outdone(facts: list[Fact]) -> frozenset[str]:
+    """The ids of heartbeats that a newer one outdoes: of those that the drain finds, some may have waited in the town."""
+    beats = [fact for fact in facts if fact.event_type == HEARTBEAT and fact.unreadable is None]
+    return frozenset(beats[position].event_id for position in outdone(beats))
 
 
 def error_text(error: Exception) -> str:

@@ -31,15 +31,18 @@ def expire(town: Town) -> int:
     return expired
 
 
-def claim(town: Town) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
-    """Claim the effects that may start now, oldest first. Also returns the next time at which an effect may start or expire."""
+def claim(town: Town, *, only_stops: bool = False) -> tuple[tuple[ClaimedEffect, ...], datetime | None]:
+    """Claim the effects that may start now, oldest first. Also returns the next time at which an effect may start or expire.
+
+    `only_stops` leaves out all that does not stop an agent or a container.
+    """
     # Claiming is part of the commit: if another worker commits first, this worker's claims never happened and it starts
     # nothing. A worker that dies after its commit leaves a claim behind; after EFFECT_CLAIM the effect may be claimed again
     # or expires, so nothing is lost. Example: committed at 12:00, worker dies, claim ends at 12:05; the tick at 12:05:00.001
     # claims a stop_agent again (attempt 2), and expires a dispatch_agent, which has one attempt: the agent's heartbeats decide.
     claimed: list[ClaimedEffect] = []
     due: datetime | None = None
-    waiting = outbox.unfinished(town)
+    waiting = [each for each in outbox.unfinished(town) if not only_stops or each.kind in _STOPS]
     told = [each for each in waiting if each.kind is EffectKind.NOTIFY_MAYOR and _claimable(town, each)]
     later = mayors_mail.fit_into_a_tick(town, told)
     for effect in outbox.unfinished(town) if later.changed else waiting:
@@ -126,6 +129,7 @@ def _moved_on(town: Town, effect: Effect) -> bool:
     return False
 
 
+_STOPS = (EffectKind.STOP_AGENT, EffectKind.STOP_CONTAINER)
 _OF_REVIEWS = (
     EffectKind.POLL_PR,
     EffectKind.MERGE_PR,

@@ -10,6 +10,7 @@ from shared.domain.report import Violation
 from shared.domain.states import AgentStatus, BeadStatus, Role
 from shared.domain.tick import Tick
 from shared.town import violations
+from shared.town.no_room import require_room
 from shared.town.reading import TownReader
 from shared.town.town import Town
 
@@ -120,6 +121,7 @@ def check(
         try:
             sightings[invariant.number] = list(invariant.breaches(reader, town.tick))
         except Exception as error:  # noqa: BLE001 - a failed check is counted and alerted; the tick continues
+            require_room(error)
             checked.failed.append((invariant.name, error_text(error)))
             skipped.add(invariant.number)
     for invariant in invariants:

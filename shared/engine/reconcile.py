@@ -9,6 +9,7 @@ from shared.domain.tick import Tick
 from shared.engine.drain import error_text
 from shared.rules import RULES
 from shared.rules.base import Decision, Due, Rule
+from shared.town.no_room import require_room
 from shared.town.reading import TownReader
 
 
@@ -34,6 +35,7 @@ def decide(reader: TownReader, tick: Tick, *, rules: tuple[Rule, ...] = RULES) -
             try:
                 wanted = _judged(rule, reader, tick, undo_writes=undo_writes)
             except Exception as error:  # noqa: BLE001 - one bad rule must not silence the others; it is alerted by name
+                require_room(error)
                 decisions.failed_rules.append((rule.name, error_text(error)))
                 continue
             name = rule.name

@@ -35,6 +35,7 @@ from shared.events.pull_requests import (
     PrFeedbackDetected,
     PrStatusChanged,
 )
+from shared.events.removals import BeadDeleted
 from shared.events.reopening import BeadReopened
 from shared.events.steering import AgentNudged, AgentReset
 from shared.events.town import TOWN_EVENTS
@@ -63,6 +64,7 @@ EVENTS: Final[tuple[type[Event], ...]] = (
     BeadUpdated,
     BeadCancelled,
     BeadReopened,
+    BeadDeleted,
     ConvoyCreated,
     ConvoyStarted,
     ConvoyChanged,

@@ -41,8 +41,8 @@ def settle_attempt(
     town: Town, report: AttemptReport, kind: EffectKind, *, success: bool, passing: bool = False
 ) -> SettledAttempt | Skipped:
     """Settle the outbox row of a result (spec/tick.md 5.4), or return why the result is skipped."""
-    effect = outbox.get(town, report.effect_id)
-    if effect is None or effect.kind is not kind:
+    effect = outbox.get(town, report.effect_id, kind)
+    if effect is None:
         return MISSING
     if _late(effect, report.attempt, success=success):
         return LATE

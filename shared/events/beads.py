@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from shared.domain import notes
+from shared.domain.ids import looks_derived
 from shared.domain.notes import BeadNotes, BranchNotes, Metadata, ReviewNotes
 from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, EventOutcome, Rejected
 from shared.domain.states import BeadType, Label, Role, Scope
@@ -208,10 +209,14 @@ class BeadCreated(Event):
         """
         given = self.bead
         missing = tuple(other for other in dict.fromkeys(given.depends_on) if other not in blockers)
-        said = [BranchNotes.pr_url.to(given.pr_url), BeadNotes.awaits.to(missing) if missing else BeadNotes.awaits.gone]
+        said = [
+            BranchNotes.pr_url.to(given.pr_url),
+            BeadNotes.chosen_id.to(True) if looks_derived(given.bead_id) else BeadNotes.chosen_id.gone,
+            BeadNotes.awaits.to(missing) if missing else BeadNotes.awaits.gone,
+        ]
         if given.type != BeadType.MERGE_REQUEST:
             said += [BranchNotes.branch.to(given.branch), BranchNotes.target_branch.to(given.target_branch)]
-        kept = frozenset({BeadNotes.awaits.name}) if trusted else notes.RESERVED
+        kept = frozenset({BeadNotes.awaits.name, BeadNotes.chosen_id.name}) if trusted else notes.RESERVED
         told = {key: value for key, value in (given.metadata or {}).items() if key not in kept}
         return {**told, **notes.known(said)}
 
@@ -266,7 +271,10 @@ class BeadUpdated(Event):
         beads.set_metadata(town, bead.id, metadata)
         changed = [*sorted(values), *(f"metadata.{key}" for key in sorted(metadata))]
         if changed:
-            audit.record(town, bead.id, "fields_updated", agent_id=fact.agent_id, metadata={"fields": changed})
+            about: dict[str, object] = {"fields": changed}
+            if "labels" in values:
+                about["held"] = Label.HELD in values["labels"]
+            audit.record(town, bead.id, "fields_updated", agent_id=fact.agent_id, metadata=about)
         return EventResult(Applied())
 
     def _replacements(self, bead: Bead) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pydantic import Field
 from shared.actions import StopAgent
 from shared.domain import ids, limits
 from shared.domain.branches import digest_of
-from shared.domain.notes import ConvoyNotes, known
+from shared.domain.notes import BeadNotes, ConvoyNotes, known
 from shared.domain.outcomes import EXISTS, MISSING, TAKEN, TERMINAL, Applied, Rejected, Skipped
 from shared.domain.states import BeadStatus, BeadType, MergeMode
 from shared.events import speakers
@@ -77,26 +77,25 @@ class ConvoyCreated(Event):
     def _create_convoy(self, fact: Fact, town: Town) -> None:
         mode = MergeMode(self.merge_mode or town.settings(self.rig_id).convoy_merge_mode)
         staged = town.tick.config.staged_convoys_default if self.staged is None else self.staged
-        branch = self._feature_branch(town) if mode is MergeMode.REVIEW_THEN_LAND else None
+        branch = None
+        if mode is MergeMode.REVIEW_THEN_LAND:
+            branch = self.feature_branch or new_feature_branch(town, self.convoy_id, self.title, self.rig_id)
         beads.create(
             town,
             beads.NewBead(
                 id=self.convoy_id,
                 type=BeadType.CONVOY,
                 title=self.title,
-                metadata=known((ConvoyNotes.feature_branch.to(branch),)),
+                metadata=known(
+                    (
+                        ConvoyNotes.feature_branch.to(branch),
+                        BeadNotes.chosen_id.to(True) if ids.looks_derived(self.convoy_id) else BeadNotes.chosen_id.gone,
+                    )
+                ),
                 created_by=fact.agent_id,
             ),
         )
         convoys.create_metadata(town, self.convoy_id, merge_mode=mode, staged=staged, feature_branch=branch)
-
-    def _feature_branch(self, town: Town) -> str:
-        if self.feature_branch is not None:
-            return self.feature_branch
-        usual = f"convoy/{slug_of(self.title)}/{_eight_hex_digits(town.tick.town_id, self.convoy_id)}/head"
-        if not convoys.is_feature_branch(town, usual, self.rig_id):
-            return usual
-        return f"convoy/{slug_of(self.title)}/{digest_of(self.convoy_id)}/head"
 
     def _create_tasks(self, fact: Fact, town: Town, needed: Sequence[Sequence[int]]) -> None:
         task_ids = new_ids.derived(town, [_task(self.convoy_id, index) for index in range(len(self.tasks))])
@@ -127,6 +126,14 @@ def task_id(town_id: str, convoy_id: str, index: int) -> str:
 
 def _task(convoy_id: str, index: int) -> str:
     return f"convoy:{convoy_id}:{index}"
+
+
+def new_feature_branch(town: Town, convoy_id: str, title: str, rig_id: str) -> str:
+    """The branch on which the work of a convoy is gathered, unless its producer names one."""
+    usual = f"convoy/{slug_of(title)}/{_eight_hex_digits(town.tick.town_id, convoy_id)}/head"
+    if not convoys.is_feature_branch(town, usual, rig_id):
+        return usual
+    return f"convoy/{slug_of(title)}/{digest_of(convoy_id)}/head"
 
 
 def slug_of(title: str) -> str:

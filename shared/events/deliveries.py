@@ -3,6 +3,7 @@
 from typing import ClassVar, Literal
 
 from shared.domain.mail import in_subject
+from shared.domain.notice_orders import NoticeOrder
 from shared.domain.orders import ContainerStopOrder, MayorOrder, ModelOrder
 from shared.domain.outcomes import MISSING, Applied, Skipped
 from shared.domain.states import AgentStatus, EffectKind
@@ -75,11 +76,11 @@ class MayorNotified(AttemptReport):
 
 
 class EffectDone(AttemptReport):
-    """The result of a token refresh, a container stop or a model change."""
+    """The result of a token refresh, a container stop, a model change or a notice to people."""
 
     event_type: ClassVar[str] = "effect_result"
 
-    kind: Literal["refresh_token", "stop_container", "update_model"]
+    kind: Literal["refresh_token", "stop_container", "update_model", "send_notice"]
     ok: bool
     error: FreeText | None = None
     passing: bool = False
@@ -89,9 +90,23 @@ class EffectDone(AttemptReport):
         recorded = settle_attempt(town, self, EffectKind(self.kind), success=self.ok, passing=self.passing)
         if isinstance(recorded, Skipped):
             return EventResult(recorded)
-        if recorded.ended == "done":
+        if recorded.effect.kind is EffectKind.SEND_NOTICE:
+            _note_notice(town, recorded, self.error)
+        elif recorded.ended == "done":
             _note_success(town, recorded)
         return EventResult(Applied())
+
+
+def _note_notice(town: Town, recorded: SettledAttempt, error: str | None) -> None:
+    """Note on its bead, if it has one, that people were told, or that they could not be told."""
+    order = recorded.effect.order(NoticeOrder)
+    if order is None or recorded.ended == "retry" or order.bead_id is None or not lookup.exists(town, order.bead_id):
+        return
+    about: dict[str, object] = {"channel": order.channel, "notice": order.notice}
+    if recorded.ended == "done":
+        audit.record(town, order.bead_id, "mail_sent", metadata=about)
+    else:
+        audit.record(town, order.bead_id, "notification_failed", metadata={**about, "reason": error or "not delivered"})
 
 
 def _note_success(town: Town, recorded: SettledAttempt) -> None:

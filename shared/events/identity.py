@@ -123,8 +123,13 @@ def _agreed(about: Polled, repository: str, base: str) -> ExpectedIdentity:
 
 
 def _pinned(about: Polled, seen: IdentitySeen) -> ExpectedIdentity:
-    """The pin of a babysat pull request. Its first poll makes it."""
+    """The pin of a babysat pull request. Its first poll makes it, if that shows the branch that people named with the URL."""
+    # Nobody ordered this pull request, so its first look would be the only word there is. A wrong URL, or
+    # an answer about another pull request, shows another branch than the one that was named.
     pinned = ReviewNotes.pinned.of(about.bead.metadata)
+    named = without_ref(about.review.branch)
+    if pinned is None and without_ref(seen.head_branch) != named:
+        return ExpectedIdentity(head_branch=named)
     if pinned is None:
         pinned = {
             "head_repository": None if seen.head_repository is None else seen.head_repository.id,

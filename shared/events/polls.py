@@ -117,9 +117,7 @@ class PrPolled(AttemptReport):
 
     def _note_end(self, about: Polled, verdict: Verdict) -> tuple[Action, ...]:
         """The pull request is merged or closed. A merge of another one, or into another branch, is not the merge of this work."""
-        if verdict.kind == "other" and not about.babysat:
-            return identity.fail(about, verdict)
-        if self.state == "merged" and verdict.kind == "wrong_repository":
+        if verdict.kind == "other" or (self.state == "merged" and verdict.kind == "wrong_repository"):
             return _note_mismatch(about, verdict)
         if self.state == "merged" and verdict.kind == "wrong_base":
             identity.claim_merge_elsewhere(about, verdict, sha=self.sha, head_sha=self.head_sha)

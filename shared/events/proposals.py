@@ -4,7 +4,7 @@ from typing import Final
 
 from shared.domain.quoting import line, name
 from shared.domain.states import SYSTEM, BeadType
-from shared.town import lookup
+from shared.town import lookup, new_ids
 from shared.town.town import Proposal, Town
 from shared.town.writing import beads
 
@@ -25,7 +25,7 @@ def tell_mayor(town: Town) -> None:
     beads.create(
         town,
         beads.NewBead(
-            id=town.tick.ids.new(),
+            id=new_ids.for_bead(town),
             type=BeadType.MESSAGE,
             title="1 proposed bead is held" if len(proposals) == 1 else f"{len(proposals)} proposed beads are held",
             body="\n".join(

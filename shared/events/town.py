@@ -1,4 +1,4 @@
-"""Events about the town itself: its rigs, its configuration, its start, its escalations (spec/events.md 4.6)."""
+"""Events about the town itself: its rigs, its configuration, its escalations (spec/events.md 4.6)."""
 
 from typing import Annotated, ClassVar, Final
 
@@ -6,15 +6,16 @@ from pydantic import Field
 
 from shared.actions import NotifyMayor, UpdateAgentModel
 from shared.actions.base import Action
-from shared.domain import limits
 from shared.domain.config import RigConfig, TownConfig, effective, first_problem, merged
-from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected, Skipped
+from shared.domain.outcomes import ALREADY, MISSING, Applied, Rejected
 from shared.domain.quoting import line
 from shared.domain.repositories import is_local, name_of
 from shared.domain.states import Role
 from shared.events import speakers
 from shared.events.base import Event, EventResult
+from shared.events.brake import TownPaused, TownStarted
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
+from shared.events.removals import RigRemoved
 from shared.events.triage import TriageResolved
 from shared.town import lookup
 from shared.town.inbox import Fact
@@ -133,24 +134,6 @@ class TownConfigured(Event):
         return EventResult(Applied(), returns=_tell_mayor_of_model(town, old, new))
 
 
-class TownStarted(Event):
-    """A paused town, such as an imported one, may act from now on."""
-
-    event_type: ClassVar[str] = "town_started"
-    senders = frozenset({"operator"})
-
-    by: FreeText | None = None
-
-    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
-        """End the pause and begin settling."""
-        if not town.keys.paused:
-            return EventResult(Skipped("not paused"))
-        town.keys.paused = False
-        town.keys.settling_until = town.tick.now + limits.SETTLE_FOR
-        town.config_changed = True
-        return EventResult(Applied())
-
-
 class EscalationRaised(Event):
     """Somebody asked for a person. This never creates triage work."""
 
@@ -241,7 +224,9 @@ def _tell_mayor_of_model(town: Town, old: TownConfig, new: TownConfig) -> tuple[
 
 TOWN_EVENTS: Final[tuple[type[Event], ...]] = (
     RigRegistered,
+    RigRemoved,
     TownConfigured,
+    TownPaused,
     TownStarted,
     EscalationRaised,
     EscalationAcknowledged,
@@ -253,7 +238,9 @@ __all__ = [
     "EscalationAcknowledged",
     "EscalationRaised",
     "RigRegistered",
+    "RigRemoved",
     "TownConfigured",
+    "TownPaused",
     "TownStarted",
     "TriageResolved",
 ]

@@ -10,6 +10,7 @@ from shared.domain.shapes import answer
 from shared.images import dump
 from shared.ports.town_past import JournalRow
 from shared.town import database
+from shared.town.columns import columns_of
 
 SHOWN: Final = 50
 _TEXT_SHOWN: Final = 500
@@ -87,7 +88,7 @@ def of_row(
     columns: tuple[str, ...] | None = None,
 ) -> Iterator[Difference]:
     """Where two states of a row differ. None stands for a row that does not exist."""
-    columns = columns or dump.columns_of(table)
+    columns = columns or columns_of(table)
     if expected is None or got is None:
         yield Difference(table, key, "*", _whole(columns, expected), _whole(columns, got))
         return
@@ -106,7 +107,7 @@ def _of_towns(expected: database.Database, got: database.Database) -> Iterator[D
     migrated = database.schema_version(expected) != database.schema_version(got)
     for table in dump.CAUSES_FIRST:
         both = set(dump.columns_in(expected, table)) & set(dump.columns_in(got, table))
-        columns = tuple(name for name in dump.columns_of(table) if name in both)
+        columns = tuple(name for name in columns_of(table) if name in both)
         wanted, found = (dump.by_key(side, table, columns) for side in (expected, got))
         for key in sorted({*wanted, *found}):
             if wanted.get(key) != found.get(key) and not (migrated and (table, key) == _SCHEMA_ROW):

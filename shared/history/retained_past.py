@@ -1,15 +1,18 @@
 """The retained past of a town, for replay: images from heads and files; rows from journal objects and the newest image."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
-from shared.domain.times import from_milliseconds
+from shared.domain.errors import DamagedImage
+from shared.domain.images import Record
 from shared.images import restoring, summary
 from shared.ports.object_store import ObjectStore, StoredObject, VersionedObjects
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import JournalRow, PastImage, journal_row
-from shared.storage import keys, layers, publish
+from shared.storage import keys, layers, publish, waiting_room
+from shared.storage.archive import TownArchives
 from shared.storage.listing import first_fitting
 from shared.storage.restore import Archive, Restored
 from shared.town import database, journal
@@ -23,6 +26,24 @@ class StoredPast:
     versions: VersionedObjects
     _blocks: dict[str, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
     _newest: dict[str, Restored] = field(default_factory=dict)
+    _archives: dict[str, Archive] = field(default_factory=dict)
+    _damage: dict[str, str] | None = None
+    """The messages of the damaged journal objects that were left out; None if they are not left out."""
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """The message of each damaged journal object that was left out."""
+        return tuple((self._damage or {}).values())
+
+    def around_damage(self) -> "StoredPast":
+        """The same past without the journal objects that are damaged."""
+        return StoredPast(self.objects, self.versions, self._blocks, self._newest, self._archives, {})
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """What is wrong with each past head that could not be read, so that an older one was taken."""
+        found = [each for archive in self._archives.values() for each in archive.passed_over.items()]
+        return tuple(f"{problem} (version {version})" for version, problem in found)
 
     def newest(self, town_id: str) -> Steps[PastImage]:
         """The newest committed image."""
@@ -32,21 +53,27 @@ class StoredPast:
         """The oldest image that is kept: a snapshot or the oldest head."""
         archive = self._archive(town_id)
         files = yield from archive.files()
-        versions = yield from archive.head_versions()
-        oldest_head = yield from archive.head_of(versions[-1])
+        oldest_head = yield from archive.oldest_head((yield from archive.versions_or_files()))
         ends = [span[1] for key, span in files.items() if keys.is_snapshot(key)]
-        if ends and min(ends) < oldest_head.manifest.txid:
+        if oldest_head is None or (ends and min(ends) < oldest_head.manifest.txid):
             return _past(town_id, (yield from archive.of_files(min(ends))))
         return _past(town_id, (yield from archive.of_head(oldest_head)))
 
     def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
         """The newest kept image whose commit is earlier than `at`; None if there is none."""
         archive = self._archive(town_id)
-        found = yield from archive.newest_head(lambda manifest: manifest.time < at)
+        found = yield from archive.newest_by_time(lambda time: time < at)
+        return None if found is None else _past(town_id, found)
+
+    def up_to_tick(self, town_id: str, tick_no: int) -> Steps[PastImage | None]:
+        """The newest kept image whose last tick is this one or an earlier one."""
+        archive = self._archive(town_id)
+        found = yield from archive.newest_head(lambda manifest: manifest.tick_no <= tick_no)
         if found is not None:
             return _past(town_id, (yield from archive.of_head(found)))
-        file = yield from archive.newest_file(lambda header: from_milliseconds(header.time_ms) < at)
-        return None if file is None else _past(town_id, (yield from archive.of_files(file.max_txid)))
+        ends = sorted({span[1] for span in (yield from archive.files()).values()})
+        later = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no + 1))
+        return _past(town_id, (yield from archive.of_files(ends[later - 1]))) if later else None
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
         """All kept images whose last tick is this one, in order of commits."""
@@ -66,9 +93,9 @@ class StoredPast:
         archive = self._archive(town_id)
         versions = yield from archive.head_versions()
         older = yield from archive.position_of_head(versions, lambda manifest: manifest.tick_no < tick_no)
-        oldest_head = yield from archive.head_of(versions[max(older - 1, 0)])
+        oldest_head = yield from archive.oldest_head(versions[: max(older, 1)])
         ends = yield from self._ends_from(town_id, tick_no)
-        if ends and ends[0] < oldest_head.manifest.txid:
+        if oldest_head is None or (ends and ends[0] < oldest_head.manifest.txid):
             return _past(town_id, (yield from archive.of_files(ends[0])))
         return _past(town_id, (yield from archive.of_head(oldest_head)))
 
@@ -77,7 +104,8 @@ class StoredPast:
         for _, last, key in (yield from self._journal_of(town_id)):
             if last > tick_no:
                 rows = yield from self._block(key)
-                return tuple(row for row in rows if row["tick_no"] > tick_no)
+                if found := tuple(row for row in rows if row["tick_no"] > tick_no):
+                    return found
         return (yield from self._rows_in_image(town_id, after=tick_no))
 
     def rows_before(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
@@ -90,8 +118,22 @@ class StoredPast:
                 return rows
         for first, _, key in reversed(blocks):
             if first < tick_no:
-                return tuple(row for row in (yield from self._block(key)) if row["tick_no"] < tick_no)
+                rows = tuple(row for row in (yield from self._block(key)) if row["tick_no"] < tick_no)
+                if rows:
+                    return rows
         return ()
+
+    def archived(self, town_id: str, bead_ids: Iterable[str], *, index: int) -> Steps[dict[str, Record]]:
+        """The families of these beads as they left the image, by the id that was asked for."""
+        return TownArchives(self.objects).archived(town_id, bead_ids, index=index)
+
+    def archive_blocks(self, town_id: str, *, index: int) -> Steps[tuple[int, ...]]:
+        """The blocks of the archive on which an image with this index may rely, by their commits, newest first."""
+        return TownArchives(self.objects).blocks(town_id, index=index)
+
+    def archived_in(self, town_id: str, block: int, *, index: int) -> Steps[tuple[Record, ...]]:
+        """The families that left in this block, and not again in a later one."""
+        return TownArchives(self.objects).newest_in(town_id, block, index=index)
 
     def _rows_in_image(self, town_id: str, *, after: int) -> Steps[tuple[JournalRow, ...]]:
         newest = yield from self._newest_of(town_id)
@@ -110,12 +152,14 @@ class StoredPast:
         return _past(town_id, (yield from self._archive(town_id).of_files(end))).tick_no >= tick_no
 
     def _archive(self, town_id: str) -> Archive:
-        return Archive(self.objects, self.versions, town_id)
+        return self._archives.setdefault(town_id, Archive(self.objects, self.versions, town_id))
 
     def _newest_of(self, town_id: str) -> Steps[Restored]:
         if town_id not in self._newest:
             archive = self._archive(town_id)
             version = (yield from archive.head_versions())[0]
+            if not version.current:
+                raise (yield from waiting_room.no_head(self.objects, town_id))
             self._newest[town_id] = yield from archive.of_head((yield from archive.head_of(version)))
         return self._newest[town_id]
 
@@ -129,7 +173,13 @@ class StoredPast:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
         if found is None:
             raise layers.deleted(key)
-        return publish.rows_of(found.body, key)
+        try:
+            return publish.rows_of(found.body, key)
+        except DamagedImage as error:
+            if self._damage is None:
+                raise
+            self._damage[key] = f"{error.message}: what these ticks did is not told"
+            return []
 
 
 def _past(town_id: str, restored: Restored) -> PastImage:
@@ -142,4 +192,5 @@ def _past(town_id: str, restored: Restored) -> PastImage:
         tick_no=tick_no,
         tick_at=tick_at,
         committed_at=restored.point.time,
+        commit_id=restored.commit_id,
     )

@@ -8,6 +8,7 @@ import hashlib
 from typing import Final
 
 from shared.domain.alert import Alert
+from shared.domain.errors import NoRoomLeft
 from shared.domain.secret_texts import named
 from shared.domain.tick import TickInput
 from shared.engine import tick
@@ -27,9 +28,14 @@ def chosen(tick_id: str, share: float) -> bool:
 
 
 def differences(base: TownImage, committed: TownImage) -> tuple[Difference, ...]:
-    """Where the committed tick diverges when it is run again on its base from its own record. Empty if it does not."""
+    """Where the committed tick diverges when it is run again on its base from its own record. Empty if it does not.
+
+    Raises NoRoomLeft, which says nothing about the tick.
+    """
     try:
         again = _again(base, committed)
+    except NoRoomLeft:
+        raise
     except Exception as error:  # noqa: BLE001 - a tick that fails when it is run again diverges too
         return (_other("exception", None, error_text(error), committed),)
     if again == committed.image:

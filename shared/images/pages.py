@@ -10,6 +10,8 @@ from shared.domain.errors import SchemaMismatch
 from shared.domain.images import Content, PageChange
 
 LARGEST_IMAGE: Final = 1 << 30
+LARGE_IMAGE: Final = 1 << 27
+"""People are told of a larger image, long before one is refused."""
 """Bytes of the largest image that a tick opens."""
 _MAGIC: Final = b"SQLite format 3\x00"
 _LOCK_BYTE: Final = 0x40000000  # sqlite3: PENDING_BYTE

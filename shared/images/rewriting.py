@@ -7,6 +7,7 @@ from typing import Any
 from shared.images import dump
 from shared.images.pages import page_size_of
 from shared.town import database
+from shared.town.columns import TABLES
 
 DumpedRow = dict[str, Any]
 
@@ -29,7 +30,7 @@ def rewritten(image: bytes, change: Callable[[str, DumpedRow], DumpedRow]) -> by
             "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
         ).fetchall():
             new.execute(statement)
-        for table in (*dump.TABLES, "ticks"):
+        for table in (*TABLES, "ticks"):
             columns = dump.columns_in(old, table)
             insert = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - constants
             for row in dump.by_key(old, table).values():
@@ -49,5 +50,5 @@ def all_rows(image: bytes) -> Mapping[str, list[DumpedRow]]:
             table: [
                 dict(zip(dump.columns_in(sql, table), row, strict=True)) for row in dump.by_key(sql, table).values()
             ]
-            for table in (*dump.TABLES, "ticks")
+            for table in (*TABLES, "ticks")
         }

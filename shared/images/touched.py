@@ -4,6 +4,7 @@ import sqlite3
 from typing import Final
 
 from shared.images import dump
+from shared.town.columns import TABLES, columns_of
 
 RowKey = tuple[str, str, str]
 """Table, key, and the second part of the key; '' if the key has one part."""
@@ -14,7 +15,7 @@ _VERBS: Final = (("INSERT", ("new",)), ("UPDATE", ("old", "new")), ("DELETE", ("
 def watch(sql: sqlite3.Connection) -> None:
     """From now on, record the keys of all rows that are written, in every table but `ticks`."""
     sql.execute("CREATE TEMP TABLE touched (name TEXT, first TEXT, second TEXT)")
-    for table, (_, key) in dump.TABLES.items():
+    for table, (_, key) in TABLES.items():
         if not dump.columns_in(sql, table):
             continue
         for verb, sides in _VERBS:
@@ -30,15 +31,15 @@ def take(sql: sqlite3.Connection) -> set[RowKey]:
 
 
 def row_of(sql: sqlite3.Connection, key: RowKey) -> tuple[object, ...] | None:
-    """The row with this key, with the columns of `dump.columns_of`; None if it does not exist.
+    """The row with this key, with the columns of `columns_of`; None if it does not exist.
 
     A column that an image of an older schema lacks is NULL, as it is after the migration.
     """
     table, first, second = key
-    there, names = dump.columns_in(sql, table), dump.TABLES[table][1]
+    there, names = dump.columns_in(sql, table), TABLES[table][1]
     if not there:
         return None
-    columns = ", ".join(name if name in there else "NULL" for name in dump.columns_of(table))
+    columns = ", ".join(name if name in there else "NULL" for name in columns_of(table))
     where = " AND ".join(f"{name.strip()} = ?" for name in names.split(","))
     parts = (first, second)[: names.count(",") + 1]
     found = sql.execute(f"SELECT {columns} FROM {table} WHERE {where}", parts).fetchone()  # noqa: S608 - constants

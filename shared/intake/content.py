@@ -32,7 +32,9 @@ def require_valid(event: Incoming, known: type[Event]) -> None:
     except ValidationError as error:
         problem = first_error(error)
         status = 413 if problem.kind == TOO_LARGE else 400
-        hint = what_is_expected(known, problem)
+        fields = f"`townctl event types {known.event_type}` and docs/events.md show its fields"
+        expected = what_is_expected(known, problem)
+        hint = f"{expected}; {fields}" if expected else fields
         raise Refused(problem.message, status=status, path=_place(event, problem), hint=hint) from None
 
 

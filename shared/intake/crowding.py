@@ -1,13 +1,17 @@
 """Refuses a batch, before it is stored, while too much of its sender waits in the inbox (spec/events.md section 1, rule 13).
 
 A tick takes the oldest 1,000 events, so one sender that floods the inbox would delay everybody else. The key of an inbox object
-says whose batch it is and how much it counts: the listing that looks for the town's head shows all that is needed, and no
-object is read.
+says whose batch it is and how much it counts: one listing shows all that is needed, and no object is read.
+
+Signs of life are most of what is posted, and a listing costs as much as storing them. So each process lists the inbox only when
+the batches of a sender that it has stored since it last did could fill too much of the sender's room (`Counts`).
 """
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import Final
 
 from shared.domain import limits
@@ -15,6 +19,12 @@ from shared.domain.errors import Refused
 from shared.domain.senders import Sender
 
 _DIGITS: Final = 12
+UNSEEN_BATCHES: Final = 10
+"""So many batches of a sender a process stores without looking how much of its room is taken, and at most an eighth of its events.
+
+Few, because several processes store at the same time, and one listing must still show the batches of everybody."""
+_PART_OF_THE_EVENTS: Final = 8
+_SENDERS_KNOWN: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +53,16 @@ class Share:
         return hashlib.sha256(account.encode()).hexdigest()[:_DIGITS]
 
     @property
+    def batches(self) -> int:
+        """How many batches may wait."""
+        return limits.WAITING_BATCHES * self.factor
+
+    @property
+    def events(self) -> int:
+        """How many events may wait."""
+        return limits.WAITING_EVENTS[self.sender.scope] * self.factor
+
+    @property
     def factor(self) -> int:
         """How many times the usual room it has."""
         return limits.SIGNS_OF_LIFE if self.signs_of_life else 2 if self.urgent else 1
@@ -53,12 +73,11 @@ def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
 
     A batch always has room where nothing of its sender waits. A repetition of a batch that waits is accepted.
     """
-    names = [key.rpartition("/")[2].removesuffix(".json").partition("-")[2] for key in waiting]
+    names = [_name(key) for key in waiting]
     if batch_id in names:
         return
     counts = list(_counts_of(names, share.tag))
-    batches, events = limits.WAITING_BATCHES * share.factor, limits.WAITING_EVENTS[share.sender.scope] * share.factor
-    if not counts or (len(counts) < batches and sum(counts) + share.weight <= events):
+    if not counts or (len(counts) < share.batches and sum(counts) + share.weight <= share.events):
         return
     raise Refused(
         f"{sum(counts)} events (or KiB of events) of this sender wait already",
@@ -67,10 +86,76 @@ def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
     )
 
 
+def beside(share: Share | None, waiting: Sequence[str]) -> tuple[str, ...]:
+    """The keys of the batches that are counted together with a new one; without a share, of all that are not counted."""
+    tag = None if share is None else share.tag
+    return tuple(key for key in waiting if _mark_in(_name(key))[0] == tag)
+
+
+@dataclass(slots=True)
+class _Count:
+    """What waits of one sender: as counted in the inbox, and with what was stored since then, which is at least `unseen`."""
+
+    batches: int = 0
+    events: int = 0
+    unseen_batches: int = 0
+    unseen_events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What this process knows about the room of each sender. Safe for threads; it forgets the senders that it met longest ago."""
+
+    _known: OrderedDict[tuple[str, str], _Count] = field(default_factory=OrderedDict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def must_look(self, town_id: str, share: Share) -> bool:
+        """Whether the inbox must be listed before this batch is stored."""
+        with self._lock:
+            found = self._known.get((town_id, share.tag)) or _Count()
+        return (
+            found.batches + 1 > share.batches
+            or found.events + share.weight > share.events
+            or found.unseen_batches + 1 > UNSEEN_BATCHES
+            or found.unseen_events + share.weight > share.events // _PART_OF_THE_EVENTS
+        )
+
+    def looked(self, town_id: str, share: Share, waiting: Sequence[str]) -> None:
+        """The inbox was listed: these batches wait."""
+        counts = list(_counts_of(map(_name, waiting), share.tag))
+        self._keep(town_id, share, _Count(len(counts), sum(counts)))
+
+    def stored(self, town_id: str, share: Share) -> None:
+        """The batch was stored."""
+        with self._lock:
+            found = self._known.get((town_id, share.tag)) or _Count()
+        more = _Count(
+            found.batches + 1, found.events + share.weight, found.unseen_batches + 1, found.unseen_events + share.weight
+        )
+        self._keep(town_id, share, more)
+
+    def _keep(self, town_id: str, share: Share, count: _Count) -> None:
+        with self._lock:
+            self._known[town_id, share.tag] = count
+            self._known.move_to_end((town_id, share.tag))
+            if len(self._known) > _SENDERS_KNOWN:
+                self._known.popitem(last=False)
+
+
+def _name(key: str) -> str:
+    """The batch id in a key."""
+    return key.rpartition("/")[2].removesuffix(".json").partition("-")[2]
+
+
+def _mark_in(name: str) -> tuple[str | None, int]:
+    """Whose batch it is and how much it counts; (None, 0) if its id does not say."""
+    whose, _, count = name.partition("-")[2].partition("-")
+    return (whose, int(count)) if len(whose) == _DIGITS and count.isdecimal() else (None, 0)
+
+
 def _counts_of(names: Iterable[str], tag: str) -> Iterable[int]:
     """How much each batch of this sender counts."""
     for name in names:
-        _, _, mark = name.partition("-")
-        whose, _, count = mark.partition("-")
-        if whose == tag and count.isdecimal():
-            yield int(count)
+        whose, count = _mark_in(name)
+        if whose == tag:
+            yield count

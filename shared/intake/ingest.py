@@ -124,6 +124,14 @@ def read_object(key: str, body: bytes, *, size: int | None = None) -> tuple[Enve
     return tuple(_read(key, index, decoded, batch) for index, decoded in enumerate(batch.events))
 
 
+def number_of_events(key: str, body: bytes) -> int:
+    """How many events `read_object` would find in an object."""
+    try:
+        return len(decoding.stored_batch(key, body).events)
+    except Exception:  # noqa: BLE001 - whatever is wrong with it, it is read as one event, which the tick poisons
+        return 1
+
+
 def _read(key: str, index: int, decoded: dict[str, Any], batch: StoredBatch) -> Envelope:
     try:
         event = shape.incoming(decoded, f"events[{index}]", received_at=batch.received_at, source=batch.source)

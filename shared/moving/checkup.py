@@ -19,6 +19,7 @@ from shared.domain.times import from_text
 from shared.history.journal_rows import ticks_text
 from shared.images import dump
 from shared.town import database
+from shared.town.columns import TABLES
 from shared.town.rows import (
     AGENT_COLUMNS,
     AGENT_TABLES,
@@ -66,9 +67,21 @@ def row_counts(sql: sqlite3.Connection) -> dict[str, int]:
     """The number of rows in each table, all of which are checked."""
     return {
         table: sql.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0]  # noqa: S608 - constants
-        for table in (*dump.TABLES, "ticks")
+        for table in (*TABLES, "ticks")
         if dump.columns_in(sql, table)
     }
+
+
+def content_sizes(sql: sqlite3.Connection) -> dict[str, tuple[int, int]]:
+    """The number of rows and the characters of their texts in each table, the largest first."""
+    found: dict[str, tuple[int, int]] = {}
+    for table in (*TABLES, "ticks"):
+        columns = dump.columns_in(sql, table)
+        if columns:
+            size = " + ".join(f"COALESCE(LENGTH({column}), 0)" for column in columns)
+            rows, characters = sql.execute(f"SELECT COUNT(*), COALESCE(SUM({size}), 0) FROM {table}").fetchone()  # noqa: S608 - constants
+            found[table] = (rows, characters)
+    return dict(sorted(found.items(), key=lambda each: -each[1][1]))
 
 
 def busy_agents(sql: sqlite3.Connection) -> dict[str, int | None]:
@@ -110,7 +123,7 @@ def _rows(sql: sqlite3.Connection) -> Iterator[Defect]:
 
 def _values(sql: sqlite3.Connection) -> Iterator[Defect]:
     """Check the times and the JSON in all columns of all tables."""
-    tables = {**{table: key for table, (_, key) in dump.TABLES.items()}, "ticks": "tick_no"}
+    tables = {**{table: key for table, (_, key) in TABLES.items()}, "ticks": "tick_no"}
     for table, order in tables.items():
         names = ("tick_no", "now", "inputs", "outputs") if table == "ticks" else dump.columns_in(sql, table)
         columns = ", ".join(names)

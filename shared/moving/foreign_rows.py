@@ -7,9 +7,9 @@ from typing import Final, Literal
 
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
-from shared.images import dump
 from shared.moving import export
 from shared.town import schemas
+from shared.town.columns import columns_of
 
 MAGIC: Final = b"SQLite format 3\0"
 NO_TOWN_HINT: Final = "name a file that `townctl export` wrote, or a SQLite file with the tables of a town"
@@ -24,7 +24,7 @@ MOST_PROBLEMS: Final = 200_000
 LARGEST: Final = 64 << 20
 """Bytes of a file, unless the reader says otherwise."""
 
-_KNOWN: Final = {table: frozenset(dump.columns_of(table)) for table in (*export.TABLES, "ticks")}
+_KNOWN: Final = {table: frozenset(columns_of(table)) for table in (*export.TABLES, "ticks")}
 
 
 @dataclass(frozen=True, slots=True)

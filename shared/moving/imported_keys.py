@@ -2,7 +2,8 @@
 
 Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
 twice; the breaker, budgets, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
-the next tick is due. The imported town is always paused.
+the next tick is due, where the archive is, whether the town runs on a clock of its own (the next tick decides that anew), and the
+restores in place, because their ticks are not in the new journal. The imported town is always paused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,17 @@ LARGEST: Final = 2**53 - 1
 """The largest number that is accepted, so that counting can continue."""
 OF_THE_OLD_PLACE: Final = tuple(
     key.name
-    for key in (TownKeys.drain, TownKeys.container_instance_id, TownKeys.last_token_refresh_at, TownKeys.next_due_at)
+    for key in (
+        TownKeys.drain,
+        TownKeys.container_instance_id,
+        TownKeys.last_token_refresh_at,
+        TownKeys.next_due_at,
+        TownKeys.archive_index,
+        TownKeys.clock,
+        TownKeys.restores,
+        TownKeys.brake,
+        TownKeys.back_from_archive,
+    )
 )
 _OF_THE_NEW_TOWN: Final = (TownKeys.id.name, TownKeys.schema_version.name)
 

@@ -4,10 +4,10 @@ A value that the schema refuses is left out: only its column if that may be empt
 act on an invented value. A row that the schema accepts but no rule can read is kept as it is: rules skip it, and invariant 1
 reports it. If something is missing, correct the file and import it again under another id.
 
-`imported_keys` describes the town keys. If the exported town was not paused, its unfinished effects are expired, so that they
-are not called again, and each agent gets a new generation, so that no process of the old installation can report. A paused
-town has started nothing since it was paused, so effects and generations are kept: exporting an import and importing it again
-gives the same rows.
+`imported_keys` describes the town keys. If the exported town has run, its unfinished effects are expired, so that they are not
+called again, and each agent gets a new generation, so that no process of the old installation can report. A town that is paused
+since it was created or imported has started nothing, so effects and generations are kept: exporting an import and importing it
+again gives the same rows. One that was paused by the brake has run.
 """
 
 import re
@@ -18,10 +18,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from shared.domain import canonical, limits
-from shared.domain.times import from_text, parse_iso, to_text
-from shared.images import dump, first_image
+from shared.domain.times import from_text
+from shared.images import first_image
 from shared.moving import checkup, export, imported_keys
+from shared.moving.fencing import cut_off_the_old_installation
 from shared.moving.foreign_rows import MOST_PROBLEMS, GivenRow, NotRead, too_many_problems
+from shared.moving.numbering import numbered, stored_time
+from shared.town.columns import TABLES, key_of
 from shared.town.town_keys import TownKeys
 
 JSON_COLUMNS: Final = frozenset(
@@ -82,9 +85,10 @@ class _Import:
     def columns_of(self, table: str) -> dict[str, _Column]:
         """The columns of a table of the new town, by name."""
         if table not in self.columns:
+            key = key_of(table)
             self.columns[table] = {
-                name: _Column(name, kind, bool(notnull), default is not None, bool(key))
-                for _, name, kind, notnull, default, key in self.sql.execute(f"PRAGMA table_info({table})")
+                name: _Column(name, kind, bool(notnull), default is not None, name in key)
+                for _, name, kind, notnull, default, _ in self.sql.execute(f"PRAGMA table_info({table})")
             }
         return self.columns[table]
 
@@ -109,19 +113,21 @@ def imported(town_id: str, given: Iterable[GivenRow | NotRead], *, now: datetime
         _store_keys(sql, keys)
         for table in export.TABLES:
             if table != "town":
-                for row in by_table[table]:
+                rows, problems = numbered(table, by_table[table])
+                run.report(*problems)
+                for row in rows:
                     _store(run, row)
         _mend_references(run)
         _go_on_counting(sql)
-        if not keys.get(TownKeys.paused.name, False):
-            _cut_off_the_old_installation(sql, now)
+        if not keys.get(TownKeys.paused.name, False) or keys.get(TownKeys.brake.name) is not None:
+            cut_off_the_old_installation(sql, now)
         sql.execute("COMMIT")
         run.report(*_unreadable(sql))
         image, stored = sql.serialize(), TownKeys(sql)
-        rows = checkup.row_counts(sql)
-        del rows["ticks"]
+        counts = checkup.row_counts(sql)
+        del counts["ticks"]
         return ImportedImage(
-            image, stored.tick_no, stored.last_tick_at, rows, len(by_table["ticks"]), tuple(run.missed)
+            image, stored.tick_no, stored.last_tick_at, counts, len(by_table["ticks"]), tuple(run.missed)
         )
     finally:
         sql.close()
@@ -157,7 +163,7 @@ def _store(run: _Import, row: GivenRow) -> None:
         fitted, why = _fitted(row.table, columns[name], value)
         if (row.table, name) == ("rigs", "git_url") and isinstance(fitted, str):
             fitted = _without_credentials(run, key, fitted)
-        if fitted is None and columns[name].default:
+        if fitted is None and columns[name].default and columns[name].required:
             run.report(NotRead(row.table, key, name, "it has no value; the default is used", "column left out"))
         elif fitted is not _NOTHING:
             values[name] = fitted
@@ -247,20 +253,8 @@ def _fitted(table: str, column: _Column, value: object) -> tuple[object, str]:
     if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
         return _NOTHING, "the text contains U+0000 or a lone surrogate"
     if _TIMES.fullmatch(column.name) and (table, column.name) not in _TOLD_AS_THEY_CAME:
-        return _stored_time(value), ""
+        return stored_time(value), ""
     return value, ""
-
-
-def _stored_time(text: str) -> str:
-    """A time in the stored form. A text that is not a time is returned as it is."""
-    try:
-        from_text(text)
-    except ValueError:
-        try:
-            return to_text(parse_iso(text))
-        except (ValueError, OverflowError):
-            return text
-    return text
 
 
 def _described(value: object) -> str:
@@ -293,22 +287,6 @@ def _go_on_counting(sql: sqlite3.Connection) -> None:
     keys.next_audit_seq = max(keys.next_audit_seq, audit_rows + 1)
 
 
-def _cut_off_the_old_installation(sql: sqlite3.Connection, now: datetime) -> None:
-    """Expire the effects of the old installation, and fence off the processes that it started."""
-    sql.execute(
-        "UPDATE agent_metadata SET generation = 1 + MAX(generation, (SELECT COALESCE(MAX(o.generation), 0) FROM outbox o "
-        "WHERE o.kind IN ('dispatch_agent', 'stop_agent') AND o.subject = agent_metadata.bead_id))"
-    )
-    sql.execute(
-        "UPDATE agent_metadata SET ended_generation = generation"
-    )  # no process has it, so none needs to be stopped
-    sql.execute(
-        "UPDATE outbox SET state = 'expired', claim = NULL, claimed_until = NULL, not_before = NULL, finished_at = :now "
-        "WHERE state IN ('pending', 'claimed')",
-        {"now": to_text(now)},
-    )
-
-
 def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
     """Report rows that rules cannot read, and texts that are longer than an event may write."""
     defects = checkup.defects(sql)
@@ -321,7 +299,7 @@ def _unreadable(sql: sqlite3.Connection) -> Iterator[NotRead]:
         elif defect.subject not in told:
             yield NotRead(table, key, "", defect.text, "kept")
     for table, column, longest, unit in _LONGEST:
-        key = dump.TABLES[table][1]
+        key = TABLES[table][1]
         length = f"LENGTH({column})" if unit == "characters" else f"LENGTH(CAST({column} AS BLOB))"
         query = f"SELECT {key}, {length} FROM {table} WHERE {length} > :longest ORDER BY {key}"  # noqa: S608 - constants
         for row_key, size in sql.execute(query, {"longest": longest}).fetchall():

@@ -9,19 +9,22 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from typing import BinaryIO, Final
 
 from shared.domain import canonical, strict_json
 from shared.domain.errors import Refused
+from shared.history.archived import put_everything_into
 from shared.images import summary
+from shared.images.pages import page_size_in
 from shared.moving import export, foreign_rows, importing
 from shared.moving.foreign_rows import NO_TOWN_HINT, GivenRow, NotRead
 from shared.moving.importing import ImportedImage
-from shared.ports.steps import Call, Steps
+from shared.ports.steps import Steps
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.runner.surroundings import Surroundings
+from shared.storage.scratch import ScratchDirectory
 from shared.town import database
+from shared.town.large_images import large_image
 
 LONGEST_LINE: Final = 16 << 20
 _DEPTH: Final = 64
@@ -31,10 +34,13 @@ _MOST_VALUES: Final = 50_000
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """An exported town, and the number of batches in its inbox, which are not exported."""
+    """A town that was exported: its commit, the rows and bytes of the file, and the number of batches in its inbox, which are not
+    in it.
+    """
 
     base: TownImage
-    body: bytes
+    rows: int
+    size: int
     waiting_batches: int
 
 
@@ -47,13 +53,22 @@ class Imported:
     content: ImportedImage
 
 
-def export_town(town_id: str, around: Surroundings) -> Steps[Exported]:
-    """Export the newest image of a town; nothing is changed. Raises UnknownTown, DamagedImage."""
+def export_town(town_id: str, around: Surroundings, file: BinaryIO) -> Steps[Exported]:
+    """Write the newest image of a town and all of its archive to a file; the town does not change.
+
+    An archive may be larger than the memory: it is put together in a temporary file, block by block, and written row by row.
+    Raises UnknownTown, DamagedImage.
+    """
     base: TownImage = yield from around.store.load(town_id)
     waiting = yield from around.store.read_inbox(town_id, limit=1000)
-    with database.opened(base.image) as sql:
-        body = "".join(f"{line}\n" for line in export.lines(sql)).encode()
-    return Exported(base, body, len(waiting.objects))
+    copy = large_image(base.image, ScratchDirectory(), page_size=page_size_in(base.image))
+    lines = size = 0
+    with database.opened(copy) as sql:
+        yield from put_everything_into(sql, around.store, town_id)
+        for line in export.lines(sql):
+            size += file.write(f"{line}\n".encode())
+            lines += 1
+    return Exported(base, lines - 1, size, len(waiting.objects))
 
 
 def import_town(
@@ -63,7 +78,7 @@ def import_town(
 
     Raises TownExists, Refused (not an export, newer than this code, too large, invalid town id).
     """
-    now: datetime = yield Call("clock", around.clock.now)
+    now = yield from around.time()
     is_database = content.startswith(foreign_rows.MAGIC)
     given = foreign_rows.of_database(content, largest=largest) if is_database else of_lines(content, largest=largest)
     read = importing.imported(town_id, given, now=now)

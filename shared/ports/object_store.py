@@ -18,11 +18,15 @@ class StoredObject:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """Keys in ascending order of code points, and the size of each object in bytes. `more`: further keys follow the last."""
+    """Keys in ascending order of code points. `more`: further keys follow the last.
+
+    Each object has its size in bytes, and the time at which it was written, by the store's clock and often in whole seconds.
+    """
 
     keys: tuple[str, ...]
     more: bool
     sizes: tuple[int, ...] = field(default=(), compare=False)
+    times: tuple[datetime, ...] = field(default=(), compare=False)
 
 
 class ObjectStore(Protocol):
@@ -80,6 +84,10 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, in ascending order."""
+        ...
+
+    def time(self) -> datetime:
+        """The present time by the store's own clock, the one that dates objects and versions; exact to about two seconds."""
         ...
 
 

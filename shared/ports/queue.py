@@ -12,6 +12,7 @@ class Wake:
 
     - `due`: the due markers that led to it, in whole seconds. The worker deletes them once a tick has dealt with them.
     - `repeat_key`: the idempotency key. Of several wakes with the same key within five minutes only the first is delivered.
+    - `alone`: a process that ran the town died, so this run is counted (`shared.runner.neighbours`).
     - `watched`: the sender checks the due markers again within seconds, so the worker need not wait for a tick that is due soon.
     """
 
@@ -19,6 +20,7 @@ class Wake:
     due: tuple[datetime, ...]
     repeat_key: str
     watched: bool = False
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

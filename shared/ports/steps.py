@@ -13,8 +13,8 @@ The error of a call is raised at its `yield`, where the generator may catch it.
 from collections import deque
 from collections.abc import Callable, Generator
 from concurrent.futures import Future, wait
-from dataclasses import dataclass
-from threading import Thread
+from dataclasses import dataclass, field
+from threading import Event, Lock, Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -85,6 +85,7 @@ Steps = Generator[Call | Together | Begin | Await, Any, T]
 """A generator of steps that returns a T. What a `yield` returns depends on the step, so its type is Any: annotate it."""
 
 _PARALLEL_CALLS = 16
+_REST_SECONDS = 10.0
 
 
 def drive(steps: Steps[T]) -> T:
@@ -152,10 +153,10 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
     if len(calls) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]
     asked: list[tuple[Call, Future[object]]] = [(call, Future()) for call in calls]
-    waiting = deque(asked)
+    waiting: _Waiting = deque(asked)
     try:
         for _ in range(min(len(calls), _PARALLEL_CALLS)):
-            Thread(target=_make_waiting, args=(waiting,), name="calls", daemon=True).start()
+            _HELPERS.give(waiting)
         longest = max(time_limits, default=None)
         wait([future for call, future in asked if call.seconds is not None], timeout=longest)
         return [
@@ -167,11 +168,54 @@ def _make_all(calls: tuple[Call, ...]) -> list[Any]:
             future.cancel()  # does nothing to a call that was begun
 
 
-def _make_waiting(waiting: "deque[tuple[Call, Future[object]]]") -> None:
-    """Make one waiting call after another until none is left.
+_Waiting = deque[tuple[Call, Future[object]]]
 
-    In a daemon thread: the threads of an executor would keep a process that ends until the last call has an answer.
+
+@dataclass(eq=False, slots=True)
+class _Helper:
+    waiting: _Waiting
+    called: Event = field(default_factory=Event)
+
+
+class _Helpers:
+    """The threads of this process that make the calls of Togethers. One that has nothing to do rests a while to be used again.
+
+    They are daemon threads: those of an executor would keep a process that ends until the last call has an answer.
     """
+
+    def __init__(self) -> None:
+        self._resting: list[_Helper] = []
+        self._lock = Lock()
+
+    def give(self, waiting: _Waiting) -> None:
+        """Let one more thread make these calls, as long as any waits."""
+        with self._lock:
+            helper = self._resting.pop() if self._resting else None
+        if helper is not None:
+            helper.waiting = waiting
+            helper.called.set()
+        else:
+            Thread(target=self._help, args=(_Helper(waiting),), name="calls", daemon=True).start()
+
+    def _help(self, helper: _Helper) -> None:
+        while True:
+            _make_waiting(helper.waiting)
+            with self._lock:
+                self._resting.append(helper)
+            if not helper.called.wait(_REST_SECONDS):
+                with self._lock:
+                    if helper in self._resting:
+                        self._resting.remove(helper)
+                        return
+                helper.called.wait()  # somebody took this thread in the last moment
+            helper.called.clear()
+
+
+_HELPERS = _Helpers()
+
+
+def _make_waiting(waiting: _Waiting) -> None:
+    """Make one waiting call after another until none is left."""
     while True:
         try:
             call, future = waiting.popleft()

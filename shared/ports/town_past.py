@@ -9,6 +9,7 @@ from pydantic import ConfigDict, with_config
 from typing_extensions import TypedDict  # pydantic needs this one below Python 3.12
 
 from shared.ports.steps import Steps
+from shared.ports.town_archive import TownArchive
 
 
 @with_config(ConfigDict())  # else an answer that contains a row would rename its columns
@@ -43,7 +44,10 @@ def journal_row(columns: Mapping[str, Any]) -> JournalRow:
 
 @dataclass(frozen=True, slots=True)
 class PastImage:
-    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` is that tick's `now`."""
+    """An image as it was committed. `tick_no` is the last tick in it (0: none), `tick_at` is that tick's `now`.
+
+    `commit_id` is None if only files of the commit are kept, which do not record it.
+    """
 
     town_id: str
     image: bytes
@@ -51,14 +55,29 @@ class PastImage:
     tick_no: int
     tick_at: datetime | None
     committed_at: datetime
+    commit_id: str | None = None
 
 
-class TownPast(Protocol):
+class TownPast(TownArchive, Protocol):
     """The retained past of towns. An instance may cache its listings, so it serves only one request.
 
     Every method yields its store calls as steps and may raise UnknownTown, DamagedImage (names the object), Refused (404) if
     a chain of files has a gap, and what the object store raises.
     """
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What `around_damage` left out: the message of each damaged journal object that was met."""
+        ...
+
+    @property
+    def passed_over(self) -> tuple[str, ...]:
+        """What is wrong with each past head that could not be read, so that an older one was taken."""
+        ...
+
+    def around_damage(self) -> "TownPast":
+        """The same past, which leaves out journal objects that are damaged, as if their rows were not retained."""
+        ...
 
     def newest(self, town_id: str) -> Steps[PastImage]:
         """The image that is committed now."""
@@ -72,8 +91,15 @@ class TownPast(Protocol):
         """The newest retained image whose commit is earlier than `at`; None if there is none."""
         ...
 
+    def up_to_tick(self, town_id: str, tick_no: int) -> Steps[PastImage | None]:
+        """The newest retained image whose last tick is this one or an earlier one; None if there is none."""
+        ...
+
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
-        """Every retained commit whose last tick is this one, in order: the tick's own commit, then restores in place."""
+        """Every retained commit whose last tick is this one, in order. The first one is the tick's own.
+
+        More follow if somebody committed without a tick: earlier releases did so in a restore in place.
+        """
         ...
 
     def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:

@@ -9,9 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from shared.domain.errors import TownError
-from shared.domain.images import Content, JournalBlock
+from shared.domain.images import ArchiveBlock, Content, JournalBlock
+from shared.domain.tick import Archived
 from shared.ports.steps import Call, Steps
+from shared.ports.town_archive import TownArchive
 from shared.ports.waiting_room import WaitingRoom
+from shared.ports.watch import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,8 @@ class CommitFacts:
     """The facts that the manifest records about an image.
 
     `commit_id` is unique: for a tick it is the tick id, made of the tick number and a worker id that is used only once.
-    `drain_nonce` is the nonce of the drain in the image, None if the town does not drain.
+    `drain_nonce` is the nonce of the drain in the image, None if the town does not drain. `epoch` counts the restores in place:
+    commits are ordered by (epoch, time), because a restore may bring time back.
     """
 
     commit_id: str
@@ -28,10 +32,11 @@ class CommitFacts:
     next_due: datetime | None
     schema_version: int
     drain_nonce: str | None = None
+    epoch: int = 0
 
     @property
     def by_tick(self) -> bool:
-        """Whether a tick made this commit. The ids of restores and imports differ; they keep the number of the last tick."""
+        """Whether a tick made this commit. The ids of restores and imports differ."""
         return not self.commit_id.startswith("import-") and "-restore-" not in self.commit_id
 
 
@@ -91,8 +96,16 @@ class Publication(Protocol):
         ...
 
 
-class TownStore(WaitingRoom, Protocol):
-    """Keeps the images, inboxes and due markers of all towns.
+@dataclass(frozen=True, slots=True)
+class SeenTown:
+    """A town as a listing shows it. `waits`: whether events wait in its inbox; None if the listing does not show that."""
+
+    town_id: str
+    waits: bool | None
+
+
+class TownStore(WaitingRoom, TownArchive, Watch, Protocol):
+    """Keeps the images, inboxes and due markers of all towns, and the watch over them.
 
     Methods raise what the object store raises. After StoreUnavailable it is unknown whether a commit stands: the caller
     drops its work, and the next load shows whether it does. Conflict means that another writer committed first and nothing was
@@ -117,6 +130,14 @@ class TownStore(WaitingRoom, Protocol):
         """The objects to publish from a committed image and the oldest rows of its journal. Makes no call."""
         ...
 
+    def archive(self, image: TownImage, block: ArchiveBlock, *, index: int) -> Steps[Archived | None]:
+        """Create the objects for a block of beads that may leave a committed image, which relies on the index of commit `index`.
+
+        None if that failed for a passing reason: a later tick tries again. Raises DamagedImage if the archive's index cannot be
+        read, AccessDenied and other Terminal errors.
+        """
+        ...
+
     def commit(
         self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = Published()
     ) -> Steps[TownImage]:
@@ -136,8 +157,16 @@ class TownStore(WaitingRoom, Protocol):
         """
         ...
 
+    def towns_seen(self, *, after: str = "", limit: int) -> Steps[tuple[SeenTown, ...]]:
+        """As `towns` with a limit, with what the listing shows of each inbox: no further call is made for it."""
+        ...
+
     def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
         """The facts of the newest commit of each of these towns, or why they cannot be read. No image is transferred."""
+        ...
+
+    def manifests(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
+        """As `standing`, of several towns at the same time, or why they cannot be read."""
         ...
 
     def standing(self, town_id: str) -> Steps[CommitFacts]:

@@ -48,12 +48,12 @@ class DueMarker:
     at: datetime
 
 
+Room = Callable[[Sequence[str]], Sequence[str]]
+"""Looks at the keys of the batches that are already waiting, and raises if there is no room for a new one. Returns the keys of the
+batches that must be read before it may be stored."""
+
 Admission = Callable[[Sequence[InboxObject]], None]
-"""Looks at the batches that are already waiting, and raises if a new one must not be stored."""
-
-
-Room = Callable[[Sequence[str]], None]
-"""Looks at the keys of the batches that are already waiting, and raises if there is no room for a new one."""
+"""Looks at these batches, and raises if a new one must not be stored beside them."""
 
 
 class WaitingRoom(Protocol):
@@ -67,15 +67,16 @@ class WaitingRoom(Protocol):
         received_at: datetime,
         batch_id: str,
         wake: bool,
-        judge: Admission | None = None,
         admit: Room | None = None,
+        judge: Admission | None = None,
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
         `town_id`, `received_at` and `batch_id` together are the idempotency key: posting the same batch again changes
         nothing. If a tick has already taken the batch, it is stored again, and the next tick recognises its events by their
-        ids. `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest of
-        these batches, at most 100 and fewer if they are very large; if one of them raises, nothing is stored. Raises
+        ids. `admit` is given the keys of the waiting batches, at most 999, the oldest first; without it the inbox is not
+        listed. `judge` gets the newest of the batches that it names, at most 100 and fewer if they are very large. If one of
+        them raises, nothing is stored. Raises
         UnknownTown if the town was never created, and Refused (409) if another body was posted under this batch id.
         """
         ...
@@ -85,6 +86,10 @@ class WaitingRoom(Protocol):
 
         A batch that another worker clears meanwhile is left out. The inbox of an unknown town is empty.
         """
+        ...
+
+    def count_inbox(self, town_id: str, *, after: str) -> Steps[int]:
+        """The number of batches behind the one with the key `after`; of more than 10,000 only that many are counted."""
         ...
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:

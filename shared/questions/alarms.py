@@ -4,8 +4,11 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from shared.domain.shapes import answer
+from shared.images.pages import LARGE_IMAGE
 
-TownAlarm = Literal["invariant-violated", "events-pile-up", "event-waits-long", "event-poisoned", "breaker-open"]
+TownAlarm = Literal[
+    "invariant-violated", "events-pile-up", "event-waits-long", "event-poisoned", "breaker-open", "image-large"
+]
 
 THRESHOLDS: Final[Mapping[TownAlarm, int]] = {
     "invariant-violated": 0,
@@ -13,6 +16,7 @@ THRESHOLDS: Final[Mapping[TownAlarm, int]] = {
     "event-waits-long": 300_000,
     "event-poisoned": 0,
     "breaker-open": 0,
+    "image-large": LARGE_IMAGE,
 }
 """An alarm is raised above this value, in the unit of its metric. The alarms of CloudWatch and Grafana use the same values."""
 
@@ -22,6 +26,7 @@ _METRICS: Final[Mapping[TownAlarm, str]] = {
     "event-waits-long": "oldestPendingEventMs",
     "event-poisoned": "eventsPoisoned",
     "breaker-open": "circuitBreakerOpen",
+    "image-large": "imageBytes",
 }
 
 

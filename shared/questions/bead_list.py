@@ -15,7 +15,9 @@ from typing import Final, NamedTuple
 from shared.domain import strict_json
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, BeadType, Priority
+from shared.history.archived import fetch, put_into
 from shared.ports.steps import Steps
+from shared.ports.town_archive import TownArchive
 from shared.ports.town_store import TownImage, TownStore
 from shared.questions import overview, spend
 from shared.questions.filters import LIMIT, BeadFilter
@@ -25,6 +27,7 @@ from shared.questions.pages import LOOKED_AT_MOST, ROWS_SIZE, carried, cursor_of
 from shared.questions.spend import Spend
 from shared.questions.waiting import Waiting
 from shared.town import database, migrations
+from shared.town.town_keys import TownKeys
 
 _LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
 _STATUSES: Final = tuple(status.value for status in BeadStatus)
@@ -111,7 +114,10 @@ def beads(
     """A page of the beads that match, and why they wait at the time `now`. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = place_in(cursor)
     image = yield from store.load(town_id)
-    return beads_in(image, wanted, now=now, limit=limit, place=place)
+    with migrations.readable(image.image) as sql:
+        database.check_identity(sql, town_id)
+        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return _bead_list(sql, image, found, following, now=now)
 
 
 def beads_in(
@@ -131,10 +137,22 @@ def beads_in(
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place, among=among)
-        entries = [_with_spend(sql, read.bead) for read in found]
-        live = {bead.bead_id for bead in entries if not bead.status.terminal and bead.type is not BeadType.AGENT}
-        asked = live if told is None else live.intersection(told)
-        waiting = _waiting(sql, image, asked, now) if asked else ()
+        return _bead_list(sql, image, found, following, now=now, told=told)
+
+
+def _bead_list(
+    sql: sqlite3.Connection,
+    image: TownImage,
+    found: Collection[Read],
+    following: str | None,
+    *,
+    now: datetime,
+    told: Collection[str] | None = None,
+) -> BeadList:
+    entries = [_with_spend(sql, read.bead) for read in found]
+    live = {bead.bead_id for bead in entries if not bead.status.terminal and bead.type is not BeadType.AGENT}
+    asked = live if told is None else live.intersection(told)
+    waiting = _waiting(sql, image, asked, now) if asked else ()
     return BeadList(image.town_id, tuple(entries), waiting, following)
 
 
@@ -156,7 +174,11 @@ def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str |
     """A page of the town's convoys. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = place_in(cursor)
     image = yield from store.load(town_id)
-    return convoys_in(image, limit=limit, place=place)
+    with migrations.readable(image.content) as sql:
+        database.check_identity(sql, town_id)
+        wanted = BeadFilter(type="convoy")
+        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return ConvoyList(town_id, _convoy_lines(sql, found), following)
 
 
 def convoys_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> ConvoyList:
@@ -164,8 +186,11 @@ def convoys_in(image: TownImage, *, limit: int, place: Place, among: Collection[
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, BeadFilter(type="convoy"), limit=limit, place=place, among=among)
-        shown = tuple(line for read in found if (line := overview.convoy(sql, read.bead.bead_id)) is not None)
-    return ConvoyList(image.town_id, shown, following)
+        return ConvoyList(image.town_id, _convoy_lines(sql, found), following)
+
+
+def _convoy_lines(sql: sqlite3.Connection, found: Collection[Read]) -> tuple[ConvoyLine, ...]:
+    return tuple(line for read in found if (line := overview.convoy(sql, read.bead.bead_id)) is not None)
 
 
 def place_in(cursor: str | None) -> Place:
@@ -176,6 +201,59 @@ def place_in(cursor: str | None) -> Place:
     return created_at, bead_id
 
 
+def whole_page(
+    sql: sqlite3.Connection,
+    archives: TownArchive,
+    town_id: str,
+    wanted: BeadFilter,
+    *,
+    limit: int,
+    place: Place,
+    with_bodies: bool = False,
+) -> Steps[tuple[list[Read], str | None]]:
+    """A page of a private copy of a town, and after its last bead of the archive, block by block: those that left last come first.
+
+    The rows of the archived beads that it looks at are in the copy afterwards. A page looks at BLOCKS_AT_MOST blocks.
+    """
+    found: list[Read] = []
+    if wanted.convoy is not None:  # a convoy leaves and comes back with all of its beads
+        yield from fetch(sql, archives, town_id, [wanted.convoy])
+    if not place[0].startswith(_IN_BLOCK):
+        found, following = page(sql, wanted, limit=limit, place=place, with_bodies=with_bodies)
+        if following is not None or wanted.convoy is not None or wanted.status in _LIVE_FILTERS:
+            return found, following
+        place = (f"{_IN_BLOCK}{_NEWEST}", "")
+    index = TownKeys(sql).archive_index
+    start = int(place[0].removeprefix(_IN_BLOCK), 16)
+    blocks = yield from archives.archive_blocks(town_id, index=index)
+    for looked_at, block in enumerate(block for block in blocks if block <= start):
+        if len(found) >= limit or looked_at == BLOCKS_AT_MOST:
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", ""))
+        records = yield from archives.archived_in(town_id, block, index=index)
+        new = put_into(sql, records)
+        after = place_in_copy(sql, place[1]) if block == start and place[1] else _AFTER_EVERYTHING
+        more, following = page(
+            sql, wanted, limit=limit - len(found), place=after, among=new, with_bodies=with_bodies, searches_bodies=True
+        )
+        found += more
+        if following is not None:
+            _, last = place_of(following, str, str)
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", last))
+    return found, None
+
+
+_IN_BLOCK: Final = "in block "
+_NEWEST: Final = "f" * 15
+_LIVE_FILTERS: Final = ("live", *(status.value for status in BeadStatus if not status.terminal))
+BLOCKS_AT_MOST: Final = 8
+
+
+def place_in_copy(sql: sqlite3.Connection, bead_id: str) -> Place:
+    """The place of a bead in the order of creation."""
+    row = sql.execute("SELECT created_at FROM beads WHERE bead_id = :id", {"id": bead_id}).fetchone()
+    return _AFTER_EVERYTHING if row is None else (row[0], bead_id)
+
+
 def page(
     sql: sqlite3.Connection,
     wanted: BeadFilter,
@@ -184,6 +262,7 @@ def page(
     place: Place,
     among: Collection[str] | None = None,
     with_bodies: bool = False,
+    searches_bodies: bool | None = None,
 ) -> tuple[list[Read], str | None]:
     """The next matching beads after a place, of `among` if it is given, and the cursor of the next page.
 
@@ -195,7 +274,7 @@ def page(
         if len(found) == limit or looked_at == LOOKED_AT_MOST or size > ROWS_SIZE // 2:  # half is for why they wait
             return found, cursor_of(last)
         last = read.place
-        if _fits(read, wanted, with_body=among is None):
+        if _fits(read, wanted, with_body=among is None if searches_bodies is None else searches_bodies):
             found.append(read)
             size += carried(json.dumps((read.bead.title, read.bead.labels, read.body if with_bodies else None)))
     return found, None
@@ -225,11 +304,12 @@ def _newest_first(
 
 def _read(row: tuple[str, ...]) -> Read:
     *cells, labels, body = row
-    bead = line_of(BeadEntry, cells, labels=_labels(labels), used=None)
+    bead = line_of(BeadEntry, cells, labels=labels_of(labels), used=None)
     return Read((cells[_CREATED_AT], bead.bead_id), bead, body)
 
 
-def _labels(text: str) -> tuple[str, ...]:
+def labels_of(text: str) -> tuple[str, ...]:
+    """The labels of a bead as stored; those that are not a JSON list of texts are left out."""
     try:
         found = strict_json.stored(text)
     except ValueError:

@@ -7,6 +7,7 @@ from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, MergeMode, Priority, Role
+from shared.history.archived import fetch
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
 from shared.questions import spend
@@ -134,26 +135,42 @@ _JSON: Final = ("labels", "metadata")
 
 @answer
 class BeadAnswer:
-    """One bead with its history."""
+    """One bead with its history. `archived`: it ended long ago and has left the town's image for its archive."""
 
     town_id: str
     bead: WholeBead
+    archived: bool = False
 
 
 def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadAnswer]:
-    """One bead of a town, live or not, an agent or not. Raises UnknownTown, Refused (404)."""
+    """One bead of a town, live, ended or archived, an agent or not. Raises UnknownTown, Refused (404), DamagedImage."""
     image = yield from store.load(town_id)
-    return bead_in(image, bead_id)
+    with migrations.readable(image.content) as sql:
+        database.check_identity(sql, town_id)
+        archived = yield from fetch(sql, store, town_id, [bead_id])
+        found = bead_view(sql, bead_id)
+    if found is None:
+        raise _unknown()
+    return BeadAnswer(town_id, found, archived=bool(archived))
 
 
 def bead_in(image: TownImage, bead_id: str) -> BeadAnswer:
-    """The same for an image."""
+    """The same for a bead that has not left the image."""
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found = bead_view(sql, bead_id)
     if found is None:
-        raise Refused("there is no such bead", status=404, path="beadId", hint="the town's status lists its live beads")
+        raise _unknown()
     return BeadAnswer(image.town_id, found)
+
+
+def _unknown() -> Refused:
+    return Refused(
+        "there is no such bead, neither in the town nor in its archive",
+        status=404,
+        path="beadId",
+        hint="the town's status lists its live beads, the list of beads all of them",
+    )
 
 
 def bead_view(sql: sqlite3.Connection, bead_id: str) -> WholeBead | None:

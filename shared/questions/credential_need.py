@@ -35,8 +35,8 @@ class CredentialNeed:
     access: AgentForgeAccess | None
 
 
-def need_in(image: TownImage, agent_id: str, generation: int | None) -> CredentialNeed:
-    """What the agent may push to by the last commit. `generation` None means its newest, as its container asks.
+def need_in(image: TownImage, agent_id: str, generation: int) -> CredentialNeed:
+    """What this generation of the agent may push to by the last commit.
 
     Raises Refused (403), which says why this generation gets nothing.
     """
@@ -51,22 +51,21 @@ def need_in(image: TownImage, agent_id: str, generation: int | None) -> Credenti
         if found is None:
             raise _refused(f"there is no agent {agent_id} in the town: it was deleted, or never existed")
         role, newest, ended, dispatched_at, hook, rig_id = found
-        asks = newest if generation is None else generation
         if not newest:
             raise _refused(f"{agent_id} has not been started yet")
-        if fence.is_stale(role, newest, asks):
-            raise _refused(f"generation {asks} of {agent_id} is not its newest, which is {newest}")
-        if asks == ended:
-            raise _refused(f"generation {asks} of {agent_id} has ended")
+        if fence.is_stale(role, newest, generation):
+            raise _refused(f"generation {generation} of {agent_id} is not its newest, which is {newest}")
+        if generation == ended:
+            raise _refused(f"generation {generation} of {agent_id} has ended")
         if _was_asked_to_stop(sql, agent_id, newest, since=dispatched_at):
-            raise _refused(f"the town has asked generation {asks} of {agent_id} to stop")
+            raise _refused(f"the town has asked generation {generation} of {agent_id} to stop")
         if hook is None and role != Role.MAYOR:
-            raise _refused(f"{agent_id} has no bead: the lease of generation {asks} is over")
+            raise _refused(f"{agent_id} has no bead: the lease of generation {generation} is over")
         git_url, settings = _rig(sql, rig_id)
     return CredentialNeed(
         town_id=image.town_id,
         agent_id=agent_id,
-        generation=asks,
+        generation=generation,
         rig_id=None if git_url is None else rig_id,
         git_url=git_url,
         upstream=settings.upstream,

@@ -1,7 +1,7 @@
 """Dry run: runs the next tick on a private copy of the town and never commits it (spec/tick.md section 10)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,7 +27,8 @@ from shared.questions import waits
 from shared.questions.other_config import override_config
 from shared.questions.snapshot import AsOf
 from shared.runner.code_version import code_version
-from shared.runner.inputs import Reading, fix_input, observe, read_batches
+from shared.runner.inputs import batches_behind, fix_input, heard_out, observe, read_batches
+from shared.runner.returning import returned_families
 from shared.runner.surroundings import Surroundings
 from shared.town import database, migrations
 
@@ -136,7 +137,8 @@ def rehearse(
     not after the last tick.
     """
     image = yield from around.store.load(town_id)
-    reading = read_batches((yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)))
+    inbox = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
+    reading = read_batches(inbox, behind=(yield from batches_behind(around, town_id, inbox)))
     with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
         if config:
@@ -147,6 +149,7 @@ def rehearse(
         observations = Observations(asked=False)
         if ask_runtime:
             observations = yield from observe(town_id, around, about.watched)
+            reading, observations = yield from heard_out(town_id, around, reading, observations)
         at: datetime = now or (yield Call("clock", around.clock.now))
         given = fix_input(
             around,
@@ -154,11 +157,12 @@ def rehearse(
             about,
             now=at,
             worker_id=worker_id,
-            reading=Reading((*reading.envelopes, *extra_events), reading.taken, reading.more),
+            reading=replace(reading, envelopes=(*reading.envelopes, *extra_events)),
             observations=observations,
             code=code_version(),
         )
-        return _run(sql, image, given)
+        returned = yield from returned_families(around.store, sql, given.new_events, town_id=town_id)
+        return _run(sql, image, replace(given, returned=returned))
 
 
 def _require_time(town_id: str, now: datetime, last_tick_at: datetime | None) -> None:

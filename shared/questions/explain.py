@@ -7,18 +7,20 @@ copy of the town as it was at that time. Nothing is written.
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from shared.domain.errors import Refused
-from shared.domain.limits import just_after
+from shared.domain.restores import Lineage
 from shared.domain.shapes import Time, answer
 from shared.domain.times import readable_time, to_text
+from shared.history import as_it_was
+from shared.history.archived import fetch
 from shared.history.journal_rows import JournalRows, ticks_text
-from shared.history.rerun import Rerun, input_of, rerun, time_of
+from shared.history.rerun import Rerun, rerun, time_of
 from shared.images import summary
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
-from shared.ports.town_past import PastImage, TownPast
+from shared.ports.town_past import TownPast
 from shared.questions import lives, snapshot, spend
 from shared.questions.agent_log import LastLines, failed_start, last_lines_of
 from shared.questions.present import CurrentWait, SubjectKind, current_wait
@@ -27,6 +29,9 @@ from shared.questions.spend import Spend
 from shared.questions.story import Story, StoryEntry
 from shared.runner.code_version import code_version
 from shared.town import database, migrations
+from shared.town.town_keys import TownKeys
+
+ARCHIVED: Final = "it ended long ago and is in the town's archive: an event that names it brings it back into the town"
 
 
 @answer
@@ -107,9 +112,9 @@ def _explain(
             path="at",
             hint="omit `at`: the answer then describes the present and says what comes next",
         )
-    start = yield from past.newest(town_id) if at is None else _state_before(town_id, past, at)
+    start = yield from past.newest(town_id) if at is None else as_it_was.image_at(town_id, past, at)
     with rerun(start) as running:
-        notes = [] if at is None else (yield from _roll_forward(running, past, at))
+        notes = [] if at is None else (yield from as_it_was.roll_forward(running, past, at, installed=code_version()))
         with migrations.newest_schema(running.sql):
             told = yield from _told(running, past, kind, subject, now, at)
             failed = None if at is not None else failed_start(running.sql, subject, is_agent=kind == "agent")
@@ -122,11 +127,13 @@ def _told(
 ) -> Steps[Explanation]:
     """The explanation from the state of a rerun and from the journal."""
     town_id = running.town_id
+    archived = (yield from fetch(running.sql, past, town_id, [subject])) if kind == "bead" else frozenset()
     row = _row(running.sql, town_id, kind, subject)
     story, until = _empty_story(running.sql, kind, subject, row), at or now
-    yield from _read(story, past, town_id, row, until)
+    past = past.around_damage()
+    discarded = yield from _read(story, past, running, row, until)
     entries = story.entries()
-    if not row and not entries:
+    if not row and all(entry.code == "restore" for entry in entries):
         yield from _refuse_before_birth(past, town_id, kind, subject, at)
         raise _unknown(running.sql, town_id, kind, subject, at)
     if not row and kind == "bead" and _was_agent(subject, entries):
@@ -144,7 +151,7 @@ def _told(
         used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
         gone=None if row else _gone(kind, subject, story, entries),
         last_lines=None,
-        notes=tuple(_what_is_missing(story, row)),
+        notes=(*([ARCHIVED] if archived else []), *discarded, *_what_is_missing(story, row), *past.left_out),
     )
 
 
@@ -163,52 +170,28 @@ def _empty_story(sql: database.Database, kind: SubjectKind, subject: str, row: M
     )
 
 
-def _state_before(town_id: str, past: TownPast, at: datetime) -> Steps[PastImage]:
-    """The newest image committed up to `at`, else the oldest kept image. Raises Refused (400) if its last tick is later."""
-    found = yield from past.before(town_id, just_after(at))
-    if found is not None:
-        return found
-    oldest = yield from past.oldest(town_id)
-    since = oldest.tick_at or oldest.committed_at
-    if since > at:
-        raise Refused(
-            f"at is too early: the history of this town is kept from {to_text(since)} on",
-            status=400,
-            path="at",
-            hint=f"ask for {to_text(since)} or later",
-        )
-    return oldest
+def _read(story: Story, past: TownPast, running: Rerun, row: Mapping[str, Any], until: datetime) -> Steps[list[str]]:
+    """Read the journal from the creation of the bead, or from its beginning if that is unknown, up to `until`.
 
-
-def _roll_forward(running: Rerun, past: TownPast, at: datetime) -> Steps[list[str]]:
-    """Run the recorded ticks from the kept image up to `at`. Returns notes about anything uncertain."""
-    notes: list[str] = []
-    rows = JournalRows(past, running.town_id)
-    yield from rows.start_after(running.tick_no)
-    while (row := rows.next) is not None and time_of(row) <= at:
-        if row["tick_no"] != running.tick_no + 1:
-            notes.append(
-                f"the journal lacks {ticks_text(running.tick_no + 1, row['tick_no'] - 1)}: the state shown is the one before them"
-            )
-            break
-        if row["code_version"] != code_version() and not notes:
-            notes.append(
-                f"tick {row['tick_no']} was made by other code: the state shown is the result of the installed code"
-            )
-        running.run(input_of(row))
-        yield from rows.advance()
-    return notes
-
-
-def _read(story: Story, past: TownPast, town_id: str, row: Mapping[str, Any], until: datetime) -> Steps[None]:
-    """Read the journal from the creation of the bead, or from its beginning if that is unknown, up to `until`."""
+    Ticks that a restore in place discarded are no part of the story; returns notes that name them.
+    """
+    town_id, lineage = running.town_id, Lineage(TownKeys(running.sql).restores)
+    passed: dict[int, list[int]] = {}
     created_at = readable_time(row.get("created_at"))
     born = None if created_at is None else (yield from past.before(town_id, created_at))
     rows = JournalRows(past, town_id)
     yield from rows.start_after(0 if born is None else born.tick_no)
-    while (recorded := rows.next) is not None and time_of(recorded) <= until:
-        story.read(recorded)
+    while (recorded := rows.next) is not None and recorded["tick_no"] <= running.tick_no:
+        by = lineage.discarded_by(recorded["tick_no"])
+        if by is not None:
+            passed.setdefault(by.tick, []).append(recorded["tick_no"])
+        elif time_of(recorded) <= until:
+            story.read(recorded)
         yield from rows.advance()
+    return [
+        f"{ticks_text(numbers[0], numbers[-1])} ran, but tick {tick} restored an older state: the town does not remember them"
+        for tick, numbers in passed.items()
+    ]
 
 
 def _row(sql: database.Database, town_id: str, kind: SubjectKind, subject: str) -> dict[str, Any]:

@@ -31,7 +31,8 @@ WAITS: Final[Mapping[Wait, str]] = {
     "merge_look": "the target branch is checked again after {MERGE_LOOK_INTERVAL}, and later if it cannot be checked",
     "no_agent_program": "no agent can work: its program, its key or its model is missing or not available; it is tried again, at "
     "the latest after {NO_PROGRAM_AT_MOST}",
-    "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}",
+    "nobody_told": "a person is told after {OBSTACLE_VOICED_AFTER}, and after {STANDSTILL_VOICED_AFTER} of an agent "
+    "or reviews that stand still",
     "nudge_life": "the nudge has not expired",
     "nudge_window": "it was nudged less than {NUDGE_WINDOW} ago",
     "owner_beats": "the agent that worked on it still sends heartbeats",
@@ -52,7 +53,7 @@ WAITS: Final[Mapping[Wait, str]] = {
 
 HELD: Final[Mapping[Hold, str]] = {
     "paused": "the town is paused: no rule acts until the event town_started",
-    "settling": "the town is settling after an outage: time-based recovery waits for fresh heartbeats",
+    "settling": "the town is settling after an outage or a restore: time-based recovery waits for fresh heartbeats",
     "draining": "the container is draining: nothing is dispatched",
     "breaker_open": "the dispatch breaker is open: too many beads failed to start within {BREAKER_WINDOW}",
     "blocked_by": "it waits for another bead",

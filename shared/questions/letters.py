@@ -12,7 +12,7 @@ from shared.domain.states import AgentStatus, BeadStatus
 from shared.intake.people import name_of
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
-from shared.questions.bead_list import Place, Read, page, place_in
+from shared.questions.bead_list import Place, Read, page, place_in, whole_page
 from shared.questions.filters import LIMIT, BeadFilter
 from shared.questions.mailbox import MAYOR
 from shared.town import database, migrations
@@ -74,7 +74,13 @@ def mail(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | No
     """A page of the messages of a town. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = place_in(cursor)
     image = yield from store.load(town_id)
-    return mail_in(image, limit=limit, place=place)
+    with migrations.readable(image.content) as sql:
+        database.check_identity(sql, town_id)
+        mayors, wanted = _mayors(sql), BeadFilter(type="message")
+        found, following = yield from whole_page(
+            sql, store, town_id, wanted, limit=limit, place=place, with_bodies=True
+        )
+        return LetterList(town_id, tuple(_letter(sql, read, mayors) for read in found), following)
 
 
 def mail_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> LetterList:
@@ -100,7 +106,9 @@ def conversation(
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         mayors = _mayors(sql)
-        found, following = page(sql, BeadFilter(type="message"), limit=limit, place=place, with_bodies=True)
+        found, following = yield from whole_page(
+            sql, store, town_id, BeadFilter(type="message"), limit=limit, place=place, with_bodies=True
+        )
         letters = tuple(_letter(sql, read, mayors) for read in found)
     said = tuple(each for each in letters if each.to == MAYOR or (each.from_ == MAYOR and each.to == PEOPLE))
     return Conversation(town_id, next(iter(mayors.values()), None), said, following)

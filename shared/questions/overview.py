@@ -1,6 +1,7 @@
 """Queries whose results only people read, never rules: titles, progress, pending and poisoned events."""
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -256,6 +257,12 @@ def count_events(sql: sqlite3.Connection, which: Which) -> int:
     """The number of pending or of poisoned events."""
     count: int = sql.execute(f"SELECT COUNT(*) FROM town_events WHERE {_WHERE[which]}").fetchone()[0]  # noqa: S608
     return count
+
+
+def known_among(sql: sqlite3.Connection, event_ids: Iterable[str]) -> int:
+    """How many of these events the town has stored."""
+    query = "SELECT COUNT(*) FROM town_events WHERE event_id = ?"
+    return sum(sql.execute(query, (each,)).fetchone()[0] for each in event_ids)
 
 
 def oldest_pending(sql: sqlite3.Connection) -> datetime | None:

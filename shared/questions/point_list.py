@@ -8,15 +8,19 @@ from shared.storage.restore import Archive, RestorePoint
 
 @answer
 class PointList:
-    """The newest restore points, newest first; `total` counts all restore points of the town."""
+    """The newest restore points, newest first; `total` counts all restore points of the town.
+
+    Points with a smaller `epoch` are from before a restore in place. `notes` say it if the newest commit cannot be read.
+    """
 
     town_id: str
     points: tuple[RestorePoint, ...]
     total: int
+    notes: tuple[str, ...] = ()
 
 
 def points(archive: Archive, *, limit: int = POINTS) -> Steps[PointList]:
     """The newest restore points of a town. Raises UnknownTown."""
     found = yield from archive.points(limit=limit)
     total = yield from archive.count_points()
-    return PointList(archive.town_id, tuple(found), total)
+    return PointList(archive.town_id, tuple(found), total, (yield from archive.lost()))

@@ -80,7 +80,7 @@ def current_wait(
         **{each.name: getattr(waiting, each.name) for each in fields(waiting)},
         at=seen,
         cause=_cause(story, entries, _since_when(waiting)),
-        comes=tuple(_coming(act) for act in acts),
+        comes=tuple(coming(act) for act in acts),
         events=tuple(_unapplied(event) for event in lives.waiting_events(sql, subject)),
         says=tuple(said),
     )
@@ -91,7 +91,8 @@ def _since_when(waiting: Waiting) -> Guard:
     return replace(waiting.guards[0], since=waiting.since)
 
 
-def _coming(act: Foreseen) -> ComingAct:
+def coming(act: Foreseen) -> ComingAct:
+    """A foreseen act as answers show it."""
     due = act.promised
     wait, since = (None, None) if due is None else (due.wait, due.since)
     return ComingAct(act.rule, act.name, act.action, act.at, wait, since)

@@ -33,6 +33,31 @@ class CreatedTown:
 
 
 @answer
+class BrakedTown:
+    """A town that was told to pause or to start: the event's id; or why it was left as it is, or could not be told."""
+
+    town_id: str
+    accepted: str | None
+    left: str | None
+    problem: str | None
+
+
+@answer
+class BrakedTowns:
+    """The towns that were told to pause or to start, in the order of their ids."""
+
+    towns: tuple[BrakedTown, ...]
+
+
+@answer
+class ResumedTown:
+    """A town that runs with the others again. `resumed` is false if it did so before."""
+
+    town_id: str
+    resumed: bool
+
+
+@answer
 class Said:
     """What a person said to the mayor is stored. `messageId` is the bead that answers to it name."""
 

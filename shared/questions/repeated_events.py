@@ -13,9 +13,10 @@ from shared.domain.report import CONFLICT
 from shared.domain.senders import stored_ids
 from shared.domain.tick import Envelope
 from shared.ports.town_past import JournalRow
+from shared.town.inbox import content_digest
 
 Repeated = Literal["duplicate", "conflict"]
-_CONTENT: Final = ("event_type", "agent_id", "bead_id", "payload")
+_CONTENT: Final = ("event_type", "agent_id", "bead_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,16 +81,19 @@ def _stored_under(envelope: Mapping[str, object], applied: Container[str], sql: 
 
 
 def _content(envelope: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(envelope[name] for name in _CONTENT)
+    return (*(envelope[name] for name in _CONTENT), content_digest(envelope["payload"]))
 
 
 def _stored(sql: sqlite3.Connection, event_id: str) -> tuple[tuple[Any, ...], str] | None:
     """The content that the town has stored under this id, and when it was received; None if it is not stored any more."""
     row = sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload, received_at FROM town_events WHERE event_id = :id",
+        "SELECT event_type, agent_id, bead_id, received_at, payload, content_digest FROM town_events WHERE event_id = :id",
         {"id": event_id},
     ).fetchone()
-    return None if row is None else (row[:-1], row[-1])
+    if row is None:
+        return None
+    *content, received_at, payload, digest = row
+    return (*content, digest if payload is None else content_digest(payload)), received_at
 
 
 def _content_beside(envelopes: list[Mapping[str, Any]], clashes: int) -> tuple[Any, ...] | None:

@@ -10,14 +10,18 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
-from shared.questions.lines import lines_of
+from shared.questions.lines import line_of
+from shared.questions.spend import Spend, of_agents
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
 
 @answer
 class AgentEntry:
-    """An agent, for lists. `hook` is the bead that it works on, `says` its last status message."""
+    """An agent, for lists. `hook` is the bead that it works on, `says` its last status message.
+
+    `used` is what its newest generation used.
+    """
 
     agent_id: str
     identity: str
@@ -30,6 +34,7 @@ class AgentEntry:
     created_at: Time | None
     last_activity_at: Time | None
     says: str | None
+    used: Spend | None
 
 
 @answer
@@ -87,7 +92,8 @@ def agents_in(image: TownImage, *, among: Collection[str] | None = None) -> Agen
             "a.dispatch_attempts, b.created_at, a.last_activity_at, a.agent_status_message "
             "FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
         ).fetchall()
-    found = tuple(each for each in lines_of(AgentEntry, rows) if among is None or each.agent_id in among)
+        used = of_agents(sql)
+    found = tuple(line_of(AgentEntry, row, used=used.get(row[0])) for row in rows if among is None or row[0] in among)
     return AgentList(image.town_id, found, len(found))
 
 

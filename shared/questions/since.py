@@ -1,15 +1,12 @@
 """When the present states of a town began: read from the audit trail, for all live beads at once."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from functools import cached_property
 
-from shared.domain import strict_json
-from shared.domain.states import Label
+from shared.domain.notes import ReviewNotes
 from shared.domain.times import readable_time
-from shared.events.convoys import task_id
 from shared.town.database import Database
-from shared.town.town_keys import TownKeys
 
 
 class Beginnings:
@@ -51,8 +48,13 @@ class Beginnings:
     def labelled(self, bead_id: str) -> datetime:
         """Since when a bead has the label gt:held: the event that put it on, else its last update of labels, else its creation."""
         since: datetime | None = None
-        for at, labels in self._label_events.get(bead_id, ()):
-            since = None if Label.HELD not in labels else since or at
+        rows = self._sql.execute(
+            "SELECT created_at, json_extract(metadata, '$.held') FROM bead_events WHERE bead_id = :id "
+            "AND event_type IN ('created', 'fields_updated') AND json_extract(metadata, '$.held') IS NOT NULL ORDER BY seq",
+            {"id": bead_id},
+        ).fetchall()
+        for at, is_held in rows:
+            since = (since or self._known(at, None)) if is_held else None
         return since or self._relabelled(bead_id) or self.created(bead_id)
 
     def exited(self, agent_id: str, otherwise: datetime) -> datetime:
@@ -65,7 +67,7 @@ class Beginnings:
 
     def news_of_forge(self, bead_id: str) -> datetime:
         """When a pull request came into its present state: the last poll or report with news, else its creation."""
-        news = readable_time(self._news.get(bead_id))
+        news = readable_time(self._news(bead_id))
         return self.latest((self.entered(bead_id), news or self.entered(bead_id)))
 
     def tasks_ended(self, convoy_id: str) -> datetime:
@@ -100,42 +102,16 @@ class Beginnings:
         ).fetchall()
         return {bead_id: self._known(moved, otherwise) for bead_id, otherwise, moved in rows}
 
-    @cached_property
-    def _label_events(self) -> Mapping[str, list[tuple[datetime, list[str]]]]:
-        """The labels that the stored events set on each bead, oldest first."""
-        found: dict[str, list[tuple[datetime, list[str]]]] = {}
-        rows = self._sql.execute(
-            "SELECT coalesce(bead_id, json_extract(payload, '$.bead.bead_id')), processed_at, "
-            "coalesce(json_extract(payload, '$.labels'), json_extract(payload, '$.bead.labels'), '[]') FROM town_events "
-            "WHERE event_type IN ('bead_created', 'bead_updated') AND outcome = 'applied' "
-            "AND (event_type = 'bead_created' OR json_extract(payload, '$.labels') IS NOT NULL) ORDER BY seq"
-        ).fetchall()
-        for bead_id, at, labels in (*self._labels_of_tasks(), *rows):
-            found.setdefault(bead_id, []).append((self._known(at, None), strict_json.stored(labels)))
-        return found
-
-    def _labels_of_tasks(self) -> Iterator[tuple[str, str, str]]:
-        """The labels with which the tasks of convoys were created."""
-        town_id = TownKeys(self._sql).stored("id")
-        rows = self._sql.execute(
-            "SELECT json_extract(e.payload, '$.convoy_id'), t.key, e.processed_at, json_extract(t.value, '$.labels') "
-            "FROM town_events e, json_each(e.payload, '$.tasks') t WHERE e.event_type = 'convoy_created' "
-            "AND e.outcome = 'applied' AND json_extract(t.value, '$.labels') IS NOT NULL ORDER BY e.seq, t.key"
-        ).fetchall()
-        for convoy_id, index, at, labels in rows:
-            yield task_id(town_id, convoy_id, index), at, labels
-
-    @cached_property
-    def _news(self) -> Mapping[str, str]:
-        """The last news of each pull request. A poll without news leaves no event."""
-        rows = self._sql.execute(
-            "SELECT bead_id, MAX(at) FROM ("
-            "SELECT bead_id, processed_at AS at FROM town_events WHERE outcome = 'applied' AND event_type IN "
-            "('pr_polled', 'pr_status_changed', 'pr_feedback_detected', 'pr_conflict_detected', 'pr_auto_merge') "
-            "UNION ALL SELECT bead_id, created_at FROM bead_events WHERE event_type IN ('pr_created', 'babysit_started')"
-            ") WHERE bead_id IS NOT NULL GROUP BY bead_id ORDER BY bead_id"
-        ).fetchall()
-        return dict(rows)
+    def _news(self, bead_id: str) -> str | None:
+        """The last news of a pull request: what a poll found, or that the town came to know it."""
+        row = self._sql.execute(
+            "SELECT MAX(at) FROM (SELECT json_extract(metadata, :changed_at) AS at FROM beads WHERE bead_id = :id "
+            "UNION ALL SELECT created_at FROM bead_events WHERE bead_id = :id "
+            "AND event_type IN ('pr_created', 'babysit_started'))",
+            {"id": bead_id, "changed_at": f"$.{ReviewNotes.changed_at.name}"},
+        ).fetchone()
+        news: str | None = row[0]
+        return news
 
     def _relabelled(self, bead_id: str) -> datetime | None:
         """The last update of a bead's labels in the audit trail."""

@@ -5,30 +5,39 @@ Nothing is written, and neither runtime nor forge is called.
 """
 
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from shared.domain import limits, shapes
+from shared.domain import shapes
+from shared.domain.brake import Brake
 from shared.domain.limits import MILLISECOND
 from shared.domain.report import TickMetrics
+from shared.domain.restores import InPlaceRestore
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, BeadStatus, Role
-from shared.domain.tick import Observations, Tick
+from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
-from shared.ports.steps import Call, Steps
+from shared.intake import ingest
+from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
+from shared.ports.waiting_room import InboxObject
 from shared.questions import alarms, mailbox, overview, spend
 from shared.questions.alarms import AlarmState
+from shared.questions.beside import Beside, beside_the_image, present_input
 from shared.questions.mailbox import Saying, UnreadMail
 from shared.questions.next_due import next_due
 from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
-from shared.runner.inputs import Reading, fix_input
+from shared.runner.clock_guard import lead_of
+from shared.runner.neighbours import is_set_aside
 from shared.runner.surroundings import Surroundings
+from shared.storage.keys import received_at
 from shared.town import database, journal, migrations
 from shared.town.reading import TownReader
 
@@ -38,9 +47,6 @@ ABANDONED_SHOWN: Final = 50
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 SAID_SHOWN: Final = 20
 SAID_SHOWN_FOR: Final = timedelta(hours=24)
-_NO_TICK: Final = ""
-"""A placeholder for the code version: a status does not show it, and computing it takes longer than the rest."""
-_NOTHING_NEW: Final = Reading((), (), more=False)
 
 
 @answer
@@ -85,9 +91,18 @@ class UnreadableRow:
     problem: str
 
 
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """What waits in the inbox: batches, and the events in them. `since`: when the oldest was received."""
+
+    batches: int
+    events: int
+    since: datetime | None
+
+
 @answer
 class EventCounts:
-    """The numbers of pending and poisoned events."""
+    """The numbers of pending and poisoned events. Pending are those that wait in the inbox too."""
 
     pending: int
     poisoned: int
@@ -112,12 +127,24 @@ class BeadSummary:
 
 
 @answer
+class SetAsideSince:
+    """A town that is not run, because so many of its runs ended the process that made them; `since` the first of them."""
+
+    deaths: int
+    since: Time
+
+
+@answer
 class TownStatus:
     """The status of a town at one time.
 
     `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
     live beads by waiting reason. `unreadMail` are the messages whose delivery is not confirmed, `mayorSaid` what the mayor said
     in the last 24 hours. `spend` is what the town used on the last days, `used` what the newest generation of an agent used.
+    `aheadSeconds` is null unless the newest commit is from the future; until that time, the town does nothing. `ownClock`: the
+    town runs on a clock of its own, which may be ahead.
+    `brake` says who paused the town and when; null if it runs, or has been paused since it was created or imported.
+    `setAside` is null unless the town is not run until somebody resumes it. `lastRestore` is the newest restore in place.
     """
 
     town_id: str
@@ -125,6 +152,8 @@ class TownStatus:
     now: Time
     next_due_at: Time | None
     only_an_event_wakes_it: bool
+    ahead_seconds: int | None
+    own_clock: bool
     paused: bool
     draining: bool
     settling: bool
@@ -148,6 +177,9 @@ class TownStatus:
     mayor_said: tuple[Saying, ...]
     merges_unproven: int
     spend: tuple[DaySpend, ...]
+    last_restore: InPlaceRestore | None = None
+    brake: Brake | None = None
+    set_aside: SetAsideSince | None = None
 
 
 def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
@@ -158,25 +190,32 @@ def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
 
 def status_of(image: TownImage, around: Surroundings) -> Steps[TownStatus]:
     """The same for an image."""
-    town_id = image.town_id
-    batches = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    now: datetime = yield Call("clock", around.clock.now)
+    beside = yield from beside_the_image(image.town_id, around)
     with migrations.readable(image.image) as sql:
-        database.check_identity(sql, town_id)
-        about = summary.before_tick(sql)
-        given = fix_input(
-            around,
-            image,
-            about,
-            now=now,
-            worker_id="status",
-            reading=_NOTHING_NEW,
-            observations=Observations(asked=False),
-            code=_NO_TICK,
-        )
-        _, moment = tick.current_state(sql, given, town_id=town_id)
-        waits = Waits(sql, given, town_id=town_id)
-        return _status(sql, image, waits, moment, due=next_due(image, given), batches=len(batches.objects))
+        database.check_identity(sql, image.town_id)
+        found, _ = seen(sql, image, beside, present_input(sql, image, around, beside.now))
+    return found
+
+
+def seen(sql: database.Database, image: TownImage, beside: Beside, given: TickInput) -> tuple[TownStatus, Waits]:
+    """The status as a tick with this input would see the town, and why each of its rows waits."""
+    own = summary.before_tick(sql).own_clock
+    _, moment = tick.current_state(sql, given, town_id=image.town_id)
+    waits = Waits(sql, given, town_id=image.town_id)
+    found = _status(
+        sql,
+        image,
+        waits,
+        moment,
+        due=next_due(image, given),
+        unread=_unread(sql, beside.batches, behind=beside.behind),
+        lead=None if own else lead_of(image.facts.time, now=beside.now),
+        own=own,
+    )
+    apart = beside.apart
+    if apart and is_set_aside(apart):
+        found = replace(found, set_aside=SetAsideSince(apart.deaths, apart.since))
+    return found, waits
 
 
 def _status(
@@ -186,12 +225,14 @@ def _status(
     moment: Tick,
     *,
     due: datetime | None,
-    batches: int,
+    unread: Unread,
+    lead: timedelta | None,
+    own: bool,
 ) -> TownStatus:
     facts = image.facts
     beads = overview.live_beads(sql)
     violations = overview.open_violations(sql)
-    events = _events(sql)
+    events = _events(sql, unread)
     last = last_tick(sql)
     breaker = moment.breaker
     return TownStatus(
@@ -199,7 +240,9 @@ def _status(
         as_of=Commit(image.txid, facts.tick_no, facts.time),
         now=moment.now,
         next_due_at=due,
-        only_an_event_wakes_it=due is None and not batches,
+        only_an_event_wakes_it=due is None and not unread.batches,
+        ahead_seconds=None if lead is None else lead // timedelta(seconds=1),
+        own_clock=own,
         paused=moment.paused,
         draining=moment.draining,
         settling=moment.settling,
@@ -213,16 +256,18 @@ def _status(
         convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
         violations=violations,
         unreadable=tuple(UnreadableRow(*place, why) for place, why in sorted(waits.town.unreadable.items())),
-        inbox_batches=batches,
+        inbox_batches=unread.batches,
         events=events,
         last_tick=last,
-        alarms=_alarms(moment, len(violations), events, last),
+        alarms=_alarms(image, moment, len(violations), events, last),
         bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
         waiting_summary=waits.counts(),
         unread_mail=mailbox.unread_mail(sql, waits.town),
         mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
         merges_unproven=waits.town.keys.merges_unproven,
         spend=spend.days(sql, moment.now),
+        last_restore=next(reversed(waits.town.keys.restores), None),
+        brake=waits.town.keys.brake,
     )
 
 
@@ -235,15 +280,29 @@ def last_tick(sql: database.Database) -> LastTick | None:
     return LastTick(row["tick_no"], from_text(row["now"]), shapes.read(TickMetrics, row["outputs"]["metrics"]))
 
 
-def _events(sql: database.Database) -> EventCounts:
+def _unread(sql: database.Database, batches: Sequence[InboxObject], *, behind: int) -> Unread:
+    """What waits in the inbox. Of the oldest batch, the last tick may have taken a part."""
+    if not batches:
+        return Unread(behind, behind, None)
+    oldest, *others = batches
+    events = ingest.read_object(oldest.key, oldest.body, size=oldest.size)
+    left = len(events) - overview.known_among(sql, [event.event_id for event in events])
+    left += sum(ingest.number_of_events(each.key, each.body) for each in others)
+    return Unread(len(batches) + behind, left + behind, received_at(oldest.key))
+
+
+def _events(sql: database.Database, unread: Unread) -> EventCounts:
+    since = [at for at in (overview.oldest_pending(sql), unread.since) if at is not None]
     return EventCounts(
-        pending=overview.count_events(sql, "pending"),
+        pending=overview.count_events(sql, "pending") + unread.events,
         poisoned=overview.count_events(sql, "poisoned"),
-        oldest_pending_since=overview.oldest_pending(sql),
+        oldest_pending_since=min(since, default=None),
     )
 
 
-def _alarms(moment: Tick, violations: int, events: EventCounts, last: LastTick | None) -> tuple[AlarmState, ...]:
+def _alarms(
+    image: TownImage, moment: Tick, violations: int, events: EventCounts, last: LastTick | None
+) -> tuple[AlarmState, ...]:
     """The alarms that one town can raise, evaluated for this town alone."""
     oldest = events.oldest_pending_since or moment.now
     return alarms.judged(
@@ -253,6 +312,7 @@ def _alarms(moment: Tick, violations: int, events: EventCounts, last: LastTick |
             "event-waits-long": max(moment.now - oldest, timedelta(0)) // MILLISECOND,
             "event-poisoned": 0 if last is None else last.metrics.events_poisoned,
             "breaker-open": int(moment.breaker.open),
+            "image-large": image.size,
         }
     )
 

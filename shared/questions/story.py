@@ -1,12 +1,13 @@
 """The history of one bead or agent: what journal rows and the audit trail say about it, in chronological order."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Literal
 
 from shared.domain import strict_json
+from shared.domain.restores import restore_in
 from shared.domain.senders import stored_ids
 from shared.domain.shapes import Time, answer
 from shared.domain.tick import Envelope
@@ -22,7 +23,15 @@ from shared.rules import RULES
 By = Literal["observed", "event", "rule", "effect", "invariant", "tick", "audit"]
 
 CODES: Final[Mapping[str, str]] = {rule.name: rule.code for rule in RULES}
-_ORDER: Final[tuple[By, ...]] = ("observed", "event", "rule", "effect", "invariant", "tick", "audit")
+_PHASES: Final[tuple[By, ...]] = ("tick", "observed", "event", "rule", "effect", "invariant")
+"""What happens first in a tick, what follows from it, and what is checked at the end."""
+_WRITES: Final[Mapping[str, tuple[str, ...]]] = {
+    "dispatch_agent": ("hooked", "status_changed"),
+    "hook_agent": ("hooked",),
+    "transition_bead": ("status_changed",),
+    "unhook_agent": ("unhooked",),
+}
+"""The lines of the audit trail that an action of a rule writes."""
 
 
 _HOOKING: Final = ("hooked", "unhooked")
@@ -79,6 +88,11 @@ class Story:
     def read(self, row: JournalRow) -> None:
         """Read the next row of the journal."""
         at, tick = time_of(row), row["tick_no"]
+        restore = restore_in(row)
+        if restore is not None:
+            self._ticks.append(_TickSummary(tick, at, restore.says(), None))
+            self._entries.append(StoryEntry(tick, at, "tick", "restore", restore.says()))
+            return
         outputs, inputs = row["outputs"], row["inputs"]
         done = [event["event_type"] for event in outputs["events"]]
         done += [CODES.get(judged["rule"], judged["rule"]) for judged in outputs["actions"]]
@@ -103,8 +117,10 @@ class Story:
 
     def entries(self) -> tuple[StoryEntry, ...]:
         """The whole story. Of the transient events, such as heartbeats, it contains only the last one of each agent."""
-        entries = [*self._entries, *self._last_sign.values(), *self._performed(), *self._audited()]
-        return tuple(sorted(entries, key=lambda entry: (entry.time, _ORDER.index(entry.by))))
+        acts = [*self._entries, *self._last_sign.values(), *self._performed()]
+        placed = [((entry.time, _PHASES.index(entry.by), 0), entry) for entry in acts]
+        placed += [((entry.time, phase, 1), entry) for entry, phase in _with_causes(self._audited(), acts)]
+        return tuple(entry for _, entry in sorted(placed, key=lambda each: each[0]))
 
     def tick_since(self, at: datetime) -> _TickSummary | None:
         """The first tick at or after `at`, which applied the events that had arrived; None if its row is not kept."""
@@ -248,6 +264,22 @@ class Story:
                 what = f"{what}: {line.new}"
             reason = _said(line.metadata)
             yield StoryEntry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
+
+
+def _with_causes(trail: Iterable[StoryEntry], acts: Iterable[StoryEntry]) -> Iterator[tuple[StoryEntry, int]]:
+    """Each line of the audit trail with the phase of its tick that wrote it: the rules, from their first line on, or the events."""
+    written: dict[datetime, set[str]] = {}
+    heard = set()
+    for act in acts:
+        if act.by == "rule" and act.outcome == "applied":
+            written.setdefault(act.time, set()).update(_WRITES.get(act.what.partition(" ")[0], ()))
+        elif act.by in ("event", "observed"):
+            heard.add(act.time)
+    begun: set[datetime] = set()
+    for line in trail:
+        if line.code in written.get(line.time, ()) or (line.time in written and line.time not in heard):
+            begun.add(line.time)
+        yield line, _PHASES.index("rule" if line.time in begun else "event")
 
 
 def _ids_of(event: Mapping[str, object]) -> tuple[str, ...]:

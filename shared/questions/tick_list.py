@@ -1,36 +1,48 @@
 """Past ticks: journal rows from the image and from published objects, forwards and backwards."""
 
 import json
+from functools import partial
 
 from shared.domain.errors import Refused
+from shared.domain.restores import InPlaceRestore, Lineage, restore_in
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions.filters import TICKS
 from shared.questions.pages import ROWS_SIZE, carried
+from shared.town import database
+from shared.town.town_keys import TownKeys
 
 
 @answer
 class PastTick:
-    """One tick: its number, its time, and its row of the journal as stored."""
+    """One tick: its number, its time, and its row of the journal as stored.
+
+    `restore` is the restore in place that took this number. `discarded_by` is the number of the restore that discarded the tick:
+    it ran, but the town does not remember it.
+    """
 
     tick: int
     time: Time
     row: JournalRow
+    restore: InPlaceRestore | None = None
+    discarded_by: int | None = None
 
 
 @answer
 class TickList:
     """A page of ticks, oldest first. `next` is the `after` of the next page, `previous` the `before` of the previous page.
 
-    Either is null if there is no such page. Numbers may be missing where the journal is no longer kept.
+    Either is null if there is no such page. Numbers may be missing where the journal is no longer kept. `notes` name the objects
+    of the journal that cannot be read; their ticks are missing too.
     """
 
     town_id: str
     ticks: tuple[PastTick, ...]
     next: int | None
     previous: int | None
+    notes: tuple[str, ...] = ()
 
 
 def ticks(
@@ -47,24 +59,44 @@ def ticks(
             path="before",
             hint="give `after` to go forwards, or `before` to go backwards",
         )
-    newest = (yield from past.newest(town_id)).tick_no
+    past = past.around_damage()
+    present = yield from past.newest(town_id)
+    newest = present.tick_no
+    with database.opened(present.image) as sql:
+        lineage = Lineage(TownKeys(sql).restores)
+    page = partial(_page, town_id, lineage, past)
     if after is not None:
         rows, more = yield from _forwards(town_id, past, limit=limit, after=after)
         first = rows[0]["tick_no"] if rows else newest + 1
         before_it = yield from past.rows_before(town_id, first)
-        return _page(town_id, rows, following=more, previous=first if before_it else None)
+        return page(rows, following=more, previous=first if before_it else None)
     rows, earlier = yield from _backwards(town_id, past, limit=limit, before=newest + 1 if before is None else before)
     more = bool(rows) and rows[-1]["tick_no"] < newest
-    return _page(town_id, rows, following=more, previous=rows[0]["tick_no"] if earlier else None)
+    return page(rows, following=more, previous=rows[0]["tick_no"] if earlier else None)
 
 
-def _page(town_id: str, rows: list[JournalRow], *, following: bool, previous: int | None) -> TickList:
+def _page(
+    town_id: str,
+    lineage: Lineage,
+    past: TownPast,
+    rows: list[JournalRow],
+    *,
+    following: bool,
+    previous: int | None,
+) -> TickList:
     return TickList(
         town_id=town_id,
-        ticks=tuple(PastTick(row["tick_no"], from_text(row["now"]), row) for row in rows),
+        ticks=tuple(_tick(row, lineage) for row in rows),
         next=rows[-1]["tick_no"] if rows and following else None,
         previous=previous,
+        notes=past.left_out,
     )
+
+
+def _tick(row: JournalRow, lineage: Lineage) -> PastTick:
+    discarded = lineage.discarded_by(row["tick_no"])
+    by = None if discarded is None else discarded.tick
+    return PastTick(row["tick_no"], from_text(row["now"]), row, restore_in(row), by)
 
 
 def _forwards(town_id: str, past: TownPast, *, limit: int, after: int) -> Steps[tuple[list[JournalRow], bool]]:

@@ -1,16 +1,16 @@
 """Lists of reviews, escalations and rigs."""
 
 import sqlite3
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Final
 
 from shared.domain.shapes import Time, answer
 from shared.domain.states import BeadStatus, Priority
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
-from shared.questions.bead_list import Place, page, place_in
+from shared.questions.bead_list import Place, page, place_in, whole_page
 from shared.questions.filters import LIMIT, BeadFilter, StatusFilter
-from shared.questions.lines import line_of, lines_of
+from shared.questions.lines import lines_of
 from shared.town import database, migrations
 
 _REVIEW: Final = (
@@ -111,7 +111,11 @@ def reviews(
     """A page of the merge requests of a town. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = place_in(cursor)
     image = yield from store.load(town_id)
-    return reviews_in(image, status=status, limit=limit, place=place)
+    wanted = BeadFilter(status=status, type="merge_request")
+    with migrations.readable(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return ReviewList(town_id, review_entries(sql, (read.bead.bead_id for read in found)), following)
 
 
 def reviews_in(
@@ -122,8 +126,7 @@ def reviews_in(
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place, among=among)
-        rows = [row for read in found if (row := _row(sql, _REVIEW, read.bead.bead_id)) is not None]
-    return ReviewList(image.town_id, lines_of(ReviewEntry, rows), following)
+        return ReviewList(image.town_id, review_entries(sql, (read.bead.bead_id for read in found)), following)
 
 
 def escalations(
@@ -132,17 +135,30 @@ def escalations(
     """A page of the escalations of a town. Raises Refused (422) for a wrong cursor, UnknownTown."""
     place = place_in(cursor)
     image = yield from store.load(town_id)
-    return escalations_in(image, status=status, limit=limit, place=place)
+    wanted = BeadFilter(status=status, type="escalation")
+    with migrations.readable(image.content) as sql:
+        database.check_identity(sql, town_id)
+        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return EscalationList(town_id, escalation_entries(sql, (read.bead.bead_id for read in found)), following)
 
 
 def escalations_in(image: TownImage, *, status: StatusFilter | None, limit: int, place: Place) -> EscalationList:
-    """The same for an image."""
+    """The same for those that have not left the image."""
     wanted = BeadFilter(status=status, type="escalation")
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place)
-        rows = [row for read in found if (row := _row(sql, _ESCALATION, read.bead.bead_id)) is not None]
-    return EscalationList(image.town_id, tuple(line_of(EscalationEntry, row) for row in rows), following)
+        return EscalationList(image.town_id, escalation_entries(sql, (read.bead.bead_id for read in found)), following)
+
+
+def review_entries(sql: sqlite3.Connection, bead_ids: Iterable[str]) -> tuple[ReviewEntry, ...]:
+    """These merge requests of an open image, in the same order."""
+    return lines_of(ReviewEntry, _rows(sql, _REVIEW, bead_ids))
+
+
+def escalation_entries(sql: sqlite3.Connection, bead_ids: Iterable[str]) -> tuple[EscalationEntry, ...]:
+    """These escalations of an open image, in the same order."""
+    return lines_of(EscalationEntry, _rows(sql, _ESCALATION, bead_ids))
 
 
 def rigs(town_id: str, store: TownStore) -> Steps[RigList]:
@@ -158,6 +174,6 @@ def rigs_in(image: TownImage) -> RigList:
         return RigList(image.town_id, lines_of(RigEntry, sql.execute(_RIGS).fetchall()))
 
 
-def _row(sql: sqlite3.Connection, query: str, bead_id: str) -> tuple[object, ...] | None:
-    found: tuple[object, ...] | None = sql.execute(query, {"id": bead_id}).fetchone()
-    return found
+def _rows(sql: sqlite3.Connection, query: str, bead_ids: Iterable[str]) -> list[tuple[object, ...]]:
+    rows = [sql.execute(query, {"id": bead_id}).fetchone() for bead_id in bead_ids]
+    return [row for row in rows if row is not None]

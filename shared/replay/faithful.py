@@ -6,8 +6,11 @@ commit at that point is kept.
 """
 
 import json
+from dataclasses import replace
+from datetime import datetime
 
-from shared.domain.report import TickReport
+from shared.domain.report import TickMetrics, TickReport
+from shared.domain.restores import InPlaceRestore, next_after, restore_in
 from shared.domain.shapes import document
 from shared.engine.tick import run as run_tick
 from shared.history import recorded_results
@@ -34,6 +37,7 @@ from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
 from shared.runner.code_version import code_version
 from shared.town import database, journal, migrations
+from shared.town.town_keys import TownKeys
 
 
 def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = time_window.WHOLE_DAY) -> Steps[Replay]:
@@ -42,18 +46,28 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
     Nothing is written. The replay stops at the first divergence, or when a page is full; only a full page has a cursor.
     """
     newest = yield from past.newest(town_id)
-    base, rows = yield from starting_point(town_id, past, wanted.start)
+    base, rows = yield from starting_point(town_id, past, wanted.start, after=wanted.resumed_after)
     with rerun(base) as running:
         again = SegmentedReplay(running, past, rows, newest)
         told: list[ReplayedTick] = []
         warm_up, size, cursor = 0, 0, None
         page_end = min(wanted.end, wanted.start + page.span)
-        while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
+        while (row := (yield from again.next_until(wanted.end))) is not None and again.can_run(row):
+            restore = restore_in(row)
+            if restore is not None:
+                ended = yield from again.follow_restore(row, restore)
+                if ended is not None and wanted.has(row["tick_no"], time_of(row)):
+                    told.append(ended)
+                if told and again.divergence is None and (yield from again.next_until(wanted.end)) is not None:
+                    cursor = time_window.cursor_of(restore.tick, restore.at)
+                    again.notes.append(_goes_on(restore))
+                    break
+                continue
             if told and (time_of(row) > page_end or len(told) >= page.ticks or (page.size and size > page.size)):
                 cursor = time_window.cursor_of(told[-1].tick, told[-1].time)
                 break
             tick = yield from again.run(row)
-            if time_of(row) < wanted.start:
+            if not wanted.has(tick.tick, tick.time):
                 warm_up += 1
                 continue
             told.append(tick)
@@ -76,9 +90,17 @@ def replay(town_id: str, past: TownPast, wanted: Window, *, page: PageLimits = t
             state_snapshot=state.snapshot,
             next_actions=snapshot.next_actions(running, seen),
             as_of=state.as_of,
-            notes=tuple(again.notes),
+            notes=(*again.notes, *map(_passed_over, past.passed_over)),
             cursor=cursor,
         )
+
+
+def _passed_over(problem: str) -> str:
+    return f"{problem}: this past commit was passed over, so its ticks are not compared with it"
+
+
+def _goes_on(restore: InPlaceRestore) -> str:
+    return f"tick {restore.tick}: {restore.says()}; the ticks after it are on the next page"
 
 
 class SegmentedReplay:
@@ -95,6 +117,8 @@ class SegmentedReplay:
         self._past = past
         self._rows = rows
         self._newest = newest
+        with database.opened(newest.image) as sql:
+            self._restores = TownKeys(sql).restores
         self.diverged = False
         self.results: recorded_results.EffectResults = {}
         self.segments: list[Segment] = []
@@ -111,10 +135,41 @@ class SegmentedReplay:
             and all(segment.kind == "replay" and segment.equal for segment in self.segments)
         )
 
+    def next_until(self, end: datetime) -> Steps[JournalRow | None]:
+        """The next row that was recorded at most at `end`; None if there is none.
+
+        Ticks that a restore discarded may be of a later time than the restore. They are passed over.
+        """
+        row = self._rows.next
+        if row is None or time_of(row) <= end:
+            return row
+        restore = next_after(self._restores, row["tick_no"], until=end)
+        if restore is None:
+            return None
+        yield from self._rows.start_after(restore.tick - 1)
+        return self._rows.next
+
+    def follow_restore(self, row: JournalRow, restore: InPlaceRestore) -> Steps[ReplayedTick | None]:
+        """Continue from the commit of a restore in place. If it is not kept, `stopped` says so."""
+        yield from self._rows.advance()
+        judged = yield from self._judge.judged_restore(row, self._rows.next, restore)
+        if judged is None:
+            self.stopped = (
+                f"tick {restore.tick}: {restore.says()}, and the new commit is not kept: start at a later time"
+            )
+            return None
+        self.diverged, self.divergence = False, judged.divergence
+        report = TickReport(
+            self._running.town_id, input_of(row), quiet=False, metrics=TickMetrics(), next_due=restore.at
+        )
+        return replace(_replayed(report, self._running.digest, judged), restore=restore)
+
     def can_run(self, row: JournalRow) -> bool:
         """Whether a row can be run. If not, `divergence` or `stopped` says why."""
-        if self.divergence is not None:
+        if self.divergence is not None or self.stopped is not None:
             return False
+        if restore_in(row) is not None:
+            return True
         expected = self._running.tick_no + 1
         if row["tick_no"] != expected:
             self.divergence = missing(expected, row["tick_no"] - 1, time_of(row))

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
+from shared.domain.restores import InPlaceRestore
+from shared.history.commits import is_former_restore, made_by_nothing
 from shared.history.differences import ABSENT, Difference, has_former_outputs, of_images, of_outputs
 from shared.history.rerun import Rerun, past_digest, time_of
 from shared.ports.steps import Steps
@@ -37,11 +39,13 @@ class Judgement:
 
 # The strongest evidence is the digest that the next tick was given (`prev_image_digest`), and normally it is enough. It has
 # two weak points, which kept commits resolve. First, it can be forged. If a kept commit that contains this tick's own row has
-# our digest, but the next row names another one, then the next row was changed, not this tick. Second, a restore in place may
-# follow a tick, so that the next tick was given an older image. Example: tick 41 ran, an operator restored the image after
-# tick 30 (with the number 41), and tick 42 was given that image. A kept commit after tick 41 that has the expected digest but
-# lacks row 41 shows this, and the rerun continues from that commit. Tick 41 itself is proven by its own commit, if that is kept.
-# Without any evidence the answer is "unknown" (equal None), never "equal".
+# our digest, but the next row names another one, then the next row was changed, not this tick. Second, the next tick may have
+# been given another image than the tick made, because somebody committed in between. Since restores in place have a row of
+# their own, such a commit was made by nothing that may commit, and the replay names it: a divergence. The exception are the
+# restores of earlier releases, which kept the number of the last tick. Example: tick 41 ran, an operator restored the image
+# after tick 30 (with the number 41), and tick 42 was given that image. A kept commit after tick 41 that has the expected digest,
+# lacks row 41 and has the commit id of a restore shows this, and the rerun continues from that commit. Without any evidence
+# the answer is "unknown" (equal None), never "equal".
 
 
 class TickJudge:
@@ -75,12 +79,18 @@ class TickJudge:
             return Judgement(equal=True, proof="image")
         kept = yield from self._past.after_tick(self._running.town_id, row["tick_no"])
         own = next((image for image in kept if _holds(image, row["tick_no"])), None)
-        restored = next((image for image in kept if image is not own and past_digest(image) == wanted), None)
+        candidates = (*kept, self._newest)  # the newest commit may claim another tick than its image has
+        other = next((image for image in candidates if not _is_one(image, own) and past_digest(image) == wanted), None)
+        restored = other if other is not None and _is_former_restore(other) else None
         proven = own is not None and past_digest(own) == self._running.digest
-        if proven and restored is None and following is not None:
-            return Judgement(
-                equal=True, proof="image", divergence=_next_record_changed(self._running.digest, following)
-            )
+        broken: Divergence | None = None
+        if own is not None and other is not None and restored is None:
+            broken = _unrecorded(row["tick_no"], own, other)
+        elif proven and restored is None and following is not None:
+            broken = _next_record_changed(self._running.digest, following)
+        if broken is not None and own is not None:
+            apart = () if proven else of_images(own.image, self._running.image)
+            return Judgement(equal=proven, proof="image", differences=apart, divergence=broken)
         if own is None and wanted is None:
             return Judgement(equal=None, proof="none")
         if not proven and (own is not None or restored is None):
@@ -92,6 +102,28 @@ class TickJudge:
         self._running.restart(restored)
         note = f"after this tick, commit {restored.txid} restored an older state; the replay continues from there"
         return Judgement(equal=True if proven else None, proof="image" if proven else "none", note=note)
+
+    def judged_restore(
+        self, row: JournalRow, following: JournalRow | None, restore: InPlaceRestore
+    ) -> Steps[Judgement | None]:
+        """Continue from the commit of a restore in place, and judge whether history did so too; None if it is not kept."""
+        kept = yield from self._past.after_tick(self._running.town_id, row["tick_no"])
+        if not kept:
+            return None
+        self._running.restart(kept[0])
+        if following is not None and following["tick_no"] != row["tick_no"] + 1:
+            following = None
+        wanted = self._after(row, following)
+        if wanted is None or wanted == self._running.digest:
+            return Judgement(equal=True, proof="image", note=restore.says())
+        other = next((image for image in kept[1:] if past_digest(image) == wanted), None)
+        if other is not None:
+            broken = _unrecorded(row["tick_no"], kept[0], other)
+        elif following is not None:
+            broken = _next_record_changed(self._running.digest, following)
+        else:
+            broken = Divergence(row["tick_no"], time_of(row), (), CHANGED)
+        return Judgement(equal=True, proof="image", divergence=broken, note=restore.says())
 
     def judged_by_outputs(self, row: JournalRow, outputs: Mapping[str, Any]) -> Judgement:
         """Judge a tick by its outputs only, because the state has already diverged from history."""
@@ -153,7 +185,23 @@ def _next_record_changed(digest: str, following: JournalRow) -> Divergence:
     return Divergence(following["tick_no"], time_of(following), (said,), NEXT_RECORD_CHANGED)
 
 
+def _unrecorded(tick_no: int, before: PastImage, commit: PastImage) -> Divergence:
+    """The divergence for a commit that nothing made that may commit; `before` is the commit that it replaced."""
+    reason = made_by_nothing(commit.txid, commit.committed_at)
+    return Divergence(tick_no, commit.committed_at, of_images(before.image, commit.image), reason)
+
+
+def _is_one(image: PastImage, own: PastImage | None) -> bool:
+    """Whether both are the same commit: the newest image may also be among those that are kept after a tick."""
+    return own is not None and image.txid == own.txid
+
+
+def _is_former_restore(image: PastImage) -> bool:
+    """Whether an earlier release made this commit by a restore in place: it lacks the row of its last tick."""
+    return not _holds(image, image.tick_no) and is_former_restore(image.commit_id)
+
+
 def _holds(image: PastImage, tick_no: int) -> bool:
-    """Whether an image is the tick's own commit and not a restore in place, which does not contain the row of the tick."""
+    """Whether an image has the row of a tick, as the tick's own commit has."""
     with database.opened(image.image) as sql:
         return journal.has_row(sql, tick_no)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any, Literal, Self
 
 from shared.domain.report import ActionFields, AppliedEvent, BrokenInvariant, Claim, JudgedAction, OutcomeWord
+from shared.domain.restores import InPlaceRestore
 from shared.domain.shapes import Time, answer
 from shared.history.differences import Difference
 from shared.history.recorded_results import EffectResults
@@ -58,6 +59,8 @@ class ReplayedTick:
     compared_by: ComparedBy
     differences: tuple[Difference, ...]
     note: str | None
+    restore: InPlaceRestore | None = None
+    """The restore in place that took the number of this tick; it ran nothing."""
 
     def with_results(self, results: EffectResults) -> "ReplayedTick":
         """The same tick with the results of its effects, as far as they are recorded."""
@@ -111,7 +114,8 @@ class Replay:
     """A window that was replayed.
 
     `exact`: every tick was made by the installed code and equals its record (the image, or for another SQLite the outputs).
-    `stopped` says why the replay could not continue. If `cursor` is not null, the window continues on the next page.
+    `stopped` says why the replay could not continue. If `cursor` is not null, the window continues on the next page. A restore
+    in place ends a page: a replay runs no tick on a state that a restore has replaced.
     """
 
     town_id: str

@@ -11,20 +11,25 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, PastImage, TownPast
 
 
-def starting_point(town_id: str, past: TownPast, start: datetime) -> Steps[tuple[PastImage, JournalRows]]:
-    """The image to start from, and the journal rows after it. Raises Refused if the history of the window is not kept."""
-    before = yield from past.before(town_id, start)
+def starting_point(
+    town_id: str, past: TownPast, start: datetime, *, after: int | None = None
+) -> Steps[tuple[PastImage, JournalRows]]:
+    """The image to start from, and the journal rows after it. Raises Refused if the history of the window is not kept.
+
+    With `after`, the window goes on after this tick, whatever the times of the ticks are.
+    """
+    before = yield from past.before(town_id, start) if after is None else past.up_to_tick(town_id, after)
     base = before if before is not None else (yield from past.oldest(town_id))
     rows = JournalRows(past, town_id)
     yield from rows.start_after(base.tick_no)
     if before is None or _is_after_a_gap(rows.next, base):
-        since = yield from _kept_since(town_id, past)
+        since = yield from kept_since(town_id, past)
         if start < since:
             raise _too_early(since)
     return base, rows
 
 
-def _kept_since(town_id: str, past: TownPast) -> Steps[datetime]:
+def kept_since(town_id: str, past: TownPast) -> Steps[datetime]:
     """The earliest start of a window that can be replayed: from there on, an image and all journal rows after it are kept."""
     base = yield from past.oldest(town_id)
     row = yield from _row_after(base, past)

@@ -32,6 +32,10 @@ class Window:
     end: datetime
     resumed_after: int | None = None
 
+    def has(self, tick_no: int, at: datetime) -> bool:
+        """Whether a tick that was reached belongs to the window, and not to the way to it."""
+        return at >= self.start if self.resumed_after is None else tick_no > self.resumed_after
+
 
 def window_of(start: datetime, end: datetime, *, now: datetime, cursor: str | None = None) -> Window:
     """The window between two times; with a `cursor`, the rest of it. Raises Refused (400)."""

@@ -97,7 +97,10 @@ def dispatch_ready(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 def in_turn(issues: Iterable[Issue], tick: Tick) -> list[Issue]:
     """Issues in the order in which they get the places of their rigs: the most urgent first."""
-    return sorted(issues, key=lambda issue: place(issue.priority, issue.created_at, issue.id, now=tick.now))
+    # An attempt that ended without work to review says more about the machine than about the bead. Example: on a machine that is
+    # too slow for three agents, the starts of the three oldest beads are lost again and again. Each of them goes to the end of
+    # its level, so that the beads that were never started get their turn.
+    return sorted(issues, key=lambda issue: place(issue, now=tick.now))
 
 
 def clear_stale_assignee(town: TownReader, tick: Tick) -> Iterator[Decision]:

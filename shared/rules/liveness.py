@@ -1,6 +1,8 @@
 """Propulsion (GUPP): work on a hook must make progress (spec/rules.md section 6).
 
-An agent that sends heartbeats but makes no progress is nudged, then reported to triage, then stopped.
+An agent that sends heartbeats but makes no progress is nudged, then reported to triage, then stopped. A heartbeat alone is no
+progress. An agent that has never said what it does may be a program that cannot: it is not nudged, a person is told after two hours
+(`voices`), and it is stopped at the hook limit.
 """
 
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ class _Silence(NamedTuple):
     agent: Agent
     since: datetime
     elapsed: timedelta
+    without_a_word: bool = False
 
     @property
     def minutes(self) -> int:
@@ -37,12 +40,15 @@ class _Silence(NamedTuple):
 
 def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G3: a working agent that exceeds the last limit is stopped and becomes stalled, and triage is asked what to do."""
-    for silence in town.once("silences", lambda: list(_silences(town, tick))):
+    for silence in _all_silences(town, tick):
         agent = silence.agent
-        if silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
-            yield silence.until(limits.GUPP_FORCE_STOP_AFTER)
+        hook_limit = timedelta(hours=tick.config.hook_limit_hours)
+        limit = hook_limit if silence.without_a_word else limits.GUPP_FORCE_STOP_AFTER
+        if silence.elapsed <= limit:
+            yield silence.until(limit)
         elif agent.status is AgentStatus.WORKING:
-            reason = f"exceeded {span_text(limits.GUPP_FORCE_STOP_AFTER).replace(' ', '')} GUPP limit"
+            which = "hook limit without a word" if silence.without_a_word else "GUPP limit"
+            reason = f"exceeded {span_text(limit).replace(' ', '')} {which}"
             yield TransitionAgent(agent_id=agent.id, from_=AgentStatus.WORKING, to=AgentStatus.STALLED, reason=reason)
             yield StopAgent(agent_id=agent.id, reason=reason)
             yield CreateTriageRequest(agent_id=agent.id, triage_type="stuck_agent", reason="GUPP force stop")
@@ -51,7 +57,7 @@ def force_stop(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G2: an agent that exceeds the second limit gets an urgent nudge, and triage is asked; once per nudge window."""
     nudges = _NudgesOf(town, tick, ESCALATE)
-    for silence in town.once("silences", lambda: list(_silences(town, tick))):
+    for silence in _of_quiet_agents(town, tick):
         if silence.elapsed <= limits.GUPP_ESCALATE_AFTER:
             yield silence.until(limits.GUPP_ESCALATE_AFTER)
         elif silence.elapsed <= limits.GUPP_FORCE_STOP_AFTER:
@@ -73,7 +79,7 @@ def escalate(town: TownReader, tick: Tick) -> Iterator[Decision]:
 def warn(town: TownReader, tick: Tick) -> Iterator[Decision]:
     """G1: an agent that exceeds the first limit while no tool is running gets a nudge; once per nudge window."""
     nudges = _NudgesOf(town, tick, WARN)
-    for silence in town.once("silences", lambda: list(_silences(town, tick))):
+    for silence in _of_quiet_agents(town, tick):
         if silence.elapsed <= limits.GUPP_WARN_AFTER:
             yield silence.until(limits.GUPP_WARN_AFTER)
         elif silence.elapsed <= limits.GUPP_ESCALATE_AFTER and not _runs_tools(silence.agent):
@@ -101,6 +107,23 @@ class _NudgesOf:
         return None if last is None else just_after(last + limits.NUDGE_WINDOW)
 
 
+def without_a_word_since(agent: Agent) -> datetime | None:
+    """Since when a working agent has a hook and its generation has said nothing but that it lives; None if that is not so."""
+    if agent.status is not AgentStatus.WORKING or agent.role is Role.MAYOR or agent.last_event_at is not None:
+        return None
+    return agent.dispatched_at or agent.hooked_at  # an image of an older release may know neither
+
+
+def _all_silences(town: TownReader, tick: Tick) -> list[_Silence]:
+    found: list[_Silence] = town.once("silences", lambda: list(_silences(town, tick)))
+    return found
+
+
+def _of_quiet_agents(town: TownReader, tick: Tick) -> Iterator[_Silence]:
+    """Those of agents that can be nudged: they have said before what they do."""
+    return (silence for silence in _all_silences(town, tick) if not silence.without_a_word)
+
+
 def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
     """The agents that the tiers apply to, each with the time of its last progress and the time since then."""
     if tick.draining or tick.settling:
@@ -113,9 +136,10 @@ def _silences(town: TownReader, tick: Tick) -> Iterator[_Silence]:
                 continue
         elif agent.status is not AgentStatus.STALLED or _belongs_to_retirement(agent, tick):
             continue
-        since = _activity(agent, tick.now)
+        unheard_since = without_a_word_since(agent)
+        since = _activity(agent, tick.now) if unheard_since is None else unheard_since
         if since is not None and since <= tick.now:
-            yield _Silence(agent, since, tick.now - since)
+            yield _Silence(agent, since, tick.now - since, without_a_word=unheard_since is not None)
 
 
 def _belongs_to_retirement(agent: Agent, tick: Tick) -> bool:

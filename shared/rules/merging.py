@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
 from shared.actions import Dequeue, RequestReview, UpdateBranch
@@ -27,11 +28,16 @@ def update_branch(town: TownReader, tick: Tick) -> Iterator[Decision]:
     # are over, m2 is updated without it.
     for _, reviews in sorted(_by_base(town).items()):
         busy = [review for review in reviews if _has_turn(town, tick, review)]
-        waiting = [review for review in reviews if _may_be_updated(town, tick, review)]
+        behind = [review for review in reviews if _may_be_updated(town, review)]
+        asked = {review.id: _asked_at(review) for review in behind}
+        waiting = [review for review in behind if tick.stale(asked[review.id], limits.BRANCH_UPDATE_CHECKS_FOR)]
+        for review_id, at in asked.items():
+            if at is not None and not tick.stale(at, limits.BRANCH_UPDATE_CHECKS_FOR):
+                yield Due.later_than(at, limits.BRANCH_UPDATE_CHECKS_FOR, rows=(review_id,), wait="update_turn")
         if busy:
             yield from _turn_ends(busy, waiting)
         elif waiting:
-            first = min(waiting, key=lambda each: place(each.priority, each.created_at, each.id, now=tick.now))
+            first = min(waiting, key=lambda each: place(each, now=tick.now))
             if first.pr_url is not None:
                 yield UpdateBranch(bead_id=first.id, pr_url=first.pr_url)
 
@@ -69,19 +75,24 @@ def _has_turn(town: TownReader, tick: Tick, review: LiveReview) -> bool:
     return obstacle is None or ReviewNotes.own_update_of.of(review.metadata) is not None
 
 
-def _may_be_updated(town: TownReader, tick: Tick, review: LiveReview) -> bool:
+def _may_be_updated(town: TownReader, review: LiveReview) -> bool:
     """Whether the town may update a branch: it is behind its base and otherwise green, and nobody works on it."""
     if ReviewNotes.obstacle.of(review.metadata) != "behind_base" or review.id in town.blockers:
         return False
     settings = town.settings(review.rig_id)
     if not settings.wants_auto_merge or settings.upstream is not None:
         return False
-    if ReviewNotes.own_updates.of(review.metadata) >= limits.BRANCH_UPDATES or _is_worked_on(town, review):
-        return False
-    # One head is updated once: a refusal, or an answer that was lost, is not repeated before the turn would be over.
+    return ReviewNotes.own_updates.of(review.metadata) < limits.BRANCH_UPDATES and not _is_worked_on(town, review)
+
+
+def _asked_at(review: LiveReview) -> datetime | None:
+    """When the update of the present head was requested; None if it was not.
+
+    One head is updated once: a refusal, or an answer that was lost, is not repeated before the turn would be over.
+    """
     asked = ReviewNotes.own_updated_at.of(review.metadata)
     seen = ReviewNotes.head_seen_at.of(review.metadata)
-    return asked is None or (seen is not None and seen > asked) or tick.stale(asked, limits.BRANCH_UPDATE_CHECKS_FOR)
+    return None if asked is None or (seen is not None and seen > asked) else asked
 
 
 def _is_worked_on(town: TownReader, review: LiveReview) -> bool:

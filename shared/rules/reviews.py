@@ -224,7 +224,7 @@ def dispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:
 
 def in_turn(reviews: Iterable[LiveReview], tick: Tick) -> list[LiveReview]:
     """Reviews in the order in which refineries take them: by the priority of their source, as in B1."""
-    return sorted(reviews, key=lambda review: place(review.priority, review.created_at, review.id, now=tick.now))
+    return sorted(reviews, key=lambda review: place(review, now=tick.now))
 
 
 def redispatch_refinery(town: TownReader, tick: Tick) -> Iterator[Decision]:

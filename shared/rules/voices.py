@@ -1,18 +1,19 @@
-"""Escalations about waits that only a person can end: raised after a day, closed when the wait ends (spec/rules.md section 11)."""
+"""Escalations about waits that only a person can end: raised after a day, of standstills after two hours, and closed when the wait
+ends (spec/rules.md section 11).
+"""
 
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Final, NamedTuple
 
 from shared.actions import CloseEscalation, NotifyMayor, RaiseEscalation
-from shared.domain import limits
 from shared.domain.notes import BeadNotes, Metadata, ReviewNotes
-from shared.domain.obstacles import OBSTACLES, VOICED
+from shared.domain.obstacles import NO_WORD, OBSTACLES, REVIEWS_STAND, VOICED, voiced_after, waited_text
 from shared.domain.quoting import line, name
-from shared.domain.states import BeadStatus, Label
+from shared.domain.states import BeadStatus, Label, Role
 from shared.domain.tick import Tick
 from shared.domain.times import to_text
-from shared.rules import spending
+from shared.rules import liveness, spending
 from shared.rules.base import Decision, Due
 from shared.town.live import Issue, LiveReview
 from shared.town.reading import TownReader
@@ -21,6 +22,7 @@ OVER_BUDGET: Final = "over_budget"
 """Why an escalation about a sender that floods the town is raised, when its events are applied."""
 _CONVOY_OVER: Final = "convoy_over"
 _NO_PROGRAM: Final = "no_agent_program"
+_MISSING: Final = "missing_blocker"
 _FAULT: Final = "agent_fault"
 """Of the escalation about what kept agents from working, such as a missing key."""
 
@@ -36,24 +38,27 @@ class _Silence(NamedTuple):
 
 
 def raise_overdue(town: TownReader, tick: Tick) -> Iterator[Decision]:
-    """V1: a bead that has waited for a day for a reason that only a person can end is escalated, once for each such wait."""
+    """V1: a bead that has waited too long for a reason that only a person can end is escalated, once for each such wait."""
     first: dict[str, _Silence] = {}  # of a bead that waits for two reasons, only the one that comes first is told
-    for silence in (*_of_reviews(town), *_of_beads(town)):
+    for silence in (*_of_reviews(town), *_of_beads(town), *_of_standstills(town)):
         first.setdefault(silence.bead_id, silence)
     for silence in first.values():
-        episode = f"{silence.reason}@{to_text(silence.since)}"
+        episode = _episode(silence)
         if BeadNotes.voiced.of(silence.metadata) == episode:
             continue
-        if not tick.stale(silence.since, limits.OBSTACLE_VOICED_AFTER):
-            yield Due.later_than(
-                silence.since, limits.OBSTACLE_VOICED_AFTER, rows=(silence.bead_id,), wait="nobody_told"
-            )
+        after = voiced_after(silence.reason)
+        if not tick.stale(silence.since, after):
+            yield Due.later_than(silence.since, after, rows=(silence.bead_id,), wait="nobody_told")
             continue
         yield RaiseEscalation(bead_id=silence.bead_id, reason=silence.reason, episode=episode, message=silence.message)
         yield NotifyMayor(
             subject=f"{silence.reason}:{silence.bead_id}",
-            message=f"{name(silence.bead_id)} has waited for a day: {silence.message}",
+            message=f"{name(silence.bead_id)} has waited for {waited_text(silence.reason)}: {silence.message}",
         )
+
+
+def _episode(silence: _Silence) -> str:
+    return f"{silence.reason}@{to_text(silence.since)}"
 
 
 def close_ended(town: TownReader, tick: Tick) -> Iterator[Decision]:
@@ -110,9 +115,38 @@ def _of_lacks(bead: Issue | LiveReview) -> Iterator[_Silence]:
     since = BeadNotes.no_program_since.of(bead.metadata)
     if missing:
         message = f"it depends on {', '.join(map(name, missing))}, which does not exist"
-        yield _Silence(bead.id, "missing_blocker", bead.created_at, message, bead.metadata)
+        yield _Silence(bead.id, _MISSING, bead.created_at, message, bead.metadata)
     elif since is not None:
         yield _Silence(bead.id, _NO_PROGRAM, since, "no program for agents is configured", bead.metadata)
+
+
+def _of_standstills(town: TownReader) -> Iterator[_Silence]:
+    """Agents that only beat, and rigs whose reviews do not move: nothing else tells of them, because a beat counts as life."""
+    beads = {issue.id: issue.metadata for issue in town.issues} | {each.id: each.metadata for each in town.reviews}
+    for agent in town.agents:
+        since = liveness.without_a_word_since(agent)
+        if since is not None and agent.hook is not None and agent.hook in beads:
+            message = f"its agent {name(agent.id)} sends heartbeats and has never said what it does: look at its log, or stop it"
+            yield _Silence(agent.hook, NO_WORD, since, message, beads[agent.hook])
+    yield from _of_standing_rigs(town)
+
+
+def _of_standing_rigs(town: TownReader) -> Iterator[_Silence]:
+    """Of each rig with a refinery at work the review that the first one is hooked to, since a review of the rig has last moved."""
+    moved: dict[str | None, datetime] = {}
+    for review in town.reviews:
+        moved[review.rig_id] = max(review.updated_at, moved.get(review.rig_id, review.updated_at))
+    told: set[str | None] = set()
+    for agent in town.agents:
+        review_at = None if agent.hook is None else town.reviews_by_id.get(agent.hook)
+        if agent.role is not Role.REFINERY or agent.hooked_at is None or review_at is None or review_at.rig_id in told:
+            continue
+        told.add(review_at.rig_id)
+        since = max(agent.hooked_at, moved[review_at.rig_id])
+        message = (
+            f"no review of its rig has moved although the refinery {name(agent.id)} works: look at its log, or stop it"
+        )
+        yield _Silence(review_at.id, REVIEWS_STAND, since, message, review_at.metadata)
 
 
 def waits_for_its_convoy(town: TownReader, issue: Issue) -> bool:
@@ -144,10 +178,12 @@ def _holds(town: TownReader, reason: str, subject: str) -> bool:
     bead = review or issue
     if reason == _CONVOY_OVER:
         return subject in town.beads_of_ended_convoys
-    if reason == _NO_PROGRAM:
-        return bead is not None and BeadNotes.no_program_since.is_in(bead.metadata)
-    if reason == "missing_blocker":
-        return bead is not None and bool(BeadNotes.awaits.of(bead.metadata))
+    if reason in (NO_WORD, REVIEWS_STAND):
+        episodes = {each.bead_id: _episode(each) for each in _of_standstills(town) if each.reason == reason}
+        return bead is not None and episodes.get(subject) == BeadNotes.voiced.of(bead.metadata)
+    if reason in (_NO_PROGRAM, _MISSING):
+        note = BeadNotes.no_program_since if reason == _NO_PROGRAM else BeadNotes.awaits
+        return bead is not None and bool(note.of(bead.metadata))
     if review is not None or issue is not None or any(convoy.id == subject for convoy in town.convoys):
         return True
     return subject in town.keys.forge_episodes and any(_belongs_to(each, subject) for each in town.reviews)

@@ -2,6 +2,9 @@
 
 Wakes need no order, so a failure does not stop the batch as it would in a strict FIFO consumer. The messages of the failed
 town go back to the queue, with a delay, and the town is not tried again in this batch.
+
+A wake of a town that runs apart is a run of its own, and so is one that is delivered again: the worker that had it may have
+died. These runs are counted (`shared.runner.neighbours`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,9 +14,10 @@ from functools import partial
 from typing import Final
 
 from shared.domain import limits
-from shared.domain.errors import Refused, UnknownTown
+from shared.domain.errors import Refused, TownError, UnknownTown
 from shared.ports.queue import Delivery, Queue, Wake
 from shared.ports.steps import Call, Steps
+from shared.runner import neighbours
 from shared.runner.dispatch import run_warm
 from shared.runner.figures import Figures
 from shared.runner.life import WORKER_TURN, Life
@@ -35,6 +39,13 @@ class _Delivered:
     messages: tuple[Delivery, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """A town that was not run, because its runs have died too often. Its due markers stay, for when it is resumed."""
+
+    town_id: str
+
+
 Again = list[tuple[Delivery, timedelta]]
 """The messages to deliver again, each with its delay."""
 
@@ -48,6 +59,7 @@ class Worker:
     figures: Figures
     worker_id: Callable[[], str]
     warm: WarmImages = field(default_factory=WarmImages)
+    own_runs: neighbours.OwnRuns = field(default_factory=neighbours.OwnRuns)
 
     def batch(self, messages: Sequence[Delivery], *, remaining: timedelta) -> Steps[list[str]]:
         """Run the towns of these messages; returns the ids of the messages that the queue must deliver again.
@@ -105,16 +117,31 @@ class Worker:
             return []
         return [(at, replace(wake, due=due))]
 
-    def _run(self, wake: Wake, around: Surroundings) -> Steps[RunReport | FailedRun]:
-        """One run of one town."""
+    def _run(self, wake: Wake, around: Surroundings) -> Steps[RunReport | FailedRun | SetAside]:
+        """One run of one town; if the wake says so, a counted one."""
         markers = tuple(keys.due_marker(wake.town_id, at) for at in wake.due)
-        done = yield from run_warm(around, wake.town_id, markers, warm=self.warm, worker_id=self.worker_id)
+        run = run_warm(around, wake.town_id, markers, warm=self.warm, worker_id=self.worker_id)
+        done = yield from (self._counted(wake.town_id, around, run) if wake.alone else run)
         if isinstance(done, FailedRun):
             yield Call("metrics", partial(self.figures.town_failed, done))
         return done
 
+    def _counted(
+        self, town_id: str, around: Surroundings, run: Steps[RunReport | FailedRun]
+    ) -> Steps[RunReport | FailedRun | SetAside]:
+        """A run that is known to have died if it does not end."""
+        try:
+            before = yield from self.own_runs.begun(around, town_id)
+            if neighbours.is_set_aside(before):
+                return SetAside(town_id)
+            done = yield from run
+            yield from self.own_runs.ended(around, before)
+        except TownError as error:
+            return FailedRun(town_id, error)
+        return done
 
-def _not_done(town: _Delivered, done: RunReport | FailedRun | None) -> Again:
+
+def _not_done(town: _Delivered, done: RunReport | FailedRun | SetAside | None) -> Again:
     """The messages of a town to deliver again. Those of an unknown town are not: the town would still be unknown."""
     if done is None or (isinstance(done, RunReport) and done.outcome == "no_time"):
         return [(message, AT_ONCE) for message in town.messages]
@@ -132,7 +159,7 @@ def _due_within_seconds(done: RunReport) -> tuple[datetime, tuple[datetime, ...]
         return None
     may = done.tick.input.now + limits.ACTIVE_INTERVAL
     due = (*done.woken_at, *(at for at in next_due if at <= may))
-    return (may, due) if due else None
+    return (min(done.woken_at, default=may), due) if due else None
 
 
 def _patience(message: Delivery) -> timedelta:
@@ -151,7 +178,8 @@ def _towns_of(messages: Sequence[Delivery]) -> tuple[list[_Delivered], list[Deli
             continue
         known = found.get(wake.town_id, _Delivered(replace(wake, due=()), ()))
         due = tuple(sorted({*known.wake.due, *wake.due}))
-        together = replace(known.wake, due=due, watched=known.wake.watched and wake.watched)
+        alone = known.wake.alone or wake.alone or message.receives > 1
+        together = replace(known.wake, due=due, watched=known.wake.watched and wake.watched, alone=alone)
         found[wake.town_id] = _Delivered(together, (*known.messages, message))
     return list(found.values()), unreadable
 

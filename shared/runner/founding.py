@@ -1,10 +1,9 @@
 """Create a town by committing its first image. Its first tick is due at once and creates the mayor."""
 
 from collections.abc import Mapping
-from datetime import datetime
 
 from shared.images import first_image
-from shared.ports.steps import Call, Steps
+from shared.ports.steps import Steps
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.runner.surroundings import Surroundings
 from shared.town import database
@@ -19,8 +18,8 @@ def found_town(
     paused: bool = False,
 ) -> Steps[TownImage]:
     """Create a town. Raises TownExists, or Refused for an invalid configuration or id."""
-    image = first_image.found(town_id, config=config, paused=paused)
-    now: datetime = yield Call("clock", around.clock.now)
+    image = first_image.found(town_id, config=config, paused=paused, own_clock=around.own_clock)
+    now = yield from around.time()
     facts = CommitFacts(
         commit_id=f"0-{worker_id}", tick_no=0, time=now, next_due=now, schema_version=database.SCHEMA_VERSION
     )

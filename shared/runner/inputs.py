@@ -8,25 +8,33 @@ from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.limits import MILLISECOND
-from shared.domain.processes import ProcessStatus
+from shared.domain.processes import ENDED, ProcessStatus
 from shared.domain.tick import Envelope, Observations, TickInput, config_digest
+from shared.events import BY_TYPE
+from shared.events.beats import outdone
 from shared.images import summary
 from shared.intake import ingest
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.town_store import Publication, Published, TownImage
 from shared.ports.waiting_room import DueMarker, InboxReading
-from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
+from shared.storage import keys
 from shared.town import database
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The part of the inbox that one tick takes. `taken` are the batches that are whole in `envelopes`, with their event ids."""
+    """The part of the inbox that one tick takes. `taken` are the batches that are whole in `envelopes`, with the ids of events that
+    stand for theirs: their own, or, for a heartbeat that was left out, the newer one that outdoes it.
+
+    `waiting` counts the events that stay in the inbox, as `TickInput` does; `waiting_since` is when the oldest was received.
+    """
 
     envelopes: tuple[Envelope, ...]
     taken: tuple[tuple[str, tuple[str, ...]], ...]
     more: bool
+    waiting: int = 0
+    waiting_since: datetime | None = None
 
 
 CONTAINER: Final = "container"
@@ -50,36 +58,38 @@ def as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> summ
     return replace(about, next_due=None)
 
 
-def gathered(
-    around: Surroundings,
-    image: TownImage,
-    reading: Reading,
-    about: summary.BeforeTick,
-    publication: Publication,
-    *,
-    worker_id: str,
-) -> Steps[tuple[TickInput, Published]]:
-    """Phases 1 to 3: the events, the observations, the one clock reading.
-
-    The objects that the committed image is due to publish are written at the same time.
-    """
-    asking = _questions(image.town_id, around, about.watched)
+def observed(
+    town_id: str, around: Surroundings, watched: tuple[str, ...], publication: Publication
+) -> Steps[tuple[Observations, Published]]:
+    """Phase 2, and at the same time the objects are written that the committed image is due to publish."""
+    asking = _questions(town_id, around, watched)
     calls = (*publication.calls, *asking)
     answers = (yield Together(calls)) if calls else []
     published = yield from publication.settled(tuple(answers[: len(publication.calls)]))
-    observations = _observations(about.watched, answers[len(publication.calls) :])
-    wall: datetime = yield Call("clock", around.clock.now)
-    given = fix_input(
-        around,
-        image,
-        about,
-        now=wall,
-        worker_id=worker_id,
-        reading=reading,
-        observations=observations,
-        code=code_version(),
+    return _observations(watched, answers[len(publication.calls) :]), published
+
+
+def heard_out(
+    town_id: str, around: Surroundings, reading: Reading, observations: Observations
+) -> Steps[tuple[Reading, Observations]]:
+    """The inbox as it is after the runtime was asked, if a process has ended: its last report may have come in between.
+
+    If the tick cannot take all that waits, the report may be in the rest. Then the end of the process is not known yet.
+    """
+    # A process that has ended sends nothing more, so an inbox that is read after its end holds all that it ever said. Example: at
+    # 12:00:00.1 the inbox is read, at .2 the refinery reports that it is done and ends, at .3 the runtime says `exited`. Without
+    # the report, R6 would start the refinery again for a review that is over.
+    if not any(status.status in ENDED for _, status in observations.agents):
+        return reading, observations
+    waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
+    reading = read_batches(waiting, behind=(yield from batches_behind(around, town_id, waiting)))
+    if not reading.more:
+        return reading, observations
+    alive = tuple(
+        (agent_id, ProcessStatus("unknown") if status.status in ENDED else status)
+        for agent_id, status in observations.agents
     )
-    return replace(given, journal_published_to=published.journal_to), published
+    return reading, replace(observations, agents=alive)
 
 
 def fix_input(
@@ -108,10 +118,14 @@ def fix_input(
         prev_image_digest=image.image_digest,
         new_events=reading.envelopes,
         more_waiting=reading.more,
+        waiting=reading.waiting,
+        waiting_since=reading.waiting_since,
         observations=observations,
         due_at=about.next_due,
         restore_window=around.restore_window,
         settings=around.settings,
+        own_clock=around.own_clock,
+        fleet_channels=around.fleet_channels,
     )
 
 
@@ -144,15 +158,59 @@ def _observations(watched: tuple[str, ...], answers: Sequence[Any]) -> Observati
     return Observations(agents=seen, container="unknown" if isinstance(container, Exception) else container)
 
 
-def read_batches(waiting: InboxReading) -> Reading:
-    """At most 1,000 events, in order of receipt; a batch that is taken in part stays until a tick takes the rest."""
+def batches_behind(around: Surroundings, town_id: str, waiting: InboxReading) -> Steps[int]:
+    """The number of batches that a reading of the inbox left unread; no call is made if it left none."""
+    if not waiting.more:
+        return 0
+    after = waiting.objects[-1].key if waiting.objects else ""
+    return (yield from around.store.count_inbox(town_id, after=after))
+
+
+def wakes(waiting: InboxReading) -> bool:
+    """Whether a batch contains more than signs of life. What cannot be read does as well."""
+    events = _read(waiting, 0).envelopes
+    return any(kind is None or not kind.transient for kind in (BY_TYPE.get(each.event_type) for each in events))
+
+
+def read_batches(waiting: InboxReading, *, behind: int = 0) -> Reading:
+    """At most 1,000 events, in order of receipt; a batch that is taken in part stays until a tick takes the rest.
+
+    `behind` is the number of batches that were not read.
+    """
+    return _without_outdone(_read(waiting, behind))
+
+
+def _without_outdone(reading: Reading) -> Reading:
+    """The same without the heartbeats that a newer one outdoes. Their batch is taken when the tick has the newer one."""
+    # Most events of a busy town are heartbeats, and a tick of a minute finds two of each agent. The journal keeps what ticks
+    # read, so what no tick needs is left out before.
+    found = outdone(reading.envelopes)
+    if not found:
+        return reading
+    ids = [event.event_id for event in reading.envelopes]
+    newer = {ids[position]: ids[newest] for position, newest in found.items()}
+    kept = tuple(event for position, event in enumerate(reading.envelopes) if position not in found)
+    there = {event.event_id for event in kept}
+    taken = tuple(
+        (key, tuple(each if each in there else newer.get(each, each) for each in of_batch))
+        for key, of_batch in reading.taken
+    )
+    return replace(reading, envelopes=kept, taken=taken)
+
+
+def _read(waiting: InboxReading, behind: int) -> Reading:
     envelopes: list[Envelope] = []
     taken: list[tuple[str, tuple[str, ...]]] = []
-    for batch in waiting.objects:
+    for number, batch in enumerate(waiting.objects):
         events = ingest.read_object(batch.key, batch.body, size=batch.size)
         room = limits.EVENTS_PER_TICK - len(envelopes)
         envelopes.extend(events[:room])
         if len(events) > room:
-            return Reading(tuple(envelopes), tuple(taken), more=True)
+            later = waiting.objects[number + 1 :]
+            left = len(events) - room + sum(ingest.number_of_events(each.key, each.body) for each in later)
+            since = keys.received_at(batch.key)
+            return Reading(tuple(envelopes), tuple(taken), more=True, waiting=left + behind, waiting_since=since)
         taken.append((batch.key, tuple(event.event_id for event in events)))
-    return Reading(tuple(envelopes), tuple(taken), more=waiting.more)
+    # The first unread batch is not known, and it is no older than the last one that was read.
+    since = keys.received_at(waiting.objects[-1].key) if behind and waiting.objects else None
+    return Reading(tuple(envelopes), tuple(taken), more=waiting.more, waiting=behind, waiting_since=since)

@@ -13,6 +13,7 @@ from typing import Final
 
 from shared.domain import limits
 from shared.domain.effect_allowances import ALLOWANCE
+from shared.domain.notice_orders import NoticeOrder
 from shared.domain.orders import (
     ContainerStopOrder,
     MayorOrder,
@@ -25,8 +26,8 @@ from shared.domain.orders import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
-from shared.ports.clock import Clock
 from shared.ports.forge import MergeProver, SourceForge
+from shared.ports.notices import Notices
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together
 from shared.runner.forge_effects import FORGE_EFFECTS, ForgeEffect
@@ -35,6 +36,7 @@ from shared.runner.proving import verify
 from shared.runner.result_events import Result, ResultEvent, event_of, failure, result_of_broken, short, success
 
 _NO_RUNTIME: Final = "no agent runtime is configured"
+_NO_NOTICES: Final = "no channel to people is configured"
 _NO_SESSION: Final = ("not_found", "exited", "stopped", "failed", "error")
 
 
@@ -46,6 +48,7 @@ class Outside:
     forge: SourceForge | None = None
     prover: MergeProver | None = None
     """What checks whether a merge has happened; None: the forge."""
+    notices: Notices | None = None
 
 
 @dataclass(slots=True)
@@ -72,7 +75,7 @@ def perform(
     effects: tuple[ClaimedEffect, ...],
     outside: Outside,
     *,
-    clock: Clock,
+    time: Callable[[], Steps[datetime]],
     claimed_at: datetime,
     life: Life | None = None,
     post: Callable[[tuple[ResultEvent, ...]], Steps[None]],
@@ -82,12 +85,15 @@ def perform(
     No answer is waited for longer than the longest timeout of its round, whatever its adapter does: then its result is unknown.
     No effect is started whose timeout would end after the `life` of the process: its answer would be lost.
 
+    `time` gives the time, as `Surroundings.time` does. If the clock was set meanwhile, its error is raised, and the effects of
+    this round and the later ones stay claimed.
+
     Time counts from the claim (the tick's `now`), not from the end of the commit: a commit may take minutes, and when the claim
     has ended, another worker may make the next attempt.
     """
     done = Performed()
     for round_ in rounds_of(effects):
-        now: datetime = yield Call("clock", clock.now)
+        now = yield from time()
         startable = tuple(effect for effect in round_ if _in_time(effect, now, claimed_at, life))
         done.not_started += len(round_) - len(startable)
         if not startable:
@@ -205,6 +211,15 @@ def _update_model(effect: ClaimedEffect, outside: Outside) -> Result:
     return _ok(outside.runtime.update_model(order, effect_id=effect.effect_id), kind=effect.kind)
 
 
+def _send_notice(effect: ClaimedEffect, outside: Outside) -> Result:
+    if outside.notices is None:
+        return failure(kind=effect.kind, ok=False, error=_NO_NOTICES)
+    untold = outside.notices.send(effect.order(NoticeOrder), effect_id=effect.effect_id)
+    if untold is None:
+        return success(kind=effect.kind, ok=True)
+    return failure(kind=effect.kind, ok=False, error=short(untold.error), passing=untold.passing)
+
+
 def _verify(effect: ClaimedEffect, outside: Outside) -> Result:
     return verify(effect, outside.forge if outside.prover is None else outside.prover)
 
@@ -223,6 +238,7 @@ _PERFORM: Final[Mapping[EffectKind, Callable[[ClaimedEffect, Outside], Result]]]
     EffectKind.REFRESH_TOKEN: _refresh_token,
     EffectKind.STOP_CONTAINER: _stop_container,
     EffectKind.UPDATE_MODEL: _update_model,
+    EffectKind.SEND_NOTICE: _send_notice,
 }
 
 

@@ -45,6 +45,7 @@ _EVENT: Final[Mapping[EffectKind, str]] = {
     EffectKind.REFRESH_TOKEN: "effect_result",
     EffectKind.STOP_CONTAINER: "effect_result",
     EffectKind.UPDATE_MODEL: "effect_result",
+    EffectKind.SEND_NOTICE: "effect_result",
 }
 
 

@@ -1,6 +1,7 @@
 """The reports of a run, of a failed run, of a pass over the due towns and of a scheduled minute."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -47,19 +48,36 @@ class FailedRun:
     error: Exception
 
 
+@dataclass(frozen=True, slots=True)
+class ApartRun:
+    """A run of a town in a child process, which reports its outcomes itself. `death` says how the process died, if it did."""
+
+    town_id: str
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    problem: str | None = None
+    death: str | None = None
+
+
 @dataclass(slots=True)
 class PassReport:
-    """The report of one pass over the due towns. `looked`: it has read the due markers; if not, `problem` may say why."""
+    """The report of one pass over the due towns. `looked`: it has read the due markers; if not, `problem` may say why.
+
+    `apart` are the runs in child processes that ended, `set_aside` the towns that are not run because their runs have died.
+    """
 
     runs: list[RunReport] = field(default_factory=list)
     failed: list[FailedRun] = field(default_factory=list)
+    apart: list[ApartRun] = field(default_factory=list)
+    set_aside: tuple[str, ...] = ()
     looked: bool = False
     problem: TownError | None = None
 
-    def add(self, run: RunReport | FailedRun) -> None:
+    def add(self, run: RunReport | FailedRun | ApartRun) -> None:
         """Add the run of one town."""
         if isinstance(run, FailedRun):
             self.failed.append(run)
+        elif isinstance(run, ApartRun):
+            self.apart.append(run)
         else:
             self.runs.append(run)
 
@@ -69,7 +87,8 @@ class MinuteReport:
     """The report of one scheduled minute. `execution_id` and `attempt` identify the call of the schedule.
 
     `left` counts the due towns that had to wait because time ran out or the queue did not accept them; `restored` counts the
-    markers that the sweep wrote.
+    markers that the sweep wrote, `set_aside` the towns that are not run because their runs have died too often, and `violated`
+    those with an open violation of an invariant.
     """
 
     minute: datetime
@@ -81,6 +100,8 @@ class MinuteReport:
     handed_over: int = 0
     left: int = 0
     restored: int = 0
+    set_aside: int = 0
+    violated: int = 0
     oldest_due: timedelta = timedelta(0)
     took: timedelta = timedelta(0)
     outcomes: Counter[str] = field(default_factory=Counter)

@@ -4,16 +4,16 @@ Every call to the outside is yielded (`shared.ports.steps`), so that the real lo
 drive the same code. Effects are performed only after the commit, so a run that loses the race performs none.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
 from shared.domain import limits
-from shared.domain.errors import Conflict, OutOfTime, Refused, Retryable, TownError
+from shared.domain.errors import Conflict, NoRoomLeft, OutOfTime, Refused, Retryable, TownError
 from shared.domain.images import Content
 from shared.domain.report import TickReport
 from shared.domain.states import EventSource
-from shared.domain.tick import TickInput
+from shared.domain.tick import Archived, TickInput
 from shared.engine import tick
 from shared.history import self_check
 from shared.history.differences import Difference
@@ -21,14 +21,20 @@ from shared.images import summary
 from shared.intake import ingest
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, Published, TownImage
-from shared.ports.waiting_room import DueMarker, InboxReading
-from shared.runner.inputs import as_marked, gathered, read_batches, taken_by
+from shared.ports.waiting_room import DueMarker
+from shared.runner import pacing
+from shared.runner.clock_guard import from_the_future, lead_of
+from shared.runner.code_version import code_version
+from shared.runner.inputs import as_marked, batches_behind, fix_input, heard_out, observed, read_batches, taken_by
 from shared.runner.life import Life
 from shared.runner.perform import Performed, can_be_heard, perform
 from shared.runner.result_events import ResultEvent
+from shared.runner.returning import returned_families
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
-from shared.town import database, journal
+from shared.runner.warm_images import WarmImages
+from shared.town import archive, database, journal
+from shared.town.town_keys import TownKeys
 
 
 def run_town(
@@ -36,35 +42,53 @@ def run_town(
     around: Surroundings,
     *,
     worker_id: str,
-    known: TownImage | None = None,
+    warm: WarmImages | None = None,
     markers: tuple[DueMarker, ...] = (),
     force: bool = False,
     exactly: TickInput | None = None,
 ) -> Steps[RunReport]:
-    """Run one tick of a town if it is due; `markers` are the due markers that led here.
+    """Run one tick of a town if it is due; `markers` are the due markers that led here, `warm` is what earlier runs have kept.
 
     `force` runs the tick whether or not the town is due; `exactly` runs the tick that a dry run showed, and no other. Raises the
     errors of the store: then nothing was committed, or a later run continues from what was committed.
     """
-    image = yield from around.store.load(town_id, known=known)
+    warm = warm or WarmImages(open_limit=0)
+    image = yield from around.store.load(town_id, known=warm.get(town_id))
     waiting = yield from around.store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
-    with database.opened(image.content) as sql:
+    now = yield from around.time()
+    _require_present(image, around, now)
+    if exactly is None and not force and pacing.head_says_later(image, waiting, now):
+        return (yield from _not_due(around, image, markers, image.facts.next_due, now=now))
+    with warm.opened(image) as town:
+        sql = town.sql
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
-        now: datetime = yield Call("clock", around.clock.now)
         if exactly is not None:
             _require_same_image(exactly, image)
         elif not force:
-            later = _not_yet(about, waiting, now, image)
+            later = pacing.not_yet(about, waiting, now, image)
             if later is not None:
-                woken = yield from _keep_due(around, image, markers, due=later.at, now=now)
-                return RunReport(town_id, "not_due", image, next_due=later.at, woken_at=woken)
-        reading = read_batches(waiting)
+                return (yield from _not_due(around, image, markers, later.at, now=now, held=waiting.objects != ()))
+        reading = read_batches(waiting, behind=(yield from batches_behind(around, town_id, waiting)))
         wanted = as_marked(about, markers)
         given, published = exactly, Published()
         if given is None:
+            archived = yield from _archive(around, sql, image)
             publication = around.store.publication(image, journal.oldest_block(sql))
-            given, published = yield from gathered(around, image, reading, wanted, publication, worker_id=worker_id)
+            observations, published = yield from observed(town_id, around, wanted.watched, publication)
+            reading, observations = yield from heard_out(town_id, around, reading, observations)
+            returned = yield from returned_families(around.store, sql, reading.envelopes, town_id=town_id)
+            given = fix_input(
+                around,
+                image,
+                wanted,
+                now=(yield from around.time()),
+                worker_id=worker_id,
+                reading=reading,
+                observations=observations,
+                code=code_version(),
+            )
+            given = replace(given, journal_published_to=published.journal_to, archived=archived, returned=returned)
         begun = yield from _moment(around)
         report = tick.run(sql, given, town_id=town_id)
         if report.quiet:
@@ -75,12 +99,24 @@ def run_town(
                 town_id, "quiet", image, tick=report, next_due=report.next_due, wall_clock=took, woken_at=woken
             )
         else:
+            town.shows = None
             base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, database.content_of(sql), report, summary.drain_nonce(sql))
+            town.shows = done.image if done.outcome == "committed" else None
+    done = yield from _with_marked_violations(around, done, was_violated=about.violated)
     yield from _tell(around, done)
     if done.trouble is not None:
         raise done.trouble
     return done
+
+
+def _archive(around: Surroundings, sql: database.Database, image: TownImage) -> Steps[Archived | None]:
+    """Publish the beads that may leave the image, if there are any."""
+    block = archive.block_to_publish(sql)
+    if block is None:
+        return None
+    archived: Archived | None = yield from around.store.archive(image, block, index=TownKeys(sql).archive_index)
+    return archived
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +142,7 @@ def _commit(
         next_due=report.next_due,
         schema_version=database.SCHEMA_VERSION,
         drain_nonce=drain_nonce,
+        epoch=base.image.facts.epoch,
     )
     if around.life is not None and (yield from _too_late(around, around.life, report)):
         return RunReport(town_id, "no_time", base.image)
@@ -127,12 +164,17 @@ def _commit(
         effects = yield from perform(
             report.effects,
             around.outside,
-            clock=around.clock,
+            time=around.time,
             claimed_at=report.input.now,
             life=around.life,
             post=partial(_post_results, around, town_id, report.input.tick_id, woken_at),
         )
     except TownError as error:
+        trouble = error
+    diverged: tuple[Difference, ...] | None = None
+    try:
+        diverged = _checked_again(around, base.image, committed)
+    except NoRoomLeft as error:
         trouble = error
     return RunReport(
         town_id,
@@ -142,7 +184,7 @@ def _commit(
         effects=effects,
         next_due=report.next_due,
         trouble=trouble,
-        diverged=_checked_again(around, base.image, committed),
+        diverged=diverged,
         wall_clock=max(ended - base.begun, timedelta(0)),
         woken_at=tuple(woken_at),
     )
@@ -169,7 +211,10 @@ def _moment(around: Surroundings) -> Steps[datetime]:
 
 
 def _checked_again(around: Surroundings, base: TownImage, committed: TownImage) -> tuple[Difference, ...] | None:
-    """The self-check, after commit and effects, from what is recorded; None if this tick is not among those that are checked."""
+    """The self-check, after commit and effects, from what is recorded; None if this tick is not among those that are checked.
+
+    Raises NoRoomLeft.
+    """
     if not self_check.chosen(committed.facts.commit_id, around.self_check_share):
         return None
     return self_check.differences(base, committed)
@@ -180,45 +225,64 @@ def _post_results(
 ) -> Steps[None]:
     """Post the results of a round as events, which wakes the town, and add the time to `woken_at`.
 
-    There are none if no effect of the round was begun.
+    There are none if no effect of the round was begun. The clock may have been set while the effects ran: by a clock a day ahead,
+    the results would be heard a day later, and after an older clock's they would be applied out of order.
     """
     if not results:
         return
-    now: datetime = yield Call("clock", around.clock.now)
-    for start in range(0, len(results), limits.EVENTS_PER_BATCH):
-        part = results[start : start + limits.EVENTS_PER_BATCH]
-        batch = ingest.batch_of(part, received_at=now, source=EventSource.EFFECT)
-        batch_id = f"{tick_id}-{part[0]['event_id'][4:20]}"
-        yield from around.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=True)
+    posted = 0
+    try:
+        now = yield from around.stamp()
+        while posted < len(results):
+            part = results[posted : posted + limits.EVENTS_PER_BATCH]
+            batch = ingest.batch_of(part, received_at=now, source=EventSource.EFFECT)
+            batch_id = f"{tick_id}-{part[0]['event_id'][4:20]}"
+            yield from around.store.post(town_id, batch.body, received_at=now, batch_id=batch_id, wake=True)
+            posted += len(part)
+    except TownError as error:
+        _say_what_was_lost(error, town_id, len(results) - posted)
+        raise
     woken_at.append(now)
 
 
-@dataclass(frozen=True, slots=True)
-class _Later:
-    """The answer that a town is not due yet. `at` is when it will be; None: only an event can make it due."""
+def _say_what_was_lost(error: TownError, town_id: str, lost: int) -> None:
+    """Let the error of a store call say what it means for the town."""
+    results = "1 result of an effect" if lost == 1 else f"{lost} results of effects"
+    error.args = (f"town {town_id}: {results} could not be stored: {error.message}",)
+    claimed = f"the effect stays claimed; a later tick tries it again or calls its outcome unknown. {error.hint}"
+    error.hint = claimed.strip()
 
-    at: datetime | None
 
+def _not_due(
+    around: Surroundings,
+    image: TownImage,
+    markers: tuple[DueMarker, ...],
+    due: datetime | None,
+    *,
+    now: datetime,
+    held: bool = False,
+) -> Steps[RunReport]:
+    """The report of a run that did nothing but to move the markers to the time when the town will be due.
 
-def _not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, image: TownImage) -> _Later | None:
-    """When the town will be due; None if it is due. Two of its ticks are at least `about.interval` apart."""
-    if image.facts.tick_no == 0:
-        return None
-    wanted = about.next_due if not waiting.objects else now
-    if wanted is None or wanted > now:
-        return _Later(wanted)
-    last = about.last_tick_at
-    if last is not None and last - about.interval <= now < last + about.interval:
-        return _Later(last + about.interval)
-    return None  # if the last tick is further ahead, another clock made it: do not wait until ours catches up
+    If that is in seconds, or events are `held` until then, whatever arrives meanwhile needs no marker of its own.
+    """
+    is_soon = due is not None and due <= now + limits.ACTIVE_INTERVAL
+    woken = yield from _keep_due(around, image, markers, due=due, now=now, look=not (is_soon or held))
+    return RunReport(image.town_id, "not_due", image, next_due=due, woken_at=woken)
 
 
 def _keep_due(
-    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+    around: Surroundings,
+    image: TownImage,
+    markers: tuple[DueMarker, ...],
+    *,
+    due: datetime | None,
+    now: datetime,
+    look: bool = True,
 ) -> Steps[tuple[datetime, ...]]:
     """Write the new marker, then delete the old ones, so that a town that will be due always has a marker in time.
 
-    After deleting, look at inbox and head again: an event may have arrived, or another worker may have committed and rely on a
+    After deleting, `look` at inbox and head again: an event may have arrived, or another worker may have committed and rely on a
     marker of the same second. In these cases, and if the store cannot be read, write a marker for now and return its time.
     """
     keep = None
@@ -229,6 +293,8 @@ def _keep_due(
         return ()
     try:
         yield from around.store.clear_due(old)
+        if not look:
+            return ()
         waiting = yield from around.store.read_inbox(image.town_id, limit=1)
         newest = yield from around.store.load(image.town_id, known=image)
         missed = bool(waiting.objects) or newest.etag != image.etag
@@ -249,6 +315,28 @@ def _tell(around: Surroundings, done: RunReport) -> Steps[None]:
         yield Call("alerts", partial(around.alerts.raise_all, told))
     if around.metrics is not None:
         yield Call("metrics", partial(around.metrics.tick_ran, done))
+
+
+def _with_marked_violations(around: Surroundings, done: RunReport, *, was_violated: bool) -> Steps[RunReport]:
+    """Mark a town with an open violation, so that it stays visible between its ticks, and end the mark when the violation ends."""
+    if done.tick is None or done.outcome not in ("committed", "quiet"):
+        return done
+    is_violated = done.tick.metrics.invariant_violations > 0
+    if not is_violated and not was_violated:
+        return done
+    try:
+        yield from around.store.mark_violated(done.town_id, open_=is_violated)
+    except TownError as error:
+        return replace(done, trouble=done.trouble or error)
+    return done
+
+
+def _require_present(image: TownImage, around: Surroundings, now: datetime) -> None:
+    """Raise FromTheFuture if a clock that was far ahead made the newest commit: our own agrees with the store's."""
+    lead = None if around.guard is None else lead_of(image.facts.time, now=now)
+    if lead is not None:
+        own_clock = summary.has_own_clock(image.content)
+        raise from_the_future(image.town_id, image.facts.time, lead, own_clock=own_clock)
 
 
 def _require_same_image(exactly: TickInput, image: TownImage) -> None:

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Final
 
 from shared.domain import strict_json
+from shared.domain.errors import DamagedImage
 from shared.domain.times import from_text, to_text
 from shared.ports.agent_logs import KeptLog, LogName, LogWriter
 from shared.ports.logged_texts import newest_part
@@ -41,8 +42,7 @@ class StoredLogs:
         found = yield Call(f"get {key}", partial(self.objects.get, key))
         if found is None:
             return None
-        stored = strict_json.stored(found.body.decode())
-        return KeptLog(from_text(stored["at"]), stored["text"], stored["cut"])
+        return read_log(found.body, key)
 
     def keep(self, town_id: str, name: LogName, text: str, *, at: datetime) -> Steps[KeptLog]:
         """Store the newest part of a log without its secrets, in place of an earlier report."""
@@ -51,3 +51,13 @@ class StoredLogs:
         body = json.dumps({"at": to_text(at), "cut": cut, "text": shown}, ensure_ascii=False).encode()
         yield Call(f"put {key}", partial(self.objects.put, key, body))
         return KeptLog(at, shown, cut)
+
+
+def read_log(body: bytes, key: str) -> KeptLog:
+    """The log in an object. Raises DamagedImage, which names the key."""
+    try:
+        stored = strict_json.stored(body.decode())
+        return KeptLog(from_text(stored["at"]), stored["text"], stored["cut"])
+    except (ValueError, TypeError, KeyError) as error:
+        hint = "only this log is lost; delete the object, or wait until it is too old to be kept"
+        raise DamagedImage(f"{key} is damaged: it is no log of an agent", hint=hint) from error

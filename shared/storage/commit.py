@@ -5,6 +5,7 @@ attempt succeeded. Therefore the head is read again, and its commit id decides:
 
     our own commit id            the commit stands
     the commit id of the base    no commit was made: send the same bytes again, under the same condition, at most 3 times
+                                 (so it is for a damaged head with the ETag of the base: a restore replaces one)
     any other commit id          another writer has committed first
 
 Because only the same bytes are sent again under the same condition, a first request that arrives late is harmless:
@@ -35,11 +36,21 @@ def next_head(
     """Replace the head of the base commit and return the new ETag; None if another commit has replaced it."""
     key = keys.head(town_id)
     write = Call(f"replace {key}", partial(objects.replace, key, body, base_etag))
-    return (yield from _settled(objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=base_commit_id))
+    return (
+        yield from _settled(
+            objects, write, town_id=town_id, commit_id=commit_id, base_commit_id=base_commit_id, base_etag=base_etag
+        )
+    )
 
 
 def _settled(
-    objects: ObjectStore, write: Call, *, town_id: str, commit_id: str, base_commit_id: str | None
+    objects: ObjectStore,
+    write: Call,
+    *,
+    town_id: str,
+    commit_id: str,
+    base_commit_id: str | None,
+    base_etag: str | None = None,
 ) -> Steps[str | None]:
     """Write, at most TRIES times, until it is certain whether the commit stands. `base_commit_id` is None if there was no head.
 
@@ -52,7 +63,8 @@ def _settled(
             etag: str = yield write
         except (PreconditionFailed, ConditionRace, StoreUnavailable):
             found = yield from _read_head(objects, town_id, commit_id=commit_id)
-            found_commit_id = _commit_id(found, town_id)
+            unchanged = found is not None and found.etag == base_etag
+            found_commit_id = base_commit_id if unchanged else _commit_id(found, town_id)
             if found is not None and found_commit_id == commit_id:
                 return found.etag
             if found_commit_id != base_commit_id:

@@ -1,6 +1,8 @@
 """Listing all objects below a prefix, and a binary search in which each comparison costs a read."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -10,18 +12,31 @@ from shared.ports.steps import Call, Steps
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object as it was listed: its size in bytes, and when it was written, by the store's clock."""
+
+    size: int
+    written_at: datetime
+
+
 def all_keys(objects: ObjectStore, prefix: str) -> Steps[list[str]]:
     """Every key that starts with `prefix`, ascending. Raises what listing raises."""
-    return list((yield from all_sizes(objects, prefix)))
+    return list((yield from all_listed(objects, prefix)))
 
 
 def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
     """The size in bytes of every object whose key starts with `prefix`, in ascending order of keys. Raises what listing raises."""
-    found: dict[str, int] = {}
+    return {key: each.size for key, each in (yield from all_listed(objects, prefix)).items()}
+
+
+def all_listed(objects: ObjectStore, prefix: str) -> Steps[dict[str, Listed]]:
+    """Every object whose key starts with `prefix`, in ascending order of keys. Raises what listing raises."""
+    found: dict[str, Listed] = {}
     after = ""
     while True:
         page: Listing = yield Call(f"list {prefix}", partial(objects.list, prefix, after=after))
-        found.update(zip(page.keys, page.sizes, strict=True))
+        found.update(zip(page.keys, map(Listed, page.sizes, page.times), strict=True))
         if not page.more:
             return found
         after = page.keys[-1]

@@ -4,38 +4,40 @@ For a day, every commit can be read from a noncurrent version of the head. After
 are restore points.
 """
 
+import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
-from shared.domain.images import JournalBlock
+from shared.domain.errors import DamagedImage, Refused, SchemaMismatch, WrongTown
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_milliseconds, to_text
-from shared.images import restoring, summary
-from shared.images.pages import page_size_of
 from shared.ports.object_store import ObjectStore, ObjectVersion, StoredObject, VersionedObjects
 from shared.ports.steps import Call, Steps
-from shared.ports.town_store import CommitFacts, TownImage
-from shared.storage import head, keys, layers, ltx, publish
+from shared.storage import head, keys, layer_reading, layers, ltx
 from shared.storage.listing import all_keys, first_fitting
-from shared.storage.towns import ObjectTownStore
-from shared.town import database, journal
+from shared.storage.timeline import Standing, Timeline, timeline_of
+from shared.storage.waiting_room import no_head, unknown
+from shared.town import database
 
 PointKind = Literal["head", "spill", "snapshot"]
 
 
 @answer
 class RestorePoint:
-    """A commit that can be restored. `tick` is None if only a spill or snapshot is left, because neither records it."""
+    """A commit that can be restored. `tick` is None if only a spill or snapshot is left, because neither records it.
+
+    `epoch` is the number of restores in place before it: times increase only within an epoch.
+    """
 
     txid: int
     time: Time
     size: int
     kind: PointKind
     tick: int | None = None
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Restored:
 
     point: RestorePoint
     image: bytes
+    commit_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +56,49 @@ class Archive:
     objects: ObjectStore
     versions: VersionedObjects
     town_id: str
+    left_out: frozenset[str] = frozenset()
+    """Files that are passed over, because they are damaged."""
+    passed_over: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+    """What is wrong with each version of the head that could not be read so far."""
 
     def points(self, *, limit: int = 50) -> Steps[list[RestorePoint]]:
-        """The newest restore points, newest first. Raises UnknownTown."""
+        """The newest restore points, newest first. Heads and files that cannot be read are no points. Raises UnknownTown."""
         found: list[RestorePoint] = []
-        for version in (yield from self.head_versions())[:limit]:
-            read = yield from self.head_of(version)
-            found.append(_point_of(read.manifest))
-        known = {point.txid for point in found}
         files = yield from self.files()
+        there = files.keys() | (yield from self.patch_files())
+        at = 0
+        versions = yield from self.versions_or_files()
+        while len(found) < limit and (read := (yield from self.readable_from(versions, at))) is not None:
+            at = read[0] + 1
+            if layer_reading.names_below(read[1].manifest) <= there:
+                found.append(_point_of(read[1].manifest))
+        known = {point.txid for point in found}
         for key, (_, max_txid) in sorted(files.items(), key=lambda item: -item[1][1]):
             if len(found) < limit and max_txid not in known:
-                known.add(max_txid)
-                found.append(_point_of_file((yield from self.header_of(key)), key))
+                with contextlib.suppress(DamagedImage):
+                    found.append(_point_of_file((yield from self.header_of(key)), key))
+                    known.add(max_txid)
         return sorted(found, key=lambda point: -point.txid)
+
+    def lost(self) -> Steps[tuple[str, ...]]:
+        """Why the newest commit cannot be read from its head; empty if the head can be read. Objects below it are not read."""
+        key = keys.head(self.town_id)
+        found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
+        try:
+            if found is None:
+                raise (yield from no_head(self.objects, self.town_id))
+            head.decode(found.body, key=key, town_id=self.town_id)
+        except (DamagedImage, WrongTown) as error:
+            return (f"{error.message}; {error.hint}",)
+        return ()
 
     def count_points(self) -> Steps[int]:
         """The number of all restore points: every head, and the ends of files from before the oldest head. Raises UnknownTown."""
-        versions = yield from self.head_versions()
-        oldest = yield from self.head_of(versions[-1])
-        ends = {max_txid for _, max_txid in (yield from self.files()).values()}
-        return len(versions) + sum(end < oldest.manifest.txid for end in ends)
+        files = yield from self.files()
+        versions = yield from self.versions_or_files()
+        oldest = yield from self.oldest_head(versions)
+        ends = {max_txid for _, max_txid in files.values()}
+        return len(versions) + sum(oldest is None or end < oldest.manifest.txid for end in ends)
 
     def at_txid(self, txid: int) -> Steps[Restored]:
         """The image right after commit `txid`. Raises Refused (404), UnknownTown, DamagedImage."""
@@ -86,28 +111,83 @@ class Archive:
         return (yield from self.of_files(txid))
 
     def at_time(self, at: datetime) -> Steps[Restored]:
-        """The image of the newest commit at or before a time."""
-        read = yield from self.newest_head(lambda manifest: manifest.time <= at)
-        if read is not None:
-            return (yield from self.of_head(read))
-        file = yield from self.newest_file(lambda header: from_milliseconds(header.time_ms) <= at)
-        if file is None:
+        """The image of the newest commit at or before a time; commits that a restore discarded before that time do not count."""
+        found = yield from self.newest_by_time(lambda time: time <= at)
+        if found is None:
             raise self._no_point(to_text(at))
-        return (yield from self.of_files(file.max_txid))
+        return found
+
+    def newest_by_time(self, fits: Callable[[datetime], bool]) -> Steps[Restored | None]:
+        """The newest commit whose time fits, provided that all earlier times fit too; None if none does.
+
+        Files whose header is damaged are passed over.
+        """
+        try:
+            return (yield from self._newest_by_time(fits))
+        except DamagedImage:
+            sound = yield from self.without_damaged_files()
+            if sound.left_out == self.left_out:
+                raise
+            return (yield from sound._newest_by_time(fits))  # noqa: SLF001 - its own
+
+    def _newest_by_time(self, fits: Callable[[datetime], bool]) -> Steps[Restored | None]:
+        versions = yield from self.versions_or_files()
+        line = yield from self.timeline(versions)
+        position = yield from self.position_of_head(
+            versions, lambda manifest: fits(line.counts_as(standing_of(manifest)))
+        )
+        read = yield from self.readable_from(versions, position)
+        if read is not None:
+            return (yield from self.of_head(read[1]))
+        files = yield from self.files()
+        newest_first = sorted(files, key=lambda key: -files[key][1])
+
+        def header_fits(key: str) -> Steps[bool]:
+            return fits(line.counts_as((yield from self.standing_of_file(key))))
+
+        position = yield from first_fitting(newest_first, header_fits)
+        return (yield from self.of_files(files[newest_first[position]][1])) if position < len(newest_first) else None
+
+    def without_damaged_files(self) -> Steps["Archive"]:
+        """The same town without the spills and snapshots whose header cannot be read. It reads every header."""
+        bad: set[str] = set()
+        for key in (yield from self.files()):
+            try:
+                yield from self.header_of(key)
+            except DamagedImage:
+                bad.add(key)
+        return replace(self, left_out=self.left_out | bad)
+
+    def timeline(self, versions: Sequence[ObjectVersion]) -> Steps[Timeline]:
+        """When the epochs of the town began, as far as its commits are retained; `versions` are those of its head."""
+
+        def standing(position: int) -> Steps[Standing | None]:
+            found = yield from self.readable_from(versions, position)
+            return None if found is None else standing_of(found[1].manifest)
+
+        of_heads = yield from timeline_of(range(len(versions)), standing)
+        files = yield from self.files()
+        newest_first = sorted(files, key=lambda key: -files[key][1])
+        return of_heads.merged((yield from timeline_of(newest_first, self.standing_of_file)))
 
     def head_versions(self) -> Steps[tuple[ObjectVersion, ...]]:
-        """Every retained version of the head, newest first. Raises UnknownTown."""
+        """Every retained version of the head, newest first. Raises UnknownTown if there is none."""
         key = keys.head(self.town_id)
         found: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(self.versions.versions, key))
         if not found:
-            raise UnknownTown(
-                f"there is no town {self.town_id} here",
-                hint="check the name of the data directory or bucket, or list its towns",
-            )
+            raise (yield from no_head(self.objects, self.town_id))
+        return found
+
+    def versions_or_files(self) -> Steps[tuple[ObjectVersion, ...]]:
+        """The same, but none if the head is gone with its versions and files of the town are left."""
+        key = keys.head(self.town_id)
+        found: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(self.versions.versions, key))
+        if not found and not (yield from self.files()):
+            raise unknown(self.town_id)
         return found
 
     def head_of(self, version: ObjectVersion) -> Steps[head.Head]:
-        """One retained head, decoded. Raises DamagedImage."""
+        """One retained head, decoded. Raises DamagedImage, WrongTown."""
         key = keys.head(self.town_id)
         name = f"get_version {key} {version.version_id}"
         found: StoredObject | None = yield Call(name, partial(self.versions.get_version, key, version.version_id))
@@ -115,41 +195,91 @@ class Archive:
             raise layers.deleted(f"version {version.version_id} of {key}")
         return head.decode(found.body, key=key, town_id=self.town_id)
 
+    def readable_from(self, versions: Sequence[ObjectVersion], first: int) -> Steps[tuple[int, head.Head] | None]:
+        """The newest head that can be read, from this position on, and its position; None if none can."""
+        for position in range(first, len(versions)):
+            try:
+                return position, (yield from self.head_of(versions[position]))
+            except (DamagedImage, WrongTown) as error:
+                self.passed_over[versions[position].version_id] = error.message
+        return None
+
+    def oldest_head(self, versions: Sequence[ObjectVersion]) -> Steps[head.Head | None]:
+        """The oldest of these heads that can be read; None if none can."""
+        oldest_first = tuple(reversed(versions))
+        found = yield from self.readable_from(oldest_first, 0)
+        return None if found is None else found[1]
+
     def newest_head(self, fits: Callable[[head.Manifest], bool]) -> Steps[head.Head | None]:
-        """The newest head whose manifest fits, provided that all older ones fit too; None if none does."""
-        versions = yield from self.head_versions()
+        """The newest readable head whose manifest fits, provided that all older ones fit too; None if none does."""
+        versions = yield from self.versions_or_files()
         position = yield from self.position_of_head(versions, fits)
-        return (yield from self.head_of(versions[position])) if position < len(versions) else None
+        found = yield from self.readable_from(versions, position)
+        return None if found is None else found[1]
 
     def position_of_head(self, versions: Sequence[ObjectVersion], fits: Callable[[head.Manifest], bool]) -> Steps[int]:
-        """The index of the first version that fits, provided that all after it fit too; len(versions) if none fits."""
+        """The index of the first version that fits, provided that all after it fit too; len(versions) if none fits.
 
-        def manifest_fits(version: ObjectVersion) -> Steps[bool]:
-            return fits((yield from self.head_of(version)).manifest)
+        A version that cannot be read counts as the next older one that can be.
+        """
 
-        return (yield from first_fitting(versions, manifest_fits))
+        def manifest_fits(position: int) -> Steps[bool]:
+            found = yield from self.readable_from(versions, position)
+            return found is None or fits(found[1].manifest)
+
+        return (yield from first_fitting(range(len(versions)), manifest_fits))
 
     def heads_of_tick(self, tick_no: int) -> Steps[list[head.Head]]:
-        """The retained heads whose last tick is this one, oldest first: the tick's own commit, then restores in place."""
-        versions = yield from self.head_versions()
+        """The retained heads whose last tick is this one, oldest first; more than one if somebody committed without a tick."""
+        versions = yield from self.versions_or_files()
         position = yield from self.position_of_head(versions, lambda manifest: manifest.tick_no <= tick_no)
         found: list[head.Head] = []
-        for version in versions[position:]:
-            read = yield from self.head_of(version)
-            if read.manifest.tick_no != tick_no:
+        while (read := (yield from self.readable_from(versions, position))) is not None:
+            if read[1].manifest.tick_no != tick_no:
                 break
-            found.insert(0, read)
+            found.insert(0, read[1])
+            position = read[0] + 1
+        return found
+
+    def newest_readable(self) -> Steps[Restored | None]:
+        """The newest image of which nothing is missing or damaged, and whose schema this code knows; None if none is left.
+
+        Raises UnknownTown.
+        """
+        versions = yield from self.versions_or_files()
+        found: Restored | None = None
+        at = 0
+        while found is None and (read := (yield from self.readable_from(versions, at))) is not None:
+            at = read[0] + 1
+            with contextlib.suppress(DamagedImage, SchemaMismatch):
+                of_head = yield from self.of_head(read[1])
+                with database.opened(of_head.image):
+                    found = of_head
+        for end in sorted({end for _, end in (yield from self.files()).values()}, reverse=True):
+            if found is not None and end <= found.point.txid:
+                break
+            with contextlib.suppress(DamagedImage, Refused, SchemaMismatch, WrongTown):
+                restored = yield from self.at_txid(end)
+                database.require_sound(restored.image)  # a file in the chain may be another one of the same name
+                with database.opened(restored.image) as sql:
+                    database.check_identity(sql, self.town_id)
+                return restored
         return found
 
     def of_head(self, read: head.Head) -> Steps[Restored]:
         """The image of a retained head. Raises DamagedImage."""
-        image, _ = yield from layers.read_layers(self.objects, read, key=keys.head(self.town_id))
-        return Restored(_point_of(read.manifest), image)
+        image, _ = yield from layer_reading.read_layers(self.objects, read, key=keys.head(self.town_id))
+        return Restored(_point_of(read.manifest), image, read.manifest.commit_id)
 
     def files(self) -> Steps[dict[str, tuple[int, int]]]:
         """The first and last TXID of every spill and snapshot, by key."""
         found = yield from all_keys(self.objects, keys.ltx_prefix(self.town_id))
-        return {key: span for key in found if (span := keys.txids_of(key)) is not None}
+        return {key: span for key in found if (span := keys.txids_of(key)) is not None and key not in self.left_out}
+
+    def patch_files(self) -> Steps[set[str]]:
+        """The keys of all patch files."""
+        found = yield from all_keys(self.objects, keys.patches_prefix(self.town_id))
+        return {key for key in found if keys.patched_txids_of(key) is not None}
 
     def journal_objects(self) -> Steps[list[tuple[int, int, str]]]:
         """The first tick, last tick and key of every journal object, in order."""
@@ -158,22 +288,15 @@ class Archive:
 
     def header_of(self, key: str) -> Steps[ltx.LtxHeader]:
         """The header of a spill or snapshot; its pages are not read."""
-        name = f"start_of {key}"
-        found: bytes | None = yield Call(name, partial(self.objects.start_of, key, ltx.HEADER_BYTES))
+        found: bytes | None = yield Call(f"start_of {key}", partial(self.objects.start_of, key, ltx.HEADER_BYTES))
         if found is None:
             raise layers.deleted(key)
         return ltx.read_header(found, key)
 
-    def newest_file(self, fits: Callable[[ltx.LtxHeader], bool]) -> Steps[ltx.LtxHeader | None]:
-        """The header of the newest spill or snapshot that fits, provided that all older ones fit too; None if none does."""
-        files = yield from self.files()
-        newest_first = sorted(files, key=lambda key: -files[key][1])
-
-        def header_fits(key: str) -> Steps[bool]:
-            return fits((yield from self.header_of(key)))
-
-        position = yield from first_fitting(newest_first, header_fits)
-        return (yield from self.header_of(newest_first[position])) if position < len(newest_first) else None
+    def standing_of_file(self, key: str) -> Steps[Standing]:
+        """When the last commit of a spill or snapshot was made."""
+        header = yield from self.header_of(key)
+        return Standing(header.epoch, from_milliseconds(header.time_ms))
 
     def _file(self, key: str) -> Steps[ltx.LtxFile]:
         found: StoredObject | None = yield Call(f"get {key}", partial(self.objects.get, key))
@@ -212,80 +335,16 @@ class Archive:
         )
 
 
-def restore_in_place(
-    store: ObjectTownStore, objects: ObjectStore, old: Restored, *, town_id: str, now: datetime, worker_id: str
-) -> Steps[TownImage]:
-    """Make an old image the newest one by a new commit, so that the restore itself can be undone. Raises Conflict.
-
-    The journal of the current image is published first, so that no recorded input is lost.
-    """
-    present: TownImage = yield from store.load(town_id)
-    yield from _publish_journal(objects, present)
-    image = restoring.carried_over(old.image, present.image, now=now)
-    facts = CommitFacts(
-        commit_id=f"{present.facts.tick_no}-restore-{worker_id}",
-        tick_no=present.facts.tick_no,
-        time=max(now, present.facts.time),
-        next_due=now,
-        schema_version=database.SCHEMA_VERSION,
-        drain_nonce=summary.drain_nonce_in(image),
-    )
-    yield from store.mark_due(town_id, now)
-    committed: TownImage = yield from store.commit(present, image, facts)
-    yield from publish_snapshot(objects, committed)
-    return committed
-
-
-def publish_snapshot(objects: ObjectStore, image: TownImage) -> Steps[str]:
-    """Publish a committed image as a snapshot. Later states can be rebuilt from it without any older object."""
-    size = page_size_of(image.image)
-    body = ltx.encode_snapshot(image.image, page_size=size, txid=image.txid, at=image.facts.time)
-    return (yield from _create(objects, layers.ImmutableObject(keys.snapshot(image.town_id, image.txid), body)))
-
-
-def flush(objects: ObjectStore, image: TownImage) -> Steps[str]:
-    """Publish the tail of the newest commit, however small, so that Litestream sees that commit; returns the key."""
-    below = image.layers
-    if not isinstance(below, layers.Layers):
-        raise TypeError("only an image that comes from a town store can be flushed")
-    key = (
-        keys.snapshot(image.town_id, image.txid)
-        if below.whole
-        else keys.spill(image.town_id, below.tail_start, image.txid)
-    )
-    return (yield from _create(objects, layers.ImmutableObject(key, below.tail)))
-
-
-def _create(objects: ObjectStore, wanted: layers.ImmutableObject) -> Steps[str]:
-    """Create an immutable object, or find it with the same bytes. Raises StoreUnavailable, DamagedImage, AccessDenied."""
-    answered: object = None
-    try:
-        yield Call(f"create {wanted.key}", partial(objects.create, wanted.key, wanted.body))
-    except Exception as raised:  # noqa: BLE001 - settle_publication handles it, and raises it if it is final
-        answered = raised
-    if not (yield from layers.settle_publication(objects, wanted, answered)):
-        raise StoreUnavailable(
-            f"create {wanted.key}: it is unknown whether the object exists", hint="repeat the command; that is safe"
-        )
-    return wanted.key
-
-
-def _publish_journal(objects: ObjectStore, image: TownImage) -> Steps[None]:
-    found = yield from all_keys(objects, keys.journal_prefix(image.town_id))
-    spans = [keys.ticks_of(key) for key in found]
-    published = max((span[1] for span in spans if span is not None), default=0)
-    with database.opened(image.image) as sql:
-        block: JournalBlock | None = journal.block_after(sql, published)
-    if block is None:
-        return
-    key = keys.journal(image.town_id, block.min_tick, block.max_tick)
-    yield from _create(objects, layers.ImmutableObject(key, publish.compressed(block.body)))
+def standing_of(manifest: head.Manifest) -> Standing:
+    """When the commit of a head was made."""
+    return Standing(manifest.epoch, manifest.time)
 
 
 def _point_of(manifest: head.Manifest) -> RestorePoint:
-    return RestorePoint(manifest.txid, manifest.time, manifest.image_bytes, "head", manifest.tick_no)
+    return RestorePoint(manifest.txid, manifest.time, manifest.image_bytes, "head", manifest.tick_no, manifest.epoch)
 
 
 def _point_of_file(header: ltx.LtxHeader, key: str) -> RestorePoint:
     kind: PointKind = "snapshot" if "/0009/" in key else "spill"
-    return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), header.pages * header.page_size, kind)
+    size = header.pages * header.page_size
+    return RestorePoint(header.max_txid, from_milliseconds(header.time_ms), size, kind, epoch=header.epoch)

@@ -14,28 +14,38 @@ spills are deleted. Snapshot 1-100 is deleted when it is a month old, unless the
 Every instant in the restore window can be rebuilt exactly. That requires a snapshot at or before the start of the window and
 all journal rows since. All later snapshots are kept as well, because no journal row records the result of a restore in place.
 
+The blocks of the town's archive are kept as long as the town. Of its index, what the images of all restore points rely on is kept;
+after a restore in place all of it, until no commit from before the restore is kept.
+
+Patch files are no restore points: those that end before the oldest retained head began its layers are deleted.
+
 A commit in progress refers only to objects that the newest head refers to, or that were made of the newest commit. Both are
 kept: every file that ends at or after the oldest retained head is a restore point.
 
-The times of a town's commits never decrease. So a binary search finds the boundary of an age with a few reads.
+An object's age is that of its writing, by the store's own clock, and not what its commit says: a worker whose clock was wrong
+for a while makes no commit look old. Objects are written at or after the commits that they hold, so none is deleted too early; and
+objects that were copied to another store begin a new age there.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final
 
 from shared.domain import limits
+from shared.domain.errors import DamagedImage
 from shared.domain.shapes import answer
-from shared.domain.times import from_milliseconds, from_text
-from shared.ports.object_store import ObjectVersion, StoredObject
+from shared.ports.object_store import ObjectVersion
 from shared.ports.steps import Call, Steps, Together
-from shared.storage import keys, layers, publish
-from shared.storage.listing import all_sizes, first_fitting
+from shared.storage import head, keys
+from shared.storage.archive import TownArchives
+from shared.storage.listing import all_listed
+from shared.storage.mending import damaged
 from shared.storage.restore import Archive
 
 DELETED_AT_ONCE: Final = 100
+_JOURNAL_MARGIN: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +93,45 @@ class _File:
     key: str
     span: tuple[int, int]
     size: int
+    written_at: datetime
 
 
 def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
-    """Decide what may be deleted. Reads only. Raises UnknownTown, DamagedImage."""
+    """Decide what may be deleted. Reads only. Raises UnknownTown, DamagedImage.
+
+    `now` must agree with the store's clock.
+    """
     heads, old_heads = yield from _heads(archive, None if keep.commits is None else now - keep.commits)
-    oldest = (yield from archive.head_of(heads[-1])).manifest
+    kept_head = yield from archive.oldest_head(heads)
+    if kept_head is None:
+        raise damaged(keys.head(archive.town_id), "no retained state of it can be read, so nothing may be deleted")
+    oldest = kept_head.manifest
     files = yield from _files(archive)
     spills = [file for file in files if not keys.is_snapshot(file.key)]
     snapshots = [file for file in files if keys.is_snapshot(file.key)]
-    base = yield from _base_of_window(archive, snapshots, now - keep.window)
-    keep_snapshots = max(keep.snapshots, keep.window)
+    base = _base_of_window(snapshots, now - keep.window)
+    if base is not None:
+        yield from archive.header_of(base.key)  # older files may be deleted because of it, so it must not be damaged
+    snapshots_from = now - max(keep.snapshots, keep.window)
     points = [file for file in files if file.span[1] >= oldest.txid]
-    points += spills[(yield from first_fitting(spills, partial(_is_of, archive, now - keep.spills))) :]
-    points += snapshots[(yield from first_fitting(snapshots, partial(_is_of, archive, now - keep_snapshots))) :]
+    points += [file for file in spills if file.written_at >= now - keep.spills]
+    points += [file for file in snapshots if file.written_at >= snapshots_from]
     points += [] if base is None else [base]
     needed = _with_all_below(points, files)
     if oldest.snapshot is not None:
         needed.add(keys.snapshot(archive.town_id, oldest.snapshot.txid))
     needed.update(keys.spill(archive.town_id, spill.min_txid, spill.max_txid) for spill in oldest.spills)
+    kept_files = [file for file in files if file.key in needed]
+    patch_files, old_patch_files = yield from _patch_files(archive, oldest)
+    superseded = yield from _superseded_indexes(archive, heads, oldest, kept_files)
     rows, old_rows = yield from _journal(archive, base)
     doomed = [Doomed(keys.head(archive.town_id), version.size, version.version_id) for version in old_heads]
     doomed += [Doomed(file.key, file.size) for file in files if file.key not in needed]
+    doomed += old_patch_files
     doomed += old_rows
+    doomed += [Doomed(key, size) for key, size in superseded.items()]
     doomed += yield from _old_logs(archive, now - keep.logs)
-    kept = [version.size for version in heads] + [file.size for file in files if file.key in needed] + rows
+    kept = [version.size for version in heads] + [file.size for file in kept_files] + patch_files + rows
     return RetentionPlan(
         town_id=archive.town_id,
         doomed=tuple(doomed),
@@ -139,14 +163,39 @@ def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
     return len(decided.doomed)
 
 
+def _superseded_indexes(
+    archive: Archive, heads: Sequence[ObjectVersion], oldest: head.Manifest, files: Sequence[_File]
+) -> Steps[Mapping[str, int]]:
+    """The objects of the archive's index on which none of these restore points relies, with their sizes.
+
+    None while commits from before a restore in place are kept: the restore brought back an older index than that of its commit.
+    """
+    newest = yield from archive.readable_from(heads, 0)
+    txid, epoch = oldest.txid, oldest.epoch
+    if files and files[0].span[1] < txid:
+        try:
+            header = yield from archive.header_of(files[0].key)
+        except DamagedImage:
+            return {}
+        txid, epoch = header.max_txid, header.epoch
+    if newest is None or epoch < newest[1].manifest.epoch:
+        return {}
+    return (yield from TownArchives(archive.objects).superseded(archive.town_id, oldest=txid))
+
+
+def _patch_files(archive: Archive, oldest: head.Manifest) -> Steps[tuple[list[int], list[Doomed]]]:
+    """The sizes of the patch files to keep, and the files that no head from the oldest one on can refer to."""
+    listed = yield from all_listed(archive.objects, keys.patches_prefix(archive.town_id))
+    first = oldest.patch_files[0].min_txid if oldest.patch_files else oldest.tail_start
+    spans = {key: span for key in listed if (span := keys.patched_txids_of(key)) is not None}
+    kept = [listed[key].size for key, (_, last) in spans.items() if last >= first]
+    return kept, [Doomed(key, listed[key].size) for key, (_, last) in spans.items() if last < first]
+
+
 def _old_logs(archive: Archive, kept_from: datetime) -> Steps[list[Doomed]]:
     """The logs of agents that were stored earlier: no restore point needs one, so they go by their age."""
-    found: list[Doomed] = []
-    for key, size in (yield from all_sizes(archive.objects, keys.logs_of(archive.town_id))).items():
-        states: Sequence[ObjectVersion] = yield Call(f"versions {key}", partial(archive.versions.versions, key))
-        if states and states[0].current and states[0].at < kept_from:
-            found.append(Doomed(key, size))
-    return found
+    logs = yield from all_listed(archive.objects, keys.logs_of(archive.town_id))
+    return [Doomed(key, log.size) for key, log in logs.items() if log.written_at < kept_from]
 
 
 def _parts_of(doomed: Sequence[Doomed]) -> Iterator[Sequence[Doomed]]:
@@ -166,8 +215,9 @@ def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectV
     versions = yield from archive.head_versions()
     if since is None:
         return list(versions), []
-    replaced = yield from archive.position_of_head(versions, lambda manifest: manifest.time <= since)
-    return list(versions[: replaced + 1]), list(versions[replaced + 1 :])
+    # A version was replaced when the next newer one was written. A clock that was set may have broken the order of their times.
+    needed = 1 + max((at for at, newer in enumerate(versions, start=1) if newer.at > since), default=0)
+    return list(versions[:needed]), list(versions[needed:])
 
 
 def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]:
@@ -184,38 +234,31 @@ def _with_all_below(points: Iterable[_File], files: Sequence[_File]) -> set[str]
     return needed
 
 
-def _base_of_window(archive: Archive, snapshots: Sequence[_File], start: datetime) -> Steps[_File | None]:
+def _base_of_window(snapshots: Sequence[_File], start: datetime) -> _File | None:
     """The newest snapshot at or before the start of the window; the oldest one if the town is younger than the window."""
-    after = yield from first_fitting(snapshots, partial(_is_of, archive, start + timedelta(milliseconds=1)))
-    return snapshots[max(after - 1, 0)] if snapshots else None
-
-
-def _is_of(archive: Archive, since: datetime, file: _File) -> Steps[bool]:
-    """Whether the last commit of a file was made at `since` or later."""
-    return from_milliseconds((yield from archive.header_of(file.key)).time_ms) >= since
+    before = [file for file in snapshots if file.written_at <= start]
+    return (before[-1] if before else snapshots[0]) if snapshots else None
 
 
 def _files(archive: Archive) -> Steps[list[_File]]:
     """Spills and snapshots in the order of their last commits."""
-    sizes = yield from all_sizes(archive.objects, keys.ltx_prefix(archive.town_id))
-    found = [_File(key, span, size) for key, size in sizes.items() if (span := keys.txids_of(key)) is not None]
+    listed = yield from all_listed(archive.objects, keys.ltx_prefix(archive.town_id))
+    found = [
+        _File(key, span, each.size, each.written_at)
+        for key, each in listed.items()
+        if (span := keys.txids_of(key)) is not None
+    ]
     return sorted(found, key=lambda file: (file.span[1], file.key))
 
 
 def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
-    """The sizes of the journal objects to keep, and the objects that end before the base of the window."""
-    sizes = yield from all_sizes(archive.objects, keys.journal_prefix(archive.town_id))
-    blocks = sorted((span, key) for key in sizes if (span := keys.ticks_of(key)) is not None)
-    old = 0
-    if base is not None:
-        at = from_milliseconds((yield from archive.header_of(base.key)).time_ms)
-        old = yield from first_fitting([key for _, key in blocks], partial(_ends_after, archive, at))
-    kept = [sizes[key] for _, key in blocks[old:]]
-    return kept, [Doomed(key, sizes[key]) for _, key in blocks[:old]]
+    """The sizes of the journal objects to keep, and the objects that end before the base of the window.
 
-
-def _ends_after(archive: Archive, at: datetime, key: str) -> Steps[bool]:
-    found: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
-    if found is None:
-        raise layers.deleted(key)
-    return from_text(publish.rows_of(found.body, key)[-1]["now"]) > at
+    The rows of an object are older than the object. So one that was written before the snapshot holds no row that is needed; as
+    the store's times may be whole seconds and its clock may be set, an hour more is kept.
+    """
+    listed = yield from all_listed(archive.objects, keys.journal_prefix(archive.town_id))
+    kept_from = datetime.min.replace(tzinfo=UTC) if base is None else base.written_at - _JOURNAL_MARGIN
+    blocks = {key: each for key, each in listed.items() if keys.ticks_of(key) is not None}
+    kept = [each.size for each in blocks.values() if each.written_at >= kept_from]
+    return kept, [Doomed(key, each.size) for key, each in blocks.items() if each.written_at < kept_from]

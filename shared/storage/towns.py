@@ -1,7 +1,7 @@
 """The town store: versioned images, kept as objects with conditional writes, and inboxes and due markers.
 
 Every method is a generator that yields its store calls. The first head of a town is written after its due marker, because a
-town with work must always have a marker (see `waiting_room`).
+town with work must always have a marker.
 """
 
 from collections.abc import Sequence
@@ -12,18 +12,23 @@ from shared.domain.errors import Conflict, TownError, TownExists
 from shared.domain.images import Content, JournalBlock
 from shared.domain.times import whole_milliseconds
 from shared.images import image_digest
-from shared.images.pages import bytes_of, change_between, page_size_in, page_size_of
+from shared.images.pages import LARGEST_IMAGE, bytes_of, change_between, page_size_in, page_size_of
 from shared.ports.object_store import ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
-from shared.ports.town_store import CommitFacts, Published, TownImage
-from shared.storage import commit, head, keys, layers, publish, waiting_room
+from shared.ports.town_store import CommitFacts, Published, SeenTown, TownImage
+from shared.storage import commit, head, keys, layer_reading, layers, publish, town_listing, waiting_room
+from shared.storage.archiving import ArchivingStore
+from shared.storage.mending import way_back
 from shared.storage.scratch import ScratchDirectory
+from shared.storage.watch import ObjectWatch
 from shared.town.large_images import large_image
 
 NOTHING_PUBLISHED: Final = Published()
 _READ_AT_ONCE: Final = 20  # heads, which hold up to a few hundred kilobytes each
 _USUAL_MANIFEST: Final = 4096
 """The start of a head that holds the manifest of nearly every town, so that one request reads it."""
+_UNREADABLE: Final = ""
+"""Stands for the commit id in a head that cannot be read. No commit has it."""
 IN_FILES_ABOVE: Final = 1024 * 1024
 """Larger images are kept in files while they are in use.
 
@@ -33,11 +38,17 @@ the cost of a tick independent of the size of the town.
 """
 
 
-class ObjectTownStore(waiting_room.ObjectWaitingRoom):
-    """The TownStore port over any ObjectStore. Images of more than `large_above` bytes are kept in files while in use."""
+class ObjectTownStore(ArchivingStore, ObjectWatch):
+    """The TownStore port over any ObjectStore. Images of more than `large_above` bytes are kept in files while in use.
 
-    def __init__(self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE) -> None:
+    It loads no image of more than `largest` bytes, because this process has no room for one.
+    """
+
+    def __init__(
+        self, objects: ObjectStore, *, large_above: int = IN_FILES_ABOVE, largest: int = LARGEST_IMAGE
+    ) -> None:
         super().__init__(objects)
+        self._largest = largest
         self._large_above = large_above
         self._scratch = ScratchDirectory()
 
@@ -53,9 +64,10 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             if found == "unchanged":
                 return known
         if not isinstance(found, StoredObject):
-            raise waiting_room.unknown(town_id)
+            raise (yield from waiting_room.no_head(self._objects, town_id))
         read = head.decode(found.body, key=key, town_id=town_id)
-        image, below = yield from layers.read_layers(self._objects, read, key=key)
+        head.guard_room(read.manifest.image_bytes, largest=self._largest, what=key)
+        image, below = yield from layer_reading.read_layers(self._objects, read, key=key)
         return self._town_image(read.manifest, image=image, etag=found.etag, below=below)
 
     def create(self, town_id: str, image: bytes, facts: CommitFacts) -> Steps[TownImage]:
@@ -63,6 +75,12 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         there = yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))
         if there is not None:
             raise _exists(town_id)  # first: no marker is written for a town without work
+        left = yield from waiting_room.history_of(self._objects, town_id)
+        if left is not None:
+            raise TownExists(
+                f"town {town_id} cannot be created: the history of a town of this name is there ({left}), but not its head",
+                hint=f"{way_back(town_id)}; or choose another id",
+            )
         page_size = page_size_of(image)
         manifest = _manifest(
             town_id,
@@ -73,7 +91,7 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             image_digest=image_digest.digest_of(image, page_size),
         )
         marker = yield from self.mark_due(town_id, facts.next_due or facts.time)
-        manifest, below = layers.next_layers(None, None, image, (), manifest=manifest)
+        manifest, below = layers.next_layers(None, None, image, {}, manifest=manifest)
         body = head.encode(manifest, below.tail)
         etag = yield from commit.first_head(self._objects, town_id, body, commit_id=facts.commit_id)
         if etag is None:
@@ -81,9 +99,38 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         yield from self.ensure(marker)
         return self._town_image(manifest, image=image, etag=etag, below=below)
 
+    def replace_lost(
+        self, town_id: str, image: bytes, facts: CommitFacts, *, txid: int, damaged: StoredObject | None
+    ) -> Steps[TownImage]:
+        """Commit an image as `txid` where the head is missing, or in place of a `damaged` one, which becomes a past version.
+
+        Raises Conflict, having changed nothing, if somebody else wrote a head first.
+        """
+        page_size = page_size_of(image)
+        digest = image_digest.digest_of(image, page_size)
+        manifest = _manifest(town_id, image, facts, txid=txid, page_size=page_size, image_digest=digest)
+        manifest, below = layers.next_layers(None, None, image, {}, manifest=manifest)
+        body = head.encode(manifest, below.tail)
+        if damaged is None:
+            etag = yield from commit.first_head(self._objects, town_id, body, commit_id=facts.commit_id)
+        else:
+            etag = yield from commit.next_head(
+                self._objects,
+                town_id,
+                body,
+                commit_id=facts.commit_id,
+                base_etag=damaged.etag,
+                base_commit_id=_UNREADABLE,
+            )
+        if etag is None:
+            raise Conflict(
+                f"town {town_id}: somebody else wrote its head first", hint="look at the town again: it may be mended"
+            )
+        return self._town_image(manifest, image=image, etag=etag, below=below)
+
     def publication(self, image: TownImage, block: JournalBlock | None) -> publish.ObjectPublication:
         """The objects to publish from a committed image before its successor refers to them. Makes no call."""
-        return publish.ObjectPublication.of(self._objects, image, _manifest_of(image), block)
+        return publish.ObjectPublication.of(self._objects, image, block)
 
     def commit(
         self, base: TownImage, image: Content, facts: CommitFacts, *, published: Published = NOTHING_PUBLISHED
@@ -106,7 +153,12 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             else image_digest.updated(base.image_digest, changed),
         )
         manifest, below = layers.next_layers(
-            None if changed is None else _layers_of(base), _layer_of(published), image, changed or (), manifest=manifest
+            None if changed is None else publish.layers_of(base),
+            _layer_of(published),
+            image,
+            changed or {},
+            manifest=manifest,
+            pages_before=base.size // page_size,
         )
         etag = yield from commit.next_head(
             self._objects,
@@ -127,18 +179,41 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         """The ids of all towns that have a head, ascending. With `prefix`, those that begin with it.
 
         With `limit`, the next ones after the town `after`, in the order of their keys, in which `a-b` comes before `a`. Each
-        page of keys starts after the last town of the previous page, so a long inbox needs no further pages.
+        page of keys starts after the last town of the previous page, so a long inbox needs no further pages; or with its head, if
+        the page ended in its archive.
         """
-        found: list[str] = []
+        seen = yield from self._seen(after=after, limit=limit, prefix=prefix)
+        found = tuple(town.town_id for town in seen)
+        return tuple(sorted(found)) if limit is None else found
+
+    def towns_seen(self, *, after: str = "", limit: int) -> Steps[tuple[SeenTown, ...]]:
+        """As `towns` with a limit, with what the listing shows of each inbox: its objects come behind the head of their town."""
+        return (yield from self._seen(after=after, limit=limit, prefix=""))
+
+    def _seen(self, *, after: str, limit: int | None, prefix: str) -> Steps[tuple[SeenTown, ...]]:
+        found: list[SeenTown] = []
         place = keys.after_town_of(keys.head(after)) if after else ""
         while True:
             page = yield from self.listed(keys.towns_beginning(prefix), after=place, limit=waiting_room.PAGE)
-            found += [town for town in map(keys.town_of_head, page.keys) if town is not None]
-            if limit is not None and (len(found) >= limit or not page.more):
+            found += town_listing.towns_in(page)
+            if (limit is not None and len(found) >= limit) or not page.more:
                 return tuple(found[:limit])
-            if not page.more:
-                return tuple(sorted(found))
-            place = keys.after_town_of(page.keys[-1])
+            place = town_listing.place_after(page.keys[-1])
+
+    def headless(self) -> Steps[tuple[str, ...]]:
+        """The ids of the towns that have lost their head, but not their history, ascending. A few calls for each town."""
+        found: list[str] = []
+        place = ""
+        while (page := (yield from self.listed(keys.TOWNS, after=place, limit=1))).keys:
+            town_id = keys.town_of(page.keys[0])
+            place = keys.after_town_of(page.keys[0])
+            if town_id is None or keys.town_of_head(page.keys[0]) is not None:
+                continue
+            key = keys.head(town_id)
+            there: bytes | None = yield Call(f"start_of {key}", partial(self._objects.start_of, key, 1))
+            if there is None and (yield from waiting_room.history_of(self._objects, town_id)) is not None:
+                found.append(town_id)
+        return tuple(sorted(found))
 
     def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
         """The facts of the newest commit of each of these towns, or why they cannot be read. Only heads are transferred."""
@@ -158,11 +233,26 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
         while True:
             start: bytes | None = yield Call(f"start_of {key}", partial(self._objects.start_of, key, length))
             if start is None:
-                raise waiting_room.unknown(town_id)
+                raise (yield from waiting_room.no_head(self._objects, town_id))
             end = head.end_of_manifest(start, key=key)
             if end <= len(start) or len(start) < length:
                 return _facts(head.manifest_in(start, key=key, town_id=town_id))
             length = end
+
+    def manifests(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:
+        """As `standing`, of several towns at the same time, or why they cannot be read. Raises no error of a single town."""
+        starts: list[object] = yield Together(tuple(self._start_of_head(town) for town in town_ids))
+        found: list[CommitFacts | TownError] = []
+        for town_id, start in zip(town_ids, starts, strict=True):
+            try:
+                found.append(_facts_at(start, town_id) or (yield from self.standing(town_id)))
+            except TownError as error:
+                found.append(error)
+        return tuple(found)
+
+    def _start_of_head(self, town_id: str) -> Call:
+        key = keys.head(town_id)
+        return Call(f"start_of {key}", partial(self._objects.start_of, key, _USUAL_MANIFEST))
 
     def _get_head(self, town_id: str) -> Call:
         key = keys.head(town_id)
@@ -180,6 +270,16 @@ class ObjectTownStore(waiting_room.ObjectWaitingRoom):
             facts=_facts(manifest),
             layers=below,
         )
+
+
+def _facts_at(start: object, town_id: str) -> CommitFacts | None:
+    """The facts in the start of a head; None if it must be read again. Raises the error that the store answered with."""
+    if isinstance(start, Exception):
+        raise start
+    key = keys.head(town_id)
+    if not isinstance(start, bytes) or (head.end_of_manifest(start, key=key) > len(start) >= _USUAL_MANIFEST):
+        return None
+    return _facts(head.manifest_in(start, key=key, town_id=town_id))
 
 
 def _standing(town_id: str, answer: object) -> CommitFacts | TownError:
@@ -204,6 +304,7 @@ def _facts(manifest: head.Manifest) -> CommitFacts:
         next_due=manifest.next_due,
         schema_version=manifest.schema_version,
         drain_nonce=manifest.drain_nonce,
+        epoch=manifest.epoch,
     )
 
 
@@ -217,6 +318,7 @@ def _manifest(
     size = len(image) if isinstance(image, bytes) else image.page_size * image.pages
     head.guard_size(size, what=f"town {town_id}")
     return head.Manifest(
+        format=head.format_of(facts.epoch),
         town=town_id,
         txid=txid,
         commit_id=facts.commit_id,
@@ -228,37 +330,9 @@ def _manifest(
         next_due=None if facts.next_due is None else whole_milliseconds(facts.next_due),
         tick_no=facts.tick_no,
         drain_nonce=facts.drain_nonce,
+        epoch=facts.epoch,
     )
-
-
-def _layers_of(image: TownImage) -> layers.Layers:
-    if not isinstance(image.layers, layers.Layers):
-        raise TypeError("a base image must come from load, create or commit of a town store")
-    return image.layers
 
 
 def _layer_of(published: Published) -> layers.ImmutableObject | None:
     return published.layer if isinstance(published.layer, layers.ImmutableObject) else None
-
-
-def _manifest_of(image: TownImage) -> head.Manifest:
-    """The manifest of a committed image, rebuilt from its fields."""
-    below = _layers_of(image)
-    page_size = page_size_in(image.content)
-    return head.Manifest(
-        town=image.town_id,
-        txid=image.txid,
-        commit_id=image.facts.commit_id,
-        time=image.facts.time,
-        page_size=page_size,
-        pages=image.size // page_size,
-        image_digest=image.image_digest,
-        snapshot=below.snapshot,
-        base=below.base,
-        spills=below.spills,
-        tail_start=below.tail_start,
-        schema_version=image.facts.schema_version,
-        next_due=image.facts.next_due,
-        tick_no=image.facts.tick_no,
-        drain_nonce=image.facts.drain_nonce,
-    )

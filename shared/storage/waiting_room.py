@@ -21,15 +21,17 @@ from itertools import accumulate
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.errors import ConditionRace, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
+from shared.domain.errors import ConditionRace, LostHead, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
+from shared.storage.mending import way_back
 
 PAGE: Final = 1000  # keys in one listing, the most that S3 returns
 
 _READ_AT_ONCE: Final = 100
+_COUNTED: Final = 10 * PAGE
 _CREATE_TRIES: Final = 3
 _INBOX_BYTES: Final = 64 << 20  # one reading stops before it has more than this, to bound the memory of a worker
 _OBJECT_BYTES: Final = limits.INBOX_OBJECT_SIZE + 1  # enough to see that an object is larger than any batch
@@ -44,6 +46,10 @@ class ObjectWaitingRoom:
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
 
+    def store_time(self) -> datetime:
+        """The present time by the store's own clock. Makes its request at once, unlike the methods that yield steps."""
+        return self._objects.time()
+
     def post(
         self,
         town_id: str,
@@ -52,22 +58,25 @@ class ObjectWaitingRoom:
         received_at: datetime,
         batch_id: str,
         wake: bool,
-        judge: Admission | None = None,
         admit: Room | None = None,
+        judge: Admission | None = None,
     ) -> Steps[str]:
         """Make a batch durable and return its key. With `wake`, a due marker exists when this returns.
 
-        `admit` is given the keys of the waiting batches, at most 999, the oldest first, and `judge` the newest of these
-        batches, at most 100 and fewer if they are very large; if one of them raises, nothing is stored. Raises UnknownTown,
-        and Refused (409) if another body was posted under this batch id. Posting the same batch again changes nothing.
+        `admit` is given the keys of the waiting batches, at most 999, the oldest first; without it the inbox is not listed.
+        `judge` gets the newest of the batches that it names, at most 100 and fewer if they are very large; if one of them raises,
+        nothing is stored. Raises UnknownTown, and Refused (409) if another body was posted under this batch id. Posting the
+        same batch again changes nothing.
         """
         key = keys.inbox_object(town_id, received_at, batch_id)
-        beside = yield from self._require_head(town_id, also_inbox=judge is not None or admit is not None)
-        if admit is not None:
-            admit([each for each, _ in beside])
-        if judge is not None:
-            newest = beside[-_READ_AT_ONCE:]
-            judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
+        if admit is None:
+            yield from self._require_head(town_id)
+        else:
+            beside = yield from self._waiting(town_id)
+            named = set(admit([each for each, _ in beside]))
+            newest = [each for each in beside if each[0] in named][-_READ_AT_ONCE:]
+            if judge is not None and newest:
+                judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
         if not wake:
             yield from self._create_batch(key, body)
             return key
@@ -94,6 +103,17 @@ class ObjectWaitingRoom:
             room -= sum(map(_read_of, listed))
             after = page.keys[-1]
         return InboxReading(tuple(objects), more=True)
+
+    def count_inbox(self, town_id: str, *, after: str) -> Steps[int]:
+        """The number of batches behind the one with the key `after`; of more than 10,000 only that many are counted."""
+        counted = 0
+        while counted < _COUNTED:
+            page = yield from self.listed(keys.inbox(town_id), after=after, limit=PAGE)
+            counted += len(page.keys)
+            if not page.more:
+                break
+            after = page.keys[-1]
+        return counted
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
         """Delete batches whose events are committed. Keys that are gone already are not an error."""
@@ -122,16 +142,18 @@ class ObjectWaitingRoom:
                 return tuple(found)
             after = page.keys[-1]
 
-    def _require_head(self, town_id: str, *, also_inbox: bool = False) -> Steps[Sequence[_Listed]]:
-        """Raise UnknownTown if the town was never created. Uses a listing, which does not transfer the image.
-
-        With `also_inbox`, returns the waiting batches in the same listing, which has at most 1000 keys.
-        """
+    def _require_head(self, town_id: str) -> Steps[None]:
+        """Raise UnknownTown if the town was never created. Reads one byte of its head: a listing costs twelve times as much."""
         key = keys.head(town_id)
-        prefix, limit = (keys.town(town_id), PAGE) if also_inbox else (key, 1)
-        listing = yield from self.listed(prefix, after="", limit=limit)
-        if key not in listing.keys:
-            raise unknown(town_id)
+        there: bytes | None = yield Call(f"start_of {key}", partial(self._objects.start_of, key, 1))
+        if there is None:
+            raise (yield from no_head(self._objects, town_id))
+
+    def _waiting(self, town_id: str) -> Steps[Sequence[_Listed]]:
+        """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`."""
+        listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
+        if keys.head(town_id) not in listing.keys:
+            raise (yield from no_head(self._objects, town_id))
         listed = zip(listing.keys, listing.sizes, strict=True)
         return [each for each in listed if keys.is_inbox_object(each[0])]
 
@@ -217,8 +239,31 @@ def _is_marker(key: str) -> bool:
     return key.startswith(keys.DUE)
 
 
+def no_head(objects: ObjectStore, town_id: str) -> Steps[UnknownTown | LostHead]:
+    """The error for a town without a head: it lost its head, if objects of its history are left, or it does not exist."""
+    left = yield from history_of(objects, town_id)
+    return unknown(town_id) if left is None else lost_head(town_id, left)
+
+
+def history_of(objects: ObjectStore, town_id: str) -> Steps[str | None]:
+    """The key of an object of the history of a town, with or without a head; None if it has no history."""
+    for prefix in (keys.ltx_prefix(town_id), keys.journal_prefix(town_id)):
+        page: Listing = yield Call(f"list {prefix}", partial(objects.list, prefix, limit=1))
+        if page.keys:
+            return page.keys[0]
+    return None
+
+
+def lost_head(town_id: str, left: str) -> LostHead:
+    """The error for a town that has lost its head; `left` is the key of an object of its history."""
+    return LostHead(
+        f"town {town_id} has lost its head: {keys.head(town_id)} is missing, but its history is there ({left})",
+        hint=f"bring it back: {way_back(town_id)}",
+    )
+
+
 def unknown(town_id: str) -> UnknownTown:
-    """The error for a town without a head."""
+    """The error for a town that does not exist."""
     return UnknownTown(
         f"there is no town {town_id} here",
         hint="create it first, or check the name of the data directory or bucket",

@@ -52,7 +52,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One metric. `source`: a tick of a town, a scheduled minute, the events API, or an hour of retention.
+    """One metric. `source`: a tick of a town, a scheduled minute, the events API, an hour of retention, or a shadow.
 
     `idle_zero` says when a scheduled minute adds a zero: always, if a zero is correct beside any other value; or only when no
     town was due, if a zero would lower the mean of real ticks.
@@ -62,7 +62,7 @@ class Metric:
     unit: Unit
     statistic: Statistic
     meaning: str
-    source: Literal["tick", "minute", "events", "retention"] = "tick"
+    source: Literal["tick", "minute", "events", "retention", "shadow"] = "tick"
     idle_zero: Literal["always", "when idle"] = "always"
     alarms: tuple[Alarm, ...] = ()
 
@@ -96,7 +96,7 @@ METRICS: Final[tuple[Metric, ...]] = (
         "invariantViolations",
         Unit.COUNT,
         Statistic.MAXIMUM,
-        "Open invariant violations of a town; the town with the most in the period.",
+        "Open invariant violations of a town; the town with the most in the period. A minute adds 1 while any town has one.",
         alarms=(
             Alarm(
                 "invariant-violated",
@@ -191,10 +191,31 @@ METRICS: Final[tuple[Metric, ...]] = (
             ),
         ),
     ),
+    Metric("agentTokens", Unit.COUNT, Statistic.SUM, "Tokens that agents were counted to use, cached ones included."),
+    Metric(
+        "agentCostMicros",
+        Unit.COUNT,
+        Statistic.SUM,
+        "What these tokens cost, in millionths of a US dollar; tokens without a known price cost nothing here.",
+    ),
     Metric("ticksRun", Unit.COUNT, Statistic.SUM, "Ticks that ran to the end, quiet ones included."),
     Metric("ticksQuiet", Unit.COUNT, Statistic.SUM, "Ticks that had nothing to commit."),
     Metric(
         "ticksCheckedAgain", Unit.COUNT, Statistic.SUM, "Ticks that the self-check replayed from their journal rows."
+    ),
+    Metric(
+        "shadowTicks",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Ticks that `townctl shadow` ran with other code, beside the live code.",
+        source="shadow",
+    ),
+    Metric(
+        "shadowDifferences",
+        Unit.COUNT,
+        Statistic.SUM,
+        "Those of them in which the other code would have done otherwise.",
+        source="shadow",
     ),
     Metric(
         "ReplayDivergence",
@@ -209,7 +230,22 @@ METRICS: Final[tuple[Metric, ...]] = (
         Statistic.SUM,
         "Effects for which no time was left; a later tick starts them.",
     ),
-    Metric("imageBytes", Unit.BYTES, Statistic.MAXIMUM, "Size of the largest town image that was ticked."),
+    Metric(
+        "imageBytes",
+        Unit.BYTES,
+        Statistic.MAXIMUM,
+        "Size of the largest town image that was ticked.",
+        alarms=(
+            Alarm(
+                "image-large",
+                Statistic.MAXIMUM,
+                THRESHOLDS["image-large"],
+                "a town has become large, and one of 1 GiB is refused",
+                3,
+                5,
+            ),
+        ),
+    ),
     Metric(
         "scheduledRuns",
         Unit.COUNT,
@@ -268,6 +304,16 @@ METRICS: Final[tuple[Metric, ...]] = (
         Statistic.SUM,
         "Lost due markers that the hourly sweep restored.",
         source="minute",
+    ),
+    Metric(
+        "townsSetAside",
+        Unit.COUNT,
+        Statistic.MAXIMUM,
+        "Towns that are not run, because their runs ended the process again and again.",
+        source="minute",
+        alarms=(
+            Alarm("town-set-aside", Statistic.MAXIMUM, 0, "a town is not run any more, because it ends its process"),
+        ),
     ),
     Metric("eventsAccepted", Unit.COUNT, Statistic.SUM, "Events that the API stored.", source="events"),
     Metric(

@@ -105,6 +105,8 @@ def values_of(report: RunFigures) -> dict[str, float]:
         "actionsSkipped": tick.metrics.actions_skipped,
         "saveConflicts": report.save_conflicts,
         "tickLagMs": tick.metrics.tick_lag_ms,
+        "agentTokens": tick.metrics.agent_tokens,
+        "agentCostMicros": tick.metrics.agent_cost_micros,
         "circuitBreakerOpen": tick.metrics.circuit_breaker_open,
         "ticksRun": 1,
         "ticksQuiet": int(report.outcome == "quiet"),
@@ -127,6 +129,8 @@ def values_of_minute(report: MinuteReport) -> dict[str, float]:
         "townsFailed": 0,  # every failed run has written its own line
         "oldestDueMs": report.oldest_due.total_seconds() * 1000,
         "markersRestored": report.restored,
+        "townsSetAside": report.set_aside,
+        "invariantViolations": int(report.violated > 0),  # the ticks of the towns say how many
     }
 
 

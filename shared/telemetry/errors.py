@@ -30,14 +30,18 @@ MONITOR_CONFIG: Final[Any] = {
 _KEPT: Final = ("event_id", "timestamp", "level", "platform", "environment", "release", "sdk")
 """The parts of an event that the SDK and the deployment set, and no text of others can reach."""
 _CHECK_IN: Final = (*_KEPT, "type", "check_in_id", "monitor_slug", "monitor_config", "status", "duration")
-_TAGS: Final = frozenset("kind townId name eventType obstacle host error invariant scope aws_region".split())  # noqa: SIM905 - a table
+_TAGS: Final = frozenset(
+    """
+    kind townId name eventType obstacle host error invariant number message scope aws_region
+    """.split()  # noqa: SIM905 - a table
+)
 _IDS: Final = frozenset(
     """
-    action agent error error_sha256 event_id event_type events generation key number payload_bytes payload_sha256 retry_count
+    action agent deaths error error_sha256 event_id event_type events generation key number payload_bytes payload_sha256 retry_count
     scope secret subject tick tick_id townId where aws_request_id function_name function_version log_group
     """.split()  # noqa: SIM905 - a table
 )
-_WORDS: Final = frozenset(("hint", "places", "subject"))
+_WORDS: Final = frozenset(("hint", "message", "places", "subject"))
 """Fields of our own words and of ids. Like the messages of alerts, they are sent as text without secrets."""
 _FRAME: Final = ("filename", "function", "module")
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from shared.domain.errors import DamagedImage, SchemaMismatch, WrongTown
+from shared.domain.errors import DamagedImage, NoRoomLeft, SchemaMismatch, WrongTown
 from shared.domain.images import Content
 from shared.town import schemas
 from shared.town.large_images import FollowedConnection, LargeImage
+from shared.town.no_room import require_room
 
 SCHEMA_VERSION: Final = schemas.NEWEST
 PAGE_SIZE: Final = 4096
@@ -25,7 +26,7 @@ Database = sqlite3.Connection
 
 class _Authorizer:
     """Decides which statements a connection may prepare: none that write while `reading_only`, and none that build indexes
-    unless `migrating`.
+    or put off the check of references unless `migrating`.
     """
 
     __slots__ = ("migrating", "reading_only")
@@ -37,13 +38,16 @@ class _Authorizer:
     def __call__(self, action: int, first: str | None, second: str | None, *_: object) -> int:
         if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
-        if action == sqlite3.SQLITE_PRAGMA and (first or "").lower() not in _READABLE_PRAGMAS:
+        if action == sqlite3.SQLITE_PRAGMA and not self._is_allowed(pragma=(first or "").lower()):
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_REINDEX and not self.migrating:
             return sqlite3.SQLITE_DENY
         if action in _FORBIDDEN_ACTIONS or (self.reading_only and action in _WRITES):
             return sqlite3.SQLITE_DENY
         return sqlite3.SQLITE_OK
+
+    def _is_allowed(self, *, pragma: str) -> bool:
+        return pragma in _READABLE_PRAGMAS or (self.migrating and pragma == "defer_foreign_keys")
 
 
 class _AuthorizedConnection(sqlite3.Connection):
@@ -90,13 +94,14 @@ _READABLE_PRAGMAS: Final = frozenset(
 def open_image(image: Content) -> sqlite3.Connection:
     """Open a private in-memory copy of `image`. A LargeImage is opened in place and must be closed before it is opened again.
 
-    Raises SchemaMismatch if the image is not a town with the schema of a release (`schemas`).
+    Raises SchemaMismatch if the image is not a town with the schema of a release (`schemas`), and NoRoomLeft.
     """
     connection = _connect_to(image) if isinstance(image, LargeImage) else _connect()
     try:
         schemas.open_within_walls(connection, _bytes_of(image))
-    except SchemaMismatch:
+    except (SchemaMismatch, NoRoomLeft, MemoryError) as error:
         connection.close()
+        require_room(error)
         raise
     _settle(connection)
     return connection
@@ -177,11 +182,12 @@ def check_identity(connection: sqlite3.Connection, town_id: str) -> None:
 
 @contextmanager
 def savepoint(connection: sqlite3.Connection) -> Iterator[None]:
-    """Roll back everything written in the block if it raises."""
+    """Roll back everything written in the block if it raises. Raises NoRoomLeft, which ends the transaction."""
     connection.execute("SAVEPOINT step")
     try:
         yield
-    except BaseException:
+    except BaseException as error:
+        require_room(error)  # SQLite may have rolled back the whole transaction
         connection.execute("ROLLBACK TO step")
         connection.execute("RELEASE step")
         raise
@@ -220,7 +226,7 @@ def rules_sandbox(connection: sqlite3.Connection) -> Iterator[Callable[[], bool]
 
 @contextmanager
 def migrating(connection: sqlite3.Connection) -> Iterator[None]:
-    """Within the block, allow statements that build indexes. Only schema changes need them."""
+    """Within the block, allow statements that build indexes or put off the check of references, which only migrations need."""
     authorizer = connection.authorizer if isinstance(connection, _AuthorizedConnection) else None
     if authorizer is not None:
         authorizer.migrating = True
@@ -273,7 +279,12 @@ def _connect_to(image: LargeImage) -> sqlite3.Connection:
     connection = _AuthorizedFile(
         str(image.file.path()), isolation_level=None, cached_statements=256, check_same_thread=False
     )
-    connection.follow(image)
+    try:
+        connection.follow(image)
+    except sqlite3.Error as error:
+        connection.close()
+        require_room(error)
+        raise
     return connection
 
 

@@ -1,7 +1,9 @@
 """The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final, Literal
 
 from shared.domain import canonical
@@ -9,6 +11,7 @@ from shared.domain.senders import Sender, from_row, sender_in, sent_id, stored_i
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text, to_text
+from shared.town.arrivals import Arrival
 from shared.town.town import Town
 
 
@@ -55,62 +58,93 @@ def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflic
 
 
 def _is_inserted(town: Town, envelope: Envelope) -> bool:
-    """Whether the event is new. Schema 2 stored an agent's event under the id that the agent chose, without a sender."""
-    event_id, sender = envelope.event_id, envelope.sender
+    """Whether the event is new; then it is an arrival of this tick."""
+    if _is_known(town, envelope):
+        return False
+    sender = envelope.sender
+    town.arrivals.add(
+        town.next_event_seq,
+        {
+            "event_id": envelope.event_id,
+            "seq": town.next_event_seq,
+            "event_type": envelope.event_type,
+            "agent_id": envelope.agent_id,
+            "bead_id": envelope.bead_id,
+            "payload": envelope.payload,
+            "source": envelope.source,
+            "created_at": envelope.created_at,
+            "received_at": envelope.received_at,
+            "sender": None if sender is None else text_of(sender),
+        },
+    )
+    town.next_event_seq += 1
+    return True
+
+
+def _is_known(town: Town, envelope: Envelope) -> bool:
+    """Whether the town has an event of this id. Schema 2 stored an agent's event under the id that the agent chose, without a
+    sender.
+    """
+    event_id = envelope.event_id
+    if town.arrivals.find(event_id) is not None:
+        return True
+    if town.sql.execute("SELECT 1 FROM town_events WHERE event_id = :id", {"id": event_id}).fetchone() is not None:
+        return True
     chosen = sent_id(event_id)
-    row = {
-        "event_id": event_id,
-        "seq": town.next_event_seq,
-        "event_type": envelope.event_type,
-        "agent_id": envelope.agent_id,
-        "bead_id": envelope.bead_id,
-        "payload": envelope.payload,
-        "source": envelope.source,
-        "created_at": envelope.created_at,
-        "received_at": envelope.received_at,
-        "sender": None if sender is None else text_of(sender),
-        "chosen": chosen,
-    }
-    inserted = town.sql.execute(_INSERT if chosen == event_id else _INSERT_UNLESS_OLD, row)
-    town.next_event_seq += inserted.rowcount
-    return inserted.rowcount == 1
+    if chosen == event_id:
+        return False
+    here = town.arrivals.find(chosen)
+    if here is not None and (here["sender"], here["source"]) == (None, "ingest"):
+        return tuple(here[name] for name in ("event_type", "agent_id", "bead_id", "payload")) == _content_of(envelope)
+    row = town.sql.execute(
+        "SELECT event_type, agent_id, bead_id, payload, content_digest FROM town_events "
+        "WHERE event_id = :chosen AND sender IS NULL AND source = 'ingest'",
+        {"chosen": chosen},
+    ).fetchone()
+    return row is not None and _is_same(envelope, row)
 
 
-_STORED: Final = (
-    "event_id",
-    "seq",
-    "event_type",
-    "agent_id",
-    "bead_id",
-    "payload",
-    "source",
-    "created_at",
-    "received_at",
-    "sender",
-)
-_INTO: Final = f"INSERT INTO town_events ({', '.join(_STORED)})"
-_NEW: Final = ", ".join(f":{column}" for column in _STORED)
-_INSERT: Final = f"{_INTO} VALUES ({_NEW}) ON CONFLICT (event_id) DO NOTHING"
-_INSERT_UNLESS_OLD: Final = (
-    f"{_INTO} SELECT {_NEW} "  # noqa: S608
-    "WHERE NOT EXISTS (SELECT 1 FROM town_events e WHERE e.event_id = :chosen AND e.sender IS NULL AND e.source = 'ingest' "
-    "AND e.event_type = :event_type AND e.agent_id IS :agent_id AND e.bead_id IS :bead_id AND e.payload = :payload) "
-    "ON CONFLICT (event_id) DO NOTHING"
-)
+def _content_of(envelope: Envelope) -> tuple[str | None, ...]:
+    return envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload
+
+
+def _is_same(envelope: Envelope, row: tuple[Any, ...]) -> bool:
+    """Whether the event has the content of a stored one: type, agent, bead, payload and digest."""
+    *told, payload, digest = row
+    same = tuple(told) == (envelope.event_type, envelope.agent_id, envelope.bead_id)
+    return same and is_content(envelope.payload, payload, digest)
+
+
+def content_digest(payload: str) -> str:
+    """What a processed event keeps of its payload. The journal has the payload."""
+    return sha256(payload.encode(errors="surrogatepass")).hexdigest()
+
+
+def is_content(payload: str, stored: str | None, digest: str | None) -> bool:
+    """Whether a payload is that of a stored event, which may have only its digest left."""
+    return payload == stored if stored is not None else content_digest(payload) == digest
 
 
 def _stored_as(town: Town, envelope: Envelope) -> tuple[Literal["known", "conflict"], int | None, str | None]:
-    """How an event compares with the stored one of its id, whose generation and outcome follow."""
+    """How an event compares with the known one of its id, whose generation and outcome follow."""
+    here = town.arrivals.find(envelope.event_id)
+    if here is not None:
+        told = tuple(here[name] for name in ("event_type", "agent_id", "bead_id", "payload"))
+        by = sender_in(here["sender"])
+        return ("known" if told == _content_of(envelope) else "conflict"), None if by is None else by.generation, None
     row = town.sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload, outcome, sender FROM town_events WHERE event_id = :id",
+        "SELECT event_type, agent_id, bead_id, payload, content_digest, outcome, sender FROM town_events WHERE event_id = :id",
         {"id": envelope.event_id},
     ).fetchone()
     if row is None:  # known from before senders were stored
         return "known", None, "applied"
     *content, outcome, stored = row
     by = sender_in(stored)
-    same = tuple(content) == (envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload)
-    return ("known" if same else "conflict"), None if by is None else by.generation, outcome
+    return (
+        ("known" if _is_same(envelope, tuple(content)) else "conflict"),
+        None if by is None else by.generation,
+        outcome,
+    )
 
 
 def append(
@@ -144,12 +178,53 @@ _COLUMNS = (
 
 
 def pending(town: Town, *, after: int) -> list[Fact]:
-    """Pending events whose seq is greater than `after`, in order."""
+    """Pending events whose seq is greater than `after`, in order. The arrivals come after those that were stored before."""
     rows = town.sql.execute(
         f"SELECT {_COLUMNS} FROM town_events e WHERE e.processed_at IS NULL AND e.seq > :after ORDER BY e.seq",  # noqa: S608
         {"after": after},
     ).fetchall()
-    return [fact_of(row) for row in rows]
+    return [fact_of(row) for row in (*rows, *map(_told, town.arrivals.after(after)))]
+
+
+def _told(arrival: Arrival) -> tuple[Any, ...]:
+    """An arrival as a row of `_COLUMNS`."""
+    return (*(arrival[name] for name in _TOLD), 0, arrival["sender"])
+
+
+_TOLD: Final = (
+    "event_id",
+    "seq",
+    "event_type",
+    "agent_id",
+    "bead_id",
+    "payload",
+    "source",
+    "created_at",
+    "received_at",
+)
+_INSERT: Final = (
+    "INSERT INTO town_events (event_id, seq, event_type, agent_id, bead_id, payload, source, created_at, received_at, sender, "
+    "processed_at, outcome, retry_count, poisoned_at, last_error, content_digest) VALUES (:event_id, :seq, :event_type, "
+    ":agent_id, :bead_id, :payload, :source, :created_at, :received_at, :sender, :processed_at, :outcome, :retry_count, "
+    ":poisoned_at, :last_error, :content_digest)"
+)
+_NEW: Final[Mapping[str, object]] = {
+    "processed_at": None,
+    "outcome": None,
+    "retry_count": 0,
+    "poisoned_at": None,
+    "last_error": None,
+    "content_digest": None,
+}
+
+
+def _is_stored(town: Town, fact: Fact, **columns: object) -> bool:
+    """Give an arrival its row, with these columns; False if the event has a row already."""
+    arrival = town.arrivals.take(fact.seq)
+    if arrival is None:
+        return False
+    town.sql.execute(_INSERT, {**arrival, **_NEW, **columns})
+    return True
 
 
 def fact_of(row: tuple[Any, ...]) -> Fact:
@@ -166,10 +241,10 @@ def fact_of(row: tuple[Any, ...]) -> Fact:
 
 def is_pending(town: Town, fact: Fact) -> bool:
     """Whether an event must still be applied. Deleting a bead marks its pending events as processed."""
-    if not town.deleted_beads:
+    if not town.deleted_beads or fact.seq in town.arrivals:
         return True
     row = town.sql.execute(
-        "SELECT 1 FROM town_events WHERE event_id = :id AND processed_at IS NULL", {"id": fact.event_id}
+        "SELECT 1 FROM town_events WHERE seq = :seq AND processed_at IS NULL", {"seq": fact.seq}
     ).fetchone()
     return row is not None
 
@@ -177,7 +252,7 @@ def is_pending(town: Town, fact: Fact) -> bool:
 def pending_count(town: Town) -> int:
     """The number of pending events."""
     count: int = town.sql.execute("SELECT COUNT(*) FROM town_events WHERE processed_at IS NULL").fetchone()[0]
-    return count
+    return count + len(town.arrivals)
 
 
 def oldest_pending(town: Town) -> datetime | None:
@@ -192,40 +267,84 @@ def oldest_pending(town: Town) -> datetime | None:
 
 
 def mark_processed(town: Town, fact: Fact, outcome: str) -> None:
-    """Mark the event as processed, unless the deletion of its bead has already done so."""
+    """Mark the event as processed, unless the deletion of its bead has already done so. Its payload stays in the journal."""
+    digest = content_digest(fact.payload)
+    if _is_stored(town, fact, payload=None, content_digest=digest, processed_at=town.tick.now_text, outcome=outcome):
+        return
     town.sql.execute(
-        "UPDATE town_events SET processed_at = :now, outcome = :outcome WHERE event_id = :id AND processed_at IS NULL",
-        {"id": fact.event_id, "now": town.tick.now_text, "outcome": outcome},
+        "UPDATE town_events SET processed_at = :now, outcome = :outcome, payload = NULL, content_digest = :digest "
+        "WHERE seq = :seq AND processed_at IS NULL",
+        {
+            "seq": fact.seq,
+            "now": town.tick.now_text,
+            "outcome": outcome,
+            "digest": digest,
+        },
     )
 
 
+def mark_deleted(town: Town, row_id: str) -> None:
+    """Mark the pending events about a bead or agent that is deleted as processed."""
+    rows = town.sql.execute(
+        f"SELECT {_COLUMNS} FROM town_events e WHERE e.processed_at IS NULL AND (e.bead_id = :id OR e.agent_id = :id) "  # noqa: S608
+        "ORDER BY e.seq",
+        {"id": row_id},
+    ).fetchall()
+    arrived = [each for each in town.arrivals.after(-1) if row_id in (each["bead_id"], each["agent_id"])]
+    for row in (*rows, *map(_told, arrived)):
+        mark_processed(town, fact_of(row), "skipped: deleted")
+
+
 def remove(town: Town, fact: Fact) -> None:
-    """Delete a transient event that was applied; the journal has a record of it."""
-    town.sql.execute("DELETE FROM town_events WHERE event_id = :id", {"id": fact.event_id})
+    """Forget a transient event that was applied; the journal has a record of it."""
+    if town.arrivals.take(fact.seq) is not None:
+        return
+    town.sql.execute("DELETE FROM town_events WHERE seq = :seq", {"seq": fact.seq})
 
 
 def mark_failed(town: Town, fact: Fact, error: str) -> None:
     """Count a failed attempt; the event stays pending in its place."""
+    if _is_stored(town, fact, retry_count=1, last_error=error):
+        return
     town.sql.execute(
-        "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error WHERE event_id = :id",
-        {"id": fact.event_id, "error": error},
+        "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error WHERE seq = :seq",
+        {"seq": fact.seq, "error": error},
     )
 
 
 def mark_poisoned(town: Town, fact: Fact, error: str) -> None:
-    """Mark the event as poisoned: processed and kept, but never retried automatically."""
+    """Mark the event as poisoned: processed and kept with its payload, but never retried automatically."""
+    digest, now = content_digest(fact.payload), town.tick.now_text
+    if _is_stored(
+        town,
+        fact,
+        retry_count=1,
+        last_error=error,
+        processed_at=now,
+        poisoned_at=now,
+        outcome="poisoned",
+        content_digest=digest,
+    ):
+        return
     town.sql.execute(
         "UPDATE town_events SET retry_count = retry_count + 1, last_error = :error, processed_at = :now, "
-        "poisoned_at = :now, outcome = 'poisoned' WHERE event_id = :id",
-        {"id": fact.event_id, "error": error, "now": town.tick.now_text},
+        "poisoned_at = :now, outcome = 'poisoned', content_digest = :digest WHERE seq = :seq",
+        {"seq": fact.seq, "error": error, "now": now, "digest": digest},
     )
 
 
-def remove_processed(town: Town, *, before: datetime, limit: int) -> int:
-    """Delete events that were processed before a time, oldest first; never pending ones."""
+def remove_processed(town: Town, *, before: datetime, limit: int, made: bool) -> int:
+    """Delete events that were processed before a time, oldest first; never pending ones.
+
+    Those that the town made itself (results, observations, derived events; not poisoned) if `made`; else the others.
+    """
+    which = f"NOT {_SENT}" if made else _SENT  # as in the indexes `events_made` and `events_sent`
     deleted = town.sql.execute(
-        "DELETE FROM town_events WHERE event_id IN (SELECT event_id FROM town_events "
-        "WHERE processed_at < :before ORDER BY processed_at, event_id LIMIT :limit)",
+        "DELETE FROM town_events WHERE seq IN (SELECT seq FROM town_events WHERE processed_at IS NOT NULL "  # noqa: S608
+        f"AND {which} AND processed_at < :before ORDER BY processed_at, seq LIMIT :limit)",
         {"before": to_text(before), "limit": limit},
     )
     return deleted.rowcount
+
+
+_SENT: Final = "(source IN ('ingest', 'operator') OR outcome = 'poisoned')"

@@ -1,19 +1,40 @@
 """The journal: the input and the output of each tick. A replay needs nothing else. The table holds only the newest ticks."""
 
 import sqlite3
+from collections.abc import Mapping
 from typing import Any
 
 from shared.domain import canonical, limits, strict_json
 from shared.domain.images import JournalBlock
-from shared.domain.report import TickReport
+from shared.domain.report import TickMetrics, TickReport
+from shared.domain.restores import InPlaceRestore
+from shared.domain.tick import TickInput
 from shared.domain.times import text_or_none, to_text
+from shared.town import packed_rows
 from shared.town.town import Town
 
 
 def record(town: Town, report: TickReport) -> None:
     """Write the row of this tick and the town keys that every tick sets."""
     given = report.input
-    town.sql.execute(
+    _insert(town.sql, given, given.as_json(), outputs_of(report))
+    keys = town.keys
+    keys.tick_no, keys.tick_id, keys.last_tick_at = given.tick_no, given.tick_id, given.now
+    keys.next_seq, keys.next_audit_seq = town.next_event_seq, town.next_audit_seq
+    keys.next_due_at = report.next_due
+
+
+def record_restore(sql: sqlite3.Connection, given: TickInput, restore: InPlaceRestore) -> None:
+    """Write the row of a restore in place. It has the fields of a tick that did nothing, and `inputs.restore`."""
+    did = TickReport("", given, quiet=False, metrics=TickMetrics(), next_due=given.now)
+    _insert(sql, given, {**given.as_json(), "restore": restore.as_json()}, outputs_of(did))
+
+
+def _insert(
+    sql: sqlite3.Connection, given: TickInput, inputs: Mapping[str, object], outputs: Mapping[str, object]
+) -> None:
+    short_inputs, short_outputs = packed_rows.packed(inputs, outputs)
+    sql.execute(
         "INSERT INTO ticks (tick_no, tick_id, now, code_version, sqlite_version, config_digest, prev_image_digest, "
         "inputs, outputs) VALUES (:tick_no, :tick_id, :now, :code, :sqlite, :config, :previous, :inputs, :outputs)",
         {
@@ -24,14 +45,10 @@ def record(town: Town, report: TickReport) -> None:
             "sqlite": given.sqlite_version,
             "config": given.config_digest,
             "previous": given.prev_image_digest,
-            "inputs": canonical.dumps(given.as_json()),
-            "outputs": canonical.dumps(outputs_of(report)),
+            "inputs": canonical.dumps(short_inputs),
+            "outputs": canonical.dumps(short_outputs),
         },
     )
-    keys = town.keys
-    keys.tick_no, keys.tick_id, keys.last_tick_at = given.tick_no, given.tick_id, given.now
-    keys.next_seq, keys.next_audit_seq = town.next_event_seq, town.next_audit_seq
-    keys.next_due_at = report.next_due
 
 
 def outputs_of(report: TickReport) -> dict[str, object]:
@@ -41,6 +58,11 @@ def outputs_of(report: TickReport) -> dict[str, object]:
 
 def rows(sql: sqlite3.Connection, *, limit: int = 100, after: int = 0, oldest: bool = False) -> list[dict[str, Any]]:
     """At most `limit` journal rows after a tick, the newest or the oldest, in order of ticks, with decoded inputs and outputs."""
+    return [packed_rows.row_in_full(record_) for record_ in _stored(sql, limit=limit, after=after, oldest=oldest)]
+
+
+def _stored(sql: sqlite3.Connection, *, limit: int, after: int, oldest: bool = False) -> list[dict[str, Any]]:
+    """Rows as they are stored: packed."""
     found = sql.execute(_OLDEST if oldest else _NEWEST, {"after": after, "limit": limit}).fetchall()
     records = [dict(zip(_COLUMNS, row, strict=True)) for row in (found if oldest else reversed(found))]
     for record_ in records:
@@ -92,7 +114,7 @@ def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
         return None
     block: list[dict[str, object]] = []
     weight = 0
-    for record_ in rows(sql, limit=limits.JOURNAL_WINDOW_ROWS // 2, oldest=True):
+    for record_ in _stored(sql, limit=limits.JOURNAL_WINDOW_ROWS // 2, after=0, oldest=True):
         block.append(record_)
         weight += len(canonical.dumps(record_["inputs"])) + len(canonical.dumps(record_["outputs"]))
         if weight > limits.JOURNAL_WINDOW_BYTES // 2:
@@ -102,12 +124,17 @@ def oldest_block(sql: sqlite3.Connection) -> JournalBlock | None:
 
 def block_after(sql: sqlite3.Connection, published_to: int) -> JournalBlock | None:
     """All rows after a tick as one block; None if there are none."""
-    found = rows(sql, limit=1_000_000, after=published_to)
+    found = _stored(sql, limit=1_000_000, after=published_to)
     return _block_of(found) if found else None
 
 
+def block_of(sql: sqlite3.Connection, first: int, last: int) -> JournalBlock:
+    """The rows of these ticks, which the image has, as one block."""
+    return _block_of([row for row in _stored(sql, limit=1_000_000, after=first - 1) if row["tick_no"] <= last])
+
+
 def _block_of(records: list[dict[str, Any]]) -> JournalBlock:
-    body = canonical.dumps({"format": 1, "ticks": records}).encode()
+    body = canonical.dumps({"format": packed_rows.BLOCK_FORMAT, "ticks": records}).encode()
     return JournalBlock(records[0]["tick_no"], records[-1]["tick_no"], body)
 
 

@@ -15,6 +15,7 @@ An image is an immutable value; its file is not. The file can show the newest im
 so a worker that loses a race still finds its base. Reading an older image raises an error and never returns wrong bytes.
 """
 
+import errno
 import os
 import sqlite3
 import weakref
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from shared.domain.errors import ImageTooLarge
 from shared.domain.images import PageChange
 
 _JOURNAL_MAGIC: Final = bytes.fromhex("d9d505f920a163d7")
@@ -58,13 +60,26 @@ class PageFile:
         self._changed: Mapping[int, PageChange] = {}
 
     def path(self) -> Path:
-        """The path of the file. The first call writes the file."""
+        """The path of the file. The first call writes the file. Raises ImageTooLarge if it does not fit."""
         if self._path is None:
-            self._path = self._scratch.new()
-            weakref.finalize(self, self._scratch.remove, self._path)
-            self._path.write_bytes(self._unwritten or b"")
-            self._unwritten = None
+            path = self._scratch.new()
+            self._write(path)
+            weakref.finalize(self, self._scratch.remove, path)
+            self._path, self._unwritten = path, None
         return self._path
+
+    def _write(self, path: Path) -> None:
+        image = self._unwritten or b""
+        try:
+            path.write_bytes(image)
+        except OSError as error:
+            path.unlink(missing_ok=True)
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise ImageTooLarge(
+                f"an image of {len(image) >> 20} MiB does not fit into the directory for temporary files",
+                hint="nothing was changed; free space there, or raise EphemeralStorage of the function in template.yaml",
+            ) from error
 
     def whole(self, version: int) -> bytes:
         """The bytes of one image."""

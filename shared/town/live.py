@@ -30,6 +30,13 @@ class Issue(NamedTuple):
     priority: Priority
     review_id: str | None = None
     """The merge request that it follows up, if it is a follow-up."""
+    was_submitted: bool = False
+    """Whether the work of its last attempt was submitted to a review."""
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it waits for a place: its creation, or the last attempt, if that ended without work to review."""
+        return self.created_at if self.was_submitted else self.last_dispatch_attempt_at or self.created_at
 
 
 class UsageSum(NamedTuple):
@@ -66,6 +73,11 @@ class LiveReview:
     parent_mode: MergeMode | None
     labels: tuple[str, ...]
     priority: Priority
+
+    @property
+    def queued_at(self) -> datetime:
+        """Since when it waits for its turn: its creation. The refinery of a rig goes on with a review until that can only wait."""
+        return self.created_at
 
     @property
     def babysat(self) -> bool:
@@ -204,6 +216,7 @@ def issue_of(row: Row) -> Issue:
         from_text(row[10]),
         Priority(row[11]),
         row[12],
+        bool(row[13]),
     )
 
 

@@ -1,5 +1,6 @@
 """Queries for events and actions: the rows that belong to one id. Rules use `shared.town.reading`, which reads whole sets."""
 
+import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple, TypeVar
@@ -58,9 +59,9 @@ def creator_of(town: Town, bead_id: str) -> Creator | None:
     return None if row is None else Creator(*row)
 
 
-def existing(town: Town, bead_ids: Sequence[str]) -> frozenset[str]:
+def existing(sql: sqlite3.Connection, bead_ids: Sequence[str]) -> frozenset[str]:
     """Those of the ids that beads have, readable or not, read with one query."""
-    rows = town.sql.execute(
+    rows = sql.execute(
         "SELECT b.bead_id FROM json_each(:ids) i JOIN beads b ON b.bead_id = i.value",
         {"ids": canonical.dumps(list(bead_ids))},
     ).fetchall()

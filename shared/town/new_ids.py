@@ -20,7 +20,7 @@ def for_bead(town: Town) -> str:
     look = _FIRST_LOOK
     while lookup.exists(town, made):
         candidates = town.tick.ids.ahead(look)
-        taken = lookup.existing(town, candidates)
+        taken = lookup.existing(town.sql, candidates)
         free = next((number for number, candidate in enumerate(candidates) if candidate not in taken), look - 1)
         made = candidates[free]
         town.tick.ids.used += free + 1
@@ -32,7 +32,7 @@ def derived(town: Town, texts: Sequence[str]) -> list[str]:
     """The ids of beads that are derived from texts. An id that a bead has is passed over: `:1`, `:2`, ... is added to its text."""
     made = [ids.derived_from(town.tick.town_id, text) for text in texts]
     passed = 0
-    while taken := lookup.existing(town, made):
+    while taken := lookup.existing(town.sql, made):
         passed += 1
         made = [
             ids.derived_from(town.tick.town_id, f"{text}:{passed}") if bead_id in taken else bead_id

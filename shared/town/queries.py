@@ -20,7 +20,11 @@ QUERIES: Final[dict[str, str]] = {
     "issues": """
         SELECT b.bead_id, b.status, b.rig_id, b.assignee_agent_bead_id, b.labels, b.metadata, b.dispatch_attempts,
                b.last_dispatch_attempt_at, b.created_by, b.created_at, b.updated_at, b.priority, COALESCE(b.parent_bead_id,
-               json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.mr_bead_id'))
+               json_extract(CASE WHEN json_valid(b.metadata) THEN b.metadata ELSE '{}' END, '$.mr_bead_id')),
+               CASE WHEN b.last_dispatch_attempt_at IS NULL THEN 0 ELSE EXISTS (
+                   SELECT 1 FROM bead_dependencies d JOIN beads m ON m.bead_id = d.bead_id AND m.type = 'merge_request'
+                   WHERE d.depends_on_bead_id = b.bead_id AND d.dependency_type = 'tracks'
+                       AND m.created_at >= b.last_dispatch_attempt_at) END
         FROM beads b
         WHERE b.type = 'issue' AND b.status IN ('open', 'in_progress', 'in_review')
         ORDER BY b.created_at, b.bead_id""",

@@ -1,4 +1,10 @@
 -- One town. Times are UTC text of 24 characters, JSON has sorted keys, ids are text (spec/data-model.md).
+--
+-- A table whose rows can be wide is a rowid table: in a table WITHOUT ROWID, each row of more than 1 KB takes pages of its own.
+-- No statement reads an implicit rowid or relies on the order of unsorted rows.
+--
+-- Most ids are hashes: a row changes a page of its own in each index over them. So a table that grows with history has no more
+-- such indexes than it needs, and partial ones cover only what is not over.
 
 CREATE TABLE rigs (
     id             TEXT NOT NULL PRIMARY KEY,
@@ -31,13 +37,16 @@ CREATE TABLE beads (
     created_at               TEXT NOT NULL,
     updated_at               TEXT NOT NULL,
     closed_at                TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX beads_by_kind ON beads (type, status, created_at, bead_id);
 CREATE INDEX beads_by_parent ON beads (parent_bead_id);
 CREATE INDEX beads_by_rig ON beads (rig_id, status);
 CREATE INDEX beads_by_assignee ON beads (assignee_agent_bead_id, type, status);
 CREATE INDEX beads_failed_to_start ON beads (last_dispatch_failed_at) WHERE last_dispatch_failed_at IS NOT NULL;
+
+-- Ended beads, those first that may leave the image first (shared/town/families.py).
+CREATE INDEX beads_ended ON beads (updated_at) WHERE status IN ('closed', 'failed');
 
 -- Beads that depend on a bead that does not exist yet: each bead that is created looks here for those that wait for it.
 CREATE INDEX beads_awaiting ON beads (bead_id) WHERE status <> 'closed' AND instr(metadata, '"awaits"') > 0;
@@ -72,7 +81,7 @@ CREATE TABLE agent_metadata (
     dispatched_at           TEXT,
     hook_ended_at           TEXT,
     ended_generation        INTEGER
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Refuses a second agent on the same bead.
 CREATE UNIQUE INDEX agents_by_hook ON agent_metadata (current_hook_bead_id) WHERE current_hook_bead_id IS NOT NULL;
@@ -125,8 +134,8 @@ CREATE INDEX escalations_to_bump ON escalation_metadata (bead_id) WHERE acknowle
 
 -- The append-only audit trail.
 CREATE TABLE bead_events (
-    bead_event_id TEXT NOT NULL PRIMARY KEY,
-    seq           INTEGER NOT NULL UNIQUE,
+    bead_event_id TEXT NOT NULL,
+    seq           INTEGER NOT NULL PRIMARY KEY,
     bead_id       TEXT NOT NULL,
     agent_id      TEXT,
     event_type    TEXT NOT NULL CHECK (event_type IN
@@ -139,11 +148,9 @@ CREATE TABLE bead_events (
     new_value     TEXT,
     metadata      TEXT NOT NULL DEFAULT '{}',
     created_at    TEXT NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX audit_by_bead ON bead_events (bead_id);
-CREATE INDEX audit_by_time ON bead_events (created_at);
-CREATE INDEX audit_by_type ON bead_events (event_type);
 
 CREATE TABLE agent_nudges (
     nudge_id      TEXT NOT NULL PRIMARY KEY,
@@ -155,7 +162,7 @@ CREATE TABLE agent_nudges (
     created_at    TEXT NOT NULL,
     delivered_at  TEXT,
     expires_at    TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE INDEX nudges_undelivered ON agent_nudges (agent_bead_id, created_at) WHERE delivered_at IS NULL;
 CREATE INDEX nudges_by_source ON agent_nudges (agent_bead_id, source, created_at);
@@ -163,27 +170,33 @@ CREATE INDEX nudges_expiring ON agent_nudges (expires_at) WHERE delivered_at IS 
 CREATE INDEX nudges_delivered ON agent_nudges (delivered_at) WHERE delivered_at IS NOT NULL;
 
 -- The inbox inside the image. event_type has no CHECK, because an event of an unknown type is stored and then poisoned.
+-- A processed event has no payload but the digest of its content; the journal has the payload. A poisoned event has both.
 CREATE TABLE town_events (
-    event_id     TEXT NOT NULL PRIMARY KEY,
-    seq          INTEGER NOT NULL UNIQUE,
-    event_type   TEXT NOT NULL,
-    agent_id     TEXT,
-    bead_id      TEXT,
-    payload      TEXT NOT NULL DEFAULT '{}',
-    source       TEXT NOT NULL CHECK (source IN ('ingest', 'effect', 'observation', 'derived', 'operator')),
-    created_at   TEXT NOT NULL,
-    received_at  TEXT NOT NULL,
-    processed_at TEXT,
-    outcome      TEXT,
-    retry_count  INTEGER NOT NULL DEFAULT 0,
-    poisoned_at  TEXT,
-    last_error   TEXT,
-    sender       TEXT
-) STRICT, WITHOUT ROWID;
+    event_id       TEXT NOT NULL UNIQUE,
+    seq            INTEGER NOT NULL PRIMARY KEY,
+    event_type     TEXT NOT NULL,
+    agent_id       TEXT,
+    bead_id        TEXT,
+    payload        TEXT DEFAULT '{}' CHECK (payload IS NOT NULL OR processed_at IS NOT NULL),
+    source         TEXT NOT NULL CHECK (source IN ('ingest', 'effect', 'observation', 'derived', 'operator')),
+    created_at     TEXT NOT NULL,
+    received_at    TEXT NOT NULL,
+    processed_at   TEXT,
+    outcome        TEXT,
+    retry_count    INTEGER NOT NULL DEFAULT 0,
+    poisoned_at    TEXT,
+    last_error     TEXT,
+    sender         TEXT,
+    content_digest TEXT
+) STRICT;
 
 CREATE INDEX events_pending ON town_events (seq) WHERE processed_at IS NULL;
-CREATE INDEX events_by_type ON town_events (event_type);
-CREATE INDEX events_by_processing ON town_events (processed_at);
+
+-- Processed events, those that leave the image first first: those that somebody may send again, and those of the town itself.
+CREATE INDEX events_sent ON town_events (processed_at)
+    WHERE processed_at IS NOT NULL AND (source IN ('ingest', 'operator') OR outcome = 'poisoned');
+CREATE INDEX events_made ON town_events (processed_at)
+    WHERE processed_at IS NOT NULL AND NOT (source IN ('ingest', 'operator') OR outcome = 'poisoned');
 
 CREATE TABLE town (
     key   TEXT NOT NULL PRIMARY KEY,
@@ -204,11 +217,11 @@ CREATE TABLE ticks (
 ) STRICT;
 
 CREATE TABLE outbox (
-    effect_id     TEXT NOT NULL PRIMARY KEY,
-    seq           INTEGER NOT NULL UNIQUE,
+    effect_id     TEXT NOT NULL,
+    seq           INTEGER NOT NULL PRIMARY KEY,
     kind          TEXT NOT NULL CHECK (kind IN
         ('dispatch_agent', 'stop_agent', 'poll_pr', 'merge_pr', 'verify_merge', 'update_branch', 'dequeue', 'request_review',
-         'send_nudge', 'notify_mayor', 'refresh_token', 'stop_container', 'update_model')),
+         'send_nudge', 'notify_mayor', 'refresh_token', 'stop_container', 'update_model', 'send_notice')),
     subject       TEXT NOT NULL,
     generation    INTEGER NOT NULL,
     payload       TEXT NOT NULL,
@@ -222,9 +235,10 @@ CREATE TABLE outbox (
     result        TEXT,
     created_at    TEXT NOT NULL,
     finished_at   TEXT
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
-CREATE INDEX outbox_by_state ON outbox (state, seq);
+CREATE UNIQUE INDEX outbox_ids ON outbox (effect_id) WHERE finished_at IS NULL;
+CREATE INDEX outbox_unfinished ON outbox (seq) WHERE state IN ('pending', 'claimed');
 CREATE INDEX outbox_by_subject ON outbox (kind, subject, generation);
 CREATE INDEX outbox_finished_reads ON outbox (finished_at)
     WHERE finished_at IS NOT NULL AND kind IN ('poll_pr', 'refresh_token', 'update_model');

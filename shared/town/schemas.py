@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Final
 
 from shared.domain.errors import SchemaMismatch
+from shared.town.no_room import require_room
 
-NEWEST: Final = 4
+NEWEST: Final = 5
 OLDEST: Final = 1
 APPLICATION_ID: Final = 0x47545231  # "GTR1"
 _HERE: Final = Path(__file__).parent
@@ -53,7 +54,7 @@ def open_within_walls(connection: sqlite3.Connection, content: bytes | None) -> 
     """Load the bytes of an image, if any are given, and read its schema, which must be one that a release wrote.
 
     From then on the schema runs no trigger of its own and no function with side effects, and nobody can edit it.
-    Raises SchemaMismatch if it is another one or cannot be read.
+    Raises SchemaMismatch if it is another one or cannot be read, and NoRoomLeft.
     """
     harden(connection)
     try:
@@ -64,6 +65,8 @@ def open_within_walls(connection: sqlite3.Connection, content: bytes | None) -> 
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     except UNREADABLE as error:
+        if content is None:  # a file, whose disk may be full
+            require_room(error)
         raise SchemaMismatch(
             "the image is not a readable SQLite database", hint="restore an earlier commit of this town"
         ) from error

@@ -3,11 +3,14 @@
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from shared.domain.config import EffectiveSettings, effective
 from shared.domain.errors import RowUnreadable
 from shared.domain.report import BusinessEvent
 from shared.domain.tick import Tick
+from shared.domain.usage import Usage
+from shared.town.arrivals import Arrivals
 from shared.town.rows import RIG_COLUMNS, Rig, rig_of
 from shared.town.town_keys import TownKeys
 
@@ -30,6 +33,24 @@ class Said:
     by: str
 
 
+class Noted(NamedTuple):
+    """How much a tick had noted at some moment, which `Town.forget_since` goes back to."""
+
+    business_events: int
+    proposals: int
+    config_changed: bool
+    used: Usage
+    arrivals: int
+
+
+@dataclass(slots=True)
+class AgentNames:
+    """The names that agents have. `numbered`: every name with a number below this one, from the first on, is among them."""
+
+    taken: set[str]
+    numbered: int
+
+
 @dataclass(slots=True)
 class Town:
     """The state that events and actions change. Only `shared.town` runs statements on `sql`.
@@ -37,7 +58,8 @@ class Town:
     `said` is the event that is being applied, if somebody's token sent it: the audit trail keeps who said what it changes.
     `unreadable` collects the rows that could not be read, by (table, key), for invariant 1. `config_changed` means that an
     event stored another configuration, which applies from the next tick on. `deleted_beads` means that a bead was deleted,
-    which may have marked pending events as processed.
+    which may have marked pending events as processed. `used` is what agents were counted to use in this tick. `agent_names` are
+    the names that agents have, as far as somebody asked and nobody changed one since.
     """
 
     sql: sqlite3.Connection
@@ -49,8 +71,11 @@ class Town:
     next_event_seq: int = 0
     next_effect_seq: int = 0
     said: Said | None = None
+    arrivals: Arrivals = field(default_factory=Arrivals)
     business_events: list[BusinessEvent] = field(default_factory=list)
     proposals: list[Proposal] = field(default_factory=list)
+    used: Usage = field(default_factory=Usage)
+    agent_names: AgentNames | None = None
 
     @property
     def keys(self) -> TownKeys:
@@ -77,15 +102,20 @@ class Town:
         """Note a business event for the journal and the log."""
         self.business_events.append(BusinessEvent(name, data))
 
-    def noted(self) -> tuple[int, int, bool]:
-        """A mark for `forget_since`: the business events, proposals and the change of configuration that were noted so far."""
-        return len(self.business_events), len(self.proposals), self.config_changed
+    def noted(self) -> Noted:
+        """A mark for `forget_since`: what was noted so far."""
+        return Noted(
+            len(self.business_events), len(self.proposals), self.config_changed, self.used, self.arrivals.mark()
+        )
 
-    def forget_since(self, noted: tuple[int, int, bool]) -> None:
-        """Drop what was noted since a mark. A savepoint undoes only the database."""
-        del self.business_events[noted[0] :]
-        del self.proposals[noted[1] :]
-        self.config_changed = noted[2]
+    def forget_since(self, noted: Noted) -> None:
+        """Go back to a mark, because a savepoint undoes only the database. Arrivals that have got rows since are arrivals again."""
+        del self.business_events[noted.business_events :]
+        del self.proposals[noted.proposals :]
+        self.config_changed = noted.config_changed
+        self.used = noted.used
+        self.arrivals.undo(noted.arrivals)
+        self.agent_names = None
 
     def next_free_effect_seq(self) -> int:
         """The next sequence number of the outbox."""

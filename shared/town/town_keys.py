@@ -5,7 +5,8 @@
     keys.settling_until = later         stored, if it differs
     TownKeys.settling_until.name        the name of the key in the table
 
-A new town stores the default of every key. An imported town or one of an older release may lack some of them.
+A new town stores the default of every key, except of those that few towns ever have (`rare`). An imported town or one of an
+older release may lack some of them.
 """
 
 import sqlite3
@@ -15,8 +16,12 @@ from datetime import datetime
 from typing import Any, Final, Generic, Self, TypedDict, TypeVar, Unpack, overload
 
 from shared.domain import canonical, limits, strict_json
+from shared.domain.brake import Brake
+from shared.domain.restores import InPlaceRestore
 from shared.domain.tick import Breaker
 from shared.domain.times import from_text, text_or_none, time_or_none, to_text
+
+OWN_CLOCK: Final = "own"
 
 T = TypeVar("T")
 Stored = Any
@@ -92,9 +97,15 @@ class Key(Generic[T]):
     name: str
 
     def __init__(
-        self, new: Stored, *, read: Callable[[Stored], T], write: Callable[[T], Stored] = lambda value: value
+        self,
+        new: Stored,
+        *,
+        read: Callable[[Stored], T],
+        write: Callable[[T], Stored] = lambda value: value,
+        rare: bool = False,
     ) -> None:
         self.new: Final = new
+        self.rare: Final = rare
         self._read = read
         self._write = write
 
@@ -113,8 +124,10 @@ class Key(Generic[T]):
         return self._read(self.new if stored is None else stored)
 
     def __set__(self, keys: "TownKeys", value: T) -> None:
-        """Store the value, if it differs."""
-        keys.store(self.name, self._write(value))
+        """Store the value, if it differs. The default of a rare key is not stored where none was."""
+        new = self._write(value)
+        if not self.rare or new != self.new or keys.stored(self.name) is not None:
+            keys.store(self.name, new)
 
 
 def _drain(stored: Stored) -> ContainerDrain | None:
@@ -123,6 +136,16 @@ def _drain(stored: Stored) -> ContainerDrain | None:
 
 def _stored_drain(drain: ContainerDrain | None) -> Stored:
     return None if drain is None else {"nonce": drain.nonce, "started_at": to_text(drain.started_at)}
+
+
+def _brake(stored: Stored) -> Brake | None:
+    return None if stored is None else Brake(stored["by"], from_text(stored["at"]), bool(stored["stopped_agents"]))
+
+
+def _stored_brake(brake: Brake | None) -> Stored:
+    if brake is None:
+        return None
+    return {"by": brake.by, "at": to_text(brake.at), "stopped_agents": brake.stopped_agents}
 
 
 def _breaker(stored: Stored) -> Breaker:
@@ -216,16 +239,31 @@ class TownKeys:
         write=lambda queued: {key: to_text(at) for key, at in queued.items()},
     )
     """The merge requests whose pull request may be in a merge queue, live or not: when the town may next take it out."""
+    archive_index: Key[int] = Key(0, read=lambda stored: stored or 0)
+    """The number of the commit whose archive index finds every bead that has left the image; 0: none has."""
+    back_from_archive: Key[frozenset[str]] = Key([], read=frozenset, write=sorted, rare=True)
+    """The beads that have come back from the archive, where a copy of each stays, and have not left again."""
     last_idle_stop_at = _time()
     last_token_refresh_at = _time()
     mayor_working_since = _time()
     mayor_waiting_since = _time()
     paused: Key[bool] = Key(False, read=bool)
+    brake: Key[Brake | None] = Key(None, read=_brake, write=_stored_brake, rare=True)
+    """Who paused the town while it ran; None if it runs, or if it was created or imported paused and has not run here yet."""
+    clock: Key[str | None] = Key(None, read=_as_is)
+    """OWN_CLOCK if the town runs on a clock of its own, which no other clock may be compared with; None: real time."""
     alerted: Key[dict[str, datetime]] = Key(
         {},
         read=lambda stored: {key: from_text(at) for key, at in stored.items()},
         write=lambda alerted: {key: to_text(at) for key, at in alerted.items()},
     )
+    restores: Key[tuple[InPlaceRestore, ...]] = Key(
+        [],
+        read=lambda stored: tuple(map(InPlaceRestore.from_json, stored)),
+        write=lambda restores: [restore.as_json() for restore in restores],
+        rare=True,
+    )
+    """The restores in place, oldest first. A restore carries them over from the image that it replaces."""
 
     def __init__(self, sql: sqlite3.Connection) -> None:
         self._sql = sql

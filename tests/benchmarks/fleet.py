@@ -1,7 +1,7 @@
-"""A fleet through the worker's handler, and what it would cost: `python -m tests.benchmarks.fleet [--store memory|seaweedfs]`.
+"""A fleet through the worker's handler, and what fleets cost in a month: `python -m tests.benchmarks.fleet [--store NAME|none]`.
 
-Measures ticks per second and requests per tick (nothing is estimated there), asserts that no event was lost, and computes
-a page of costs from the measured requests and the list prices below.
+Measures ticks per second and requests per tick, and asserts that no event was lost. The page of costs (`tests.benchmarks.month`)
+multiplies requests that were counted on a jumping clock by list prices; `--store none` prints only this page, for docs/costs.md.
 """
 
 import argparse
@@ -14,50 +14,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from infra.devstack.s3_servers import seaweedfs
-from infra.ops.dashboards import alarms
-from shared.actions import ACTIONS
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
 from shared.ports.queue import Wake
 from shared.storage import keys
-from shared.telemetry import catalogue
+from tests.benchmarks.month import table
+from tests.benchmarks.month.page import ACTIVE_SHARE, AGENTS
 from tests.cloud import a_cloud
+from tests.conventions.sources import ROOT
 from tests.counting import CountingObjects
 from tests.towns import T, a_town, event
 from tests.worlds import a_world
-
-# List prices of us-east-1 in dollars, as of the day when this was written; regions differ.
-PUT_LIST: Final = 0.005 / 1000
-GET: Final = 0.0004 / 1000
-LAMBDA_GB_SECOND_ARM: Final = 0.0000133334
-LAMBDA_REQUEST: Final = 0.20 / 1e6
-SQS_FIFO_REQUEST: Final = 0.50 / 1e6
-METRIC_MONTH: Final = 0.30
-ALARM_MONTH: Final = 0.10
-DASHBOARD_MONTH: Final = 3.00
-LOG_GB: Final = 0.50
-STORED_GB_MONTH: Final = 0.023
-SCHEDULE_CALL: Final = 1.00 / 1e6
-
-METRICS: Final = len(catalogue.METRICS) + len(ACTIONS)
-"""Series of the catalogue, and one for each type of action."""
-LINE_BYTES: Final = 1600
-WORKER_GB: Final = 1769 / 1024
-TICK_SECONDS: Final = 0.15
-"""Lambda time of one tick with S3 in the same region: about eight requests of 15 ms, and the tick itself."""
-ACTIVE_TICKS_PER_DAY: Final = 2880
-"""A town in which an agent works is ticked every 30 s."""
-ACTIVE_SHARE: Final = 0.05
-HEAD_VERSION_DAYS: Final = 2
-SNAPSHOT_DAYS: Final = 30
-MINUTES: Final = 30 * 24 * 60
-TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "get": 8}
-"""Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
-RETENTION_SECONDS: Final = 0.15
-"""Of a gigabyte, a town and day: thirty requests of 15 ms, four towns at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,39 +100,6 @@ def fan_out(objects: Any, *, towns: int = 2_000, due: int = 60) -> tuple[float, 
     return (passed - begun) / report.passes, time.perf_counter() - passed
 
 
-def costs(measured: Measured) -> Iterator[str]:
-    """The page of costs, from the measured requests."""
-    each = measured.per_tick
-    puts = each.get("replace", 0) + each.get("create", 0) + each.get("put", 0) + each.get("list", 0)
-    gets = each.get("get", 0) + each.get("get_if_changed", 0)
-    tick = puts * PUT_LIST + gets * GET + TICK_SECONDS * WORKER_GB * LAMBDA_GB_SECOND_ARM + LINE_BYTES / 1e9 * LOG_GB
-    by_queue = tick + LAMBDA_REQUEST + 3 * SQS_FIFO_REQUEST
-    idle = (
-        METRICS * METRIC_MONTH
-        + len(alarms.names()) * ALARM_MONTH
-        + DASHBOARD_MONTH
-        + MINUTES * (LAMBDA_REQUEST + SCHEDULE_CALL + PUT_LIST + 0.1 * WORKER_GB * LAMBDA_GB_SECOND_ARM)
-    )
-    tidying = sum(count * (PUT_LIST if name in ("list", "versions") else GET) for name, count in TIDYING.items())
-    tidying += RETENTION_SECONDS * LAMBDA_GB_SECOND_ARM
-    busy = MINUTES * 55 * WORKER_GB * LAMBDA_GB_SECOND_ARM + MINUTES * 11 * PUT_LIST
-    weight = f"a head has {measured.head_bytes / 1000:.0f} kB"
-    yield f"Measured: {json.dumps(each)} requests a tick ({measured.ticks} ticks of {measured.towns} towns); {weight}."
-    yield ""
-    yield "| Towns | of them active | an idle fleet | ticks | dispatcher | sweep | retention | storage | together, a month |"
-    yield "|---|---|---|---|---|---|---|---|---|"
-    for towns in (1, 1_000, 100_000):
-        active = max(1, round(towns * ACTIVE_SHARE))
-        ticks = active * ACTIVE_TICKS_PER_DAY * 30 * by_queue
-        sweep = 30 * 24 * (towns * (PUT_LIST + GET) + towns / 40 * PUT_LIST)
-        retention = 30 * (towns * tidying + 24 * towns / 40 * PUT_LIST)
-        heads = active * ACTIVE_TICKS_PER_DAY * HEAD_VERSION_DAYS + towns * SNAPSHOT_DAYS
-        storage = heads * measured.head_bytes / 1e9 * STORED_GB_MONTH
-        parts = [idle, ticks, busy, sweep, retention, storage]
-        shown = [*parts, sum(parts)]
-        yield f"| {towns:,} | {active:,} | " + " | ".join(f"${value:,.2f}" for value in shown) + " |"
-
-
 @contextmanager
 def _store(name: str) -> Iterator[Any]:
     if name == "memory":
@@ -178,13 +115,34 @@ def _store(name: str) -> Iterator[Any]:
 def main() -> None:
     """Measure, and print figures and the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--store", choices=("memory", "seaweedfs"), default="seaweedfs")
+    parser.add_argument("--store", choices=("memory", "seaweedfs", "none"), default="seaweedfs")
     parser.add_argument("--towns", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--agents", type=int, default=AGENTS, help="working agents of an active town")
+    parser.add_argument("--active", type=float, default=ACTIVE_SHARE, help="share of the towns that is active")
+    parser.add_argument("--accept", action="store_true", help="write the page of costs into docs/costs.md")
     given = parser.parse_args()
-    with _store(given.store) as objects:
+    if given.store != "none":
+        _print_speed(given.store, towns=given.towns, rounds=given.rounds)
+    shown = "\n".join(table.lines_of(*table.fleets(agents=given.agents, active_share=given.active)))
+    if given.accept:
+        _write_into(ROOT / "docs/costs.md", shown)
+    print(
+        f"\n100,000 towns are swept in {table.minutes_of_a_sweep(100_000):.1f} minutes of work at 20 ms a request (bar 15)\n"
+    )
+    print(shown)
+
+
+def _write_into(page: Path, shown: str) -> None:
+    before, mark, rest = page.read_text(encoding="utf-8").partition("<!-- bench-fleet -->\n")
+    _, end, after = rest.partition("<!-- /bench-fleet -->")
+    page.write_text(f"{before}{mark}{shown}\n{end}{after}", encoding="utf-8")
+
+
+def _print_speed(store: str, *, towns: int, rounds: int) -> None:
+    with _store(store) as objects:
         one_pass, ticks = fan_out(objects)
-        measured = measure(objects, towns=given.towns, rounds=given.rounds)
+        measured = measure(objects, towns=towns, rounds=rounds)
     assert measured.lost == 0, f"{measured.lost} events were lost"
     print(
         f"{measured.ticks} ticks in {measured.seconds:.1f} s: {measured.ticks / measured.seconds:.0f} a second; nothing was lost\n"
@@ -192,7 +150,8 @@ def main() -> None:
     print(
         f"2,000 towns, 60 due: a pass of the dispatcher {one_pass * 1000:.0f} ms (bar 2,000), their ticks {ticks:.1f} s\n"
     )
-    print("\n".join(costs(measured)))
+    each = json.dumps(measured.per_tick)
+    print(f"{each} requests a tick; a head has {measured.head_bytes / 1000:.0f} kB\n")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,9 @@ class Counting:
     def get_if_changed(self, key: str, etag: str) -> Any:
         self.gets += 1
         return self.inner.get_if_changed(key, etag)
+
+    def time(self) -> datetime:
+        return self.inner.time()
 
     def start_of(self, key: str, length: int) -> bytes | None:
         self.gets += 1

@@ -53,9 +53,13 @@ def deployed(**parameters: str) -> dict[str, dict[str, Any]]:
     conditions = {name: _holds({"Condition": name}, values) for name in template()["Conditions"]}
     return {
         name: _filled(resource, values, conditions)
-        for name, resource in template()["Resources"].items()
+        for name, resource in _template(values)["Resources"].items()
         if "Condition" not in resource or conditions[resource["Condition"]]
     }
+
+
+def _template(values: Mapping[str, Any]) -> dict[str, Any]:
+    return template(gradual=values["GradualDeployment"] == "true", traced=values["Tracing"] == "Active")
 
 
 def refused(**parameters: str) -> list[str]:

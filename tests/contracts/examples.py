@@ -33,6 +33,14 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     "get /api/towns": (events, "GET", "/api/towns", None),
     "get /api/towns/{townId}/status": (debug, "GET", f"{_BELOW}/status", None),
     "get /api/towns/{townId}/ticks": (debug, "GET", f"{_BELOW}/ticks", None),
+    "get /api/towns/{townId}/view": (debug, "GET", f"{_BELOW}/view", None),
+    "get /api/towns/{townId}/timeline": (
+        debug,
+        "GET",
+        f"{_BELOW}/timeline?start={_WINDOW['from']}&end={_WINDOW['to']}",
+        None,
+    ),
+    "get /api/towns/{townId}/ticks/{tick}": (debug, "GET", f"{_BELOW}/ticks/2", None),
     "get /api/towns/{townId}/beads": (debug, "GET", f"{_BELOW}/beads", None),
     "get /api/towns/{townId}/beads/{beadId}": (debug, "GET", f"{_BELOW}/beads/write-parser", None),
     "get /api/towns/{townId}/agents": (debug, "GET", f"{_BELOW}/agents", None),
@@ -72,6 +80,7 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     ),
     "post /api/towns/{townId}/debug/reconcile-dry-run": (debug, "POST", f"{_BELOW}/debug/reconcile-dry-run", {}),
     "post /api/towns/{townId}/debug/replay-events": (debug, "POST", f"{_BELOW}/debug/replay-events", _WINDOW),
+    "post /api/towns/{townId}/resume": (events, "POST", f"{_BELOW}/resume", None),
     "put /api/towns/{townId}": (events, "PUT", "/api/towns/my-second-town", {}),
     "post /api/towns/{townId}/events": (
         events,

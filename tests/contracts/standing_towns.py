@@ -9,12 +9,15 @@ from shared.domain.obstacles import OBSTACLES
 from shared.domain.processes import ProcessState
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
-from shared.runner import inputs
-from shared.storage import layers
+from shared.ports.steps import drive
+from shared.runner import worker
+from shared.storage.in_place import restore_in_place
+from shared.storage.restore import Archive
 from shared.town import database
 from tests.fakes import FakeProcess
-from tests.replayed import a_world_with_a_past
+from tests.replayed import a_world_with_a_past, past_of
 from tests.scenarios.test_waits import PR, SINCE
+from tests.small_layers import small_layers
 from tests.towns import T, TownBuilder, a_town, ago, event
 from tests.unit.questions.test_foresight import CASES
 from tests.worlds import World
@@ -51,6 +54,7 @@ def _paused(town: TownBuilder) -> TownBuilder:
 MIXED: Final = "mixed"
 REPEATED: Final = "repeated"
 LONG: Final = "long"
+RESTORED: Final = "restored"
 ODD: Final = "odd"
 ODD_IDS: Final = ("a/b", "what?", "#1", "50%", "ünïcode 🚂", "~tilde", '"quoted"')
 REASONS: Final = {
@@ -90,11 +94,11 @@ def a_world_with_a_long_past() -> World:
     """A town most of whose ticks are published and whose commits are not kept, and at last ticks of other code and SQLite."""
     world = a_world_with_a_past(a_town(LONG).bead("b"), kept_versions=2)
     with pytest.MonkeyPatch.context() as then:
-        then.setattr(layers, "SPILL_ABOVE", 4096)
+        small_layers(then, 4096)
         for number in range(140):
             _tick(world, number)
     with pytest.MonkeyPatch.context() as then:
-        then.setattr(inputs, "code_version", lambda: "older")
+        then.setattr(worker, "code_version", lambda: "older")
         _tick(world, 140)
     with pytest.MonkeyPatch.context() as then:
         then.setattr(database, "SQLITE_VERSION", "3.0.0")
@@ -103,10 +107,23 @@ def a_world_with_a_long_past() -> World:
     return world
 
 
-def _tick(world: World, number: int) -> None:
+def a_world_with_a_restored_town() -> World:
+    """A town that was restored in place after its third tick, to the state after the first one, and has gone on since."""
+    world = a_world_with_a_past(a_town(RESTORED).bead("b"))
+    for number in range(3):
+        _tick(world, number, RESTORED)
+    past = past_of(world)
+    archive = Archive(past.objects, past.versions, RESTORED)
+    old, now = drive(archive.at_txid(2)), world.clock.now()
+    drive(restore_in_place(world.store, archive, old, now=now, worker_id="restorer"))
+    _tick(world, 3, RESTORED)
+    return world
+
+
+def _tick(world: World, number: int, town: str = LONG) -> None:
     world.clock.move(seconds=30)
-    world.post(event("town_started", event_id=f"started-{number:04}"), town_id=LONG)
-    world.run(town_id=LONG)
+    world.post(event("town_started", event_id=f"started-{number:04}"), town_id=town)
+    world.run(town_id=town)
 
 
 def _renamed(event_id: str, title: str) -> Envelope:

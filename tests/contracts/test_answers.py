@@ -24,6 +24,7 @@ from tests.worlds import World
 BELOW = "/api/towns/{townId}"
 SEEN = "/api/agents/towns/{townId}"
 REPLAY = f"{BELOW}/debug/replay-events"
+TIMELINE = f"{BELOW}/timeline"
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,11 @@ def deployed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     deploy(a_cloud(world), monkeypatch)
 
 
-def of(method: str, route: str, body: Any = None, *, mayor: str = "mayor", **names: str) -> Answer:
+def of(method: str, route: str, body: Any = None, *, mayor: str = "mayor", query: str = "", **names: str) -> Answer:
     """The answer to a request of a documented route."""
     function = events if (method, route) in OF_EVENTS else debug
     path = route.format(**{"townId": "t1", **names})
-    return ask(function, method, path, body, town="t1", mayor=mayor)
+    return ask(function, method, f"{path}{query}", body, town="t1", mayor=mayor)
 
 
 OF_EVENTS = {("GET", "/api/towns"), ("PUT", BELOW), ("POST", f"{BELOW}/events"), ("POST", f"{BELOW}/mayor/messages")}
@@ -49,6 +50,9 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", "/api/towns", 200, None),
     ("GET", f"{BELOW}/status", 200, None),
     ("GET", f"{BELOW}/ticks", 200, None),
+    ("GET", f"{BELOW}/view", 200, None),
+    ("GET", TIMELINE, 200, None),
+    ("GET", f"{BELOW}/ticks/{{tick}}", 200, None),
     ("GET", f"{BELOW}/beads", 200, None),
     ("GET", f"{BELOW}/agents", 200, None),
     ("GET", f"{BELOW}/convoys", 200, None),
@@ -82,10 +86,12 @@ PLAIN: list[tuple[str, str, int, Any]] = [
 def test_an_answer_is_as_documented_and_nothing_else_would_be(
     world: World, method: str, route: str, status: int, body: Any
 ) -> None:
+    start, end = to_text(T), to_text(world.clock.now())
     if route == REPLAY:
-        body = {"from": to_text(T), "to": to_text(world.clock.now()), **body}
+        body = {"from": start, "to": end, **body}
+    query = f"?start={start}&end={end}" if route == TIMELINE else ""
     [(mayor,)] = world.town().rows("SELECT bead_id FROM agent_metadata WHERE role = 'mayor'")
-    answer = of(method, route, body, mayor=mayor)
+    answer = of(method, route, body, mayor=mayor, query=query, tick="60")
     assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):

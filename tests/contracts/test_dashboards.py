@@ -5,7 +5,10 @@ import re
 from datetime import timedelta
 from typing import Any
 
+import jsonschema
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.models import dashboard as models
 
 from infra.ops.dashboards import __main__ as made
 from infra.ops.dashboards import alarms, cloudwatch, grafana
@@ -45,7 +48,8 @@ def test_every_widget_of_grafana_queries_an_existing_metric() -> None:
     asked = [target for each in panels() for target in each["targets"] if target.get("queryMode") == "Metrics"]
     assert asked
     for target in asked:
-        assert target["metricName"] in KNOWN
+        assert target.get("metricName", ACTIONS_BY_TYPE.name) in KNOWN
+        assert ("metricName" in target) != bool(target.get("expression"))
         assert target["namespace"] == NAMESPACE
         assert target["datasource"] == {"type": "cloudwatch", "uid": "${datasource}"}
         assert target["period"] == "60"
@@ -61,7 +65,8 @@ def test_every_widget_of_cloudwatch_queries_an_existing_metric() -> None:
     assert asked
     for metric in asked:
         if isinstance(metric[0], dict):
-            assert f'MetricName="{ACTIONS_BY_TYPE.name}"' in metric[0]["expression"]
+            expression = metric[0]["expression"]
+            assert f'MetricName="{ACTIONS_BY_TYPE.name}"' in expression or expression == "dividend / divisor"
         else:
             assert metric[0] == NAMESPACE
             assert metric[1] in KNOWN
@@ -83,6 +88,99 @@ def test_the_row_reconciler_is_that_of_the_specification() -> None:
         ("timeseries", "Tick wall clock"),
         ("gauge", "Pending events of the worst town"),
     ]
+
+
+def test_grafana_reads_its_dashboard_with_its_own_schema_and_writes_the_same() -> None:
+    read = models.Dashboard.from_json(GRAFANA)
+    assert json.loads(json.dumps(read, cls=JSONEncoder)) == GRAFANA
+
+
+WIDGET = {
+    "type": "object",
+    "required": ["type", "x", "y", "width", "height", "properties"],
+    "additionalProperties": False,
+    "properties": {
+        "type": {"enum": ["metric", "log", "text"]},
+        "x": {"type": "integer", "minimum": 0, "maximum": 23},
+        "y": {"type": "integer", "minimum": 0},
+        "width": {"type": "integer", "minimum": 1, "maximum": 24},
+        "height": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "properties": {"type": "object"},
+    },
+}
+OF_A_METRIC = {
+    "type": "object",
+    "required": ["metrics", "region"],
+    "additionalProperties": False,
+    "properties": {
+        "title": {"type": "string"},
+        "region": {"type": "string"},
+        "period": {"type": "integer", "multipleOf": 60},
+        "view": {"enum": ["timeSeries", "singleValue", "gauge", "bar", "pie"]},
+        "stacked": {"type": "boolean"},
+        "setPeriodToTimeRange": {"type": "boolean"},
+        "metrics": {"type": "array", "minItems": 1, "maxItems": 500, "items": {"type": "array", "minItems": 1}},
+        "annotations": {"type": "object"},
+        "yAxis": {"type": "object"},
+    },
+}
+OF_A_LOG = {
+    "type": "object",
+    "required": ["query", "region"],
+    "additionalProperties": False,
+    "properties": {
+        "title": {"type": "string"},
+        "region": {"type": "string"},
+        "query": {"type": "string", "pattern": "^SOURCE "},
+        "view": {"enum": ["table", "timeSeries", "bar", "pie"]},
+    },
+}
+OF_A_TEXT = {
+    "type": "object",
+    "required": ["markdown"],
+    "additionalProperties": False,
+    "properties": {"markdown": {"type": "string"}},
+}
+RENDERING = {"expression", "label", "id", "stat", "visible", "period", "color", "yAxis", "region", "accountId"}
+"""The fields of the last element of a metric, as the reference "Dashboard body structure and syntax" of CloudWatch lists them."""
+
+
+def test_the_dashboard_of_cloudwatch_has_the_structure_that_its_reference_describes() -> None:
+    assert set(CLOUDWATCH) == {"widgets"}
+    assert len(CLOUDWATCH["widgets"]) <= 500
+    for widget in CLOUDWATCH["widgets"]:
+        jsonschema.validate(widget, WIDGET)
+        assert widget["x"] + widget["width"] <= 24
+        kind = {"metric": OF_A_METRIC, "log": OF_A_LOG, "text": OF_A_TEXT}[widget["type"]]
+        jsonschema.validate(widget["properties"], kind)
+        for metric in widget["properties"].get("metrics", ()):
+            *named, rendering = metric
+            assert set(rendering) <= RENDERING
+            assert len(named) == 0 or len(named) % 2 == 0  # namespace and metric, then pairs of names and values
+
+
+def test_what_is_named_per_tick_is_divided_by_the_ticks_of_the_same_minute() -> None:
+    """They showed sums of a minute, in which a hundred towns tick."""
+    for widget in CLOUDWATCH["widgets"]:
+        if "per tick" in widget["properties"].get("title", ""):
+            shown, *hidden = widget["properties"]["metrics"]
+            assert shown[0]["expression"].endswith("/ divisor")
+            assert [each[1] for each in hidden if each[-1]["id"] == "divisor"] == ["ticksRun"]
+            assert not any(each[-1]["visible"] for each in hidden)
+    for each in panels():
+        if "per tick" in each["title"]:
+            *hidden, shown = each["targets"]
+            assert shown["expression"] == "q0 / q1"
+            assert hidden[1]["metricName"] == "ticksRun"
+            assert all(target["hide"] for target in hidden)
+            assert not shown.get("hide")
+
+
+def test_the_legend_of_actions_names_their_types() -> None:
+    by_type = panel("Actions per tick by type")
+    assert by_type["targets"][-1]["label"] == "${PROP('Dim.actionType')}"
+    [widget] = [each for each in CLOUDWATCH["widgets"] if each["properties"].get("title") == "Actions per tick by type"]
+    assert widget["properties"]["metrics"][0][0]["label"] == "${!PROP('Dim.actionType')}"
 
 
 def test_side_effects_are_three_series_and_actions_are_stacked_by_type() -> None:
@@ -125,7 +223,7 @@ def test_tables_by_town_come_from_the_log_and_no_widget_has_a_town_as_a_dimensio
         for name in ("town_id", "tick_id", "agent_id"):
             assert f'"{name}"' not in json.dumps(document)
     logs = [widget["properties"]["query"] for widget in CLOUDWATCH["widgets"] if widget["type"] == "log"]
-    assert len(logs) == 3
+    assert len(logs) == len(PER_TOWN)
     assert all("by town_id" in query for query in logs)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from functions import wiring
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
+from shared.domain.effect_allowances import ALLOWANCE
+from shared.domain.states import EffectKind
 from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
 from tests.contracts.transformed import template
 from tests.conventions.sources import ROOT
@@ -79,9 +82,19 @@ def test_what_the_parameters_name_is_what_starts_agents(
         )
 
 
-@pytest.mark.parametrize("function", RUNNERS)
-def test_one_task_definition_in_one_cluster_may_be_run_with_its_roles_and_no_other(function: str) -> None:
-    found = statements(deployed(**ON_ECS), function)
+def test_only_a_worker_may_start_an_agent_because_no_dispatcher_lives_long_enough() -> None:
+    found = statements(deployed(**ON_ECS), "TickFunction")
+    assert {sid for sid, each in found.items() if "ecs:" in json.dumps(each["Action"])} == {
+        "SeeAndStopTasks",
+        "ListTasks",
+    }
+    assert not {"PassTheRolesOfTheTask", "LayDownAndFetchOrders"} & set(found)
+    lives = timedelta(seconds=deployed()["TickFunction"]["Properties"]["Timeout"])
+    assert ALLOWANCE[EffectKind.DISPATCH_AGENT].timeout > lives
+
+
+def test_one_task_definition_in_one_cluster_may_be_run_with_its_roles_and_no_other() -> None:
+    found = statements(deployed(**ON_ECS), "WorkerFunction")
     assert {sid for sid, each in found.items() if "ecs:" in json.dumps(each["Action"])} == {
         "RunTheOneTask",
         "TagWhatIsRun",
@@ -111,12 +124,11 @@ def test_orders_lie_below_one_prefix_for_a_day_and_only_where_an_agent_fetches_i
     rules = resources["Towns"]["Properties"]["LifecycleConfiguration"]["Rules"]
     kept = {rule["Prefix"]: rule["ExpirationInDays"] for rule in rules if "ExpirationInDays" in rule}
     assert kept == ({"probe/": 1, "orders/": 1} if task_per == "agent" else {"probe/": 1})
-    for function in RUNNERS:
-        shelf = statements(resources, function).get("LayDownAndFetchOrders")
-        assert (shelf is not None) == (task_per == "agent")
-        if shelf is not None:
-            assert shelf["Action"] == ["s3:GetObject", "s3:PutObject"]
-            assert shelf["Resource"] == {"Fn::Sub": "${Towns.Arn}/orders/*"}
+    shelf = statements(resources, "WorkerFunction").get("LayDownAndFetchOrders")
+    assert (shelf is not None) == (task_per == "agent")
+    if shelf is not None:
+        assert shelf["Action"] == ["s3:GetObject", "s3:PutObject"]
+        assert shelf["Resource"] == {"Fn::Sub": "${Towns.Arn}/orders/*"}
 
 
 @pytest.mark.parametrize("function", CALL_FORGES)
@@ -135,7 +147,8 @@ def test_other_functions_get_none_of_it(function: str) -> None:
     assert on_ecs[function] == plain[function]
     assert on_ecs[f"{function}Role"] == plain[f"{function}Role"]
     attached = [each["Properties"]["Roles"] for each in on_ecs.values() if each["Type"] == "AWS::IAM::Policy"]
-    assert attached == [[{"Ref": f"{name}Role"} for name in RUNNERS]] * 2
+    runners = [{"Ref": f"{name}Role"} for name in RUNNERS]
+    assert attached == [runners, runners[1:], runners[1:]]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,14 @@ HOW = "run: make transformed"
 
 
 @cache
-def template() -> dict[str, Any]:
-    """The transformed template. Fails if it is missing or was not made from the current template."""
-    path = ROOT / "build/template.json"
-    assert path.exists(), f"build/template.json is missing; {HOW}"
+def template(*, gradual: bool = False, traced: bool = False) -> dict[str, Any]:
+    """The transformed template. Fails if it is missing or was not made from the current template.
+
+    SAM's transform itself reads GradualDeployment and Tracing, so with one of them CloudFormation sees another template.
+    """
+    assert not (gradual and traced), "no template was made for both"
+    path = ROOT / f"build/template{'-gradual' if gradual else '-traced' if traced else ''}.json"
+    assert path.exists(), f"{path.name} is missing in build; {HOW}"
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     made_from = hashlib.sha256((ROOT / "template.yaml").read_bytes()).hexdigest()
     assert found["Metadata"]["MadeFrom"] == made_from, f"template.yaml has changed since; {HOW}"

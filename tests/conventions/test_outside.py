@@ -37,7 +37,11 @@ CALLS: Final = {
     "shared/adapters/http_json.py: answer.json": "HttpAnswer.json, which is the door",
     "shared/replay/recordings/file_format.py: unpacking.decompress": _PIECE,
     "shared/storage/publish.py: unpacking.decompress": _PIECE,
+    "shared/storage/archive_index.py: unpacking.decompress": _PIECE,
+    "shared/storage/patches.py: unpacking.decompress": _PIECE,
+    "shared/storage/patches.py: zlib.decompressobj": "an unpacker with a largest size",
     "shared/storage/ltx.py: lz4.block.decompress": "the size of a page is given, and LZ4 writes no more",
+    "shared/storage/patches.py: lz4.block.decompress": "the size of a page is given, and LZ4 writes no more",
     "shared/town/schemas.py: connection.deserialize": "the door of images, which reads only the schema and compares it",
     "shared/town/schemas.py: connection.executescript": "our own scripts",
     "shared/moving/foreign_rows.py: sql.deserialize": "the door of foreign databases: reads plain tables, within limits",
@@ -53,6 +57,9 @@ IMPORTS: Final = {
     "shared/replay/recordings/file_format.py: lzma": "recordings are xz files",
     "shared/storage/ltx.py: lz4": "pages are LZ4 blocks",
     "shared/storage/publish.py: lz4": "journal objects are LZ4 frames",
+    "shared/storage/archive_index.py: lz4": "indexes of archives are LZ4 frames",
+    "shared/storage/patches.py: lz4": "a patch is an LZ4 block whose dictionary is the original of its page",
+    "shared/storage/patches.py: zlib": "all patches of a tail are one zlib stream",
     "functions/retention/hour.py: zlib": "crc32 only",
 }
 _SEARCHED: Final = ("functions", "shared", "infra/agents", "infra/townctl", "infra/demo", "infra/ops/litestream")

@@ -47,6 +47,8 @@ BOUNDED = {
     "events_pending": "events that wait",
     "nudges_expiring": "nudges that nobody took",
     "nudges_undelivered": "nudges that nobody took",
+    "outbox_ids": "effects that are not finished",
+    "outbox_unfinished": "effects that are not finished",
 }
 """Partial indexes whose rows go away again; walking through all of one is no walk through history."""
 

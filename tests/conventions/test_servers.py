@@ -27,12 +27,15 @@ SERVERS: Final = (
 CALLS: Final = ("create_server", "listen", "start_server", "start_unix_server", "create_unix_server", "serve_forever")
 RAW: Final = {
     "infra/devstack/containers_of_sam.py": "carries bytes between a container and the loopback interface, and reads none of them",
+    "tests/benchmarks/serve.py": "is the baseline beside which `townctl serve` is measured",
     "tests/e2e/stalling_proxy.py": "carries bytes, and cuts the connection where a test says so",
     "tests/integration/test_control_server_faults.py": "answers one byte at a time",
     "tests/integration/test_sam_local.py": "gives back the bytes that come",
+    "tests/soak/proxy.py": "carries bytes, and treats connections as a bad network does",
+    "tests/ui/test_places.py": "hands requests to the application that stands for API Gateway in tests",
     "tests/raw_servers.py": "says byte by byte what a hostile server says",
 }
-"""What opens a port of its own, and why. None of it answers honest requests."""
+"""What opens a port of its own, and why. Only the baseline and that application answer honest requests."""
 
 
 def openings(tree: ast.AST) -> Iterator[str]:

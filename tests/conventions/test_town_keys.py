@@ -11,9 +11,22 @@ HOME: Final = "shared/town/town_keys.py"
 OTHER_SQL: Final = {
     "shared/town/database.py": "it checks the identity and stores the schema version of an image that may not be a town",
     "shared/images/dump.py": "it dumps whole tables",
+    "shared/moving/fencing.py": "it deletes the keys of the old installation",
 }
 WORDS_OF_OTHERS: Final = frozenset(
-    {"breaker", "config", "counters", "drain", "id", "paused", "schema_version", "tick_id", "tick_no", "triage"}
+    {
+        "breaker",
+        "clock",
+        "config",
+        "counters",
+        "drain",
+        "id",
+        "paused",
+        "schema_version",
+        "tick_id",
+        "tick_no",
+        "triage",
+    }
 )
 """Names that mean other things in other places as well. SQL that names them is found by `_STATEMENT`."""
 ELSEWHERE: Final = {

@@ -369,6 +369,9 @@ class Account:
     def get_account_settings(self) -> dict[str, Any]:
         return {"AccountLimit": {"UnreservedConcurrentExecutions": self.free}}
 
+    def get_metric_data(self, **_: Any) -> dict[str, Any]:
+        return {"MetricDataResults": []}
+
     def list_schedules(self) -> dict[str, Any]:
         return {"Schedules": [{"Target": {"Arn": self.target}, "State": self.state}]}
 
@@ -377,7 +380,8 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
     cloud: LocalCloud, monkeypatch: pytest.MonkeyPatch, as_owner: None
 ) -> None:
     from infra.townctl import stack_doctor
-    from infra.townctl.stack_doctor import Stack, examine
+    from infra.townctl.stack import Stack
+    from infra.townctl.stack_doctor import examine
 
     monkeypatch.setattr(stack_doctor, "TOWN", "demo-doctor")  # the operator of this stack may have towns named demo*
 

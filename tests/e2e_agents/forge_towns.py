@@ -8,11 +8,12 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
@@ -21,8 +22,9 @@ from functions.debug import app as debug
 from functions.events import app as events
 from infra.devstack import container as containers
 from infra.devstack import fake_git_http, git_seed
-from infra.devstack.container import Container
+from infra.devstack.container import Container, NewestAddresses
 from infra.devstack.fake_git import GitRepository
+from infra.devstack.fake_git_http import Level, Verdict
 from infra.devstack.fake_github import FakeGitHub
 from infra.devstack.fake_site import Site
 from infra.devstack.gateway import serving
@@ -37,7 +39,6 @@ from shared.adapters.clock import ScaledClock, SystemClock
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.github.app import app_secret
 from shared.adapters.local_processes import LocalProcessRuntime
-from shared.adapters.town_containers import FixedAddresses
 from shared.adapters.town_tokens import Mint
 from shared.ports.secrets import Secret
 from shared.ports.steps import drive
@@ -59,12 +60,13 @@ _MAY: Final = {
     "actions": "read",
     "statuses": "read",
 }
+REFINERY: Final = {"review_mode": "comments", "auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True}
 _CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "pr",
     "staged_convoys_default": False,
     "agent_runtime": {"kind": "control_server"},
     "default_model": MODEL,
-    "refinery": {"review_mode": "comments", "auto_merge_delay_minutes": 0, "auto_resolve_pr_feedback": True},
+    "refinery": REFINERY,
 }
 
 
@@ -73,7 +75,18 @@ class ForgeTown(RealTown):
     """A town whose agents work in a container. `runtime` shows what runs there."""
 
     github: FakeGitHub = field(kw_only=True)
+    git_url: str = field(kw_only=True)
     container: Container = field(kw_only=True)
+    refused: list[Verdict] = field(kw_only=True)
+    """The questions of git that the forge refused although they had a token."""
+    another: Callable[[str], Container] = field(kw_only=True)
+    minted: list[str] = field(kw_only=True)
+    """The tokens of the town that were made."""
+
+    def replace_container(self, instance_id: str) -> None:
+        """Evict the container, as a platform does, and start another instance with its disk."""
+        self.container.close()
+        self.container = self.another(instance_id)
 
     def logs(self) -> list[Path]:
         """The output of every agent."""
@@ -86,6 +99,13 @@ class ForgeTown(RealTown):
         return "\n".join(
             [super().story(), *self.container.said[-30:], *asked, *map(str, self.github.site.pulls), *map(str, reviews)]
         )
+
+    def opens_to(self, token: str) -> bool:
+        """Whether the forge shows its repository to git with this token, or, if it is empty, without one."""
+        at = urlsplit(self.git_url)._replace(path=f"/{PROJECT}.git")
+        url = urlunsplit(at._replace(netloc=f"x-access-token:{token}@{at.netloc}") if token else at)
+        around = {**os.environ, **git_seed.OFFLINE, "GIT_ALLOW_PROTOCOL": "http"}
+        return subprocess.run(["git", "ls-remote", url], check=False, capture_output=True, env=around).returncode == 0
 
     def arrives(self, file: str, text: str) -> None:
         """Somebody else's work arrives in the main branch."""
@@ -109,13 +129,22 @@ def agents_by_role(**programs: str) -> dict[str, str]:
 
 
 @contextmanager
-def a_forge(repository: Path) -> Iterator[tuple[FakeGitHub, str]]:
-    """The fake GitHub with its App, and the URL at which git finds its repositories."""
+def a_forge(repository: Path, refused: list[Verdict]) -> Iterator[tuple[FakeGitHub, str]]:
+    """The fake GitHub with its App, and the URL at which git finds its repositories. What it answers to tokens that it refuses is
+    added to `refused`.
+    """
     github = FakeGitHub(Site(repository=GitRepository(repository), projects={PROJECT}, now=SystemClock().now))
     github.host = HOST
     github.apps.create(_APP, key_pair()[1], permissions=_MAY)
     github.apps.install(_APP, "acme", repositories={PROJECT})
-    with github.serving(), fake_git_http.serving({PROJECT: repository}, github.apps.verdict) as door:
+
+    def judge(token: str, project: str, level: Level) -> Verdict:
+        verdict = github.apps.verdict(token, project, level)
+        if verdict != "yes":
+            refused.append(verdict)
+        return verdict
+
+    with github.serving(), fake_git_http.serving({PROJECT: repository}, judge) as door:
         yield github, door.url
 
 
@@ -133,7 +162,8 @@ def a_town_at_a_forge(
         model = ModelServer(scripts, models=(MODEL,))
         running.enter_context(model.serving())
         repository = git_seed.create_repository(root / "work.git")
-        github, git_url = running.enter_context(a_forge(repository))
+        refused: list[Verdict] = []
+        github, git_url = running.enter_context(a_forge(repository, refused))
         clock = ScaledClock.starting_now(speed=speed)
         data = root / "data"
         _store_app(data, github)
@@ -160,24 +190,42 @@ def a_town_at_a_forge(
             **git_seed.IDENTITY,
             **programs,
         }
-        container = containers.start(
-            TOWN, root / "disk", instance_id="one", key=CONTROL_KEY, command="", environment=around_agents
-        )
-        running.callback(container.close)
-        runtime = ControlServerRuntime(
-            FixedAddresses(container.address), mint=Mint(keys, clock), key_of=lambda _: CONTROL_KEY, api=api
-        )
-        beside = {
-            **git_seed.OFFLINE,
-            **git_seed.redirect({URL: repository}),
-        }  # the API of the fake knows no such branch
-        prover = prover_of(data, forge=None, runtime=runtime, environment=beside)
+        addresses: dict[str, str] = {}
+        minted: list[str] = []
+
+        def another(instance_id: str) -> Container:
+            found = containers.start(
+                TOWN, root / "disk", instance_id=instance_id, key=CONTROL_KEY, command="", environment=around_agents
+            )
+            running.callback(found.close)
+            addresses[TOWN] = found.address
+            return found
+
+        def mint(*asked: Any, **more: Any) -> str:
+            minted.append(Mint(keys, clock)(*asked, **more))
+            return minted[-1]
+
+        container = another("one")
+        runtime = ControlServerRuntime(NewestAddresses(addresses), mint=mint, key_of=lambda _: CONTROL_KEY, api=api)
+        prover = prover_of(data, forge=forge, runtime=runtime, environment=git_seed.OFFLINE)
         around = wiring.surroundings(
             store, clock=clock, runtime=runtime, forge=forge, prover=prover, write_line=watcher.lines.append
         )
         running_there = LocalProcessRuntime(root / "disk" / "agents", command=())
         town = ForgeTown(
-            data, clock, store, running_there, model, repository, watcher, github=github, container=container
+            data,
+            clock,
+            store,
+            running_there,
+            model,
+            repository,
+            watcher,
+            github=github,
+            git_url=git_url,
+            container=container,
+            refused=refused,
+            another=another,
+            minted=minted,
         )
         town.post("rig_registered", {"rig_id": RIG, "name": "work", "git_url": URL})
         running.enter_context(ticking(around, watcher, speed=speed))

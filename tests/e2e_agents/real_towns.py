@@ -19,6 +19,7 @@ from infra.townctl import agent_programs, wiring
 from infra.townctl.agent_programs import AgentProgram
 from infra.townctl.loop import TownLoop
 from infra.townctl.provers import prover_of
+from shared.adapters import clock as clocks
 from shared.adapters import ids
 from shared.adapters.clock import ScaledClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
@@ -37,7 +38,7 @@ TOWN: Final = "t1"
 RIG: Final = "rig-1"
 URL: Final = "https://git.demo.invalid/acme/work.git"
 SPEED: Final = 10.0
-LONGEST_SECONDS: Final = 400.0
+LONGEST_SECONDS: Final = 1200.0
 ROOT: Final = Path(__file__).resolve().parents[2]
 _CONFIG: Final[dict[str, Any]] = {
     "merge_strategy": "direct",
@@ -110,9 +111,9 @@ class RealTown:
         found: str | None = self.value("SELECT status FROM beads WHERE bead_id = ?", bead_id)
         return found
 
-    def until(self, what: str, holds: Callable[[], Any]) -> None:
+    def until(self, what: str, holds: Callable[[], Any], *, seconds: float = LONGEST_SECONDS) -> None:
         """Wait until something holds; the failure says what the town and its agents did instead."""
-        assert wait_for(lambda: bool(holds()), seconds=LONGEST_SECONDS), f"{what}\n{self.story()}"
+        assert wait_for(lambda: bool(holds()), seconds=seconds), f"{what}\n{self.story()}"
 
     def story(self) -> str:
         """What the town, its agents and the model did."""
@@ -131,6 +132,14 @@ class RealTown:
         files = [str(path) for path in self.data.rglob("*") if path.is_file() and secret.encode() in path.read_bytes()]
         shown = [line.replace(b"\0", b" ").decode(errors="replace") for line in command_lines()]
         return [*files, *(line for line in shown if secret in line), *self.model.requests_with(secret)]
+
+    def townctl(self, *words: str) -> str:
+        """What a command of townctl prints, which a person runs beside the town."""
+        command = [sys.executable, "-m", "infra.townctl.main", "--data", str(self.data), *words]
+        around = {**os.environ, clocks.CLOCK_VARIABLE: self.clock.to_text()}
+        done = subprocess.run(command, check=False, cwd=ROOT, env=around, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
 
     def landed(self, branch: str = "main") -> str:
         """The subjects of the commits on a branch."""

@@ -13,7 +13,7 @@ from infra.devstack.model_server.server import KEY, MODEL, ModelServer
 from infra.devstack.model_server.workers import approves, implements, mayor_that_waits
 from infra.townctl import agent_programs
 from shared.adapters.clock import wait_for
-from tests.e2e_agents.real_towns import LONGEST_SECONDS, PROGRAMS
+from tests.e2e_agents.real_towns import LONGEST_SECONDS
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.agents
@@ -41,7 +41,9 @@ def environment(home: Path, model: ModelServer) -> dict[str, str]:
     return kept | ours
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize(
+    "program", ["opencode", *(pytest.param(name, marks=pytest.mark.long) for name in ("claude", "codex"))]
+)
 def test_the_commands_of_the_page_bring_a_poem_into_main(tmp_path: Path, program: str) -> None:
     begin, watch = BLOCK.findall(PAGE.read_text(encoding="utf-8"))
     strategy = '"merge_strategy": "direct"'

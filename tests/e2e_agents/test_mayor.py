@@ -1,4 +1,4 @@
-"""The mayor (opencode) plans what a person asks for, and cares for a bead that failed: by tools once, by commands once."""
+"""The mayor plans what a person asks for, and cares for a bead that failed: by tools once, by commands once."""
 
 import re
 import sys
@@ -9,21 +9,15 @@ from typing import Final
 import pytest
 
 from infra.devstack.model_server.scripts import Call, Reply, Say, Script, Shell, Step
+from infra.devstack.model_server.server import KEY
 from infra.devstack.model_server.workers import WORK, block
-from tests.e2e_agents.real_towns import RIG, a_real_town
+from tests.e2e_agents.real_towns import RIG, TOWN, a_real_town
 
 pytestmark = pytest.mark.agents
 
 CONVOY: Final = "c0de0000-0000-4000-8000-000000000001"
 REASON: Final = "the door is locked"
-AGENTS: Final = (
-    sys.executable,
-    "-m",
-    "tests.e2e_agents.by_role",
-    "mayor=opencode",
-    "polecat=claude",
-    "refinery=claude",
-)
+AGENTS: Final = (sys.executable, "-m", "tests.e2e_agents.by_role", "polecat=claude", "refinery=claude")
 BY: Final[dict[str, tuple[Reply, ...]]] = {
     "mcp": (
         Call(
@@ -62,8 +56,18 @@ def answers(tools: str, text: str) -> Callable[[str], Reply]:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("tools", BY)
-def test_the_mayor_plans_and_cares_with_its_own_token(tmp_path: Path, tools: str) -> None:
+@pytest.mark.parametrize(
+    ("program", "tools"),
+    [
+        ("opencode", "mcp"),
+        ("opencode", "cli"),
+        ("claude", "mcp"),
+        ("claude", "cli"),
+        ("codex", "mcp"),
+        ("codex", "cli"),
+    ],
+)
+def test_the_mayor_plans_and_cares_with_its_own_token(tmp_path: Path, program: str, tools: str) -> None:
     create, start, look, show, reopen, wait = BY[tools]
     steps = [Step(create), Step(start), Step(answers(tools, "It is planned.")), Step(wait), Step(Say("I wait."))]
     cares = [
@@ -81,17 +85,22 @@ def test_the_mayor_plans_and_cares_with_its_own_token(tmp_path: Path, tools: str
         Script("door", (WORK, "Open the door"), gives_up),
         Script("lexer", (WORK, "Write the lexer"), (Step(Say("Later."), waits_for="the end"),)),
     ]
-    with a_real_town(tmp_path, AGENTS, scripts, environment={"TOWN_AGENT_TOOLS": tools}) as town:
-        town.post("mail_sent", {"to": "mayor", "text": "plan a parser"})
+    command = (*AGENTS, f"mayor={program}")
+    with a_real_town(tmp_path, command, scripts, environment={"TOWN_AGENT_TOOLS": tools}) as town:
+        town.townctl("mayor", "say", TOWN, "plan a parser")
         town.until("the mayor has answered", lambda: said("It is planned.", town.rows))
         assert town.value("SELECT status FROM beads WHERE title = 'Write the lexer'") is not None
         town.creates("door", "Open the door")
         town.until("the bead has failed", lambda: town.status("door") == "failed")
-        town.post("mail_sent", {"to": "mayor", "text": "care for the door"})
+        town.townctl("mayor", "say", TOWN, "care for the door")
         town.until("the mayor has answered again", lambda: said("It is reopened.", town.rows))
         assert REASON in "\n".join(
             result for each in town.model.asked_of("care") for result in each.conversation.results
         )
+        log = town.townctl("mayor", "log", TOWN)
+        words = ("plan a parser", "It is planned.", "care for the door", "It is reopened.")
+        assert sorted(words, key=log.index) == list(words)
+        assert town.places_with(KEY) == []
         assert town.status("door") != "closed"
         assert town.value("SELECT count(*) FROM bead_events WHERE bead_id = 'door' AND event_type = 'reopened'") != 0
 

@@ -179,7 +179,7 @@ def test_logs_are_kept_where_the_town_is(tmp_path: Path) -> None:
 
 def test_the_last_lines_of_an_agent_that_failed_are_in_its_explanation(townctl: Townctl) -> None:
     townctl.with_work()
-    townctl.document("town", "start", "alpha")
+    townctl.document("start", "alpha")
     for _ in range(3):
         townctl("tick", "alpha", "--force")
     agents = townctl.document("agent", "list", "alpha")["agents"]
@@ -197,7 +197,7 @@ def test_the_last_lines_of_an_agent_that_failed_are_in_its_explanation(townctl: 
 def test_the_log_of_a_bead_is_that_of_its_agent(townctl: Townctl) -> None:
     """The whole id of a bead was taken for an agent's."""
     townctl.with_work()
-    townctl.document("town", "start", "alpha")
+    townctl.document("start", "alpha")
     for _ in range(2):
         townctl("tick", "alpha", "--force", "--agent-command", "echo compiles")
     assert wait_for(lambda: "compiles" in townctl("logs", "b1", "alpha").out, seconds=PATIENCE_SECONDS)

@@ -143,6 +143,26 @@ def test_a_running_agent_has_a_heartbeat_every_thirty_seconds_from_its_instance(
     assert {beat["payload"]["generation"] for beat in beats} == {1}
 
 
+def test_all_agents_of_a_server_beat_in_one_request(server: TestServer, clock: FakeClock) -> None:
+    calm(server)
+    for number in range(1, 4):
+        start(server, agent_id=f"a{number}", effect=f"e{number}")
+        clock.move(seconds=10)
+        look(server)
+    clock.move(seconds=30)
+    server.town.posts.clear()
+    look(server)
+    assert [[event["agent_id"] for event in events] for events in server.town.posts] == [["a1", "a2", "a3"]]
+
+
+def test_a_beat_that_the_town_refuses_keeps_no_other_agent_from_being_heard(server: TestServer) -> None:
+    calm(server)
+    server.town.refuses = "a1"
+    start(server)
+    start(server, agent_id="a2", effect="e2")
+    assert [event["agent_id"] for event in look(server).heard("agent_heartbeat")] == ["a2"]
+
+
 def test_a_silent_agent_becomes_stale_although_its_process_is_alive(server: TestServer, clock: FakeClock) -> None:
     """Its heartbeats continue, but say since when it has done nothing; output counts as activity."""
     start(server)

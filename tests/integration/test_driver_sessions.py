@@ -212,10 +212,32 @@ def test_a_stream_that_breaks_off_is_taken_up_again(tmp_path: Path) -> None:
     assert quick.calls[1]["prompt"] == prompts.GO_ON
 
 
-def test_a_stream_that_always_breaks_off_ends_the_agent(tmp_path: Path) -> None:
+def test_a_program_that_always_ends_in_the_middle_of_a_turn_ends_the_agent(tmp_path: Path) -> None:
     quick = Agent(tmp_path, speed=FAST)
     assert quick.run([SESSION]) == 1
-    assert quick.reason.startswith("the model's answers broke off again and again")
+    assert quick.reason.startswith("scripted ended in the middle of its turns, again and again")
+
+
+def test_answers_that_always_break_off_are_a_fault_of_the_model_however_much_of_each_arrived(tmp_path: Path) -> None:
+    """Half an answer counted as progress once, so an agent asked for ever for the other half."""
+    quick = Agent(tmp_path, speed=FAST)
+    assert quick.run([SESSION, says("half"), fails("stream disconnected before completion"), {"exit": 1}]) == 1
+    assert quick.reason.startswith("the model was not available: its answers broke off again and again")
+    assert len(quick.calls) == 4
+
+
+def test_a_program_that_asks_again_for_ever_when_answers_break_off_is_ended(tmp_path: Path) -> None:
+    """As opencode does: an agent asked, and paid, until somebody stopped it."""
+    quick = Agent(tmp_path, speed=FAST)
+    breaks: list[Step] = [says("half"), fails("stream disconnected before completion")]
+    assert quick.run([SESSION, *breaks, *breaks, *breaks, {"hang": True}]) == 1
+    assert quick.reason.startswith("the model was not available: its answers broke off again and again")
+
+
+def test_what_fails_after_the_last_report_spoils_nothing(agent: Agent) -> None:
+    """An agent that had reported waited half an hour for its model, only to hear that it was done."""
+    assert agent.run([SESSION, says("reported"), DONE, fails("overloaded", status=529), {"exit": 1}]) == 0
+    assert len(agent.calls) == 1
 
 
 def test_a_program_that_crashes_is_told_with_its_last_complaint(agent: Agent) -> None:

@@ -17,7 +17,7 @@ from infra.agents.control_server.requests import StartAgentRequest
 from shared.adapters import ecs_tasks
 from shared.adapters.control_server import CallSeconds, ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents, EcsContainers
-from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTasks
+from shared.adapters.ecs_tasks import LONGEST_CALL_SECONDS, EcsSettings, EcsTask, EcsTasks, NotSeen
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.domain.errors import StoreUnavailable
@@ -215,6 +215,8 @@ def test_a_start_that_could_not_be_heard_any_more_is_not_made(fargate: Fargate) 
     [
         ("ClientException", "the quota of tasks in the PROVISIONING state of the cluster has been reached"),
         ("InvalidParameterException", "Error retrieving subnet information: Request limit exceeded."),
+        ("InvalidParameterException", "Error retrieving security group information: Rate exceeded"),
+        ("ClientException", "The request to CreateNetworkInterface was throttled."),
     ],
 )
 def test_an_error_that_tells_of_a_full_cluster_or_a_throttled_network_passes(
@@ -382,6 +384,39 @@ def test_a_tick_that_asks_for_twenty_agents_asks_ecs_once(fargate: Fargate, monk
     with ThreadPoolExecutor(20) as pool:
         list(pool.map(lambda number: runtime.status("t1", f"a{number}"), range(20)))
     assert sorted(looks) == ["RUNNING", "STOPPED"]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameterException", "ClientException"])
+def test_where_started_by_may_be_the_only_filter_the_tasks_of_a_town_are_found_without_a_second_one(
+    fargate: Fargate, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """The reference of ListTasks calls `startedBy` the only filter, and other towns have tasks in the same cluster."""
+    asked: list[set[str]] = []
+    original = Fargate.list_tasks
+
+    def strict(self: Fargate, **request: Any) -> dict[str, Any]:
+        asked.append(set(request) & {"startedBy", "desiredStatus"})
+        if len(asked[-1]) > 1:
+            raise ClientError({"Error": {"Code": code, "Message": "only one filter"}}, "ListTasks")
+        return original(self, **request)
+
+    monkeypatch.setattr(Fargate, "list_tasks", strict)
+    tasks = fargate.tasks
+    made = {}
+    for town in ("t1", "t2"):
+        for number in range(2):
+            found = tasks.run(town, token=f"{town}-{number}", environment={"TOWN_ID": town}, tags={})
+            assert isinstance(found, EcsTask)
+            made[town, number] = found.arn
+        tasks.stop(made[town, 0], reason="over")
+    assert {each.arn for each in _seen(tasks.find("t1", ended=True))} == {made["t1", 0], made["t1", 1]}
+    assert {each.arn for each in _seen(tasks.find("t1", ended=False))} == {made["t1", 1]}
+    assert asked.count({"startedBy", "desiredStatus"}) == 1  # it is told once
+
+
+def _seen(found: tuple[EcsTask, ...] | NotSeen) -> tuple[EcsTask, ...]:
+    assert not isinstance(found, NotSeen)
+    return found
 
 
 def test_an_idle_container_is_stopped_and_another_one_is_run_when_it_is_wanted(fargate: Fargate) -> None:

@@ -288,8 +288,10 @@ def test_townctl_refuses_with_2_and_says_what_to_do(townctl: Townctl, words: lis
     assert called.error["hint"]
 
 
-def test_townctl_asks_which_town_where_there_are_several(townctl: Townctl) -> None:
-    assert townctl("town", "create", "beta").code == 0
+def test_townctl_asks_which_town_only_where_two_towns_have_the_bead(townctl: Townctl) -> None:
+    townctl.with_work("beta")
+    assert townctl.document("explain", "bead", "b1")["id"] == "b1"
+    assert townctl("tick", "beta", "--force").code == 0
     called = townctl("explain", "bead", "b1", "--json")
     assert (called.code, json.loads(called.err)["error"]["path"]) == (2, "town")
     assert "alpha, beta" in called.error["hint"]

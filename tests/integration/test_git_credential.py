@@ -6,6 +6,7 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from infra.agents import git_settings
 from infra.agents.credentials import FILE, read
 from infra.agents.town_agent import git_credential
 from infra.devstack.fake_git_http import Gate
+from shared.adapters.clock import CLOCK_VARIABLE, ScaledClock
 from tests.forge_credentials import HOST, Now, PrivateForge, private_forge, url_of
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +102,14 @@ def test_a_credential_that_ends_while_the_agent_works_is_replaced_before_its_end
     assert agent.git("-C", "tree", "fetch", "--quiet").stderr == ""
     assert len(agent.forge.town.issued) == 2
     assert agent.forge.gate.refused == []
+
+
+def test_a_credential_is_kept_where_the_clock_of_the_town_runs_ahead_of_the_forge(agent: Agent) -> None:
+    tomorrow = ScaledClock(datetime.now(UTC) + timedelta(days=1), time.time(), speed=20)
+    agent.environment[CLOCK_VARIABLE] = tomorrow.to_text()
+    assert agent.git("clone", "--quiet", url_of("acme/app"), "tree").returncode == 0
+    assert agent.git("-C", "tree", "fetch", "--quiet").stderr == ""
+    assert len(agent.forge.town.issued) == 1
 
 
 def test_a_credential_that_the_forge_refuses_is_forgotten_so_that_the_next_call_works(agent: Agent) -> None:
@@ -186,6 +196,16 @@ def test_a_town_that_is_down_for_a_moment_costs_nothing_as_long_as_the_credentia
     (agent.desk / FILE).write_text(json.dumps(kept))
     assert agent.asks(capsys, protocol="https", host=HOST) == ""
     assert "HTTP 503: try again" in agent.complaint
+
+
+def test_a_credential_that_is_about_to_end_is_not_given_once_the_town_refuses_another(
+    agent: Agent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent.forge.town.lives = timedelta(minutes=4)
+    assert agent.asks(capsys, protocol="https", host=HOST) != ""
+    agent.forge.town.refuses = True
+    assert agent.asks(capsys, protocol="https", host=HOST) == ""
+    assert "this generation is over" in agent.complaint
 
 
 def test_why_there_is_no_credential_is_told_once(agent: Agent, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from infra.devstack.fake_forge import Reply, Trouble
 from infra.devstack.fake_github import FakeGitHub
-from infra.devstack.fake_site import Pull, WayToMerge
+from infra.devstack.fake_history import WayToMerge
+from infra.devstack.fake_site import Pull
 from shared.adapters.github.merging import refusal_of
 from shared.ports.forge import (
     Accepted,

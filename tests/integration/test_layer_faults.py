@@ -23,12 +23,13 @@ from shared.runner.founding import found_town
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.worker import run_town
-from shared.storage import keys, layers, publish
+from shared.storage import keys, publish
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.fakes import FakeClock
 from tests.fault_injection import KINDS, Crash, Fault, FaultKind, Faults
+from tests.small_layers import small_layers
 from tests.towns import T
 
 
@@ -111,12 +112,12 @@ def _again(what: str) -> _Town:
     return town
 
 
-WHAT = ["/ltx/0001/", "/ltx/0009/", "/journal/"]
+WHAT = ["/patches/", "/ltx/0001/", "/ltx/0009/", "/journal/"]
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "SPILL_ABOVE", 40 * 1024)
+    small_layers(monkeypatch, 20 * 1024, patch_files=2)
     monkeypatch.setattr("shared.domain.limits.JOURNAL_WINDOW_ROWS", 12)
 
 

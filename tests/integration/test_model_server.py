@@ -220,6 +220,15 @@ def test_a_stream_breaks_off_once(speaker: Speaker) -> None:
 
 
 @every_protocol
+def test_an_answer_that_is_not_streamed_breaks_off_too(speaker: Speaker) -> None:
+    """Claude Code asks without a stream when one broke off."""
+    with a_model(Step(Say(TEXT), trouble=Trouble(Failure.BROKEN_STREAM))) as model:
+        with pytest.raises(httpx.RemoteProtocolError):
+            speaker.ask(model.url)
+        assert TEXT in repr(speaker.ask(model.url).json())
+
+
+@every_protocol
 def test_a_failure_may_last_until_it_is_released(speaker: Speaker) -> None:
     with a_model(Step(Say(TEXT), trouble=Trouble(Failure.RATE_LIMITED, until="calm"))) as model:
         assert [speaker.ask(model.url).status_code for _ in range(5)] == [429] * 5

@@ -1,6 +1,7 @@
 """What `town-agent pr` does in the same way at both forges."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,8 +39,29 @@ def test_a_comment_answers_a_thread_and_resolves_it_once(agent: PrAgent) -> None
 
 def test_a_comment_without_a_thread_is_about_the_whole_pull_request(agent: PrAgent) -> None:
     pull = agent.pull()
-    agent.says("comment", "It is ready.")
+    for _ in range(2):
+        agent.says("comment", "It is ready.")
     assert [each.text for each in pull.notes] == ["It is ready."]
+
+
+def test_a_text_from_which_the_forge_drops_the_last_line_break_stands_there_once(agent: PrAgent) -> None:
+    pull = agent.pull(author="ann")
+    for words in (("comment",), ("review", "--head", pull.sha, "--approve")):
+        pull.notes.clear()
+        for _ in range(2):
+            agent.says(*words, "As agreed.\n")
+            pull.notes[:] = [replace(each, text=each.text.strip()) for each in pull.notes]
+        said = [*(each.text for each in pull.notes), *(each.words.strip() for each in pull.reviews)]
+        assert [text for text in said if text] == ["As agreed."], words
+
+
+def test_an_approval_that_is_sent_twice_stands_there_once(agent: PrAgent) -> None:
+    """GitHub takes a second approval, and GitLab kept the words of each try as a comment."""
+    pull = agent.pull(author="ann")
+    for _ in range(2):
+        agent.says("review", "--head", pull.sha, "--approve", "As agreed.")
+    assert len(pull.reviews) == 1
+    assert [*(each.text for each in pull.notes), *(each.words for each in pull.reviews if each.words)] == ["As agreed."]
 
 
 @pytest.mark.parametrize("author", ["ann", "worker"])

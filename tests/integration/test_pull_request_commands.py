@@ -92,6 +92,14 @@ def test_the_pull_request_of_another_is_approved(agent: PrAgent) -> None:
     assert [review.opinion for review in pull.reviews] == ["APPROVED"]
 
 
+def test_a_request_for_changes_is_made_once_for_each_head(agent: PrAgent) -> None:
+    pull = agent.pull(author="ann")
+    for head in ("e" * 40, "e" * 40, "f" * 40):
+        pull.sha = head
+        agent.says("review", "--head", head, "--request-changes", "It is blue.")
+    assert [review.sha for review in pull.reviews] == ["e" * 40, "f" * 40]
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -12,7 +12,7 @@ import pytest
 from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.shapes import document
-from shared.domain.times import from_text
+from shared.domain.times import from_text, to_text
 from shared.history.differences import Difference
 from shared.history.retained_past import StoredPast
 from shared.images import dump
@@ -23,12 +23,14 @@ from shared.replay import faithful
 from shared.replay.time_window import PageLimits, window_of
 from shared.replay.what_if.comparison import Attempt, outputs_in
 from shared.runner import code_version as versions
-from shared.runner import inputs
-from shared.storage import layers, restore, retention
+from shared.runner import worker
+from shared.storage import in_place, keys, retention
 from shared.storage.restore import Archive
 from shared.town import database, migrations, schemas
+from shared.town.columns import TABLES, columns_of
 from shared.town.migrations import Migration
 from tests.replayed import SECOND, a_busy_world, a_world_with_a_past, past_of, replayed
+from tests.small_layers import small_layers
 from tests.towns import MS, T, TownBuilder, a_town, ago, event
 from tests.worlds import World
 
@@ -188,7 +190,7 @@ class OnlyTheNewest:
 
 
 def test_where_only_a_snapshot_is_kept_the_town_rolls_forward_to_the_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "SPILL_ABOVE", 40 * 1024)
+    small_layers(monkeypatch, 20 * 1024, patch_files=1)
     world = lived(a_world_with_a_past(a_town()), 120)
     at = times(world)
     past = past_of(world)
@@ -211,7 +213,8 @@ def test_a_window_before_the_first_tick_is_refused_with_the_time_from_which_it_c
 def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_which_it_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(layers, "SPILL_ABOVE", 8 * 1024)
+    small_layers(monkeypatch, 8 * 1024)
+    monkeypatch.setattr(limits, "JOURNAL_WINDOW_ROWS", 24)
     world = a_world_with_a_past(a_town())
     at: dict[int, datetime] = {}
     for _ in range(12):
@@ -222,7 +225,7 @@ def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_
     archive = Archive(past_of(world).objects, past_of(world).versions, "t1")
     plan = drive(retention.plan(archive, retention.Keep(), now=world.clock.now()))
     drive(retention.carry_out(archive, plan))
-    assert plan.doomed
+    assert any(each.key.startswith(keys.journal_prefix("t1")) for each in plan.doomed)
     window = world.clock.now() - limits.RESTORE_WINDOW
     answers = {tick_no: _told_or_refused(world, time) for tick_no, time in at.items() if tick_no % 3 == 0}
     assert all(answers[tick_no] == [tick_no] for tick_no in answers if at[tick_no] >= window)
@@ -251,14 +254,10 @@ def _restore_in_place(world: World, txid: int) -> None:
     objects = past_of(world).objects
     archive = Archive(objects, past_of(world).versions, "t1")
     old = drive(archive.at_txid(txid))
-    drive(
-        restore.restore_in_place(
-            world.store, objects, old, town_id="t1", now=world.clock.now(), worker_id=world.worker_id()
-        )
-    )
+    drive(in_place.restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id=world.worker_id()))
 
 
-def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
+def test_a_restore_in_place_ends_a_page_and_the_next_page_goes_on_from_the_restored_commit() -> None:
     world = lived(a_world_with_a_past(a_town()), 10)
     world.clock.move(seconds=1)
     _restore_in_place(world, 4)
@@ -266,18 +265,62 @@ def test_a_restore_in_place_is_no_tick_and_the_replay_goes_on_from_it() -> None:
     world.clock.move(seconds=1)
     _restore_in_place(world, 9)
     lived(world, 3, bead="last")
+    assert list(pages(world, PageLimits())) == [list(range(2, 13)), list(range(13, 19)), list(range(19, 22))]
+    first = replayed(world)
+    assert first.ticks[-1].restore is not None
+    assert first.ticks[-1].note == f"commit 12 restored an older state: commit 4 of {to_text(times(world)[4])} (tick 4)"
+    assert first.cursor == f"12@{to_text(first.ticks[-1].time)}"
+    assert replayed(world, first.ticks[-1].time + MS).ticks[0].tick == 13
+
+
+def test_a_replay_passes_over_what_a_clock_ahead_did_after_the_end_of_the_window() -> None:
+    world = lived(a_world_with_a_past(a_town()), 5)
+    good = world.clock.now()
+    world.clock.move(days=1)
+    lived(world, 3, bead="ahead")
+    world.clock.at = good + timedelta(minutes=1)
+    _restore_in_place(world, 6)
+    lived(world, 3, bead="later")
+    again = list(pages(world, PageLimits()))
+    assert again == [[2, 3, 4, 5, 6, 10], [11, 12, 13]]
+    world.clock.move(days=2)
+    assert list(pages(world, PageLimits())) == [[2, 3, 4, 5, 6], [7], [8, 9, 10], [11, 12, 13]]
+    assert [tick for page in pages(world, PageLimits(ticks=2)) for tick in page] == list(range(2, 14))
+
+
+def _changed_by_hand(world: World) -> None:
+    """Somebody renames a bead in the image, and commits it under the number of the last tick."""
+    base = world.image()
+    with database.opened(base.image) as sql:
+        database.begin(sql)
+        sql.execute("UPDATE beads SET title = 'by hand' WHERE bead_id = (SELECT MIN(bead_id) FROM beads)")
+        database.commit(sql)
+        image = database.image_of(sql)
+    facts = replace(base.facts, commit_id="by-hand", time=world.clock.now())
+    drive(world.store.commit(base, image, facts))
+
+
+@pytest.mark.parametrize("ticks_after", [0, 3])
+def test_a_commit_that_nothing_made_is_named_with_what_it_changed(ticks_after: int) -> None:
+    """An image that was changed by hand between two ticks was "exactly what happened"."""
+    world = lived(a_world_with_a_past(a_town()), 4)
+    world.clock.move(seconds=1)
+    _changed_by_hand(world)
+    lived(world, ticks_after, bead="later")
     again = replayed(world)
-    assert again.exact
-    assert [tick.tick for tick in again.ticks] == list(range(2, 20))
-    told = {tick.tick: tick.note for tick in again.ticks if tick.note}
-    assert list(told) == [11, 16]
-    assert "restored an older state" in str(told[11])
-    assert again.ticks[-1].digest == world.image().image_digest
+    assert again.divergence is not None
+    assert not again.exact
+    assert again.divergence.reason.startswith("commit 6 of ")
+    assert "was made by no tick, create, import, migration or restore" in again.divergence.reason
+    assert [(each.table, each.column, each.got) for each in again.divergence.differences] == [
+        ("beads", "title", "by hand")
+    ]
+    assert (again.ticks[-1].tick, again.ticks[-1].equal) == (5, True)
 
 
 def made_by(code: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """From now on ticks are recorded as made by this code."""
-    monkeypatch.setattr(inputs, "code_version", lambda: code)
+    monkeypatch.setattr(worker, "code_version", lambda: code)
 
 
 def test_ticks_of_other_code_are_a_what_if_even_where_they_come_to_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,10 +438,10 @@ def test_a_replay_stops_at_a_tick_from_before_a_schema_change_that_the_installed
 
 def test_rows_of_every_table_can_be_named() -> None:
     town: TownBuilder = a_town()
-    assert {*dump.CAUSES_FIRST} == {*dump.TABLES, "ticks"}
+    assert {*dump.CAUSES_FIRST} == {*TABLES, "ticks"}
     for table in dump.CAUSES_FIRST:
         names = [column[0] for column in town.sql.execute(f"SELECT * FROM {table} LIMIT 0").description]
-        assert sorted(dump.columns_of(table)) == sorted(names)
+        assert sorted(columns_of(table)) == sorted(names)
 
 
 def test_a_journal_that_lacks_ticks_is_told_with_the_ticks_that_are_missing(busy: World) -> None:

@@ -9,23 +9,28 @@ from typing import Any
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import DeletedMeanwhile, Refused, Retryable, StoreUnavailable, UnknownTown
+from shared.domain.errors import Refused, StoreUnavailable, UnknownTown
+from shared.domain.images import ArchiveBlock
 from shared.domain.tick import TickInput
 from shared.domain.times import from_milliseconds, from_text
 from shared.engine import tick
 from shared.intake import ingest
-from shared.ports.steps import Call, Steps, drive
+from shared.ports.object_store import ObjectVersion
+from shared.ports.steps import drive
 from shared.runner.founding import found_town
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.worker import run_town
-from shared.storage import keys, layers, ltx, publish, restore, retention
+from shared.storage import in_place, keys, ltx, publish, publishing, retention
+from shared.storage.archive import TownArchives
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.counting import CountingObjects
 from tests.fakes import FakeClock
 from tests.fault_injection import Fault, Faults
+from tests.scenarios.table import scenario
+from tests.small_layers import small_layers
 from tests.towns import T
 
 
@@ -41,14 +46,18 @@ class Commit:
 
 @dataclass
 class History:
-    """A town in a store that keeps versions, and everything that was ever committed."""
+    """A town in a store that keeps versions, and everything that was ever committed.
+
+    The clock of its workers is `behind` that of the store.
+    """
 
     clock: FakeClock = field(default_factory=lambda: FakeClock(T))
+    behind: timedelta = timedelta()
     commits: list[Commit] = field(default_factory=list)
     events: int = 0
 
     def __post_init__(self) -> None:
-        self.objects = MemoryObjects(kept_versions=100_000, now=self.clock.now)
+        self.objects = MemoryObjects(kept_versions=100_000, now=lambda: self.clock.now() + self.behind)
         self.store = ObjectTownStore(self.objects)
         self.around = Surroundings(store=self.store, clock=self.clock)
         self.archive = Archive(self.objects, self.objects, "t1")
@@ -98,13 +107,13 @@ class History:
 
 @pytest.fixture(autouse=True)
 def _small_spills(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "SPILL_ABOVE", 48 * 1024)
+    small_layers(monkeypatch, 24 * 1024, patch_files=2)
 
 
 @pytest.fixture(scope="module")
 def ten_days() -> History:
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(layers, "SPILL_ABOVE", 48 * 1024)
+        small_layers(patched, 24 * 1024, patch_files=2)
         history = History()
         history.live_on(150, seed=1, longest=timedelta(hours=3))
     return history
@@ -196,7 +205,7 @@ def _rebuild(history: History, start: datetime) -> dict[int, bytes]:
 
 
 def test_what_a_restore_in_place_made_stays_for_the_window_however_short_snapshots_are_kept() -> None:
-    """No journal row tells of a restore: without its snapshot every later instant of the window came out as if it had not been."""
+    """A journal row has no state: without its snapshot no later instant of the window could be rebuilt."""
     history = History()
     history.live_on(10, seed=20, longest=timedelta(hours=3))
     _restore_in_place(history, history.commits[4].txid)
@@ -208,6 +217,41 @@ def test_what_a_restore_in_place_made_stays_for_the_window_however_short_snapsho
     drive(retention.forget(history.archive, keep, now=history.clock.now()))
 
     assert drive(history.archive.at_txid(restored.txid)).image == restored.image
+
+
+def test_the_archive_of_a_restored_image_is_still_found_when_the_restored_commit_is_forgotten() -> None:
+    """A restore brings back an older index. Retention took the indexes of the discarded future for those that images rely on."""
+    history = History()
+    index, of_commit = 0, dict[int, int]()
+    for number in range(72):
+        history.clock.move(hours=1)
+        history.bead(number)
+        if number % 5 == 0:
+            index = of_commit[history.commits[-1].txid] = _archived(history, f"ended-{number}", index=index)
+    _restore_in_place(history, history.commits[9].txid)
+    restored = max(txid for txid in of_commit if txid <= history.commits[9].txid)
+    history.clock.move(hours=1)
+    history.bead(1000)
+    newest = _archived(history, "ended-later", index=restored)
+    day = timedelta(days=1)
+
+    drive(retention.forget(history.archive, retention.Keep(day, day, day, window=day), now=history.clock.now()))
+
+    with pytest.raises(Refused):
+        drive(history.archive.at_txid(history.commits[9].txid))
+    sought = ["ended-0", "ended-5", "ended-later"]
+    counting: Any = CountingObjects(history.objects)
+    assert len(drive(TownArchives(counting).find("t1", sought[:2], index=restored))) == 2
+    assert len(drive(TownArchives(counting).find("t1", sought, index=newest))) == 3
+    assert counting.requests["list"] == 0  # found by the index, not by a search of all blocks
+
+
+def _archived(history: History, bead_id: str, *, index: int) -> int:
+    """Publish a block with a bead from the newest commit, whose image relies on this index; the commit of the new index."""
+    block = ArchiveBlock((bead_id,), f'{{"families":[{{"beads":[{{"bead_id":"{bead_id}"}}]}}],"format":1}}'.encode())
+    published = drive(TownArchives(history.objects).publish("t1", history.commits[-1].txid, block, index=index))
+    assert published is not None
+    return published.index
 
 
 def test_retention_again_finds_nothing_more_to_do() -> None:
@@ -239,39 +283,53 @@ def test_a_commit_that_runs_beside_retention_keeps_everything_it_refers_to() -> 
 
 
 def test_two_retentions_at_once_do_not_take_each_others_deletions_for_damage() -> None:
-    """Two loops on one directory once reported a healthy town as damaged: one had deleted what the other had just listed."""
+    """Two loops on one directory once reported a healthy town as damaged: one had deleted what the other had just listed.
+
+    The age of an object is that of its listing, so no retention reads what another one may have deleted.
+    """
     history = History()
     history.live_on(40, seed=11, longest=timedelta(hours=8))
-    slower = retention.forget(history.archive, retention.Keep(), now=history.clock.now())
-    listed = next(slower)
-    assert isinstance(listed, Call)
-    found = listed.make()
+    slower = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
     assert history.forget().doomed
 
-    with pytest.raises(DeletedMeanwhile, match="was deleted after it was listed"):
-        drive(_resumed(slower, found))
+    drive(retention.carry_out(history.archive, slower))
 
-    assert isinstance(DeletedMeanwhile("x"), Retryable)
     assert history.forget().doomed == ()
     assert drive(history.store.load("t1")).image == history.commits[-1].image
 
 
-def _resumed(steps: Steps[Any], answer: object) -> Steps[Any]:
-    """The rest of steps whose first call has been made."""
-    while True:
-        try:
-            step = steps.send(answer)
-        except StopIteration as end:
-            return end.value
-        answer = yield step
+def test_what_was_written_a_minute_ago_is_not_deleted_because_its_commits_look_old() -> None:
+    """A worker ten years behind made these commits. Their times are ten years old, and their objects are not."""
+    history = History(behind=timedelta(days=3653))
+    history.live_on(40, seed=11, longest=timedelta(minutes=2))
+    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.objects.time()))
+    assert plan.doomed == ()
+
+
+def test_commits_of_a_clock_that_was_ahead_are_deleted_when_their_objects_are_old() -> None:
+    """The town has been restored since, so its commits no longer are in the order of their times."""
+    history = History()
+    real = FakeClock(T)
+    history.objects._now = real.now
+    history.clock.at += timedelta(days=3653)
+    for number in range(12):
+        history.bead(number, random.Random(number).randbytes(15_000).hex())
+        real.move(hours=1)
+    history.clock.at = real.at
+    written = len(history.objects.list(keys.ltx_prefix("t1")).keys)
+    assert written > 2
+    real.move(days=45)
+
+    drive(retention.forget(history.archive, retention.Keep(), now=real.at))
+
+    assert len(history.objects.list(keys.ltx_prefix("t1")).keys) < written
+    assert drive(history.store.load("t1")).image == history.commits[-1].image
 
 
 def _restore_in_place(history: History, txid: int) -> None:
     old = drive(history.archive.at_txid(txid))
     image = drive(
-        restore.restore_in_place(
-            history.store, history.objects, old, town_id="t1", now=history.clock.now(), worker_id="operator"
-        )
+        in_place.restore_in_place(history.store, history.archive, old, now=history.clock.now(), worker_id="operator")
     )
     history.commits.append(Commit(image.txid, image.facts.time, image.image, image.facts.tick_no))
 
@@ -291,7 +349,7 @@ def test_a_restore_in_place_is_a_new_commit_with_old_rows_and_can_be_undone() ->
     _restore_in_place(history, then.txid)
     restored = drive(history.store.load("t1"))
     assert restored.txid == before.txid + 1
-    assert restored.facts.tick_no == before.tick_no
+    assert (restored.facts.tick_no, restored.facts.epoch) == (before.tick_no + 1, 1)
     assert _beads(restored.image) == _beads(then.image)
     history.bead(9001)
     assert "bead-9001" in _beads(history.commits[-1].image)
@@ -320,6 +378,83 @@ def test_after_a_restore_every_agent_has_a_generation_that_nobody_has_used() -> 
     assert unfinished == 0
 
 
+def _history_with_a_clock_that_jumped() -> tuple[History, Commit, Commit]:
+    """Ten commits, three more by a clock a day ahead, then a restore of the tenth at the right time, and five more commits."""
+    history = History()
+    history.live_on(10, seed=30, longest=timedelta(minutes=5))
+    then = history.commits[-1]
+    history.clock.move(days=1)
+    history.live_on(3, seed=31, longest=timedelta(minutes=5))
+    history.clock.at = then.time + timedelta(minutes=2)
+    _restore_in_place(history, then.txid)
+    restored = history.commits[-1]
+    history.live_on(5, seed=32, longest=timedelta(minutes=5))
+    return history, then, restored
+
+
+@scenario(592)
+def test_a_restore_brings_time_back_and_every_instant_then_gives_the_state_that_the_town_had_at_it() -> None:
+    history, then, restored = _history_with_a_clock_that_jumped()
+    assert restored.time == then.time + timedelta(minutes=2)
+    assert [commit.time < history.clock.at for commit in history.commits[-5:]] == [True] * 4 + [False]
+    kept = [commit for commit in history.commits if commit.txid <= then.txid or commit.txid >= restored.txid]
+    for commit in kept:
+        for moment in (commit.time, commit.time + timedelta(milliseconds=1)):
+            wanted = [each for each in kept if each.time <= moment][-1]
+            assert drive(history.archive.at_time(moment)).image == wanted.image
+    tomorrow = history.clock.at + timedelta(days=30)
+    assert drive(history.archive.at_time(tomorrow)).image == history.commits[-1].image
+    for commit in history.commits:
+        assert drive(history.archive.at_txid(commit.txid)).image == commit.image
+
+
+def test_where_only_files_are_left_time_goes_back_in_them_too() -> None:
+    history, then, restored = _history_with_a_clock_that_jumped()
+    archive = Archive(history.objects, _OnlyTheNewestHead(history.objects), "t1")  # type: ignore[arg-type]
+    assert drive(archive.at_time(restored.time)).image == restored.image
+    before = drive(archive.at_time(restored.time - timedelta(milliseconds=1)))
+    assert before.point.txid <= then.txid
+    assert drive(archive.points())[0].epoch == 1
+
+
+class _OnlyTheNewestHead:
+    def __init__(self, objects: MemoryObjects) -> None:
+        self._objects = objects
+        self.get_version = objects.get_version
+
+    def versions(self, key: str) -> tuple[ObjectVersion, ...]:
+        return self._objects.versions(key)[:1]
+
+
+@scenario(593)
+def test_pending_effects_of_the_restored_past_are_expired_and_never_performed() -> None:
+    """A mutant that left them pending lived: the start of an agent that was waiting then was made again, a second time."""
+    history = History()
+    history.post("bead_created", {"bead": {"bead_id": "work-1", "type": "issue", "title": "t", "rig_id": "r1"}})
+    for number in range(3):
+        history.clock.move(minutes=1)
+        history.post("nudge_timeout", {"nudge_id": f"n{number}"})
+    waiting = [(commit, _effects(commit.image, "pending", "claimed")) for commit in history.commits]
+    then, unfinished = next((commit, effects) for commit, effects in waiting if effects)
+    history.clock.move(minutes=1)
+    _restore_in_place(history, then.txid)
+    assert _effects(history.commits[-1].image, "expired") >= unfinished
+    performed: set[str] = set()
+    for number in range(3):
+        history.clock.move(minutes=10)
+        run = history.post("nudge_timeout", {"nudge_id": f"later-{number}"})
+        assert run.tick is not None
+        performed |= {effect.effect_id for effect in run.tick.effects}
+    assert performed
+    assert not performed & unfinished
+
+
+def _effects(image: bytes, *states: str) -> set[str]:
+    with database.opened(image) as sql:
+        rows = sql.execute("SELECT effect_id, state FROM outbox").fetchall()
+    return {effect_id for effect_id, state in rows if state in states}
+
+
 def test_no_recorded_input_is_lost_by_a_restore_in_place() -> None:
     history = History()
     history.live_on(20, seed=12, longest=timedelta(minutes=5))
@@ -339,11 +474,11 @@ def test_no_recorded_input_is_lost_by_a_restore_in_place() -> None:
 def test_flush_publishes_the_newest_commit_and_commits_go_on_after_it() -> None:
     history = History()
     history.live_on(6, seed=14, longest=timedelta(minutes=5))
-    key = drive(restore.flush(history.objects, drive(history.store.load("t1"))))
+    key = drive(publishing.flush(history.objects, drive(history.store.load("t1"))))
     found = history.objects.get(key)
     assert found is not None
     assert ltx.decode(found.body, key).header.max_txid == history.commits[-1].txid
-    assert drive(restore.flush(history.objects, drive(history.store.load("t1")))) == key
+    assert drive(publishing.flush(history.objects, drive(history.store.load("t1")))) == key
     history.live_on(6, seed=15, longest=timedelta(minutes=5))
     assert drive(history.store.load("t1")).image == history.commits[-1].image
 

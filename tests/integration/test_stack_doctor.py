@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, NoCredentialsError
 
-from infra.townctl.stack_doctor import Stack, deployed, examine, outputs_of
+from infra.townctl.stack import Stack
+from infra.townctl.stack_doctor import deployed, examine, outputs_of
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import Refused
 
@@ -30,6 +31,9 @@ class Account:
         if self.denied:
             raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "x"}}, "GetAccountSettings")
         return {"AccountLimit": {"UnreservedConcurrentExecutions": self.free}}
+
+    def get_metric_data(self, **_: Any) -> dict[str, Any]:
+        return {"MetricDataResults": []}
 
     def get_paginator(self, name: str) -> "Account":
         assert name == "list_subscriptions_by_topic"
@@ -180,3 +184,51 @@ def test_without_a_region_no_stack_is_looked_for(as_owner: None, monkeypatch: py
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     with pytest.raises(Refused, match="no AWS region is set"):
         deployed("mine")
+
+
+@dataclass
+class Operated(Account):
+    """An account with dead-letter queues, and functions whose alias may be behind."""
+
+    waiting: dict[str, int] = field(default_factory=dict)
+    versions: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+
+    def get_queue_attributes(self, *, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:  # noqa: N803 - the SDK's names
+        [name] = AttributeNames
+        return {"Attributes": {name: str(self.waiting.get(QueueUrl, 0))}}
+
+    def get_function_configuration(self, *, FunctionName: str, Qualifier: str = "") -> dict[str, Any]:  # noqa: N803 - as above
+        return self.versions.get((FunctionName, Qualifier), {"MemorySize": 1769, "Environment": {"Variables": {}}})
+
+
+def symptoms_of(account: Account, **outputs: str) -> dict[str, tuple[str, str]]:
+    told = {"TickFunctionArn": TICK, **outputs}
+    stack = Stack(told, account.client, MemoryObjects(), Keys(), NoApi())  # type: ignore[arg-type]
+    return {each["check"]: (each["problem"], each["hint"]) for each in examine(stack).document["symptoms"]}
+
+
+def test_messages_in_a_dead_letter_queue_are_found_with_the_command_that_shows_them() -> None:
+    urls = {"WakesDeadUrl": "https://q/wakes", "TicksDeadUrl": "https://q/ticks"}
+    assert not {"wakes-dead", "ticks-dead"} & set(symptoms_of(Operated(), **urls))
+    problem, hint = symptoms_of(Operated(waiting={"https://q/ticks": 1}), **urls)["ticks-dead"]
+    assert problem == "1 message in a dead-letter queue"
+    assert "aws sqs receive-message --queue-url https://q/ticks" in hint
+    assert "docs/runbook/ticks-dead.md" in hint
+
+
+def test_settings_that_have_not_reached_the_alias_of_a_gradual_deployment_are_found() -> None:
+    """A version keeps the settings that it was published with, and a deployment without new code publishes none."""
+    gradual = {"ScheduledArn": f"{TICK}:live", "WorkerFunctionArn": "arn:worker"}
+    assert "settings" not in symptoms_of(Operated(schedules=[f"{TICK}:live"]), **gradual)
+    old = {"MemorySize": 1769, "Environment": {"Variables": {"FORGE_HOSTS": "gitlab=old"}}}
+    behind = Operated(schedules=[f"{TICK}:live"], versions={("arn:worker", "live"): old})
+    problem, hint = symptoms_of(behind, **gradual)["settings"]
+    assert problem == "the alias live of arn:worker has older settings than the stack: Environment"
+    assert "SettingsRevision" in hint
+    assert "settings" not in symptoms_of(behind, ScheduledArn=TICK, WorkerFunctionArn="arn:worker")
+
+
+def test_the_schedule_of_a_gradual_deployment_calls_the_alias() -> None:
+    gradual = {"ScheduledArn": f"{TICK}:live"}
+    assert "schedule" not in symptoms_of(Operated(schedules=[f"{TICK}:live"]), **gradual)
+    assert "schedule" in symptoms_of(Operated(schedules=[TICK]), **gradual)

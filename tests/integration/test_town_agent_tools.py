@@ -122,3 +122,26 @@ def test_the_tools_outlive_a_town_that_cannot_be_reached(place: Place) -> None:
 def test_a_program_that_is_no_agent_of_a_town_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["mcp"], {}) == 2
     assert "TOWN_AGENT_CONTEXT is not set" in capsys.readouterr().err
+
+
+def test_fifty_calls_at_once_are_all_answered_in_their_order_and_ten_megabytes_are_refused(place: Place) -> None:
+    """A model that runs wild is no reason for its tools to end: they are all that it has to report with."""
+    place.with_town(a_working_town())
+
+    async def work(session: ClientSession) -> None:
+        answers: dict[int, CallToolResult] = {}
+
+        async def call(number: int) -> None:
+            text = "x" * (10 << 20) if number == 25 else f"step {number}"
+            answers[number] = await session.call_tool("checkpoint", {"note": text})
+
+        async with anyio.create_task_group() as group:
+            for number in range(50):
+                group.start_soon(call, number)
+        assert len(answers) == 50
+        assert [number for number, answer in answers.items() if answer.is_error] == [25]
+        assert "send less at a time" in text_of(answers[25])
+        assert len(text_of(answers[25])) < 1000
+        assert text_of(await session.call_tool("messages", {})) == "no unread messages"
+
+    with_tools(place.environment, work)

@@ -12,6 +12,7 @@ from infra.townctl import main
 from infra.townctl.commands import COMMANDS
 from infra.townctl.output import plain
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain import limits
 from shared.domain.alert import Alert
 from shared.domain.shapes import read
 from shared.domain.tick import TickInput
@@ -141,7 +142,7 @@ def test_the_status_says_why_a_bead_waits(townctl: Townctl) -> None:
     assert [(convoy["title"], convoy["state"]) for convoy in report["convoys"]] == [("Two", "staged")]
     assert [agent["role"] for agent in report["agents"]] == ["mayor"]
     assert report["asOf"]["tick"] == 1
-    assert "held (operator)" in townctl("town", "status", "alpha").out
+    assert "held" in townctl("town", "status", "alpha").out
 
 
 def test_a_new_town_is_due_at_once_in_its_status(townctl: Townctl) -> None:
@@ -291,6 +292,7 @@ def test_a_redriven_event_gets_the_next_free_number(townctl: Townctl, monkeypatc
     townctl.post("town_started", {}, id="event-0001")
     with monkeypatch.context() as broken:
         broken.setattr(TownStarted, "apply", fail)
+        broken.setattr(limits, "FAILED_EVENT_RETRY", timedelta(0))
         for _ in range(3):
             townctl("tick", "alpha", "--force")
     assert (
@@ -462,6 +464,7 @@ def test_a_town_that_a_faster_clock_left_in_the_future_goes_on_from_there(townct
     store = ObjectTownStore(DirectoryObjects(townctl.data))
     image = stored(townctl.data)
     sql = database.open_image(image.image)
+    sql.execute("UPDATE town SET value = '\"own\"' WHERE key = 'clock'")
     ahead = image.facts.time + timedelta(hours=1)
     facts = type(image.facts)("0-ahead", 0, ahead, ahead, image.facts.schema_version)
     drive(store.commit(image, database.image_of(sql), facts))
@@ -513,7 +516,7 @@ def every_command() -> set[str]:
 def commands_told(page: str) -> set[str]:
     """The commands in the first column of a page's tables."""
     told = [line.split(" | ")[0] for line in page.splitlines() if line.startswith("| `")]
-    return {name.strip() for name in re.findall(r"`([a-z][a-z -]*)", "\n".join(told))}
+    return {name.strip() for name in re.findall(r"`([a-z]+(?:[ -][a-z]+)*)", "\n".join(told))}
 
 
 def test_the_page_of_townctl_tells_what_every_command_does() -> None:
@@ -523,7 +526,7 @@ def test_the_page_of_townctl_tells_what_every_command_does() -> None:
 
 def test_the_readme_names_only_commands_that_there_are_and_files_that_there_are() -> None:
     readme = (REPOSITORY / "README.md").read_text()
-    told = commands_told(readme.partition("## townctl")[2].partition("## When")[0])
+    told = commands_told(readme.partition("## townctl")[2].partition("Every tick can be run again")[0])
     assert len(told) >= 8
     assert told - every_command() == set()
     links = re.findall(r"\]\(([^)]+)\)", readme)

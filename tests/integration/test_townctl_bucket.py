@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from infra.devstack.s3_servers import REGION, S3Server
 from infra.townctl import agent_programs, main, wiring
 from shared.adapters.clock import SystemClock
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain import limits
 from shared.events.town import TownStarted
 from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
@@ -106,7 +108,9 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
     for number, call in enumerate(stores):
         answers: list[tuple[str, int, list[str]]] = []
         told.append(answers)
-        replica = _a_replica(call, tmp_path / f"replica-{number}")
+        files = tmp_path / f"files-{number}"
+        files.mkdir()
+        replica = _a_replica(call, files / "replica")
         objects = call.bucket.objects() if isinstance(call, OnABucket) else DirectoryObjects(call.data)
         log = LogName("talker", 1, "log", "container")
         drive(StoredLogs(objects).keep("alpha", log, "12 tests passed\n", at=SystemClock().now()))
@@ -115,7 +119,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         for line in _EVERY_COMMAND:
             if "redrive" in line:
                 _poison_an_event(call, monkeypatch)
-            named = {"files": replica.parent, "replica": replica, "since": since, "mayor": mayor}
+            named = {"files": files, "replica": replica, "since": since, "mayor": mayor}
             words = [word.format(**named) for word in line.split()]
             called = call(*words, "--json")
             keys = sorted(called.document) if called.code < 2 else [called.error["kind"]]
@@ -124,7 +128,9 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
     assert [(line, code) for line, code, _ in told[0] if code != 0] == []
     used = {
         " ".join(
-            word for word in line.split()[:2] if word not in ("alpha", "beta", "copy", "talker") and "/" not in word
+            word
+            for word in line.split()[:2]
+            if word not in ("alpha", "beta", "gamma", "copy", "talker") and "/" not in word
         )
         for line in _EVERY_COMMAND
     }
@@ -144,18 +150,47 @@ _OF_THIS_MACHINE = {
     "secret set-app",
     "secret set-deploy-key",
     "secret remove-deploy-key",
+    "secret set-webhook",
+    "secret remove-webhook",
+    "ui",
 }
-"""What serves a data directory, or keeps secrets in it, whatever bucket the towns are in."""
+"""What serves a data directory or opens a browser, or keeps secrets on this machine, whatever bucket the towns are in."""
 
 _EVERY_COMMAND = (
     "town create beta",
     "town create gamma --paused",
-    "town start gamma",
+    "start gamma",
+    "pause alpha --by ann",
+    "start --all",
+    "town resume gamma",
     "town list",
     "town status alpha",
-    "town config alpha",
+    "watch alpha",
+    "setting list alpha",
+    "setting show alpha merge_strategy",
+    "setting set alpha max_polecats_per_rig 4",
+    "event types",
+    "explain rule A8",
+    "explain setting merge_strategy",
     "bead list alpha",
     "bead show alpha b1",
+    "bead create alpha Title",
+    "bead update alpha b1 --priority high",
+    "bead cancel alpha b1 --not-needed",
+    "bead reopen alpha b1",
+    'event post alpha --type rig_registered --payload {{"rig_id":"r","name":"r","git_url":"https://git.example.com/a/b.git"}}',
+    "tick alpha --force",
+    "convoy create alpha Title {files}/tasks.json --rig r",
+    "convoy start alpha c1",
+    "convoy close alpha c1",
+    "convoy add alpha c1 b1",
+    "convoy remove alpha c1 b1",
+    "convoy edit alpha c1 --title Title",
+    "bead delete alpha b1",
+    "rig remove alpha r",
+    "escalation acknowledge alpha e1",
+    "agent reset alpha mayor",
+    "agent nudge alpha mayor hello",
     "agent list alpha",
     "convoy list alpha",
     "review list alpha",
@@ -165,6 +200,8 @@ _EVERY_COMMAND = (
     "mayor say alpha hello",
     "mayor log alpha",
     "logs talker alpha",
+    "bucket rules",
+    "tick beta --force",
     "export beta {files}/beta.jsonl",
     "import {files}/beta.jsonl delta",
     "event post alpha --type nudge_timeout",
@@ -174,6 +211,8 @@ _EVERY_COMMAND = (
     "ticks alpha",
     "run --once",
     "replay alpha --from {since}",
+    "backtest --from {since} --towns alpha",
+    "shadow --once --towns alpha",
     "record alpha {replica}.recording --from {since}",
     "explain bead b1 --town alpha",
     "explain agent {mayor} --town alpha",
@@ -182,6 +221,7 @@ _EVERY_COMMAND = (
     "restore alpha --txid 1 --to {replica}.db --verify-with-litestream",
     "restore alpha --txid 2 --in-place",
     "flush alpha",
+    "mend alpha",
     "retention alpha",
     "retention alpha --carry-out",
     "litestream config --files {files}",
@@ -202,6 +242,7 @@ def _a_replica(call: OnABucket | Townctl, folder: Path) -> Path:
     image = folder.with_suffix(".first")
     call.document("restore", "alpha", "--txid", "3", "--to", str(image))
     (folder / "0009").mkdir(parents=True)
+    (folder.parent / "tasks.json").write_text('[{"title": "One"}]')
     body = ltx.encode_snapshot(image.read_bytes(), page_size=4096, txid=3, at=NOON)
     (folder / "0009" / f"{1:016x}-{3:016x}.ltx").write_bytes(body)
     return folder
@@ -214,6 +255,7 @@ def _poison_an_event(call: OnABucket | Townctl, monkeypatch: pytest.MonkeyPatch)
     call.document("event", "post", "alpha", "--type", "town_started", "--id", "poisoned-one")
     with monkeypatch.context() as broken:
         broken.setattr(TownStarted, "apply", fail)
+        broken.setattr(limits, "FAILED_EVENT_RETRY", timedelta(0))  # nothing waits for the clock of this machine
         for _ in range(3):
             call("tick", "alpha", "--force")
 

@@ -54,7 +54,7 @@ def test_a_town_moves_waits_shows_what_it_will_do_and_starts(old: Townctl, new: 
     assert [each for each in wanted["ifStarted"] if each["action"]["type"]] != []
     assert wanted["actions"] == []
 
-    new.document("town", "start", "alpha")
+    new.document("start", "alpha")
     new.document("tick", "alpha", "--force")
     assert new.document("town", "status", "alpha")["paused"] is False
     assert new.document("dry-run", "alpha")["ifStarted"] == []

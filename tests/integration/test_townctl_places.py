@@ -96,8 +96,14 @@ def first_time(both: Both) -> str:
 ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
     "town list": [()],
     "town status": [(ALPHA,)],
+    "town resume": [(ALPHA,)],
     "logs": [("talker", ALPHA), ("talker", ALPHA, "--generation", "1")],
-    "town config": [(ALPHA,)],
+    "watch": [(ALPHA,)],
+    "event types": [(), ("bead_created",)],
+    "explain rule": [("a8",)],
+    "explain setting": [("code_review",)],
+    "setting list": [(ALPHA,)],
+    "setting show": [(ALPHA, "merge_strategy"), (ALPHA, "upstream")],
     "bead list": [
         (ALPHA,),
         (ALPHA, "--status", "live", "--limit", "1"),
@@ -127,10 +133,35 @@ ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
 }
 REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "town create": [(ALPHA,), ("Not A Town",), ("new", "--config", "NO-SUCH-FILE")],
-    "town start": [("Not A Town",)],
+    "start": [("Not A Town",), (), (ALPHA, "--all")],
+    "pause": [("Not A Town",), (), (ALPHA, "--all")],
+    "event types": [("bead_invented",)],
+    "explain rule": [("A99",)],
+    "bead create": [(ALPHA, "Title", "--rig", "nowhere"), (ALPHA, "x" * 5000)],
+    "bead update": [(ALPHA, "b-1"), ("Not A Town", "b-1", "--release")],
+    "bead cancel": [("Not A Town", "b-1")],
+    "bead reopen": [("Not A Town", "b-1")],
+    "convoy create": [(ALPHA, "Title", "NO-SUCH-FILE")],
+    "convoy start": [("Not A Town", "c-1")],
+    "convoy close": [("Not A Town", "c-1")],
+    "convoy add": [("Not A Town", "c-1", "b-1")],
+    "convoy edit": [(ALPHA, "c-1"), (ALPHA, "c-1", "--title", "")],
+    "bead delete": [("Not A Town", "b-1")],
+    "rig remove": [(ALPHA, "nowhere"), ("Not A Town", "r")],
+    "escalation acknowledge": [("Not A Town", "e-1")],
+    "convoy remove": [("Not A Town", "c-1", "b-1")],
+    "agent reset": [("Not A Town", "mayor")],
+    "agent nudge": [("Not A Town", "mayor", "Well?"), (ALPHA, "mayor", "")],
     "town status": [("Not A Town",)],
     "logs": [("nobody", ALPHA), ("talker", ALPHA, "--transcript"), ("talker", ALPHA, "--generation", "7")],
-    "town config": [("UPPER",)],
+    "watch": [("UPPER",), (ALPHA, "--every", "0")],
+    "setting list": [("UPPER",)],
+    "setting show": [(ALPHA, "no_such_setting")],
+    "setting set": [
+        (ALPHA, "merge_strategy", "sideways"),
+        (ALPHA, "upstream", "a/b"),
+        (ALPHA, "hook_limit_hours", "3", "--rig", "rig-1"),
+    ],
     "bead list": [
         (ALPHA, "--limit", "0"),
         (ALPHA, "--cursor", "nonsense"),
@@ -161,6 +192,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "ticks": [(ALPHA, "--after", "1", "--before", "2"), (ALPHA, "--limit", "0"), (ALPHA, "--after", "-1")],
     "points": [(ALPHA, "--limit", "0"), (ALPHA, "--limit", "201")],
     "replay": [(ALPHA,), (ALPHA, "--from", "yesterday"), (ALPHA, "--from", "2099-01-01T00:00:00Z")],
+    "ui": [("--no-browser", "--port", "-1"), ("--no-browser", "--port", "65536")],
     "secret set": [("Not A Town", "github")],
     "secret list": [],
     "secret remove": [("Not A Town", "github")],
@@ -169,6 +201,8 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "secret set-app": [("12345", "--serves", "alpha=owner", "--host", "not a host")],
     "secret set-deploy-key": [("Not A Town", "rig-1")],
     "secret remove-deploy-key": [("Not A Town", "rig-1")],
+    "secret set-webhook": [("Not A Town",)],
+    "secret remove-webhook": [("Not A Town",)],
 }
 
 
@@ -202,8 +236,10 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
     needs = {
         "tick": [ALPHA],
         "record": [ALPHA, "f", "--from", "x"],
+        "backtest": ["--from", "x"],
         "restore": [ALPHA],
         "flush": [ALPHA],
+        "mend": [ALPHA],
         "import": ["f", "x"],
     }
     needs |= {"retention": [ALPHA], "export": [ALPHA, "f"], "litestream import": ["f", "x"]}
@@ -215,7 +251,7 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
 
 def test_a_town_that_is_not_there_is_named_with_the_place_that_was_asked(both: Both) -> None:
     lists = ("agent list", "bead list", "review list", "rig list", "escalation list", "mail list", "mayor log")
-    for command in ("town status", "town config", "dry-run", "ticks", "points", *lists):
+    for command in ("town status", "setting list", "dry-run", "ticks", "points", *lists):
         for place, name in (("--data", str(both.data)), ("--api", both.url)):
             code, said = both.at(place, name, *command.split(), "beta")
             assert (code, said["error"]["kind"]) == (2, "UnknownTown")
@@ -226,8 +262,9 @@ def test_a_town_that_is_not_there_is_named_with_the_place_that_was_asked(both: B
 def test_facts_are_stored_the_same_way(both: Both, tmp_path: Path) -> None:
     posted = ("event", "post", ALPHA, "--type", "town_started", "--id", "started-0001")
     assert both(*posted)[1]["accepted"] == ["started-0001"]
-    code, said = both.at("--api", both.url, "town", "start", ALPHA)
-    assert (code, len(said["accepted"])) == (0, 1)
+    code, said = both.at("--api", both.url, "start", ALPHA)
+    [told] = said["towns"]
+    assert (code, told["problem"], bool(told["accepted"])) == (0, None, True)
 
 
 def test_what_a_person_says_is_stored_the_same_way(both: Both) -> None:

@@ -85,7 +85,7 @@ def test_a_town_lives_behind_its_own_api(
     assert with_token("GET", status, None, token=token("demo", "--scope", "container")).status == 403
     foreign = with_token("POST", f"{url}/api/towns/demo/events", [], token=token("other"))
     assert foreign.status == 404
-    credential = f"{url}/api/towns/demo/agents/nobody/refresh-token"
+    credential = f"{url}/api/towns/demo/agents/nobody/refresh-token?generation=1"
     assert (
         with_token("POST", credential, None, token=token("demo", "--scope", "container")).status == 403
     )  # no such agent

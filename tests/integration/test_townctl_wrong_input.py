@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,15 @@ POST = ("event", "post", "alpha")
         pytest.param(("run", "--once", "--towns", "beta"), "no town beta", "town list", id="run of an unknown town"),
         pytest.param(("run", "--speed", "0"), "speed", "1 for real time", id="a stopped clock"),
         pytest.param(("demo", "--speed", "1000"), "1 to 100", "40", id="a demo that is too fast"),
+        pytest.param(
+            ("demo", "--agent", "gemini"), "no agent 'gemini'", "make demo AGENT=", id="a demo of an unknown agent"
+        ),
+        pytest.param(
+            ("demo", "--agent", "claude", "--strategy", "pr"),
+            "--agent with --strategy pr",
+            "leave out --strategy",
+            id="a demo that real agents cannot do",
+        ),
         pytest.param(("town", "create", "Alpha/.."), "not a town id", "lower-case", id="a town id that is a path"),
         pytest.param(
             ("secret", "set-app", "1", "--serves", "Alpha=acme"),
@@ -405,6 +415,19 @@ def test_a_directory_for_the_demo_must_be_fresh(townctl: Townctl) -> None:
     (townctl.data / "precious").write_text("mine")
     assert "needs an empty directory" in refusal(townctl("demo", "--json"))["message"]
     assert [path.name for path in townctl.data.iterdir()] == ["precious"]
+
+
+def test_a_demo_with_a_coding_agent_that_is_not_installed_says_how_to_install_it(
+    townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "git").symlink_to(str(shutil.which("git")))
+    monkeypatch.setenv("PATH", str(tools))
+    said = refusal(townctl("demo", "--agent", "claude", "--json"))
+    assert said["message"] == "--agent: claude is not on PATH"
+    assert "make demo AGENT=claude" in said["hint"]
+    assert not townctl.data.exists()
 
 
 def test_a_program_file_that_somebody_spoilt_is_named(ticked: Townctl) -> None:

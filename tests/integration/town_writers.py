@@ -31,8 +31,8 @@ from tests.fault_injection import each_call
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
 WRITERS: Final = 6
-SPILL_ABOVE: Final = 450
-"""Bytes of a tail that has grown: little, so that spills and snapshots are made all the time."""
+ABOVE: Final = 120
+"""Bytes of a tail that has grown: little, so that patch files, spills and snapshots are made all the time."""
 
 _DIED: Final = 77
 
@@ -122,7 +122,8 @@ def main(place: str, acknowledged: Path, operations: int, deaths_per_call: float
     """Run all writers until each has made its operations; how often they died, how often they came second."""
     if "@http" in place:
         import boto3  # noqa: F401 - once, and not in every child
-    layers.SPILL_ABOVE = SPILL_ABOVE  # type: ignore[misc]
+    layers.WHOLE_UP_TO = layers.PATCH_FILE_ABOVE = ABOVE  # type: ignore[misc]
+    layers.PATCH_FILES = 3  # type: ignore[misc]
     lost = acknowledged.with_name("lost")
     lost.touch()
 

@@ -92,16 +92,17 @@ class Townctl:
         """The command line."""
         return [*TOWNCTL, "--data", str(self.data), *words]
 
-    def post(self, event_type: str, payload: dict[str, Any], **about: str) -> str:
+    def post(self, event_type: str, payload: dict[str, Any], *, town: str = "alpha", **about: str) -> str:
         """Post one event; its id."""
         options = [part for name, value in about.items() for part in (f"--{name}", value)]
-        words = ("event", "post", "alpha", "--type", event_type, "--payload", json.dumps(payload), *options)
+        words = ("event", "post", town, "--type", event_type, "--payload", json.dumps(payload), *options)
         [event_id] = self.document(*words)["accepted"]
         return str(event_id)
 
-    def with_work(self) -> "Townctl":
+    def with_work(self, town: str = "alpha") -> "Townctl":
         """A town with a rig and an issue that nobody works on yet; its inbox is not read."""
-        self.document("town", "create", "alpha")
-        self.post("rig_registered", RIG)
-        self.post("bead_created", {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}})
+        issue = {"bead_id": "b1", "type": "issue", "title": "Do it", "rig_id": "rig-1"}
+        self.document("town", "create", town)
+        self.post("rig_registered", RIG, town=town)
+        self.post("bead_created", {"bead": issue}, town=town)
         return self

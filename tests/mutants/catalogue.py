@@ -54,7 +54,7 @@ class Mutant:
     line: int
     was: str
     now: str
-    edit: "Edit"
+    edit: "Edit | Replacement"
     reach: tuple["Place", ...]
     number: int = 0
 
@@ -71,6 +71,8 @@ class Mutant:
 
     def tree(self) -> ast.Module:
         """The syntax tree of the module with the bug in it."""
+        if isinstance(self.edit, Replacement):
+            return ast.parse(self.edit.applied(source(self.path)), self.path)
         planter = _Planter(self.edit)
         planted = planter.visit(ast.parse(source(self.path), self.path))
         if not planter.found:
@@ -86,6 +88,24 @@ class Edit:
     span: tuple[int, int, int, int]
     change: str
     index: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """The text to put in place of another one, which occurs exactly once in these lines."""
+
+    first: int
+    last: int
+    was: str
+    now: str
+
+    def applied(self, text: str) -> str:
+        """The text with the replacement. Raises LookupError."""
+        lines = text.splitlines(keepends=True)
+        part = "".join(lines[self.first - 1 : self.last])
+        if part.count(self.was) != 1:
+            raise LookupError(f"found {part.count(self.was)} times in lines {self.first} to {self.last}: {self.was!r}")
+        return "".join((*lines[: self.first - 1], part.replace(self.was, self.now), *lines[self.last :]))
 
 
 @cache

@@ -20,9 +20,9 @@ Functions = dict[tuple[str, str], list[FunctionType]]
 
 
 def loaded_functions() -> Functions:
-    """Every function of shared/ in this process, by path and qualified name."""
+    """Every function of shared/ and functions/ in this process, by path and qualified name."""
     found: Functions = {}
-    home = f"{ROOT}/shared/"
+    home = (f"{ROOT}/shared/", f"{ROOT}/functions/")
     for thing in gc.get_objects():
         if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(home):
             path = Path(thing.__code__.co_filename).relative_to(ROOT).as_posix()

@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -31,8 +31,6 @@ _SETTINGS: Final = (
     "-o",
     "addopts=",
     "--import-mode=importlib",
-    "-m",
-    "not slow",
     "-W",
     "ignore::pytest.PytestAssertRewriteWarning",
 )
@@ -75,6 +73,8 @@ class Watch:
             _limit(TEST_TIME)
             try:
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            except Exception:  # noqa: BLE001 - its time was over while pytest was writing the report
+                self.failed = self.failed or item.nodeid
             finally:
                 _limit(0)
             self.ran += 1
@@ -93,7 +93,9 @@ def _too_slow(signum: int, frame: object) -> None:
     pytest.fail(f"not done after {TEST_TIME} s")
 
 
-def in_session(watch: Watch, loop: Callable[[list[pytest.Item]], None]) -> None:
+def in_session(
+    watch: Watch, loop: Callable[[list[pytest.Item]], None], suites: Sequence[str] = SUITES, *, marked: str = "not slow"
+) -> None:
     """A pytest session in this process that hands its collected tests to `loop` instead of running them."""
 
     class Session:
@@ -107,13 +109,21 @@ def in_session(watch: Watch, loop: Callable[[list[pytest.Item]], None]) -> None:
             return True
 
     holder = Session()
-    pytest.main([*_OPTIONS, *_SETTINGS, "--continue-on-collection-errors", *SUITES], plugins=[watch, holder])
+    settings = [*_OPTIONS, *_SETTINGS, "-m", marked, "--continue-on-collection-errors"]
+    pytest.main([*settings, *suites], plugins=[watch, holder])
     if holder.problem is not None:
         raise holder.problem
 
 
-def verdicts(mutants: list[tuple[int, Mutant]], choose: Choose, *, jobs: int) -> Iterator[Verdict]:
-    """Plant each (index, mutant) in a fork of one collected session."""
+def verdicts(
+    mutants: list[tuple[int, Mutant]],
+    choose: Choose,
+    *,
+    jobs: int,
+    suites: Sequence[str] = SUITES,
+    marked: str = "not slow",
+) -> Iterator[Verdict]:
+    """Plant each (index, mutant) in a fork of one session, which has collected the tests of `suites` that are so marked."""
 
     def serve(say: Callable[[Verdict], None]) -> None:
         quiet()
@@ -140,7 +150,7 @@ def verdicts(mutants: list[tuple[int, Mutant]], choose: Choose, *, jobs: int) ->
             for verdict in forks.rest():
                 say(verdict)
 
-        in_session(collected, loop)
+        in_session(collected, loop, suites, marked=marked)
 
     yield from one_fork(serve)
 

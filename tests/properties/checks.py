@@ -131,7 +131,7 @@ def _statuses(life: Life) -> dict[str, str]:
 
 def _events(life: Life) -> dict[str, tuple[Any, ...]]:
     rows = life.town.rows(
-        "SELECT event_id, seq, processed_at, outcome, event_type, payload, retry_count FROM town_events ORDER BY seq"
+        "SELECT event_id, seq, processed_at, outcome, event_type, content_digest, retry_count FROM town_events ORDER BY seq"
     )
     return {row[0]: row[1:] for row in rows}
 

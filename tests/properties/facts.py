@@ -233,7 +233,7 @@ def _convoy_changed(town: View, pick: int, variant: int) -> Fact:
         {"remove": beads[:1]},
         {"add": beads[:1], "remove": town.tasks_of(town.a_convoy(pick))[:1]},
         {},
-        {"remove": town.tasks_of(town.a_convoy(pick))},
+        {"remove": town.tasks_of(town.a_convoy(pick)), "title": "Another title"},
     )
     return Fact({"convoy_id": town.a_convoy(pick), **changes[variant]})
 
@@ -303,6 +303,18 @@ def _town_configured(town: View, pick: int, variant: int) -> Fact:
     return Fact({"config": configs[variant]})
 
 
+def _rig_removed(town: View, pick: int, variant: int) -> Fact:
+    return Fact({"rig_id": RIGS[pick % 2] if variant else "rig-9"})
+
+
+def _bead_deleted(town: View, pick: int, variant: int) -> Fact:
+    return Fact({}, bead=town.a_bead(pick + variant))
+
+
+def _town_paused(town: View, pick: int, variant: int) -> Fact:
+    return Fact({"stop_agents": True} if variant % 2 else {"by": "ann"})
+
+
 def _town_started(town: View, pick: int, variant: int) -> Fact:
     return Fact({})
 
@@ -354,6 +366,9 @@ FACTS: Final[dict[str, Maker]] = {
     "pr_adopted": _pr_adopted,
     "rig_registered": _rig_registered,
     "town_configured": _town_configured,
+    "rig_removed": _rig_removed,
+    "bead_deleted": _bead_deleted,
+    "town_paused": _town_paused,
     "town_started": _town_started,
     "escalation_raised": _escalation_raised,
     "escalation_acknowledged": _escalation_acknowledged,

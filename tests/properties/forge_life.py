@@ -13,7 +13,7 @@ from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnk
 from shared.ports.steps import Steps, drive
 from shared.runner.perform import Outside, perform
 from shared.town import database
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, plain_time
 from tests.properties.facts import Fact
 from tests.properties.forge_world import FORK, MOODS, TO_A_PULL, HostileForge, Pull
 from tests.properties.life import Life
@@ -180,7 +180,7 @@ class ForgeLife(Life):
         if effect.kind == "merge_pr":
             self.merging[str(effect.payload.get("pr_url"))] = effect.subject
         outside = Outside(runtime=self.processes, forge=self.forge)
-        drive(perform((effect,), outside, clock=FakeClock(self.now), claimed_at=self.now, post=post))
+        drive(perform((effect,), outside, time=plain_time(FakeClock(self.now)), claimed_at=self.now, post=post))
         for result in posted:
             arrives = self.now + timedelta(seconds=1)
             fact = Fact(result["payload"], result.get("agent_id"), result.get("bead_id"))

@@ -157,6 +157,19 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
             Live(2, "due", "done"),
         ),
     ),
+    "removals": (
+        _DIRECT,
+        (
+            *_RIGS,
+            *_THREE_BEADS,
+            Post("bead_deleted", 0, 0),
+            Post("rig_removed", 0, 0),
+            Live(1),
+            Post("rig_removed", 1, 1),
+            Post("agent_nudged", 0, 0),
+            Live(1),
+        ),
+    ),
     "convoy cancelled": (_DIRECT, (*_REVIEWED, Post("bead_cancelled", 0, 3), Live(1, "due", "beat", _SLOW))),
     "landing approval": (_DIRECT, _APPROVED_LANDING),
     "landing held": (_DIRECT, (*_APPROVED_LANDING, Post("pr_status_changed", 0, 1), Live(2))),
@@ -244,6 +257,10 @@ STARTS: Final[dict[str, tuple[Mapping[str, Any], tuple[Step, ...]]]] = {
         (*_RIGS, Post("bead_created", 0, 0), Live(3, "due", "done"), Live(4, "due", "done"), Gap(90_000_000)),
     ),
     "paused": (_PULLS, (*_RIGS, *_THREE_BEADS, *_CONVOY, Live(1))),
+    "over budget": (
+        {**_DIRECT, "budget": {"per_bead": {"tokens": 3000}}},
+        (*_BUSY, Post("agent_usage", 0, 3), Live(1, "due", "beat"), Post("agent_usage", 1, 2), Live(2, "due", "beat")),
+    ),
     "started": (_PULLS, (*_RIGS, *_THREE_BEADS, *_CONVOY, Live(1), Post("town_started", 0, 0), Live(2))),
 }
 """Configuration and steps, by name."""

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.images import summary
-from shared.moving.transfer import export_town, import_town
+from shared.moving.transfer import import_town
 from shared.ports.steps import drive
-from shared.storage.restore import Archive, restore_in_place
+from shared.storage.in_place import restore_in_place
+from shared.storage.restore import Archive
 from tests.properties.amount import examples
 from tests.replayed import a_world_with_a_past, past_of
 from tests.scenarios.table import scenario
@@ -57,13 +58,13 @@ class Told:
     def restore(self, town_id: str, number: int) -> None:
         past, world = past_of(self.world), self.world
         txid = 1 + number % world.image(town_id).txid
-        old = drive(Archive(past.objects, past.versions, town_id).at_txid(txid))
-        now, worker_id = world.clock.now(), world.worker_id()
-        drive(restore_in_place(world.store, past.objects, old, town_id=town_id, now=now, worker_id=worker_id))
+        archive = Archive(past.objects, past.versions, town_id)
+        old = drive(archive.at_txid(txid))
+        drive(restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id=world.worker_id()))
 
     def move(self, town_id: str, _: int) -> None:
         self.towns.append(f"t{len(self.towns)}")
-        body = drive(export_town(town_id, self.world.around)).body
+        body = self.world.export(town_id)
         drive(import_town(self.towns[-1], body, self.world.around, worker_id=self.world.worker_id()))
 
     def move_as_a_database(self, town_id: str, _: int) -> None:

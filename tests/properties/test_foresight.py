@@ -6,7 +6,7 @@ The town stands still meanwhile, as if every tick until then had found nothing t
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.domain.limits import MILLISECOND
@@ -54,10 +54,12 @@ def asked(life: Life) -> list[frozenset[str]]:
 
 
 @examples(25)
+@example(start="behind", history=[], part=0.0)
 @given(start=st.sampled_from(tuple(STARTS)), history=st.lists(steps.steps(), max_size=8), part=st.floats(0, 1))
 def test_the_rule_that_is_named_acts_when_it_is_due_and_not_before(
     start: str, history: list[Step], part: float
 ) -> None:
+    """The example: R1u repeats an update whose answer was lost, and said nothing of it while no other branch waited."""
     life = begin(start)
     life.play(*history)
     about = life.input()

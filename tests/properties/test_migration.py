@@ -46,7 +46,9 @@ def as_an_import_changes(table: str, row: Row, before: list[tuple[str, Row]]) ->
     """The bookkeeping of the old place, as the documentation of `importing` tells it, said a second time."""
     keys = {each["key"]: each["value"] for name, each in before if name == "town"}
     if table == "town":
-        anew = dict.fromkeys(("drain", "container_instance_id", "last_token_refresh_at", "next_due_at"), "null")
+        anew = dict.fromkeys(
+            ("drain", "container_instance_id", "last_token_refresh_at", "next_due_at", "clock"), "null"
+        )
         return {**row, "value": {**anew, "paused": "true"}.get(row["key"], row["value"])}
     if keys["paused"] == "true":
         return row

@@ -20,11 +20,22 @@ from tests.properties.starts import STARTS, begin
 from tests.properties.steps import Live, Step
 from tests.towns import TOWN
 
-WAITS_FOR_SOMEBODY = {"held", "staged", "no_rig", "failed_dependency", "missing_blocker", "awaiting_approval"}
-"""Reasons that end only by a decision of a person.
+WAITS_FOR_SOMEBODY = {
+    "held",
+    "staged",
+    "no_rig",
+    "failed_dependency",
+    "missing_blocker",
+    "awaiting_approval",
+    "budget_spent",
+}
+"""Reasons that end only by a decision of a person. `budget_spent` is one for the budget of a task or a convoy, which no start of a
+history gives by the day.
 
 `agent_working` is one too for a triage request, which nobody answers here, and for a convoy, whose tasks have reasons.
 """
+OF_ANOTHER = {"blocked_by", "awaiting_review"}
+"""Reasons that end when that of another bead does, which is the actor."""
 FINAL = Answers(poll="merged")
 
 
@@ -62,7 +73,7 @@ def test_every_bead_ends_or_waits_for_a_named_reason(start: str, history: list[S
         why = reasons.get(bead_id)
         assert why is not None, f"{bead_type} {bead_id} is {status} and waits for nothing"
         seen = set()
-        while why.reason == "blocked_by" and why.actor is not None and why.actor in reasons and why.bead_id not in seen:
+        while why.reason in OF_ANOTHER and why.actor is not None and why.actor in reasons and why.bead_id not in seen:
             seen.add(why.bead_id)
             why = reasons[why.actor]
         asks = why.reason == "agent_working" and (bead_type == "convoy" or "gt:triage-request" in labels)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shared.domain.tick import TickInput
 from shared.engine import tick
+from shared.images import dump
 from shared.town import database, journal
 from tests.properties import facts, outside, play, steps
 from tests.properties.amount import examples
@@ -79,6 +80,25 @@ def test_a_history_gives_one_digest_under_three_hash_seeds_in_memory_and_file_wi
     assert _played(path, "file", "1") == in_memory
     assert _played(path, "dry-run", "2") == in_memory
     assert play.digests(path, "memory") == in_memory
+
+
+def no_tick_relies_on_the_order_of_unsorted_rows(life: Life, ticked: Ticked) -> None:
+    """With unsorted rows in reverse, as after a change of row numbers, the tick does and says the same."""
+    with database.opened(ticked.before) as reversed_:
+        reversed_.set_authorizer(None)
+        reversed_.execute("PRAGMA reverse_unordered_selects = ON")
+        database.restrict(reversed_)
+        report = tick.run(reversed_, ticked.report.input, town_id=TOWN)
+        assert report == ticked.report
+        assert dump.logical_digest(reversed_) == dump.logical_digest(life.town.sql)
+
+
+def test_no_tick_relies_on_the_order_of_unsorted_rows() -> None:
+    for number, start in enumerate(("busy", "landing", "pull requests", "stalled")):
+        life = begin(start)
+        life.checks = (no_tick_relies_on_the_order_of_unsorted_rows,)
+        life.play(*a_history(571 + number, length=20))
+        life.close()
 
 
 def every_committed_tick_replays_from_its_journal_row(life: Life, ticked: Ticked) -> None:

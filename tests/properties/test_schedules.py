@@ -24,6 +24,7 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.tick import TickInput
 from shared.domain.times import to_text
 from shared.images import dump
+from shared.town.columns import TABLES
 from tests.properties import outside, steps
 from tests.properties.amount import examples
 from tests.properties.checks import acts
@@ -90,7 +91,7 @@ def _lived(
     life.post("nudge_timeout", Fact({}))
     report = life.tick()
     done[to_text(life.now)] = acts(report)
-    rows = {f"{table} {row[0]} {row[1]}": row for table in dump.TABLES for row in dump.rows(life.town.sql, table)}
+    rows = {f"{table} {row[0]} {row[1]}": row for table in TABLES for row in dump.rows(life.town.sql, table)}
     life.close()
     return done, rows
 

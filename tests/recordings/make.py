@@ -44,6 +44,10 @@ def _what_changed(name: str, made: file_format.Recording) -> str | None:
     verified = verifying.verify(old)
     if not verified.exact and name != golden.TAMPERED:
         return golden.complaint(name, verified)
+    if name == golden.TAMPERED and [tick.image_digest for tick in old.ticks] != [
+        tick.image_digest for tick in made.ticks
+    ]:
+        return f"{name}: what it was made of comes out otherwise"
     return None if golden.same_story(old, made) else f"{name}: comes out as recorded, but the story is another one"
 
 

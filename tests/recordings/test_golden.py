@@ -8,6 +8,7 @@ import pytest
 
 from shared.domain import canonical, limits
 from shared.replay.recordings import file_format, verifying
+from shared.town.inbox import content_digest
 from tests.recordings import golden, make
 
 SMALL = ("poison", "crash-loop", "cancelled")
@@ -28,7 +29,7 @@ def test_the_recording_that_somebody_tampered_with_is_found_out_at_its_place() -
     event_id = "bead_updated-2026-01-10T12:04:10.000Z-follows"
     said, forged = (canonical.dumps({"labels": ["gt:held"], "priority": word}) for word in ("critical", "low"))
     assert found == [
-        ("town_events", event_id, "payload", said, forged),
+        ("town_events", event_id, "content_digest", content_digest(said), content_digest(forged)),
         ("beads", "follows", "priority", "critical", "low"),
         ("ticks", "11", "inputs.new_events[1].payload", said, forged),
     ]

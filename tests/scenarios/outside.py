@@ -44,6 +44,7 @@ _RESULT: Final = {
     EffectKind.REFRESH_TOKEN: "effect_result",
     EffectKind.STOP_CONTAINER: "effect_result",
     EffectKind.UPDATE_MODEL: "effect_result",
+    EffectKind.SEND_NOTICE: "effect_result",
 }
 
 

@@ -865,6 +865,50 @@ def test_a_polecat_that_keeps_its_bead_goes_before_a_more_urgent_one() -> None:
     assert deeds(town.tick()) == ["beads.redispatch_hooked: dispatch_agent p low"]
 
 
+@scenario(622)
+def test_on_a_machine_that_loses_every_start_each_bead_gets_its_turn() -> None:
+    """Seen: a machine was too slow for its agents. The two oldest beads were started again and again, the others never."""
+    town = a_town().config(max_polecats_per_rig=2)
+    for number in range(6):
+        town.bead(f"b{number}", created_at=ago(hours=6 - number))
+    started: list[str] = []
+    for number in range(40):
+        report = town.tick(
+            at=T + number * timedelta(seconds=30)
+        )  # nobody hears of an agent after its start, so it is lost
+        started += [deed.rpartition(" ")[2] for deed in deeds(report, of="beads") if "dispatch_agent" in deed]
+    assert started[:6] == [f"b{number}" for number in range(6)], "each is started once before one is started twice"
+    assert sorted(started[:12]) == sorted([f"b{number}" for number in range(6)] * 2)
+
+
+@scenario(622)
+@pytest.mark.parametrize(
+    ("columns", "first"),
+    [
+        ({}, "old"),
+        ({"last_dispatch_attempt_at": ago(minutes=30), "dispatch_attempts": 1}, "new"),
+        ({"last_dispatch_attempt_at": ago(hours=2), "dispatch_attempts": 1}, "old"),
+        ({"last_dispatch_attempt_at": ago(minutes=30), "priority": "high"}, "old"),
+        ({"last_dispatch_attempt_at": ago(minutes=30), "created_at": ago(days=1)}, "old"),
+    ],
+    ids=["never tried", "tried later", "tried before the other came", "a higher level", "a level that it has reached"],
+)
+def test_a_bead_whose_attempt_ended_without_work_goes_to_the_end_of_its_level(
+    columns: dict[str, object], first: str
+) -> None:
+    town = a_town().config(max_polecats_per_rig=1).bead("new", created_at=ago(hours=1))
+    town.bead("old", **{"created_at": ago(hours=3), **columns})  # type: ignore[arg-type]
+    assert deeds(town.tick()) == [f"beads.dispatch_ready: dispatch_agent {first}"]
+
+
+@scenario(622)
+def test_a_bead_whose_work_was_reviewed_keeps_its_age() -> None:
+    town = a_town().config(max_polecats_per_rig=1).bead("new", created_at=ago(hours=1))
+    town.bead("old", created_at=ago(hours=3), last_dispatch_attempt_at=ago(minutes=30), dispatch_attempts=1)
+    town.review("m", "failed", of="old", created_at=ago(minutes=20))
+    assert deeds(town.tick()) == ["beads.dispatch_ready: dispatch_agent old"]
+
+
 @scenario(280)
 def test_the_queue_of_a_full_rig_has_the_order_of_the_rule() -> None:
     town = (

@@ -241,3 +241,20 @@ def test_a_review_has_at_most_twenty_live_rework_beads(asked: int, made: int) ->
     ]
     found = tally(outcomes(town.tick(*again)))
     assert found == {"applied": made} | ({"skipped: too many rework beads": asked - made} if asked > made else {})
+
+
+@scenario(431)
+@pytest.mark.illegal_state  # a row that cannot be read is what makes an event fail
+def test_what_is_tried_again_creates_no_more_than_the_budget_has_room_for() -> None:
+    """Seed 0 of the simulation: three messages that failed at first were created beyond the sixty of their window."""
+    town = at_work()
+    town.bead("m", "message", assignee_agent_bead_id="p", metadata="[1]")
+    answers = [
+        said(P, "mail_sent", event_id=f"answer-{number:05}", to="mayor", text="yes", in_reply_to="m")
+        for number in range(3)
+    ]
+    first = town.tick(*answers, *escalations(P, 58))
+    assert tally(outcomes(first)) == {"applied": 58, "failed": 3}
+    town.update("beads", "m", metadata={})
+    second = town.tick(at=T + timedelta(seconds=5))
+    assert tally(outcomes(second)) == {"applied": 2, OVER: 1}

@@ -676,7 +676,7 @@ def two_convoys() -> TownBuilder:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({}, "nothing to add and nothing to remove"),
+        ({}, "nothing to change"),
         ({"add": ["t"], "remove": ["t"]}, "t cannot be added and removed at once"),
         ({"remove": ["free"]}, "free is not in the convoy c"),
         ({"add": ["free", "ghost"]}, "ghost does not exist"),

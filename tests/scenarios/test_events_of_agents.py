@@ -454,12 +454,7 @@ def test_a_heartbeat_from_a_clock_that_goes_fast_does_not_reach_into_the_future(
 
 def recorded(town: TownBuilder) -> list[str]:
     """The statuses that became events, in order."""
-    return [
-        row[0]
-        for row in town.rows(
-            "SELECT json_extract(payload, '$.status') FROM town_events WHERE event_type = 'container_status' ORDER BY seq"
-        )
-    ]
+    return [payload["status"] for _, payload in town.heard("container_status")]
 
 
 @scenario(137)
@@ -539,7 +534,8 @@ def test_a_process_that_exited_leaves_its_agent_idle_with_its_hook_at_once() -> 
 @scenario(138)
 @pytest.mark.parametrize(("age", "missed"), [(179_999, False), (180_000, True), (180_001, True)], ids=BOUNDARY)
 def test_a_process_that_was_heard_of_a_moment_ago_is_not_missing_yet(age: int, missed: bool) -> None:
-    town = a_town_at_work(last_activity_at=ago(ms=age)).key("drain", {"nonce": "n", "started_at": text(ago(minutes=1))})
+    town = a_town_at_work(last_activity_at=ago(ms=age))
+    town.key("drain", {"nonce": "n", "started_at": text(ago(minutes=1))})
     report = town.tick(seen={"p": ProcessStatus("not_found")})
     assert outcomes(report) == ([("container_status", "applied")] if missed else [])
     assert recorded(town) == (["not_found"] if missed else [])

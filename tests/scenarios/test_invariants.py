@@ -117,7 +117,12 @@ def test_a_capture_says_which_invariant_of_which_town_is_broken() -> None:
     [alert] = look(two_reviews_at_once(), T).alerts
 
     assert alert.fingerprint == ("invariant_violation", "3", "t1")
-    assert alert.tags == {"invariant": "one_review_per_rig", "townId": "t1"}
+    assert alert.tags == {
+        "invariant": "one_review_per_rig",
+        "number": "3",
+        "townId": "t1",
+        "message": "invariant 3 (one_review_per_rig) is violated in town t1 by rig-1",
+    }
     assert alert.extra == {"number": 3, "subject": "rig-1", "townId": "t1"}
 
 

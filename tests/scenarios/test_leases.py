@@ -9,6 +9,7 @@ import pytest
 from shared.domain.limits import STOP_REARM_AFTER, just_after
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.report import TickReport
+from shared.domain.restores import InPlaceRestore
 from shared.domain.times import to_text
 from shared.images import restoring
 from shared.town import database
@@ -207,8 +208,10 @@ def test_an_effect_that_its_agent_no_longer_wants_is_not_started_in_the_same_tic
 @scenario(245)
 def test_after_a_restore_the_processes_of_the_discarded_future_are_stopped_and_nothing_else() -> None:
     town = at_work(status="idle")
-    image = restoring.carried_over(town.image(), town.image(), now=T)
-    restored = TownBuilder(sql=database.open_image(image), tick_no=town.tick_no)
+    tick = town.tick_no + 1
+    restore = InPlaceRestore(tick, 2, T, 1, 1, town.tick_no, T, last_tick=town.tick_no)
+    image = restoring.carried_over(town.image(), town.image(), restore, tick_id=f"{tick}-restore-w", previous="")
+    restored = TownBuilder(sql=database.open_image(image), tick_no=tick)
     assert restored.one("agent_metadata", "p", "generation") == 2
     now = T + 2 * MINUTE
     report = restored.tick(beat("p", now, generation=1), at=now)
@@ -218,6 +221,27 @@ def test_after_a_restore_the_processes_of_the_discarded_future_are_stopped_and_n
     ]
     restored.tick(event("bead_cancelled", bead="b", at=now + SECOND), at=now + 5 * SECOND)
     assert [row[:2] for row in stops(restored)] == [("p", 1)], "no process has generation 2"
+
+
+@scenario(245)
+def test_a_stop_of_the_discarded_future_answers_for_no_stop_after_the_restore() -> None:
+    """Seed 28 of the simulation: both had one id, so the second answer was a conflict and its stop stayed without a result."""
+    town = at_work(status="idle")
+    town.update("agent_metadata", "p", generation=4)
+    past, tick = town.image(), town.tick_no + 1
+    stopped = town.tick(beat("p", T, generation=3), at=T)
+    (before,) = [effect.effect_id for effect in stopped.effects if effect.subject == "p"]
+    restore = InPlaceRestore(tick + 1, 3, T, 1, 1, tick - 1, T, last_tick=tick)
+    image = restoring.carried_over(past, town.image(), restore, tick_id=f"{tick + 1}-restore-w", previous="")
+    restored = TownBuilder(sql=database.open_image(image), tick_no=tick + 1)
+    now = T + 2 * MINUTE
+    late = restored.tick(*answers(stopped, now), at=now)
+    assert outcomes(late) == [("stop_result", "skipped: missing")]
+    again = restored.tick(beat("p", now, generation=3), at=now + SECOND)
+    (after,) = [effect.effect_id for effect in again.effects if effect.subject == "p"]
+    assert after != before
+    report = restored.tick(*answers(again, now + 2 * SECOND), at=now + 2 * SECOND)
+    assert outcomes(report) == [("stop_result", "applied")]
 
 
 # --- clocks ---------------------------------------------------------------------------------------------------------

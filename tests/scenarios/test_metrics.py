@@ -80,6 +80,8 @@ def test_the_figures_of_a_busy_tick() -> None:
         "mergesUnproven": 0,
         "actionsSkipped": 0,
         "circuitBreakerOpen": 0,
+        "agentTokens": 0,
+        "agentCostMicros": 0,
     }
 
 

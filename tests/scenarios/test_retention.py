@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain import limits
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of
 
@@ -12,17 +13,25 @@ NUDGE: dict[str, Any] = {"agent_bead_id": "mayor", "message": "x", "created_at":
 EFFECT: dict[str, Any] = {"generation": 1, "payload": {}, "created_at": ago(days=60), "deadline": ago(days=60)}
 
 
-def a_processed_event(town: TownBuilder, event_id: str, *, processed_at: datetime, seq: int = 1) -> TownBuilder:
+def a_processed_event(
+    town: TownBuilder,
+    event_id: str,
+    *,
+    processed_at: datetime,
+    seq: int = 1,
+    source: str = "ingest",
+    outcome: str = "applied",
+) -> TownBuilder:
     return town.key("next_seq", seq + 1).insert(
         "town_events",
         event_id=event_id,
         seq=seq,
         event_type="bead_updated",
-        source="ingest",
+        source=source,
         created_at=processed_at,
         received_at=processed_at,
         processed_at=processed_at,
-        outcome="applied",
+        outcome=outcome,
     )
 
 
@@ -53,6 +62,69 @@ def test_processed_events_are_kept_seven_days_and_as_long_as_can_be_restored(
     assert report.quiet is stays  # forgetting is a change, and a change is committed
 
 
+@scenario(183)
+@pytest.mark.parametrize(
+    ("source", "outcome", "processed_at", "stays"),
+    [
+        pytest.param("effect", "applied", ago(hours=6), True, id="a result, after exactly 6 hours"),
+        pytest.param("effect", "applied", ago(hours=6, ms=1), False, id="a result, after a millisecond more"),
+        pytest.param("observation", "skipped: missing", ago(hours=6, ms=1), False, id="an observation"),
+        pytest.param("derived", "applied", ago(hours=6, ms=1), False, id="a derived event"),
+        pytest.param("derived", "poisoned", ago(days=6), True, id="a poisoned one can be sent again"),
+        pytest.param("derived", "poisoned", ago(days=7, ms=1), False, id="a poisoned one as long as any other"),
+        pytest.param("operator", "applied", ago(days=6), True, id="an operator's"),
+    ],
+)
+def test_processed_events_that_the_town_made_itself_are_kept_six_hours(
+    source: str, outcome: str, processed_at: datetime, stays: bool
+) -> None:
+    """They are most of a town's events. Nobody sends them again, and the journal tells them."""
+    town = a_processed_event(a_town(), "made", processed_at=processed_at, source=source, outcome=outcome)
+
+    town.tick()
+
+    assert kept(town, "town_events", "event_id") == (["made"] if stays else [])
+
+
+@scenario(183)
+def test_a_result_that_is_posted_again_when_its_event_is_forgotten_changes_nothing() -> None:
+    town = a_town().bead("b1")
+    (start,) = (effect for effect in town.tick().effects if effect.kind == "dispatch_agent")
+    result = {"effect_id": start.effect_id, "attempt": 1, "generation": start.generation, "outcome": "started"}
+    told = event("dispatch_result", result, agent=start.subject, event_id=f"res-{start.effect_id}-1", source="effect")
+    town.tick(told, at=T + MS)
+    later = T + limits.MADE_EVENTS_KEPT + timedelta(hours=1)
+    town.tick(at=later)
+    assert told.event_id not in kept(town, "town_events", "event_id")
+    before = town.rows("SELECT * FROM outbox WHERE effect_id = ?", start.effect_id)
+
+    again = town.tick(told, at=later + MS)
+
+    assert outcome_of(again, told.event_id) == "skipped: late"
+    assert town.rows("SELECT * FROM outbox WHERE effect_id = ?", start.effect_id) == before
+
+
+@scenario(183)
+def test_a_copy_that_waited_for_eight_days_in_the_rest_of_a_backlog_is_recognized() -> None:
+    """The town stood still with half of its backlog. Meanwhile the ids of the other half would have become old enough to forget."""
+    town = a_town().bead("b", title="as it was")
+    town.tick(
+        event("bead_updated", {"title": "changed once"}, bead="b", event_id="first", at=ago(days=8)), at=ago(days=8)
+    )
+    town.tick(
+        event("bead_updated", {"title": "changed again"}, bead="b", event_id="second", at=ago(days=8)),
+        at=ago(days=8, ms=-1),
+    )
+    other = event("bead_updated", {"priority": "high"}, bead="b", event_id="other", at=ago(days=8))
+    town.tick(other, at=T, more_waiting=True)
+
+    copy = event("bead_updated", {"title": "changed once"}, bead="b", event_id="first", at=ago(days=7, ms=1))
+    town.tick(copy, at=T + MS, more_waiting=False)
+
+    assert town.one("beads", "b", "title") == "changed again"
+    assert kept(town, "town_events", "event_id") == ["other"]
+
+
 @pytest.mark.illegal_state
 @scenario(183)
 def test_an_event_that_is_pending_for_30_days_stays() -> None:
@@ -66,15 +138,15 @@ def test_an_event_that_is_pending_for_30_days_stays() -> None:
 
 
 @scenario(183)
-def test_reads_are_forgotten_after_an_hour_and_other_effects_after_seven_days() -> None:
-    town = a_town()
+def test_reads_are_forgotten_after_an_hour_and_other_effects_after_a_day() -> None:
+    town = a_town().agent("at-work", status="working", generation=3, hook=None)
     rows = [
         ("poll-kept", "poll_pr", ago(hours=1)),
         ("poll-gone", "poll_pr", ago(hours=1, ms=1)),
         ("token-gone", "refresh_token", ago(hours=1, ms=1)),
         ("model-gone", "update_model", ago(hours=1, ms=1)),
-        ("stop-kept", "stop_agent", ago(days=7)),
-        ("stop-gone", "stop_agent", ago(days=7, ms=1)),
+        ("stop-kept", "stop_agent", ago(hours=24)),
+        ("stop-gone", "stop_agent", ago(hours=24, ms=1)),
     ]
     for seq, (effect_id, kind, finished_at) in enumerate(rows):
         columns = {"kind": kind, "subject": effect_id, "state": "done", "finished_at": finished_at, **EFFECT}
@@ -83,6 +155,45 @@ def test_reads_are_forgotten_after_an_hour_and_other_effects_after_seven_days() 
     town.tick()
 
     assert kept(town, "outbox", "effect_id") == ["poll-kept", "stop-kept"]
+
+
+@scenario(183)
+def test_the_dispatch_of_the_present_generation_of_an_agent_stays_however_old() -> None:
+    """Its order is read when the agent reports, and an agent may work for days."""
+    town = a_town().agent("toast", generation=3)
+    for generation in (2, 3):
+        columns = {**EFFECT, "kind": "dispatch_agent", "subject": "toast", "generation": generation, "state": "done"}
+        town.insert("outbox", effect_id=f"start-{generation}", seq=generation, finished_at=ago(days=5), **columns)
+
+    town.tick()
+
+    assert kept(town, "outbox", "effect_id") == ["start-3"]
+
+
+@scenario(183)
+def test_the_exits_of_an_agent_are_forgotten_after_two_days_but_for_its_last_row() -> None:
+    """An agent stays in the image, so its trail grew for as long as the town lived."""
+    town = a_town().agent("busy").agent("quiet").bead("b")
+    rows = [
+        ("busy", "agent_exited", ago(hours=48, ms=1)),
+        ("busy", "created", ago(days=9)),
+        ("quiet", "agent_exited", ago(days=9)),
+        ("b", "agent_exited", ago(days=9)),
+        ("busy", "agent_exited", ago(hours=47, minutes=59)),
+        ("busy", "agent_exited", ago(hours=1)),
+        ("b", "closed", ago(days=9)),
+    ]
+    for seq, (bead_id, event_type, created_at) in enumerate(rows):
+        columns = {"bead_id": bead_id, "event_type": event_type, "created_at": created_at}
+        town.insert("bead_events", bead_event_id=f"row-{seq}", seq=seq, **columns)
+
+    for number in range(limits.ARCHIVE_LOOK_EVERY):
+        town.tick(
+            event("bead_updated", {"title": f"{number}"}, bead="b", event_id=f"update-{number}"), at=T + number * MS
+        )
+
+    left = town.rows("SELECT seq FROM bead_events WHERE seq < 7 ORDER BY seq")
+    assert [seq for (seq,) in left] == [1, 2, 3, 4, 5, 6]
 
 
 @scenario(183)

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from shared.domain.ids import IdMaker
 from shared.domain.orders import StartOrder, TokenOrder
 from shared.domain.report import TickReport
 from shared.domain.senders import Sender
@@ -12,7 +13,7 @@ from shared.domain.states import Role
 from shared.domain.tick import Envelope
 from tests.scenarios.table import scenario
 from tests.security.tokens import outcome, outcomes, said, status_of
-from tests.towns import T, TownBuilder, a_town, types_of
+from tests.towns import TOWN, T, TownBuilder, a_town, types_of
 
 POLECAT = Sender("agent", "p", 1)
 MAYOR = Sender("coordinator", "mayor")
@@ -103,6 +104,20 @@ def test_a_proposal_that_only_the_town_can_judge_is_rejected() -> None:
         "gone, and a coordinator": "skipped: missing",
     }
     assert town.status("new") is None
+
+
+@scenario(610)
+def test_an_agent_that_proposes_beads_with_the_ids_of_coming_ticks_stops_no_town() -> None:
+    """Ids of rows are derived from town and tick, so anybody can foresee them. The simulation's thief found that the message about
+    his own proposals had an id that was not passed over: the town failed in every tick from then on.
+    """
+    town = at_work()
+    taken = IdMaker(TOWN, town.tick_no + 1).ahead(20)
+    report = town.tick(
+        *(said(POLECAT, "bead_created", event_id=f"new-{id_}", bead=a_bead(bead_id=id_)) for id_ in taken)
+    )
+    assert {seen.outcome for seen in report.events} == {"applied"}
+    assert town.rows("SELECT title FROM beads WHERE type = 'message'") == [("20 proposed beads are held",)]
 
 
 @scenario(422)

@@ -340,6 +340,6 @@ def test_lists_and_explain_say_what_was_used() -> None:
     }
     past = StoredPast(world.objects, world.objects)  # type: ignore[arg-type] # a fake of both ports
     explained = {bead: drive(explain_bead(TOWN, bead, past, now=T)) for bead in ("b", "unused")}
-    said = {bead: [str(each) for each in view(explanation)] for bead, explanation in explained.items()}
+    said = {bead: [str(each) for each in view(explanation, {})] for bead, explanation in explained.items()}
     assert "work on it used 0.42 USD, 84 tokens" in said["b"]
     assert [each for each in said["unused"] if "used 0" in each or "USD" in each] == []

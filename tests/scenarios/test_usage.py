@@ -72,6 +72,8 @@ def test_sums_are_the_sums_of_the_largest_totals_whatever_the_order(
     tokens, priced, cost = (sum(each[at] for each in largest.values()) for at in range(3))
     for kind, subject in (("bead", "b"), ("convoy", "c"), ("day", "2026-01-10")):
         assert sums(town, kind, subject) == (tokens, 2 * tokens, 0, priced, cost)
+    counted = [(report.metrics.agent_tokens, report.metrics.agent_cost_micros) for report in reports]
+    assert (sum(each[0] for each in counted), sum(each[1] for each in counted)) == (3 * tokens, cost)
     assert town.rows("SELECT 1 FROM town_events WHERE event_type = 'agent_usage'") == []
     assert [action for report in reports for action in report.actions] == []
 

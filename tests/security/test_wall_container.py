@@ -163,7 +163,7 @@ def test_nothing_of_an_agent_outlives_it(town: Walled, how: str) -> None:
     town.runs("a1", rig=False).runs("a2", rig=False)
     town.does(ESCAPE)
     user = town.user()
-    assert len(list(supervisor.of_user(user))) > 6
+    assert wait_for(lambda: len(list(supervisor.of_user(user))) > 6, seconds=PATIENCE_SECONDS)
     if how == "is stopped":
         town.server.runtime.stop("t1", "a1", generation=1, effect_id="s1")
     elif how == "ends":

@@ -52,6 +52,29 @@ def test_whoever_is_not_that_generation_gets_nothing(asked: Asked, claims: dict[
     assert asked.secrets.asked == []
 
 
+@scenario(540)
+@pytest.mark.parametrize("named", [4, 6])
+def test_neither_an_agent_nor_its_container_gets_the_credential_of_another_generation(asked: Asked, named: int) -> None:
+    assert_nothing(asked.ask(named=named), 403)
+    assert_nothing(asked.container_asks(named), 403)
+    assert asked.secrets.asked == []
+
+
+@scenario(540)
+def test_what_an_older_generation_left_in_its_container_gets_nothing_once_the_next_one_is_dispatched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The container still saves the work of the old generation when the town starts the next one."""
+    asked = deployed(monkeypatch, a_town_at_work().update("agent_metadata", "other", status="dead"))
+    assert asked.container_asks(5).status == 200
+    asked.world.post(event("agent_reset", agent="toast"), town_id="t1")
+    asked.world.clock.move(seconds=5)
+    asked.world.run(town_id="t1")
+    assert asked.world.town("t1").one("agent_metadata", "toast", "generation", "current_hook_bead_id") == (6, "b1")
+    assert_nothing(asked.container_asks(5), 403)
+    assert asked.container_asks(6).document["forge"]["token"] == TOKEN
+
+
 def test_a_signed_request_of_a_person_gets_nothing(asked: Asked) -> None:
     assert_nothing(asked.ask(caller="arn:aws:iam::123456789012:user/ann", town=None, scope=None), 401)
 
@@ -79,7 +102,7 @@ def test_a_generation_loses_its_right_with_its_bead(asked: Asked, ends: Envelope
     asked.world.clock.move(seconds=5)
     asked.world.run(town_id="t1")
     assert_nothing(asked.ask(), 403)
-    assert_nothing(asked.ask(scope="container", agent=None, generation=None), 403)
+    assert_nothing(asked.container_asks(5), 403)
 
 
 def test_what_the_rig_says_of_its_upstream_gives_no_credential_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -56,13 +56,11 @@ def image() -> bytes:
 
 def changed(statements: str, content: bytes | None = None) -> bytes:
     """An image after statements that no release would run."""
-    sql = sqlite3.connect(":memory:", isolation_level=None)
-    sql.deserialize(content or image())
-    sql.execute("PRAGMA ignore_check_constraints = ON")
-    sql.executescript(statements)
-    made = sql.serialize()
-    sql.close()
-    return made
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as sql:
+        sql.deserialize(content or image())
+        sql.execute("PRAGMA ignore_check_constraints = ON")
+        sql.executescript(statements)
+        return sql.serialize()
 
 
 # --- images ----------------------------------------------------------------------------------------------------
@@ -79,14 +77,14 @@ FORGED_SCHEMAS: Final = {
     "check": "CREATE TABLE more (x CHECK (length(hex(zeroblob(500000000))) > 0))",
     "statistics": "ANALYZE",
     "sequence": "CREATE TABLE more (x INTEGER PRIMARY KEY AUTOINCREMENT); DROP TABLE more",
-    "lost index": "DROP INDEX outbox_by_state",
+    "lost index": "DROP INDEX outbox_by_subject",
     "lost table": "DROP TABLE agent_nudges",
     "looser text": (
         "PRAGMA writable_schema = ON; "
         "UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '        ') WHERE name = 'bead_events'"
     ),
     "other version": "PRAGMA user_version = 1",
-    "newer version": "PRAGMA user_version = 5",
+    "newer version": f"PRAGMA user_version = {database.SCHEMA_VERSION + 1}",
     "no version": "PRAGMA user_version = 0",
     "no town": "PRAGMA application_id = 0",
 }
@@ -252,7 +250,7 @@ def test_an_ltx_file_that_claims_a_huge_image_is_refused_before_its_pages_are_re
 
 def test_only_the_schema_of_a_release_is_adopted_from_a_replica() -> None:
     with pytest.raises(SchemaMismatch):
-        adopt.as_town(adopt.Replica(changed(FORGED_SCHEMAS["trigger"]), 1), "t1")
+        adopt.as_town(adopt.Replica(changed(FORGED_SCHEMAS["trigger"]), 1), "t1", now=T)
 
 
 @settings(max_examples=100)

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 
 from functions.access import Access
+from functions.debug import app as debug
+from functions.debug.agents import MOST_QUESTIONS
 from functions.events import app as events
 from functions.events.ingestion import Ingestion
+from functions.pace import WINDOW
 from shared.domain.limits import WAITING_BATCHES, WAITING_EVENTS
 from shared.telemetry.emf import EmfMetrics
+from tests.apis import deploy
 from tests.cloud import a_cloud
-from tests.http_events import Answer
+from tests.http_events import Answer, Context, request
 from tests.towns import a_town
 from tests.unit.functions.test_events import RULES, EventsApi, sender
 from tests.worlds import a_world
@@ -121,3 +125,39 @@ def test_a_refusal_reads_no_batch(api: EventsApi, monkeypatch: pytest.MonkeyPatc
     read.clear()
     assert api.post(an_escalation(7_000), claims=THIEF).status == 429
     assert [key for key in read if "/inbox/" in key] == []
+
+
+def test_a_flood_of_logs_is_told_to_wait_and_those_of_others_are_kept(api: EventsApi) -> None:
+    """Each report of a log is a version of an object, which the bucket keeps for a while."""
+
+    def report(claims: dict[str, str], kind: str = "log") -> Answer:
+        path, query = f"/api/towns/one/agents/{claims['agent']}/log", {"kind": kind}
+        asked = request("PUT", path, b"x", claims=claims, query=query, headers={"content-type": "text/plain"})
+        return Answer.of(events.lambda_handler(asked, Context()))
+
+    other = sender("agent", agent="nux", generation="1")
+    answers = [report(THIEF).status for _ in range(events.MOST_LOGS + 5)]
+    assert answers == [200] * events.MOST_LOGS + [429] * 5
+    assert (report(THIEF, "transcript").status, report(other).status) == (200, 200)
+    api.world.clock.move(seconds=WINDOW.total_seconds())
+    assert report(THIEF).status == 200
+
+
+def test_an_agent_that_asks_its_town_without_end_is_told_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question loads an image. Those of another agent are answered meanwhile."""
+    town = a_town("one").bead("b", status="in_progress").agent("toast", hook="b", generation=1, status="working")
+    cloud = a_cloud(a_world(town))
+    deploy(cloud, monkeypatch)
+
+    def ask(agent: str) -> Answer:
+        claims = sender("agent", agent=agent, generation="1")
+        return Answer.of(debug.lambda_handler(request("GET", "/api/agents/towns/one/mail", claims=claims), Context()))
+
+    for _ in range(MOST_QUESTIONS - 1):  # as if it had asked
+        debug.deployment().pace.require("one", "agent", "toast", now=cloud.world.clock.now())
+    assert ask("toast").status == 200
+    last = ask("toast")
+    assert (last.status, last.headers["retry-after"]) == (429, "5")
+    assert ask("nux").status == 403
+    cloud.world.clock.move(seconds=WINDOW.total_seconds())
+    assert ask("toast").status == 200

@@ -180,6 +180,7 @@ def alerts_with(text: str) -> list[Alert]:
         alerts.platform_trouble(a_tick(), forge),
         alerts.violation(a_tick(), Violation(1, "row_readable", f"beads {text}", text, captured=True)),
         alerts.town_failed("one", DamagedImage(text, hint=text)),
+        alerts.town_set_aside("one", deaths=3),
         alerts.retention_failed("one", ValueError(text)),
     ]
 

@@ -24,6 +24,9 @@ _Trouble = Literal["agent_crashes", "agent_vanishes", "agent_hangs", "agent_mute
 _FATES: tuple[_Trouble, ...] = get_args(_Trouble)
 Fate = Literal["works"] | _Trouble
 _HEARTBEAT = 30 * SECOND
+_TELLS_USAGE = 0.25
+_DEFY = 0.4
+"""The share of the agents that hang which no stop ends, until the world is calm."""
 _TRIAGE_ANSWERS = ("RESTART", "RESTART_WITH_BACKOFF", "CLOSE_BEAD", "ESCALATE", "NUDGE", "whatever")
 
 
@@ -42,6 +45,9 @@ class Life:
     reason: str | None = None
     progress_at: int = 0
     asked_for_changes: bool = False
+    tokens: int = 0
+    defiant: bool = False
+    """Whether it hangs so hard that nothing ends it."""
 
     @property
     def mayor(self) -> bool:
@@ -94,6 +100,8 @@ class SimulatedRuntime:
         if order.role is Role.MAYOR:
             return self._start_session(order.town_id, order.agent_id)
         happens = self.ground.plan.happens
+        if happens("no_program"):
+            return StartRejected("no program for agents is configured", "no_agent_program")
         if happens("start_rejected"):
             return StartRejected("no capacity")
         if happens("start_unseen"):
@@ -113,7 +121,7 @@ class SimulatedRuntime:
         if self.ground.plan.happens("stop_fails"):
             return NotDone("no answer", passing=self._random.random() < 0.8)
         for life in self.lives.get((town_id, agent_id), ()):
-            if life.generation == generation and life.alive and life.fate == "agent_cut_off":
+            if life.generation == generation and life.alive and (life.fate == "agent_cut_off" or life.defiant):
                 return NotDone("no answer", passing=True)
             if life.generation == generation:
                 self._end(life, "exited", "stopped")
@@ -181,6 +189,8 @@ class SimulatedRuntime:
         elif fate in ("agent_crashes", "agent_vanishes"):
             status: ProcessState = "exited" if fate == "agent_crashes" else "not_found"
             self._after(1, 120, partial(self._end, life, status, "crashed"))
+        elif fate == "agent_hangs":
+            life.defiant = self._random.random() < _DEFY
         elif fate == "agent_mute":
             self._after(100, 900, partial(self._comes_back, life))
         elif fate == "agent_cut_off":
@@ -194,9 +204,10 @@ class SimulatedRuntime:
         self.calm = True
         for lives in self.lives.values():
             for life in lives:
+                life.defiant = False
                 if life.alive and life.fate not in ("works", "agent_cut_off"):
                     do = self._comes_back if life is lives[-1] else partial(self._end, status="exited", reason="old")
-                    self._after(1, 300, partial(do, life))
+                    self._after(1, 90, partial(do, life))
 
     def _end(self, life: Life, status: ProcessState, reason: str) -> None:
         if life.alive:
@@ -212,7 +223,7 @@ class SimulatedRuntime:
 
     def _nudged(self, life: Life) -> None:
         life.progress_at = self.ground.scheduler.now
-        if life.fate == "agent_hangs" and self._random.random() < 0.5:
+        if life.fate == "agent_hangs" and not life.defiant and self._random.random() < 0.5:
             life.fate = "works"
             self._after(5, 60, partial(self._finish, life))
 
@@ -255,10 +266,26 @@ class SimulatedRuntime:
             )
             payload["last_event_type"] = "text"
         self._report(life, "agent_heartbeat", payload, repetitions=1)
+        if life.generation and self._random.random() < _TELLS_USAGE:
+            self._tell_usage(life)
         if self.ground.plan.happens("agent_reports_old") and life.generation > 1:
             old = {**payload, "generation": life.generation - 1}
             self._report(life, "agent_heartbeat", old, repetitions=0)
             self._report(life, "agent_completed", {"status": "failed", "generation": life.generation - 1})
+
+    def _tell_usage(self, life: Life) -> None:
+        """What its model has taken so far, as totals of its generation."""
+        life.tokens += self._random.randrange(1000, 40_000)
+        cost = 25 * life.tokens if self._random.random() < 0.8 else None  # there are models whose price nobody knows
+        payload = {
+            "input_tokens": life.tokens,
+            "output_tokens": life.tokens // 10,
+            "cached_tokens": life.tokens // 2,
+            "model": "a model",
+            "cost_micros": cost,
+            "generation": life.generation,
+        }
+        self._report(life, "agent_usage", payload, repetitions=1)
 
     def _report(self, life: Life, event_type: str, payload: dict[str, Any], **more: Any) -> str:
         generation = payload.get("generation", life.generation)  # an old report is one of that generation's process
@@ -302,16 +329,19 @@ class SimulatedRuntime:
         return self._random.random() < 0.25
 
     def _say_done(self, life: Life, *, passes: bool = True) -> None:
-        """Report the work as done. A refinery that `passes` it has merged it, or opened a pull request."""
+        """Report the work as done. It opens a pull request or merges as its order says; a refinery only what it `passes`."""
         if not life.alive:
             return
         happens = self.ground.plan.happens
         payload = {"branch": life.work.branch or f"gt/{life.agent_id[:8]}", "generation": life.generation}
-        if life.work.prompt_kind in ("review", "landing") and life.work.merge_strategy == "pr":
-            wrong = not life.work.pr_url and happens("agent_names_a_stranger")
-            payload["pr_url"] = self.forge.strangers(life.work) if wrong else self.forge.opened(life.work)
-        elif life.work.prompt_kind in ("review", "landing") and passes and not happens("agent_claims_falsely"):
-            self.forge.merged_directly(life.work)
+        order = life.work
+        forgets = order.opens_pr_into is not None and not order.pr_url and happens("agent_opens_nothing")
+        of_review = order.pr_url and order.prompt_kind in ("review", "landing")
+        if (order.opens_pr_into is not None and not forgets) or of_review:
+            wrong = not order.pr_url and happens("agent_names_a_stranger")
+            payload["pr_url"] = self.forge.strangers(order) if wrong else self.forge.opened(order)
+        elif order.merges_into is not None and passes and not happens("agent_claims_falsely"):
+            self.forge.merged_directly(order)
         if life.work.prompt_kind in ("pr_feedback", "pr_conflict", "rework"):
             self.forge.improved(life.work.pr_url)
         event_id = self._report(life, "agent_done", payload, then=lambda _: self._leave(life))

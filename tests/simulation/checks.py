@@ -1,5 +1,7 @@
 """What must never be seen. Every commit is judged at the moment when it is made, every call when it starts.
 
+`replays` is the share of the commits that are run again from their journal rows.
+
 Each town has a ledger (`tests.simulation.ledger`). Here stands what concerns several towns or none: markers and who may
 delete them, processes and keys, posted results, the errors that a run may end with.
 """
@@ -7,9 +9,11 @@ delete them, processes and keys, posted results, the errors that a run may end w
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from traceback import extract_tb
 from typing import Final, Protocol
 
-from shared.domain import ids
+from shared.adapters.memory_objects import MemoryObjects
+from shared.domain import ids, limits
 from shared.domain.alert import Alert
 from shared.domain.errors import Conflict, Retryable
 from shared.domain.limits import MILLISECOND
@@ -18,11 +22,11 @@ from shared.domain.states import EffectKind
 from shared.domain.tick import Envelope
 from shared.intake import ingest
 from shared.ports.metrics import RunFigures
-from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.runner.run_report import FailedRun, MinuteReport, RunReport
-from shared.storage import head, keys, layers
+from shared.storage import head, keys, layer_reading
 from tests.simulation.ledger import REPLAYS_IN_A_ROW, Ledger, transient
+from tests.simulation.past import Past
 from tests.simulation.processes import Driver, Process
 from tests.simulation.scheduler import Scheduler
 
@@ -55,8 +59,9 @@ class _Nothing:
 class Checks:
     """All ledgers of a world. `problems` is empty as long as all is well."""
 
-    def __init__(self, scheduler: Scheduler, *, clocks_differ_by: timedelta) -> None:
+    def __init__(self, scheduler: Scheduler, *, clocks_differ_by: timedelta, replays: float = 1.0) -> None:
         self._scheduler = scheduler
+        self._replays = replays
         self._clocks_differ_by = clocks_differ_by
         self._close_clocks = clocks_differ_by <= _CLAIMS_ALLOW  # else claims cannot keep attempts apart
         self.holdings: Holdings = _Nothing()
@@ -65,6 +70,7 @@ class Checks:
         self.ledgers: dict[str, Ledger] = {}
         self.poisonous: set[str] = set()
         self.figures: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
         self.markers_may_be_missing = False
         self._images: dict[str, bytes] = {}
         self._looking: dict[str, set[Process]] = {}
@@ -78,7 +84,7 @@ class Checks:
 
     # the store
 
-    def head_written(self, objects: ObjectStore, key: str, body: bytes, by: Process | None) -> None:
+    def head_written(self, objects: MemoryObjects, key: str, body: bytes, by: Process | None) -> None:
         """A commit stands: judge it."""
         town_id = key.split("/")[1]
         if by is not None:
@@ -87,9 +93,10 @@ class Checks:
         read = head.decode(body, key=key, town_id=town_id)
         image = self._images.get(read.manifest.commit_id)
         if image is None or read.manifest.tick_no % REPLAYS_IN_A_ROW == 0:
-            image, _ = drive(layers.read_layers(objects, read, key=key))
+            image, _ = drive(layer_reading.read_layers(objects, read, key=key))
         if ledger is None:
-            self.ledgers[town_id] = Ledger(self, town_id, read.manifest, image)
+            past = Past(town_id, objects, self.fail, self.figures)
+            self.ledgers[town_id] = Ledger(self, town_id, read.manifest, image, past, replays=self._replays)
         else:
             ledger.committed(read.manifest, image)
             ledger.committed_by = by
@@ -116,7 +123,7 @@ class Checks:
         if keys.is_inbox_object(key):
             ledger = self.ledgers[key.split("/")[1]]
             for event in ingest.read_object(key, body):
-                if event.event_id not in ledger.given:
+                if not ledger.has_heard(event):
                     self.fail("lost event", f"{key} was deleted before {event.event_id} was committed")
 
     def marker_deleted(self, key: str, by: Process | None) -> None:
@@ -166,16 +173,19 @@ class Checks:
         return None
 
     def at_rest(self) -> None:
-        """Nobody is on the way, or all are asleep: whatever was acknowledged and waits has a marker that is due by now."""
+        """Nobody is on the way, or all are asleep: whatever was acknowledged and waits has a marker that is due by now, or soon.
+
+        A run for which it was too early has left a marker for some seconds later, and takes the markers of what came meanwhile.
+        """
         if self.markers_may_be_missing or not self._close_clocks:
             return
-        by_now = self._scheduler.time() + self._clocks_differ_by
+        soon = self._scheduler.time() + limits.ACTIVE_INTERVAL + self._clocks_differ_by
         for town_id, ledger in self.ledgers.items():
             if ledger.waiting_for_a_tick and self.holdings.inbox(town_id):
-                latest = keys.due_marker(town_id, by_now).key
+                latest = keys.due_marker(town_id, soon).key
                 if not any(key <= latest for key in self.holdings.markers(town_id)):
                     waiting = sorted(ledger.waiting_for_a_tick)
-                    self.fail("not woken", f"{town_id} has no marker that is due, and {waiting[:5]} wait")
+                    self.fail("not woken", f"{town_id} has no marker that is due soon, and {waiting[:5]} wait")
 
     # the way in
 
@@ -234,9 +244,6 @@ class Checks:
     def town_failed(self, failed: FailedRun) -> None:
         """A run ended with an error: something passing."""
         self.figures["runs failed"] += 1
-        process = self.driver.running if self.driver is not None else None
-        if process is not None:
-            process.failures.append((process.runs, failed.town_id))
         self.require_passing(f"run of {failed.town_id}", failed.error)
 
     def minute_ran(self, report: MinuteReport) -> None:
@@ -249,4 +256,5 @@ class Checks:
     def require_passing(self, what: str, error: Exception) -> None:
         """Under faults nothing ends with an error but what the next attempt can mend."""
         if not isinstance(error, Retryable | Conflict):
-            self.fail("run failed", f"{what}: {type(error).__name__}: {error}")
+            where = " <- ".join(f"{frame.name}:{frame.lineno}" for frame in extract_tb(error.__traceback__)[:-6:-1])
+            self.fail("run failed", f"{what}: {type(error).__name__}: {error} ({where})")

@@ -4,22 +4,24 @@ A schedule calls the dispatcher every minute; a call may be lost, late or double
 with clocks and warm images of their own, does one thing at a time there, and is killed at its time-out.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from random import Random
 from typing import Any, Generic, TypeVar
 
 from shared.adapters.sqs_queue import wake_of
+from shared.ports.queue import Delivery, Wake
 from shared.ports.steps import Steps
-from shared.runner.batch import Worker
+from shared.runner.batch import SetAside, Worker
 from shared.runner.minute import Dispatcher
+from shared.runner.run_report import FailedRun, RunReport
 from shared.runner.surroundings import Surroundings
 from tests.queues import Message
 from tests.simulation.ground import Ground
 from tests.simulation.processes import Ending, Process
-from tests.simulation.scheduler import BEGINNING, MINUTE, SECOND
+from tests.simulation.scheduler import BEGINNING, CALM_PASS_SECONDS, MINUTE, SECOND
 from tests.simulation.wakes import SimulatedQueue, delivery_of
 
 F = TypeVar("F")
@@ -29,6 +31,26 @@ _WORKER_LIVES = 180 * SECOND
 _MOST_DISPATCHERS = 3
 _MOST_WORKERS = 4
 _NOT_LATE = 50 * SECOND  # a dispatcher whose clock is a minute ahead takes every call for a late one, and does nothing
+
+
+@dataclass(slots=True)
+class NotingWorker(Worker):
+    """A worker that notes of its batch the towns whose first run failed. A later one may fail: its town has had its tick."""
+
+    failed: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+
+    def batch(self, messages: Sequence[Delivery], *, remaining: timedelta) -> Steps[list[str]]:
+        self.failed, self.ended = set(), set()
+        return (yield from Worker.batch(self, messages, remaining=remaining))
+
+    def _run(self, wake: Wake, around: Surroundings) -> Steps[RunReport | FailedRun | SetAside]:
+        done = yield from Worker._run(self, wake, around)
+        if not isinstance(done, FailedRun):
+            self.ended.add(wake.town_id)
+        elif wake.town_id not in self.ended:
+            self.failed.add(wake.town_id)
+        return done
 
 
 @dataclass(frozen=True)
@@ -75,7 +97,7 @@ class Cloud:
         self._worker_id = worker_id
         self._random = Random(f"{ground.random.random()} cloud")
         self._dispatchers: list[Environment[Dispatcher]] = []
-        self._workers: list[Environment[Worker]] = []
+        self._workers: list[Environment[NotingWorker]] = []
         self._calls = 0
         self.queue = SimulatedQueue(ground)
         self.queue.on_change = self._deliver
@@ -84,12 +106,18 @@ class Cloud:
         """From now on the schedule calls."""
         self._minute()
 
+    def calm_down(self) -> None:
+        """From now on a minute has few passes: most of them would find nothing."""
+        self._settings = replace(self._settings, pass_seconds=max(self._settings.pass_seconds, CALM_PASS_SECONDS))
+        for environment in self._dispatchers:
+            environment.function.pause = timedelta(seconds=self._settings.pass_seconds)
+
     # the schedule
 
     def _minute(self) -> None:
         scheduler, happens = self._ground.scheduler, self._ground.plan.happens
         scheduler.after(MINUTE, self._minute)
-        if happens("trigger_lost"):
+        if happens("trigger_lost") or scheduler.now < self._ground.outage_until:
             return
         late = self._random.randrange(90 * SECOND) if happens("trigger_late") else self._random.randrange(SECOND)
         at = scheduler.now // MINUTE
@@ -121,6 +149,10 @@ class Cloud:
     # the queue's event source
 
     def _deliver(self) -> None:
+        out_for = self._ground.outage_until - self._ground.scheduler.now
+        if out_for > 0:
+            self._ground.scheduler.after(out_for, self._deliver)
+            return
         while self.queue.messages:
             environment = self._free(self._workers, _MOST_WORKERS, self._new_worker)
             batch = self.queue.receive(self._settings.batch_size) if environment is not None else []
@@ -128,23 +160,21 @@ class Cloud:
                 return
             self._work(environment, batch)
 
-    def _work(self, environment: Environment[Worker], batch: list[Message]) -> None:
+    def _work(self, environment: Environment[NotingWorker], batch: list[Message]) -> None:
         wakes = [(message, wake_of(message.body)) for message in batch]
         towns = {wake.town_id for _, wake in wakes}
         deliveries = tuple(delivery_of(message, wake) for message, wake in wakes)
         steps = environment.function.batch(deliveries, remaining=timedelta(milliseconds=_WORKER_LIVES))
 
         def answered(again: Any) -> None:
-            # a run that follows the first one of its town may fail: that town has had its tick
-            failed = {town for number, town in process.failures if number <= len(towns)}
-            self.queue.done(batch, again, failed=failed)
+            self.queue.done(batch, again, failed=environment.function.failed)
 
         name = f"batch {', '.join(message.message_id for message in batch)}"
         only = min(towns) if len(towns) == 1 else None
-        process = self._run(self._workers, environment, name, steps, _WORKER_LIVES, answered, town=only)
+        self._run(self._workers, environment, name, steps, _WORKER_LIVES, answered, town=only)
 
-    def _new_worker(self) -> Worker:
-        return Worker(self._around(None), self.queue, self._ground.checks, self._worker_id)
+    def _new_worker(self) -> NotingWorker:
+        return NotingWorker(self._around(None), self.queue, self._ground.checks, self._worker_id)
 
     # environments
 

@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from shared.images import dump
 from shared.town import database
+from shared.town.columns import TABLES
 
 
 def first_difference(left: bytes, right: bytes) -> str:
     """The first row that is not the same in both images; the first byte if all rows are."""
-    for table in (*dump.TABLES, "ticks"):
+    for table in (*TABLES, "ticks"):
         mine, theirs = _rows(left, table), _rows(right, table)
         for key in sorted({*mine, *theirs}, key=str):
             if mine.get(key) != theirs.get(key):
@@ -18,7 +18,7 @@ def first_difference(left: bytes, right: bytes) -> str:
 
 
 def _rows(image: bytes, table: str) -> dict[Any, Any]:
-    columns, key = dump.TABLES.get(table, ("tick_no, tick_id, now, inputs, outputs", "tick_no"))
+    columns, key = TABLES.get(table, ("tick_no, tick_id, now, inputs, outputs", "tick_no"))
     width = len(key.split(","))
     with database.opened(image) as sql:
         rows = sql.execute(f"SELECT {key}, {columns} FROM {table} ORDER BY {key}").fetchall()

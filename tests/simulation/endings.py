@@ -30,7 +30,9 @@ _UNTIL_A_PERSON_ACTS: Final = (
 
 def unsettled(ground: Ground, runtime: SimulatedRuntime) -> bool:
     """Whether something still goes on by itself."""
-    return any(True for _ in _still_going_on(ground, runtime))
+    ledgers = ground.checks.ledgers
+    busy = any(True for town_id in ledgers for _ in _is_busy(town_id, ground, runtime))
+    return busy or any(True for _ in _still_going_on(ground, runtime))
 
 
 def unfinished(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
@@ -43,8 +45,10 @@ def unfinished(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
 
 def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
     for town_id, ledger in ground.checks.ledgers.items():
+        yield from _is_busy(town_id, ground, runtime)
         live = [bead for bead, (kind, status) in ledger.statuses.items() if kind in _KINDS and status not in _OVER]
         waits = _waits(ledger, ground.scheduler.time()) if live else {}
+        ground.checks.reasons.update(str(wait.reason) for wait in waits.values())
         for bead_id in live:
             wait = waits.get(bead_id)
             if wait is not None and not _is_true(wait, ledger):
@@ -56,13 +60,18 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
         unread = [bead for bead, (kind, status) in ledger.statuses.items() if kind == "message" and status not in _OVER]
         if unread:
             yield f"{town_id}: the mayor was not told: {unread[:5]}"
-        for (town, agent), lives in runtime.lives.items():
-            if town == town_id and any(life.alive and not life.mayor for life in lives):
-                yield f"{town_id}: agent {agent} is still running"
         yield from _crowded(town_id, runtime)
-        pending = _acknowledged(ledger) - ledger.outcomes.keys()
-        if pending:
-            yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
+
+
+def _is_busy(town_id: str, ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
+    """What can be seen without a look into the town: agents that run, and events that wait."""
+    ledger = ground.checks.ledgers[town_id]
+    for (town, agent), lives in runtime.lives.items():
+        if town == town_id and any(life.alive and not life.mayor for life in lives):
+            yield f"{town_id}: agent {agent} is still running"
+    pending = _acknowledged(ledger) - ledger.outcomes.keys()
+    if pending:
+        yield f"{town_id}: events that are not applied: {sorted(pending)[:5]}"
 
 
 def _closed_without_a_merge(ledger: Ledger, forge: SimulatedForge) -> Iterator[str]:
@@ -130,5 +139,5 @@ def _acknowledged(ledger: Ledger) -> set[str]:
 def _lost_events(ledger: Ledger, inbox: frozenset[str]) -> Iterator[str]:
     """A transient event may still lie in the inbox: it wakes nobody."""
     for event_id, event in ledger.acknowledged.items():
-        if event_id not in ledger.given and not (transient(event) and inbox):
+        if not ledger.has_heard(event) and not (transient(event) and inbox):
             yield f"{ledger.town_id}: {event_id} ({event.event_type}) was acknowledged and never reached a tick"

@@ -26,9 +26,13 @@ WorldFault = Literal[
     "messages_reordered",  # across towns
     "loop_stopped",  # somebody stops a local loop, and starts it again later
     "rush",  # two workers on one town within a second
+    "outage",  # for some minutes nobody ticks
+    "backlog",  # a program of the operator says more at once than a tick takes
+    "clock_jumps",  # where clocks are guarded: one is wrong by seconds to years for some time
     "host_replaced",  # warm images are lost, the clock is another one
     "poison_event",
     "start_rejected",
+    "no_program",  # nothing is installed that could run an agent
     "start_unknown",
     "start_unseen",  # unknown, and nothing was started
     "stop_fails",
@@ -43,11 +47,17 @@ WorldFault = Literal[
     "forge_fails",
     "forge_limits",
     "forge_lies",
+    "forge_lags",  # shows a pull request as it was some looks ago
+    "forge_confuses",  # shows another pull request than the one that was asked for
+    "forge_hides",  # leaves out what identifies a pull request, or who may read its checks
+    "forge_refuses",  # does not merge, for a reason that it alone knows
+    "rig_renamed",  # the address of the rig leads to another repository for some time
     "forge_forgets",  # 404 for a pull request that exists
     "forge_expires",  # the token expires for 40 minutes
     "proof_missing",  # nobody can tell whether a merge is there
     "wrong_base",  # a pull request is opened on another branch than the agreed one
     "agent_other_branch",  # reports another branch than that of its order first
+    "agent_opens_nothing",  # reports its work without the pull request that it should have opened
     "agent_names_a_stranger",  # reports somebody else's pull request
     "agent_claims_falsely",  # reports a merge that it has not made
     "agent_cut_off",  # has no network for 40 minutes and comes back
@@ -56,9 +66,12 @@ WorldFault = Literal[
 CALL_FAULTS: Final[tuple[CallFault, ...]] = get_args(CallFault)
 WORLD_FAULTS: Final[tuple[WorldFault, ...]] = get_args(WorldFault)
 
+_RATES_OF_THE_WORLD: Final = (0.02, 0.3)
+_RATES_OF_CALLS: Final = (0.001, 0.01)
+"""A run makes some forty calls. With much higher rates hardly any comes to its end, and nothing happens in a world."""
 _STORE_WRITES: Final = ("create ", "replace ", "put ", "delete ")
 _CONDITIONAL_WRITES: Final = ("create ", "replace ")
-CALLS_OF_OUR_OWN: Final = ("clock", "sleep", "worker id", "alerts", "metrics", "tell")
+CALLS_OF_OUR_OWN: Final = ("clock", "monotonic clock", "sleep", "worker id", "alerts", "metrics", "tell")
 
 
 def applies(kind: CallFault, name: str) -> bool:
@@ -105,10 +118,12 @@ class Swarm:
         self.slow_effects = self._random.random() < 0.3
         quiet = self._random.random() < 0.1
         self.call_rates: dict[CallFault, float] = {
-            kind: self._rate(0.003, 0.04) for kind in CALL_FAULTS if self._random.random() < 0.5 and not quiet
+            kind: self._rate(*_RATES_OF_CALLS) for kind in CALL_FAULTS if self._random.random() < 0.5 and not quiet
         }
         self.world_rates: dict[WorldFault, float] = {
-            kind: self._rate(0.02, 0.3) for kind in WORLD_FAULTS if self._random.random() < 0.45 and not quiet
+            kind: self._rate(*_RATES_OF_THE_WORLD)
+            for kind in WORLD_FAULTS
+            if self._random.random() < 0.45 and not quiet
         }
 
     def _rate(self, least: float, most: float) -> float:

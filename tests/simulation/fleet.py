@@ -11,16 +11,20 @@ from random import Random
 from typing import Any, Literal
 
 from shared.domain.errors import Refused
-from shared.ports.steps import Steps
+from shared.ports.steps import Steps, drive
 from shared.questions import dry_run
 from shared.questions.dry_run import Rehearsal
 from shared.runner import sweep, worker
+from shared.runner.neighbours import is_set_aside, resume
 from shared.runner.perform import Outside
 from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.sweep import SweepReport
 from shared.runner.warm_images import WarmImages
-from shared.storage import keys
+from shared.storage import keys, retention
+from shared.storage.in_place import restore_in_place
+from shared.storage.restore import Archive
+from shared.storage.retention import Keep, RetentionPlan
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.cloud import Cloud, Settings
 from tests.simulation.differences import first_difference
@@ -28,11 +32,16 @@ from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
 from tests.simulation.loops import Loops
 from tests.simulation.processes import Ending, paused
-from tests.simulation.scheduler import MINUTE, SECOND, SkewedClock
+from tests.simulation.scheduler import HOUR, MINUTE, SECOND, SkewedClock
 
 Mode = Literal["cloud", "loops", "both"]
 
 _MOST_HOSTS = 4
+_RESUMED_EVERY = 10 * MINUTE
+_POINTS_SHOWN = 20
+_LIKELY_IN_USE = 8
+_YEAR = 365 * 24 * HOUR
+_JUMPS = (31 * SECOND, 100 * SECOND, HOUR, 24 * HOUR, _YEAR, 10 * _YEAR)
 
 
 @dataclass(eq=False)
@@ -47,8 +56,11 @@ class Host:
 class Fleet:
     """Everything that ticks towns. `mode` and `settings` are drawn if they are not given."""
 
-    def __init__(self, ground: Ground, post: Post, runtime: SimulatedRuntime, forge: SimulatedForge) -> None:
+    def __init__(
+        self, ground: Ground, post: Post, runtime: SimulatedRuntime, forge: SimulatedForge, *, keep: Keep
+    ) -> None:
         self._ground = ground
+        self._keep_objects = keep
         self._post = post
         self._random = Random(f"{ground.random.random()} fleet")
         self._outside = Outside(runtime=runtime, forge=forge)
@@ -60,6 +72,7 @@ class Fleet:
         self.mode: Mode = "cloud" if drawn < 0.5 else "loops" if drawn < 0.75 else "both"
         self.loops = self._random.choice((1, 1, 2))
         self.dry_runs = 0
+        self._working: list[Cloud | Loops] = []
 
     def begin(self) -> None:
         """From now on they work."""
@@ -69,10 +82,42 @@ class Fleet:
             cloud = Cloud(ground, self.settings, self._around, self._worker_id)
             self._post.queue = cloud.queue
             cloud.begin()
+            self._working.append(cloud)
         if self.mode != "cloud":
             page, pause = self.settings.sweep_page, self.settings.pass_seconds * SECOND
             loops = Loops(ground, pause=pause, sweep_page=page, around=self._around, worker_id=self._worker_id)
             loops.begin(self.loops)
+            self._working.append(loops)
+        ground.scheduler.after(_RESUMED_EVERY, self._resume)
+        ground.scheduler.after(self._random.randrange(MINUTE), self._go_wrong)
+
+    def _go_wrong(self) -> None:
+        """Now and then nobody works for some minutes, and now and then a clock is set wrong and right again."""
+        ground, draw = self._ground, self._random.randrange
+        if ground.plan.happens("outage"):
+            ground.outage_until = ground.scheduler.now + draw(2 * MINUTE, 8 * MINUTE)
+        if ground.skew.is_guarded and ground.plan.happens("clock_jumps"):
+            self._set_wrong(self._random.choice((*self._clocks[-_LIKELY_IN_USE:], *self._post.clocks)))
+        ground.scheduler.after(draw(20 * SECOND, 2 * MINUTE), self._go_wrong)
+
+    def _set_wrong(self, clock: SkewedClock) -> None:
+        clock.skew = clock.usual + self._random.choice((-1, 1)) * self._random.choice(_JUMPS)
+        self._ground.checks.figures["clocks set wrong"] += 1
+
+        def set_right() -> None:
+            clock.skew = clock.usual
+
+        self._ground.scheduler.after(self._random.randrange(5 * SECOND, 5 * MINUTE), set_right)
+
+    def _resume(self) -> None:
+        """An operator hears the alert and resumes each town that was set aside because its runs died."""
+        ground = self._ground
+        here = Surroundings(store=ground.store, clock=SkewedClock(ground.scheduler, 0))
+        for town_id in ground.checks.ledgers:
+            if is_set_aside(drive(ground.store.apart(town_id))):
+                drive(resume(here, town_id))
+                ground.checks.figures["towns set aside and resumed"] += 1
+        ground.scheduler.after(_RESUMED_EVERY, self._resume)
 
     def _around(self, most: int | None) -> Surroundings:
         """The surroundings of a new process, whose clock is wrong by at most so many milliseconds."""
@@ -81,13 +126,16 @@ class Fleet:
         clock = SkewedClock(ground.scheduler, skew if most is None else max(-most, min(skew, most)))
         self._clocks.append(clock)
         return Surroundings(
-            store=ground.store, clock=clock, outside=self._outside, alerts=ground.checks, metrics=ground.checks
+            store=ground.store,
+            clock=clock,
+            outside=self._outside,
+            alerts=ground.checks,
+            metrics=ground.checks,
+            restore_window=self._keep_objects.window,
+            guard=ground.guard(clock),
         )
 
     def _worker_id(self) -> str:
-        process = self._ground.driver.running
-        if process is not None:
-            process.runs += 1
         return f"w{next(self._workers)}"
 
     def _keep(self, host: Host, report: RunReport) -> None:
@@ -99,13 +147,16 @@ class Fleet:
     # hosts of the operator
 
     def calm_down(self) -> None:
-        """Correct the clocks that are wrong by an hour.
+        """Correct the clocks that are wrong by an hour, and look at the towns less often.
 
         A host an hour ahead holds up each town that it ticks, and a loop an hour behind comes an hour late to each. While an
         operator ticks the towns at the right time, a town could wait for such a loop for ever.
         """
-        for clock in self._clocks:
-            clock.skew = max(-MINUTE, min(clock.skew, MINUTE))
+        for works in self._working:
+            works.calm_down()
+        self._ground.outage_until = 0
+        for clock in (*self._clocks, *self._post.clocks):
+            clock.skew = max(-MINUTE, min(clock.usual, MINUTE))
 
     def _free_host(self) -> Host | None:
         free = [host for host in self._hosts if not host.busy]
@@ -129,18 +180,26 @@ class Fleet:
             self._hosts.remove(host)
 
     def _start(
-        self, host: Host, name: str, steps: Steps[Any], done: Callable[[Any], None], *, town: str | None = None
+        self,
+        host: Host,
+        name: str,
+        steps: Steps[Any],
+        done: Callable[[Any], None] = lambda _: None,
+        *,
+        town: str | None = None,
+        excused: type[Exception] | tuple[()] = (),
     ) -> None:
+        """Begin with something at a host. `excused` are errors with which it may end."""
         host.busy = True
 
         def ended(ending: Ending) -> None:
             host.busy = False
             if ending.crashed:
                 self._lose(host)
-            elif ending.error is not None:
-                self._judge_error(name, ending.error)
-            else:
+            elif ending.error is None:
                 done(ending.result)
+            elif not isinstance(ending.error, excused):
+                self._judge_error(name, ending.error)
 
         self._ground.driver.start(name, steps, ended, town=town)
 
@@ -160,6 +219,38 @@ class Fleet:
         if host is not None:
             steps = worker.run_town(town_id, host.around, worker_id=self._worker_id(), force=True)
             self._start(host, "by hand", steps, partial(self._keep, host), town=town_id)
+
+    def tidy(self, town_id: str) -> None:
+        """Retention, as the deployment runs it beside everything else."""
+        host = self._free_host()
+        if host is not None:
+            archive = Archive(self._ground.objects, self._ground.objects, town_id)
+            self._start(host, "tidy", self._tidying(host, archive), self._tidied, town=town_id)
+
+    def _tidying(self, host: Host, archive: Archive) -> Steps[RetentionPlan]:
+        now = yield from host.around.time()
+        return (yield from retention.forget(archive, self._keep_objects, now=now))
+
+    def _tidied(self, plan: RetentionPlan) -> None:
+        self._ground.checks.figures["objects deleted by retention"] += len(plan.doomed)
+
+    def restore(self, town_id: str) -> None:
+        """An operator brings back what the town was at one of its restore points.
+
+        The point may be gone before it is read: retention goes on meanwhile. An operator would choose another one.
+        """
+        host = self._free_host()
+        if host is not None:
+            archive = Archive(self._ground.objects, self._ground.objects, town_id)
+            self._start(host, "restore", self._restoring(host, archive), town=town_id, excused=Refused)
+
+    def _restoring(self, host: Host, archive: Archive) -> Steps[None]:
+        points = yield from archive.points(limit=_POINTS_SHOWN)
+        point = self._random.choice(points)
+        old = yield from archive.at_txid(point.txid)
+        now = yield from host.around.time()
+        worker_id = self._worker_id()
+        yield from restore_in_place(self._ground.store, archive, old, now=now, worker_id=worker_id)
 
     def rush(self, town_id: str) -> None:
         """Within one second a worker that is slow at the wrong moment, an event, and a tick by hand.
@@ -189,6 +280,7 @@ class Fleet:
 
     def _run_exactly(self, host: Host, dry: Rehearsal) -> None:
         self.dry_runs += 1
+        self._ground.checks.reasons.update(dry.waiting)
         if host.busy or self._random.random() < 0.3:
             return
         given = dry.report.input

@@ -1,5 +1,6 @@
 """Pull requests and the people around them: checks turn green, reviewers approve, somebody merges. And the forge's lies."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
@@ -7,6 +8,7 @@ from typing import Final
 
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.repositories import pull_request_at
+from shared.domain.states import Role
 from shared.ports.forge import (
     Accepted,
     Asker,
@@ -23,18 +25,48 @@ from shared.ports.forge import (
     Queued,
     RepositoryAt,
 )
+from tests.properties.forge_world import ERRORS
 from tests.simulation.ground import Ground
 from tests.simulation.scheduler import MINUTE, SECOND
 
 _OUTAGE: Final = 40 * MINUTE
+_FAILURES: Final = (ForgeError("transient", "no answer"), *ERRORS.values())
+_STRANGER: Final = "a-stranger"
+
+
+def _no_head(seen: PullRequest) -> PullRequest:
+    return replace(seen, identity=None if seen.identity is None else replace(seen.identity, head_repository=None))
+
+
+def _no_checks(seen: PullRequest) -> PullRequest:
+    feedback = seen.feedback
+    return replace(seen, feedback=None if feedback is None else replace(feedback, checks_unreadable=True))
+
+
+_HIDDEN: Final[tuple[Callable[[PullRequest], PullRequest], ...]] = (
+    lambda seen: replace(seen, identity=None),
+    lambda seen: replace(seen, head_sha=None),
+    lambda seen: replace(seen, feedback=None),
+    lambda seen: replace(seen, rig_repository=None, rig_problem="no answer"),
+    lambda seen: replace(seen, rig_repository=RepositoryAt("somebody/else")),
+    _no_head,
+    _no_checks,
+    _no_checks,
+)
+"""What a forge leaves out of its answers."""
 _UPDATES_AT_MOST: Final = 5
+_LANDINGS_GIVEN_UP: Final = 0.4
+"""The share of the convoys whose landing people do not want."""
 Contents = tuple[str, str, str]
 """Repository, branch, and a branch that it contains."""
 
 
 @dataclass(eq=False)
 class Pull:
-    """One pull request; times are in simulated milliseconds. `agreed` is the base of its order; None: it is a stranger's."""
+    """One pull request; times are in simulated milliseconds. `agreed` is the base of its order; None: it is a stranger's.
+
+    Nobody `ordered` a person's own one: the town knows the branch that he named with it, and pins what it sees of it first.
+    """
 
     url: str
     known_from: int
@@ -46,6 +78,7 @@ class Pull:
     branch: str = ""
     base: str = "main"
     agreed: str | None = "main"
+    author: str = "the-town"
     draft_until: int = 0
     change_request: str | None = None
     behind: bool = False
@@ -54,7 +87,13 @@ class Pull:
     head: int = 1
     state: str = "open"
     merges: int = 0
+    shown: PullRequest | None = None
     closed_at: int | None = None
+    forbidden_until: int = 0
+    ordered: bool = True
+    veil: Callable[[PullRequest], PullRequest] = lambda seen: seen
+    veiled_until: int = 0
+    """Until then the forge answers through the veil."""
 
 
 @dataclass
@@ -69,11 +108,12 @@ class SimulatedForge:
     contents: set[Contents] = field(default_factory=set)
     denied_until: int = 0
     calm: bool = False
+    _minds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._random = Random(f"{self.ground.random.random()} forge")
         kind = self._random.random()
-        self.strict, self.queues = kind < 0.25, kind > 0.8
+        self.strict, self.queues = kind < 0.35, kind > 0.75
 
     # what people and agents do
 
@@ -82,6 +122,32 @@ class SimulatedForge:
         if order.pr_url:
             return order.pr_url
         return self._open(order)
+
+    def opened_by_people(self, git_url: str) -> tuple[str, str]:
+        """A person's own pull request, which nobody ordered: its URL and its branch."""
+        branch = f"people/{len(self.pulls) + 1}"
+        url = self._open(
+            StartOrder(
+                town_id="none",
+                agent_id="nobody",
+                generation=0,
+                role=Role.POLECAT,
+                rig=OrderedRig(git_url=git_url),
+                branch=branch,
+            )
+        )
+        pull = self.pulls[url]
+        pull.ordered, pull.agreed = False, pull.base  # whoever asks the town to watch it names no base
+        return url, branch
+
+    def close_one(self, git_url: str) -> None:
+        """A person closes a pull request of that repository."""
+        own = [
+            pull for pull in self.pulls.values() if pull.state == "open" and pull.url.startswith(f"{_place(git_url)}/")
+        ]
+        if own:
+            pull = self._random.choice(own)
+            pull.state, pull.queued_until = "closed", None
 
     def strangers(self, order: StartOrder) -> str:
         """Somebody else's pull request in the repository of an order. Nothing but its branch is wrong with it."""
@@ -105,24 +171,40 @@ class SimulatedForge:
         now, draw, happens = self.ground.scheduler.now, self._random.randrange, self.ground.plan.happens
         if happens("forge_expires"):
             self.denied_until = now + _OUTAGE
-        agreed = order.target_branch or "main"
-        lazy = self._random.random() < 0.5 and not self.calm
-        self.pulls[url] = Pull(
+        agreed = order.opens_pr_into or order.target_branch or "main"
+        lazy = self._random.random() < 0.5
+        later = (2 if self.calm else 10) * MINUTE
+        self.pulls[url] = pull = Pull(
             url=url,
-            known_from=now + (draw(0, 3 * MINUTE) if lazy else 0),
-            green_from=now + (draw(0, 6 * MINUTE) if lazy else 0),
-            approved_from=now + (draw(0, 10 * MINUTE) if lazy else 0),
-            merged_by_hand_at=now + draw(MINUTE, 20 * MINUTE),
+            known_from=now + (draw(0, later // 3) if lazy else 0),
+            green_from=now + (draw(0, later // 2) if lazy else 0),
+            approved_from=now + (draw(0, later) if lazy else 0),
+            merged_by_hand_at=now + draw(MINUTE, 2 * later),
             dirty=lazy and self._random.random() < 0.3,
             unresolved=lazy and self._random.random() < 0.4,
-            closed_at=now + draw(0, 10 * MINUTE) if lazy and self._random.random() < 0.1 else None,
+            closed_at=now + draw(0, later) if lazy and not self.calm and self._random.random() < 0.1 else None,
             branch=order.branch or "",
             base="release" if happens("wrong_base") else agreed,
             agreed=agreed,
-            draft_until=now + draw(0, 10 * MINUTE) if lazy and self._random.random() < 0.15 else 0,
-            change_request="r1" if lazy and self._random.random() < 0.2 else None,
+            draft_until=now + draw(0, later) if lazy and self._random.random() < 0.25 else 0,
+            forbidden_until=now + later + draw(0, later) if lazy and self._random.random() < 0.25 else 0,
+            change_request="r1" if lazy and self._random.random() < 0.35 else None,
+            author=_STRANGER if lazy and self._random.random() < 0.25 else "the-town",
         )
+        if order.prompt_kind == "landing":
+            self._judge_landing(pull)
         return url
+
+    def _judge_landing(self, pull: Pull) -> None:
+        """Some convoys nobody wants: each landing of such a one is closed after some minutes, approved or not yet approved."""
+        mind = self._minds.setdefault(pull.branch, self._random.random())
+        if mind > _LANDINGS_GIVEN_UP:
+            return
+        now = self.ground.scheduler.now
+        pull.closed_at = now + self._random.randrange(2 * MINUTE, 4 * MINUTE)
+        pull.merged_by_hand_at, pull.draft_until, pull.change_request = None, 0, None
+        pull.green_from = now
+        pull.approved_from = now if mind < _LANDINGS_GIVEN_UP / 2 else now + 10 * MINUTE
 
     def improved(self, url: object) -> None:
         """Somebody pushed: no conflict, no open comment, no wrong base any more."""
@@ -135,15 +217,17 @@ class SimulatedForge:
             pull.green_from = self.ground.scheduler.now + 30 * SECOND
 
     def calm_down(self) -> None:
-        """From now on everything turns out well."""
+        """From now on everything turns out well, and soon."""
         self.calm = True
         now = self.ground.scheduler.now
+        self.denied_until = min(self.denied_until, now)
         for pull in self.pulls.values():
             pull.dirty, pull.unresolved, pull.change_request = False, False, None
-            pull.draft_until = min(pull.draft_until, now)
+            pull.draft_until, pull.forbidden_until = min(pull.draft_until, now), min(pull.forbidden_until, now)
+            pull.shown = None
             pull.known_from = pull.green_from = pull.approved_from = min(pull.known_from, now)
             if pull.merged_by_hand_at is not None:
-                pull.merged_by_hand_at = min(pull.merged_by_hand_at, now + 5 * MINUTE)
+                pull.merged_by_hand_at = min(pull.merged_by_hand_at, now + 2 * MINUTE)
 
     # the port
 
@@ -151,13 +235,24 @@ class SimulatedForge:
         refused = self._refusal(pr_url)
         if refused is not None:
             return refused
-        pull = self.pulls[pr_url]
+        pull, happens = self.pulls[pr_url], self.ground.plan.happens
         self._live(pull)
-        own = _repository_of(pr_url)
-        rig = None if asker.repository is None else RepositoryAt(asker.repository)
+        if pull.shown is not None and happens("forge_lags"):
+            return pull.shown
+        if pull.ordered and happens("forge_confuses"):
+            return self._shown(self._random.choice(list(self.pulls.values())), want_feedback=want_feedback)
+        pull.shown = seen = self._shown(pull, want_feedback=want_feedback)
+        if self._now >= pull.veiled_until and (happens("forge_hides") or happens("rig_renamed")):
+            pull.veil = self._random.choice(_HIDDEN)
+            pull.veiled_until = self._now + self._random.randrange(MINUTE, 5 * MINUTE)
+        return pull.veil(seen) if self._now < pull.veiled_until and not self.calm else seen
+
+    def _shown(self, pull: Pull, *, want_feedback: bool) -> PullRequest:
+        """The pull request as it is, but for what this forge says about whether it can be merged."""
+        own = _repository_of(pull.url)
         draft = pull.state == "open" and self._now < pull.draft_until
-        identity = Identity(own, pull.branch, own, pull.base, draft=draft)
-        seen = PullRequest("open", f"head-{pull.head}", identity=identity, rig_repository=rig)
+        identity = Identity(own, pull.branch, own, pull.base, author=pull.author, draft=draft)
+        seen = PullRequest("open", f"head-{pull.head}", identity=identity, rig_repository=own)
         if pull.state != "open":
             if self.ground.plan.happens("forge_lies"):
                 return replace(seen, mergeable_state="unknown")
@@ -192,6 +287,10 @@ class SimulatedForge:
             self.ground.checks.fail("merged", f"{pr_url}, which is not what was agreed: {pull}")
         if pull.behind:
             return NotMerged("it is behind its base", refusal="behind")
+        if self.ground.plan.happens("forge_refuses"):  # and goes on doing so, until somebody changes the rule
+            pull.forbidden_until = self._now + self._random.randrange(MINUTE, 15 * MINUTE)
+        if self._now < pull.forbidden_until:
+            return NotMerged("a rule of the repository forbids it")
         if self.queues:
             pull.queued_until = pull.queued_until or self._now + self._random.randrange(MINUTE, 5 * MINUTE)
             self.ground.checks.figures["pull requests queued"] += 1
@@ -298,11 +397,9 @@ class SimulatedForge:
         if self._now < self.denied_until:
             return ForgeError("http", "bad credentials", http_status=401, secret="GITHUB_TOKEN", host="github.com")
         if happens("forge_fails"):
-            if self._random.random() < 0.3:
-                return ForgeError("invalid_response", "no JSON")
-            return ForgeError("transient", "bad gateway", http_status=502)
+            return self._random.choice(_FAILURES)
         if happens("forge_limits"):
-            retry_at = self.ground.scheduler.time() + timedelta(minutes=self._random.randrange(1, 90))
+            retry_at = self.ground.scheduler.time() + timedelta(minutes=self._random.choice((1, 2, 5, 10, 20, 70)))
             return ForgeError("rate_limited", "slow down", http_status=429, retry_at=retry_at)
         return None
 

@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from shared.adapters.memory_objects import MemoryObjects
+from shared.domain import limits
 from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.images import Content
 from shared.domain.senders import Sender
@@ -25,6 +26,8 @@ from shared.intake import ingest
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.clock_guard import ClockGuard
+from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.simulation.checks import Checks
@@ -34,13 +37,14 @@ from tests.simulation.scheduler import HOUR, SECOND, Scheduler, SkewedClock
 
 Payload = dict[str, Any]
 _REPETITIONS = 8
+_VERSIONS = 2000
 
 
 class WatchedObjects(MemoryObjects):
     """The store in memory; the checkers see every write, and whose it is."""
 
-    def __init__(self, checks: Checks) -> None:
-        super().__init__()
+    def __init__(self, checks: Checks, scheduler: Scheduler) -> None:
+        super().__init__(kept_versions=_VERSIONS, now=scheduler.time)
         self._checks = checks
         checks.holdings = self
         self.driver: Driver | None = None
@@ -111,6 +115,8 @@ class WatchedObjects(MemoryObjects):
     def _written(self, key: str, body: bytes) -> None:
         if key.endswith("/head"):
             self._checks.head_written(self, key, body, self._process)
+        elif keys.ticks_of(key) is not None:
+            self._checks.ledgers[key.split("/")[1]].past.published(key)
         elif keys.is_inbox_object(key):
             self._checks.inbox_written(key, body)
 
@@ -148,6 +154,23 @@ class Ground:
     skew: "Skew"
     large_above: int = IN_FILES_ABOVE
     store: ObjectTownStore = field(init=False)
+    outage_until: int = 0
+    """Until then no worker of the deployment and no loop runs."""
+    arrives_until: int = 0
+    """When the last thing arrives that somebody has sent, and that comes late."""
+
+    def arrives(self, milliseconds: int) -> None:
+        """Something is on its way, and comes after so long."""
+        self.arrives_until = max(self.arrives_until, self.scheduler.now + milliseconds)
+
+    def guard(self, clock: SkewedClock) -> ClockGuard | None:
+        """What compares a clock with the store's, where clocks jump."""
+        if not self.skew.is_guarded:
+            return None
+        return ClockGuard(clock, self.store.store_time, self._monotonic, alerts=self.checks)
+
+    def _monotonic(self) -> float:
+        return self.scheduler.now / SECOND
 
     def __post_init__(self) -> None:
         self.store = WatchedTowns(self.objects, self.checks, large_above=self.large_above)
@@ -155,14 +178,29 @@ class Ground:
 
 
 class Skew:
-    """How wrong the clocks of this seed are: not at all, up to a minute, or here and there a whole hour."""
+    """How wrong the clocks of this seed are: not at all, up to a minute, or here and there a whole hour.
+
+    Where they jump, each is right within some seconds most of the time, and now and then wrong by up to ten years for some
+    minutes. There all workers and the way in have the clock guard, as in production; elsewhere none has, so that the checks
+    also see what the guard keeps away.
+    """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._is_calm = False
         drawn = random.random()
-        self.kind = "none" if drawn < 0.3 else "minute" if drawn < 0.85 else "hour"
-        self.at_most = timedelta(0) if self.kind == "none" else timedelta(minutes=2 if self.kind == "minute" else 120)
+        self.kind = "none" if drawn < 0.25 else "minute" if drawn < 0.6 else "jumps" if drawn < 0.9 else "hour"
+        self.at_most = timedelta(minutes={"none": 0, "jumps": 1, "minute": 2, "hour": 120}[self.kind])
+
+    @classmethod
+    def of(cls, seed: int) -> "Skew":
+        """The clocks of a seed."""
+        return cls(Random(f"{seed} skew"))
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether clocks jump, and are compared with the store's before anything is done."""
+        return self.kind == "jumps"
 
     def calm_down(self) -> None:
         """From now on no new host is wrong by an hour."""
@@ -172,6 +210,8 @@ class Skew:
         """The skew of a new host, in milliseconds."""
         if self.kind == "none":
             return 0
+        if self.is_guarded:
+            return self._random.randrange(-14 * SECOND, 14 * SECOND + 1)
         if self.kind == "hour" and not self._is_calm and self._random.random() < 0.2:
             return self._random.choice((-HOUR, HOUR))
         return self._random.randrange(-60 * SECOND, 60 * SECOND + 1)
@@ -183,7 +223,8 @@ class Post:
     def __init__(self, ground: Ground, *, hosts: int = 2) -> None:
         self._ground = ground
         self._random = Random(f"{ground.random.random()} post")
-        self._hosts = [SkewedClock(ground.scheduler, ground.skew.draw()) for _ in range(hosts)]
+        self.clocks = [SkewedClock(ground.scheduler, ground.skew.draw()) for _ in range(hosts)]
+        self._hosts = [Surroundings(ground.store, clock, guard=ground.guard(clock)) for clock in self.clocks]
         self._ids = count(1)
         self._batches = count(1)
         self.queue: Queue | None = None
@@ -244,9 +285,9 @@ class Post:
         self._ground.driver.start(f"ingest {event['event_id']}", steps, ended, town=town_id)
 
     def _posting(
-        self, town_id: str, event: Payload, sender: Sender | None, batch_id: str, host: SkewedClock
+        self, town_id: str, event: Payload, sender: Sender | None, batch_id: str, host: Surroundings
     ) -> Steps[tuple[str, ingest.AcceptedBatch]]:
-        now = yield Call("clock", host.now)
+        now = yield from host.time()
         batch = ingest.batch_of([event], received_at=now, source=EventSource.INGEST, sent_by=sender)
         self._ground.checks.offered(town_id, batch.envelopes)
         wake = not batch.transient_only
@@ -264,10 +305,34 @@ class Post:
         ground.checks.acknowledged(town_id, batch.envelopes)
         if ground.plan.happens("posted_twice"):
             again = partial(self._try, town_id, event, sender, 0, lambda _: None)
-            ground.scheduler.after(self._random.randrange(SECOND, 300 * SECOND), again)
+            after = self._random.randrange(SECOND, 300 * SECOND)
+            ground.arrives(after)
+            ground.scheduler.after(after, again)
         if ground.plan.happens("redelivered"):
             after = self._random.randrange(SECOND, 300 * SECOND)
+            ground.arrives(after)
             ground.scheduler.after(after, lambda: _ignore(ground.objects.put(key, batch.body)))
+
+    def say_much(self, town_id: str, bead: str, number: int) -> None:
+        """A program of the operator says so much about a bead, in batches that are as large as batches may be."""
+        now = self._ground.scheduler.time()
+        for first in range(0, number, limits.EVENTS_PER_BATCH):
+            events = [
+                {
+                    "event_id": self.new_id("much"),
+                    "event_type": "bead_updated",
+                    "bead_id": bead,
+                    "payload": {"body": f"in other words, {each}"},
+                }
+                for each in range(first, min(first + limits.EVENTS_PER_BATCH, number))
+            ]
+            batch = ingest.batch_of(events, received_at=now, source=EventSource.INGEST)
+            self._ground.checks.offered(town_id, batch.envelopes)
+            key = keys.inbox_object(town_id, now, f"b{next(self._batches)}")
+            self._ground.objects.put(keys.due_marker(town_id, now).key, b"")
+            self._ground.objects.put(key, batch.body)
+            self._ground.checks.acknowledged(town_id, batch.envelopes)
+        self._ground.checks.figures["backlogs"] += 1
 
     def poison(self, town_id: str) -> None:
         """Somebody writes an event into the inbox that no code knows."""

@@ -11,7 +11,7 @@ from shared.runner.surroundings import Surroundings
 from shared.storage.restore import Archive
 from tests.simulation.ground import Ground
 from tests.simulation.processes import Ending
-from tests.simulation.scheduler import SECOND
+from tests.simulation.scheduler import CALM_PASS_SECONDS, SECOND
 
 
 class Loops:
@@ -39,27 +39,42 @@ class Loops:
         for _ in range(number):
             self._start()
 
+    def calm_down(self) -> None:
+        """From now on there are fewer passes: each loop stops soon, and another one with a longer pause takes its place."""
+        self._pause = max(self._pause, CALM_PASS_SECONDS * SECOND)
+
     def _start(self) -> None:
+        pause = self._pause
+
+        def is_enough(_: float) -> bool:
+            return pause != self._pause or self._out_for > 0 or self._is_enough()
+
         passes = Passes(
             self._around(None),
             self,
             worker_id=self._worker_id,
-            pause=self._pause / SECOND,
+            pause=pause / SECOND,
             archives=self._archive,
             sweep_page=self._sweep_page,
         )
-        self._ground.driver.start(f"loop {next(self._names)}", passes.until(self._is_enough), self._ended)
+        self._ground.driver.start(f"loop {next(self._names)}", passes.until(is_enough), self._ended)
 
     def _archive(self, town_id: str) -> Archive:
         return Archive(self._ground.objects, self._ground.objects, town_id)
 
-    def _is_enough(self, _: float) -> bool:
+    def _is_enough(self) -> bool:
         return self._ground.plan.happens("loop_stopped") and self._random.random() < 0.1
 
     def _ended(self, ending: Ending) -> None:
         if ending.error is not None:
             self._ground.checks.fail("loop ended", f"{type(ending.error).__name__}: {ending.error}")
-        self._ground.scheduler.after(self._random.randrange(SECOND, 60 * SECOND), partial(self._start))
+        wait = self._random.randrange(SECOND, 60 * SECOND)
+        self._ground.scheduler.after(max(wait, self._out_for), partial(self._start))
+
+    @property
+    def _out_for(self) -> int:
+        """How many milliseconds longer nobody works."""
+        return self._ground.outage_until - self._ground.scheduler.now
 
     # the Watcher port
 

@@ -15,17 +15,19 @@ from unittest.mock import patch
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain import ids, limits
 from shared.domain.errors import Conflict
-from shared.domain.images import Content
+from shared.domain.images import ArchiveBlock, Content
 from shared.domain.report import TickReport
 from shared.domain.tick import Envelope, TickInput
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.ports.waiting_room import DueMarker
 from shared.runner import batch, inputs, sweep, worker
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.minute import _Shift
 from shared.runner.perform import Performed, perform
 from shared.runner.run_report import FailedRun, RunReport
 from shared.runner.surroundings import Surroundings
+from shared.storage.archive import TownArchives
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
 from shared.town.town import Town
@@ -36,16 +38,18 @@ _store_commit = ObjectTownStore.commit
 _store_event = inbox.store
 _fix_input = inputs.fix_input
 _not_done = batch._not_done
+_publish = TownArchives.publish
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One way to do it wrong: `name` says what is done."""
+    """One way to do it wrong: `name` says what is done. It shows in worlds of so many minutes."""
 
     name: str
     target: Any
     attribute: str
     instead: Any
+    minutes: float = 3
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -59,7 +63,7 @@ def _effects_first(
 ) -> Steps[RunReport]:
     at: datetime = yield Call("clock", around.clock.now)
     post = partial(worker._post_results, around, report.town_id, report.input.tick_id, [])
-    yield from _perform(report.effects, around.outside, clock=around.clock, claimed_at=at, post=post)
+    yield from _perform(report.effects, around.outside, time=around.time, claimed_at=at, post=post)
     return (yield from _commit(around, base, image, replace(report, effects=()), nonce))
 
 
@@ -96,7 +100,13 @@ def _key_of_attempt(effects: tuple[Any, ...], *arguments: Any, **more: Any) -> S
 
 
 def _delete_markers_first(
-    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+    around: Surroundings,
+    image: TownImage,
+    markers: tuple[DueMarker, ...],
+    *,
+    due: datetime | None,
+    now: datetime,
+    look: bool = True,
 ) -> Steps[tuple[datetime, ...]]:
     yield from around.store.clear_due(tuple(marker.key for marker in markers))
     if due is not None:
@@ -105,7 +115,13 @@ def _delete_markers_first(
 
 
 def _never_look_again(
-    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+    around: Surroundings,
+    image: TownImage,
+    markers: tuple[DueMarker, ...],
+    *,
+    due: datetime | None,
+    now: datetime,
+    look: bool = True,
 ) -> Steps[tuple[datetime, ...]]:
     keep = None if due is None else (yield from around.store.mark_due(image.town_id, due)).key
     yield from around.store.clear_due(tuple(marker.key for marker in markers if marker.key != keep))
@@ -113,10 +129,16 @@ def _never_look_again(
 
 
 def _look_at_the_inbox_alone(
-    around: Surroundings, image: TownImage, markers: tuple[DueMarker, ...], *, due: datetime | None, now: datetime
+    around: Surroundings,
+    image: TownImage,
+    markers: tuple[DueMarker, ...],
+    *,
+    due: datetime | None,
+    now: datetime,
+    look: bool = True,
 ) -> Steps[tuple[datetime, ...]]:
     yield from _never_look_again(around, image, markers, due=due, now=now)
-    if markers and (yield from around.store.read_inbox(image.town_id, limit=1)).objects:
+    if look and markers and (yield from around.store.read_inbox(image.town_id, limit=1)).objects:
         yield from around.store.mark_due(image.town_id, now)
         return (now,)
     return ()
@@ -162,6 +184,15 @@ def _claim_uncounted(town: Town, effect: outbox.Effect) -> None:
     )
 
 
+def _publish_nothing(self: TownArchives, town_id: str, txid: int, block: ArchiveBlock, *, index: int) -> Steps[Any]:
+    return (yield from _publish(self, town_id, txid, replace(block, body=b'{"families":[],"format":1}'), index=index))
+
+
+def _trust_the_clock(self: ClockGuard) -> Steps[datetime]:
+    now: datetime = yield Call("clock", self._clock.now)
+    return now
+
+
 def _random_id(_: ids.IdMaker) -> str:
     return str(uuid.uuid4())
 
@@ -178,11 +209,13 @@ MUTANTS: Final = (
     Mutant("attempts are not counted", outbox, "claim", _claim_uncounted),
     Mutant("old markers go before the new one comes", worker, "_keep_due", _delete_markers_first),
     Mutant("the inbox is not looked at again", worker, "_keep_due", _never_look_again),
-    Mutant("time is the wall clock's", inputs, "fix_input", _wall_clock),
+    Mutant("time is the wall clock's", worker, "fix_input", _wall_clock),
     Mutant("ids are random", ids.IdMaker, "new", _random_id),
     Mutant("a batch acknowledges a failed record", batch, "_not_done", _acknowledge_failures),
     Mutant("a sweep stops after its first page", sweep, "_behind", _only_one_page),
     Mutant("results are posted after the last round only", worker, "perform", _results_at_the_end),
     Mutant("the head is not looked at again", worker, "_keep_due", _look_at_the_inbox_alone),
+    Mutant("beads leave for a block that does not hold them", TownArchives, "publish", _publish_nothing),
+    Mutant("a clock is not compared with the store's", ClockGuard, "time", _trust_the_clock, minutes=12),
     Mutant("a dispatcher forgets what it handed over", _Shift, "_remember", _forget_what_was_taken),
 )

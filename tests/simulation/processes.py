@@ -42,7 +42,7 @@ class Process:
 
     `unwatched`: it has deleted a due marker and not looked again yet; if it dies now, only the sweep may find an event.
     `committed` is the town whose head it has written and for which it has not written the next marker yet. `answered` are
-    the result events that the effects of its run have had so far. `runs` and `failures` count what it ran.
+    the result events that the effects of its run have had so far.
     """
 
     name: str
@@ -55,8 +55,6 @@ class Process:
     unwatched: bool = False
     committed: str | None = None
     answered: list[str] = field(default_factory=list)
-    runs: int = 0
-    failures: list[tuple[int, str]] = field(default_factory=list)
     tasks: list["Process"] = field(default_factory=list)
     ending: Ended | None = None
     awaits: Await | None = None
@@ -110,6 +108,9 @@ class Driver:
         self.running: Process | None = None
         self.making: Call | None = None
         self._awake = 0
+        self._roots: dict[Process, None] = {}
+        self.answered_by = 0
+        """When the last of all calls that were made so far is over, and a copy that comes late has arrived."""
         self.calls = 0
         self.trace: deque[tuple[int, str, str, str]] = deque(maxlen=_TRACE)
 
@@ -124,10 +125,22 @@ class Driver:
     ) -> Process:
         """Begin with a process; `ended` is told how it ended. It is killed after so many milliseconds if it `lives` so long."""
         process = Process(name, steps, ended or (lambda _: None), town)
+        self._roots[process] = None
         self._begin(process)
         if lives is not None:
             self._scheduler.after(lives, partial(self._crash, process))
         return process
+
+    def close(self) -> None:
+        """The world ends: nobody goes on, and each process closes what it holds, an open database among it; tasks go first.
+
+        Left to the garbage collector, a database could go before the steps that would close it.
+        """
+        while self._roots:
+            root, _ = self._roots.popitem()
+            self._kill_tasks(root)
+            root.steps.close()
+            root.alive = False
 
     def _begin(self, process: Process) -> None:
         self._awake += 1
@@ -211,6 +224,7 @@ class Driver:
         self._looked_again(process)
 
     def _end(self, process: Process, ending: Ending) -> None:
+        self._roots.pop(process, None)
         self._kill_tasks(process)
         self._no_more(process, died=ending.crashed or ending.error is not None)
         how = "crashed" if ending.crashed else "ends" if ending.error is None else f"ends: {ending.error}"
@@ -275,6 +289,8 @@ class Driver:
     ) -> None:
         after = self._scheduler.after
         middle, end = pause + span // 2, pause + span
+        late = self._random.randrange(1, 60 * SECOND) if kind == "late" else 0
+        self.answered_by = max(self.answered_by, self._scheduler.now + end + late)
 
         def make() -> tuple[Any, Exception | None]:
             return self._make(process, call)
@@ -294,7 +310,7 @@ class Driver:
                 after(end, no_answer)
             case "late":
                 after(end, no_answer)
-                after(end + self._random.randrange(1, 60 * SECOND), lambda: _drop(make()))
+                after(end + late, lambda: _drop(make()))
             case "twice":
                 after(middle, lambda: _drop(make()))
                 after(end, lambda: reply(*make()))

@@ -11,6 +11,8 @@ BEGINNING = from_text("2026-01-10T12:00:00.000Z")
 SECOND = 1000
 MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
+CALM_PASS_SECONDS = 20
+"""The pause between two looks at the towns, once the world is calm; at least."""
 
 
 class Scheduler:
@@ -43,6 +45,8 @@ class SkewedClock:
     def __init__(self, scheduler: Scheduler, skew: int) -> None:
         self._scheduler = scheduler
         self.skew = skew
+        self.usual = skew
+        """What the skew is again after a jump."""
 
     def now(self) -> datetime:
         return self._scheduler.time(skew=self.skew)

@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Final
 
 from shared.intake import ingest
+from shared.moving.transfer import import_town
 from shared.ports.steps import drive
 from shared.runner.founding import found_town
 from shared.runner.surroundings import Surroundings
@@ -20,12 +21,23 @@ from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post, Skew, WatchedObjects
 from tests.simulation.people import RIG, People
 from tests.simulation.processes import Driver
+from tests.simulation.scales import Scale
 from tests.simulation.scheduler import HOUR, MINUTE, SECOND, Scheduler, SkewedClock
+from tests.simulation.strange_town import strange_town
 
 _CALM_AT_MOST: Final = 6 * HOUR
-_ARRIVES: Final = 8 * MINUTE  # the longest delay, and then some
+_SETTLES: Final = 30 * SECOND
 _TICKS_AT_LEAST: Final = 45
-_IDLE: Final = 20 * MINUTE
+_ASKED_EVERY: Final = 5
+_IDLE: Final = 5 * MINUTE
+_REPLAYED_WHOLE: Final = 8
+"""In every eighth world each tick is run again from its record; in the others a share."""
+_REPLAYED_ELSE: Final = 0.1
+_RESTORES: Final = 0.2
+_PAUSED: Final = 0.1
+"""The share of the towns that are founded paused, and started later."""
+_IMPORTED: Final = 0.15
+"""The share of the worlds whose first town comes from an export with rows that no event leads to."""
 _TOWNS: Final = (1, 1, 1, 1, 1, 1, 2, 2, 3, 4)
 
 
@@ -41,6 +53,7 @@ class Outcome:
     faults: Counter[str]
     figures: Counter[str]
     rules: Counter[str]
+    reasons: Counter[str]
     trace: list[str] = field(default_factory=list)
 
     def told(self) -> str:
@@ -59,30 +72,46 @@ class Outcome:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, plan: Plan, *, skew: Skew | None = None) -> None:
+    def __init__(self, seed: int, plan: Plan, *, skew: Skew | None = None, scale: Scale | None = None) -> None:
         self.seed = seed
         self.random = Random(f"{seed} world")
         self.plan = plan
         self.scheduler = Scheduler()
-        self.skew = skew or Skew(Random(f"{seed} skew"))
-        self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most)
-        objects = WatchedObjects(self.checks)
+        self.skew = skew or Skew.of(seed)
+        self.scale = scale or Scale()
+        replays = 1.0 if seed % _REPLAYED_WHOLE == 0 else _REPLAYED_ELSE
+        self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most, replays=replays)
+        objects = WatchedObjects(self.checks, self.scheduler)
         driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
         large_above = 0 if seed % 3 == 1 else IN_FILES_ABOVE  # in every third world all images lie in files
         self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew, large_above)
         self.post = Post(self.ground)
         self.forge = SimulatedForge(self.ground)
         self.runtime = SimulatedRuntime(self.ground, self.post, self.forge)
-        self.fleet = Fleet(self.ground, self.post, self.runtime, self.forge)
+        self.fleet = Fleet(self.ground, self.post, self.runtime, self.forge, keep=self.scale.keep)
         self.people: list[People] = []
         self.thieves: list[Thief] = []
 
     # set-up
 
-    def found(self, town_id: str, config: dict[str, Any], *, rig: dict[str, Any] | None = None) -> People:
-        """A town with one rig, before anything can go wrong."""
+    def found(
+        self,
+        town_id: str,
+        config: dict[str, Any],
+        *,
+        rig: dict[str, Any] | None = None,
+        paused: bool = False,
+        imported: bool = False,
+    ) -> People:
+        """A town with one rig, before anything can go wrong. One that is `imported` is paused, as every import is."""
         clock = SkewedClock(self.scheduler, 0)
-        drive(found_town(town_id, Surroundings(self.ground.store, clock), worker_id="founder", config=config))
+        around = Surroundings(self.ground.store, clock)
+        if imported:
+            drive(import_town(town_id, strange_town(town_id, config), around, worker_id="founder"))
+            self.checks.ledgers[town_id].is_imported = True
+            self.checks.figures["towns imported"] += 1
+        else:
+            drive(found_town(town_id, around, worker_id="founder", config=config, paused=paused))
         payload = {"rig_id": RIG, "name": "main", "git_url": f"https://github.com/acme/{town_id}.git", **(rig or {})}
         event = {"event_id": f"rig-of-{town_id}", "event_type": "rig_registered", "payload": payload}
         batch = ingest.batch_of([event], received_at=clock.now())
@@ -90,6 +119,8 @@ class World:
         drive(self.ground.store.post(town_id, batch.body, received_at=clock.now(), batch_id="b0", wake=True))
         self.checks.acknowledged(town_id, batch.envelopes)
         people = People(self.ground, self.post, self.runtime, town_id)
+        people.paused = paused or imported
+        people.imported = imported
         self.people.append(people)
         return people
 
@@ -114,15 +145,24 @@ class World:
 
     def recover(self) -> None:
         """What was on its way arrives, and one sweep finds what fell through; from then on nothing may fall through."""
-        self.live(until=self.scheduler.now + _ARRIVES)
+        arrived = max(self.scheduler.now, self.ground.driver.answered_by, self.ground.arrives_until)
+        self.live(until=arrived + _SETTLES)
         self.fleet.sweep()
         self.live(until=self.scheduler.now + MINUTE)
         self.checks.markers_may_be_missing = False
 
     def come_to_an_end(self, *, at_most: int) -> None:
         """Live until everything is over or waits for a person; then nothing may be missing, and idle must mean idle."""
-        limit = self.scheduler.now + at_most
-        while self.scheduler.now < limit and not self.checks.problems and unsettled(self.ground, self.runtime):
+        limit, minute, ticks = self.scheduler.now + at_most, 0, -1
+        while self.scheduler.now < limit and not self.checks.problems:
+            # to ask why beads wait takes as long as some ticks; of towns that still tick it is asked now and then
+            stood_still = ticks == self.checks.figures["ticks"]
+            if stood_still or minute % _ASKED_EVERY == 0:
+                if not unsettled(self.ground, self.runtime):
+                    break
+                for people in self.people:
+                    people.look_again()
+            minute, ticks = minute + 1, self.checks.figures["ticks"]
             self.live(until=min(self.scheduler.now + MINUTE, limit))
         if not self.checks.problems:
             for problem in unfinished(self.ground, self.runtime):
@@ -149,6 +189,8 @@ class World:
             self.checks.fail("idle", f"beside the listing of markers in {span // MINUTE} min: {more}")
 
     def close(self) -> None:
+        """The end of the world: everything that is open is closed."""
+        self.ground.driver.close()
         for ledger in self.checks.ledgers.values():
             ledger.close()
 
@@ -169,6 +211,7 @@ class World:
             faults=self.plan.counts,
             figures=figures,
             rules=rules,
+            reasons=self.checks.reasons,
             trace=[
                 f"{at / SECOND:10.3f} {who}: {what}" + (f"   <- {fault}" if fault else "")
                 for at, who, what, fault in self.ground.driver.trace
@@ -178,20 +221,31 @@ class World:
 
 def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     """Everything that this seed stands for. `minutes` is the length of the phase with faults; else the seed draws it."""
+    scale = Scale.of(seed)
+    with scale.installed():
+        return _simulate(seed, scale, minutes)
+
+
+def _simulate(seed: int, scale: Scale, minutes: float | None) -> Outcome:
     plan = Swarm(seed)
-    world = World(seed, plan)
+    world = World(seed, plan, scale=scale)
+    for kind in scale.kinds:
+        world.checks.figures[f"seeds that are {kind}"] = 1
     random = Random(f"{seed} set-up")
     world.checks.markers_may_be_missing = "late" in plan.call_rates
     for number in range(random.choice(_TOWNS)):
-        world.found(f"town-{number + 1}", _config(random))
+        config = {**_config(random), **scale.config}
+        paused, imported = random.random() < _PAUSED, number == 0 and random.random() < _IMPORTED
+        world.found(f"town-{number + 1}", config, paused=paused, imported=imported)
     troubled = bool(plan.call_rates)
     world.fleet.begin()
     for people in world.people:
         people.begin()
-    world.thieves = let_thieves_in(world.ground, world.runtime, tuple(world.checks.ledgers), seed)
+    if not scale.restoring:  # what a thief may do in all is not what he may do after his deeds are undone
+        world.thieves = let_thieves_in(world.ground, world.runtime, tuple(world.checks.ledgers), seed)
     for thief in world.thieves:
         thief.begin()
-    _ask_now_and_then(world, random)
+    _ask_now_and_then(world, plan, random)
     _live_under_faults(world, int((minutes or _length(random, towns=len(world.people))) * MINUTE))
     world.calm_down()
     if troubled:
@@ -202,6 +256,8 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
         world.live(until=world.scheduler.now + MINUTE)
     world.come_to_an_end(at_most=_CALM_AT_MOST)
     world.idle()
+    for ledger in world.checks.ledgers.values():
+        ledger.past.judge(ledger.image)
     _keep_towns_apart(world)
     world.close()
     return world.outcome()
@@ -224,26 +280,33 @@ def _live_under_faults(world: World, span: int) -> None:
 
 
 def _config(random: Random) -> dict[str, Any]:
-    if random.random() < 0.55:
-        return {"merge_strategy": "direct", "staged_convoys_default": False}
+    places = {"max_polecats_per_rig": 1} if random.random() < 0.2 else {}
+    if random.random() < 0.4:
+        return {"merge_strategy": "direct", "staged_convoys_default": False, **places}
     return {
         "merge_strategy": "pr",
+        **places,
         "refinery": {
-            "auto_merge_delay_minutes": random.choice((None, 0, 1, 5)),
+            "code_review": random.random() < 0.85,
+            "auto_merge_delay_minutes": random.choice((None, 0, 0, 1, 5)),
             "auto_resolve_pr_feedback": random.random() < 0.6,
+            "trusted_authors": ["the-town"] if random.random() < 0.3 else [],
         },
     }
 
 
-def _ask_now_and_then(world: World, random: Random) -> None:
+def _ask_now_and_then(world: World, plan: Swarm, random: Random) -> None:
     """An operator asks for a dry run at any time, or for a tick; and now and then much happens at once."""
 
     def ask() -> None:
         if world.plan.happens("rush"):
             world.fleet.rush(f"town-{random.randrange(len(world.people)) + 1}")
-        do = world.fleet.dry_run if random.random() < 0.7 else world.fleet.tick_now
+        drawn = random.random()
+        do = world.fleet.dry_run if drawn < 0.6 else world.fleet.tick_now if drawn < 0.85 else world.fleet.tidy
+        if world.scale.restoring and not plan.calm and random.random() < _RESTORES:
+            do = world.fleet.restore
         do(f"town-{random.randrange(len(world.people)) + 1}")
-        world.scheduler.after(random.randrange(20 * SECOND, 5 * MINUTE), ask)
+        world.scheduler.after(random.randrange(30 * SECOND, 10 * MINUTE) * (3 if plan.calm else 1), ask)
 
     world.scheduler.after(random.randrange(MINUTE), ask)
 

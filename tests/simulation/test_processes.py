@@ -115,3 +115,23 @@ def test_a_bug_of_a_task_is_told_to_whoever_awaits_it() -> None:
     scheduler.run(until=MINUTE, enough=lambda: False)
     assert [type(ended.error) for ended in endings[0].result] == [KeyError]
     assert watch.problems == ["process raised: it, broken: KeyError: 'x'"]
+
+
+def test_when_the_world_ends_every_process_closes_what_it_holds_tasks_first() -> None:
+    closed: list[str] = []
+
+    def holding(name: str, begins: Steps[Any] | None = None) -> Steps[None]:
+        try:
+            if begins is not None:
+                yield Begin("task", begins)
+            yield Call("sleep", partial(_sleep, 3600))
+        finally:
+            closed.append(name)
+
+    scheduler, watch = Scheduler(), NobodyWatches()
+    driver = Driver(scheduler, One(), Random(1), watch)
+    driver.start("it", holding("parent", holding("task")))
+    scheduler.run(until=MINUTE, enough=lambda: False)
+    assert closed == []
+    driver.close()
+    assert closed == ["task", "parent"]

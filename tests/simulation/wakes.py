@@ -70,6 +70,7 @@ class SimulatedQueue(FifoQueue):
             if happens("message_late"):
                 late = self._random.randrange(300 * SECOND)
                 self.messages[-1].visible_at = self.clock.now() + timedelta(milliseconds=late)
+                self._ground.arrives(late)
                 self._look_soon(late)
 
     def receive(self, limit: int = 10) -> list[Message]:

@@ -13,6 +13,7 @@ from shared.domain import limits
 from shared.domain.senders import Sender
 from shared.domain.tick import Envelope, TickInput
 from shared.engine import tick
+from shared.history import self_check
 from shared.town import database
 
 STOLEN: Final = "stolen-key"
@@ -25,6 +26,9 @@ _OWN_WORDS: Final = (
     "nudge_acknowledged",
 )
 """What an agent says about itself. While its generation runs, that is its word, and the town acts on it."""
+
+_COMPARED: Final = 0.3
+"""The share of the ticks that are run again without his events."""
 
 _CREATING: Final = ("bead_created", "escalation_raised")
 
@@ -82,7 +86,8 @@ class Walls:
         names = sorted({event.event_type for event in applied} - {_SUPERSEDED})
         if is_stale and names:
             self._fail("wall", f"generation {thief.generation} is over, and its {', '.join(names)} were applied")
-        if said and (is_stale or not any(event.event_type in _OWN_WORDS for event in applied)):
+        own_word = not is_stale and any(event.event_type in _OWN_WORDS for event in applied)
+        if said and not own_word and self_check.chosen(row["tick_id"], _COMPARED):
             own = () if is_stale else (str(thief.agent), *self._beads)
             self._counts_for_nobody(row, said, before=before, after=after, own=own)
 
@@ -119,22 +124,39 @@ class Walls:
         with database.opened(before) as sql:
             existing = _state(sql)
             tick.run(sql, honest, town_id=self._town_id)
-            without = _state(sql)
-        with_him = _state(after)
+            without = _state(sql, known=existing)
+        with_him = _state(after, known=existing)
         self.compared += 1
+        # what he names stays in the image for some time, as it would in the archive
+        may_leave = () if given.archived is None else given.archived.bead_ids
         for name, known in existing.items():
-            if name not in own and known[0] != "mayor" and with_him.get(name) != without.get(name):
+            if (
+                name not in own
+                and name not in may_leave
+                and known[0] != "mayor"
+                and with_him.get(name) != without.get(name)
+            ):
                 self._fail(
                     "wall", f"{name} is {with_him.get(name)} with a thief's events and {without.get(name)} without"
                 )
 
 
-def _state(sql: database.Database) -> dict[str, tuple[Any, ...]]:
-    """Of each bead what others see of it; of an agent also its hook and its generation; of a review what it is about."""
+_HOOK: Final = 9
+
+
+def _state(sql: database.Database, *, known: Mapping[str, tuple[Any, ...]] | None = None) -> dict[str, tuple[Any, ...]]:
+    """Of each bead what others see of it; of an agent also its hook and its generation; of a review what it is about.
+
+    A hook on a bead that is not `known` is told without its id: the ids of a tick depend on how many it makes.
+    """
     query = (
         "SELECT b.bead_id, COALESCE(a.role, b.type), b.status, b.title, b.body, b.priority, b.labels, b.dispatch_attempts, "
         "a.generation, a.status, a.current_hook_bead_id, a.agent_status_message, a.last_activity_at, a.last_event_type, "
         "r.branch, r.target_branch, r.pr_url, r.merge_commit FROM beads b LEFT JOIN agent_metadata a USING (bead_id) "
         "LEFT JOIN review_metadata r USING (bead_id) ORDER BY b.bead_id"
     )
-    return {name: tuple(rest) for name, *rest in sql.execute(query)}
+    rows = {name: list(rest) for name, *rest in sql.execute(query)}
+    for rest in rows.values():
+        if known is not None and rest[_HOOK] is not None and rest[_HOOK] not in known:
+            rest[_HOOK] = "a new bead"
+    return {name: tuple(rest) for name, rest in rows.items()}

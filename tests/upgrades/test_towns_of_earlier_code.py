@@ -43,7 +43,10 @@ def test_its_past_is_run_again_as_a_what_if_and_differs_only_where_the_rules_hav
     first = again.ticks[0]
     assert (first.equal, first.differences) == (True, ())
     assert first.note is not None
-    assert "before the schema changed (0002_identity_and_lease_times, 0003_senders, 0004_usage)" in first.note
+    assert (
+        "before the schema changed (0002_identity_and_lease_times, 0003_senders, 0004_usage, 0005_wide_rows)"
+        in first.note
+    )
     assert {tick.equal for tick in again.ticks} <= {True, False}
     assert all(each.table == "ticks" for tick in again.ticks for each in tick.differences), (
         "a migration is no difference"

@@ -13,7 +13,7 @@ import pytest
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.shapes import document
 from shared.history.retained_past import StoredPast
-from shared.moving.transfer import export_town, import_town
+from shared.moving.transfer import import_town
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 from shared.questions import bead_list, bead_view, explain, rosters
@@ -26,7 +26,8 @@ from shared.questions.status import status
 from shared.questions.tick_list import ticks
 from shared.replay.faithful import replay
 from shared.replay.time_window import Window
-from shared.storage.restore import Archive, restore_in_place
+from shared.storage.in_place import restore_in_place
+from shared.storage.restore import Archive
 from shared.telemetry.waiting_counts import WaitingCounts
 from shared.town import database, migrations, schemas
 from tests.fakes import FakeClock
@@ -106,8 +107,16 @@ def nothing_replayed(world: World) -> Any:
     return [again.ticks, document(again.state_snapshot), document(again.next_actions)]
 
 
+def state(world: World) -> Any:
+    """The status, without the size of the image, which a migration changes."""
+    told = document(drive(status(TOWN, world.around)))
+    sizes = [alarm.pop("value") for alarm in told["alarms"] if alarm["alarm"] == "image-large"]
+    assert sizes == [len(world.image(TOWN).image)]
+    return told
+
+
 QUESTIONS: dict[str, Callable[[World], Any]] = {
-    "status": lambda world: document(drive(status(TOWN, world.around))),
+    "status": state,
     "beads": lambda world: document(drive(bead_list.beads(TOWN, world.store, BeadFilter(), now=world.clock.now()))),
     "each bead": shown,
     "convoys": lambda world: document(drive(bead_list.convoys(TOWN, world.store))),
@@ -154,7 +163,7 @@ def test_an_old_town_goes_through_an_export_and_is_the_same_town(twins: tuple[Wo
     older, newer = twins
     missed = []
     for world in twins:
-        body = drive(export_town(TOWN, world.around)).body
+        body = world.export(TOWN)
         missed.append(drive(import_town("copy", body, world.around, worker_id="w")).content.not_read)
     assert missed[0] == missed[1]
     copies = [world.image("copy").image for world in twins]
@@ -170,9 +179,9 @@ def test_an_old_commit_is_restored_in_the_newest_schema(tmp_path: Path) -> None:
     assert isinstance(world.objects, DirectoryObjects)
     first = world.image(TOWN)
     world.run()
-    old = drive(Archive(world.objects, world.objects, TOWN).at_txid(first.txid))
-    now = world.clock.now()
-    drive(restore_in_place(world.store, world.objects, old, town_id=TOWN, now=now, worker_id="w"))
+    archive = Archive(world.objects, world.objects, TOWN)
+    old = drive(archive.at_txid(first.txid))
+    drive(restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id="w"))
     restored = world.image(TOWN)
     with database.opened(restored.image) as sql:
         assert (database.schema_version(sql), restored.facts.schema_version) == (database.SCHEMA_VERSION,) * 2
@@ -203,7 +212,7 @@ def test_a_migrated_town_has_the_tables_and_indexes_of_a_new_one() -> None:
 COMMANDS = [
     "town list",
     f"town status {TOWN}",
-    f"town config {TOWN}",
+    f"setting list {TOWN}",
     f"bead list {TOWN}",
     f"agent list {TOWN}",
     f"convoy list {TOWN}",

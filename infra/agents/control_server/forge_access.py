@@ -98,11 +98,11 @@ class ForgeAccess:
         """Ask the town for the access of a generation that is about to start, and lay out its key. Raises NotPrepared."""
         order = launch.order
         self._forget_older(order)
-        kept = Kept(self._source(order, launch.environment), self._settings.clock)
+        kept = Kept(self._source(order, launch.environment))
         url = "" if order.rig is None or order.lightweight else order.rig.git_url
         issued = self._asked(order, kept, cancelled) if url else NOTHING  # the mayor and triage work in no repository
         if issued is NOTHING:
-            kept = Kept(lambda: NOTHING, self._settings.clock)
+            kept = Kept(lambda: NOTHING)
         key = None
         if issued.ssh_key is not None and transport_of(url) == "ssh":
             key = self._key(order.agent_id, order.generation)
@@ -119,7 +119,7 @@ class ForgeAccess:
         with self._guard:
             known = self._known.get((order.agent_id, order.generation))
         key = self._key(order.agent_id, order.generation)
-        return known or Access(Kept(self._source(order, {}), self._settings.clock), key if key.exists() else None)
+        return known or Access(Kept(self._source(order, {})), key if key.exists() else None)
 
     def close(self, agent_id: str, generation: int) -> None:
         """Remove the key of a generation that ends."""

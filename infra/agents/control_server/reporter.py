@@ -4,12 +4,12 @@ retried.
 
 import queue
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from infra.agents.control_server.log import say
 from infra.agents.posting import NotPosted, PostedEvent, Poster
 from shared.adapters.clock import wait_for
-from shared.domain import times
+from shared.domain import limits, times
 from shared.ports.clock import Clock
 
 _RETRY_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -35,12 +35,20 @@ class Reporter:
         self._unposted += 1
         self._waiting.put(event)
 
-    def sign_of_life(self, event: PostedEvent) -> None:
-        """Post an event once, in the caller's thread, because the next event of its kind makes it obsolete anyway."""
-        try:
-            self._poster.post([event])
-        except NotPosted as error:
-            say(f"a heartbeat could not be posted: {error}")
+    def signs_of_life(self, events: Sequence[PostedEvent]) -> None:
+        """Post heartbeats once, together, in the caller's thread: the next ones make them obsolete anyway.
+
+        If the town refuses them for good, each is posted alone: no agent can keep the others from being heard.
+        """
+        for start in range(0, len(events), limits.EVENTS_PER_BATCH):
+            part = events[start : start + limits.EVENTS_PER_BATCH]
+            try:
+                self._poster.post(part)
+            except NotPosted as error:
+                say(f"heartbeats of {len(part)} agents could not be posted: {error}")
+                if error.final and len(part) > 1:
+                    for each in part:
+                        self.signs_of_life([each])
 
     def event(
         self, event_type: str, event_id: str, payload: Mapping[str, object], *, agent_id: str | None = None

@@ -169,7 +169,7 @@ def wrong_address(git_url: str | None, *, local: bool) -> str | None:
         return None
     transport = transport_of(git_url)
     if transport is None:
-        return "not a repository's address without credentials: use https://, ssh:// or user@host:path"
+        return "not a repository's address without credentials; give user@host:path, or one that begins with ssh:// or https://"
     if transport == "file" and not local:
         return (
             "a repository on this machine's disk: allow them with file in GIT_ALLOW_PROTOCOL, or use https:// or ssh://"

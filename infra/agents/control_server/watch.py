@@ -17,6 +17,7 @@ from infra.agents.control_server.log import say
 from infra.agents.control_server.log_reports import LogReports
 from infra.agents.control_server.reporter import Reporter
 from infra.agents.control_server.settings import ControlServerSettings
+from infra.agents.posting import PostedEvent
 from infra.agents.town_agent.order import SPOKE, WAITING
 from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
@@ -113,26 +114,29 @@ class Watch:
         for key in running + started:
             if key not in self._sessions:
                 self._sessions[key] = self._met(*key)
+        alive: list[Session] = []
         for key, session in list(self._sessions.items()):
             seen = self._runtime.status(self._settings.town_id, session.agent_id)
             if seen.generation != session.generation:
                 del self._sessions[key]  # superseded by a newer generation, which is reported instead
             elif seen.status == "running" and beats:
-                self._alive(session)
+                alive += [session] if self._is_alive(session) else []
             elif seen.status == "exited":
                 del self._sessions[key]
                 self._over(session, seen.exit_reason or "ended")
+        self._beat(alive)
 
     def _met(self, agent_id: str, generation: int) -> Session:
         newest = self._runtime.newest(self._settings.town_id, agent_id)
         order = None if newest is None else newest.context()
         return Session(agent_id, generation, "" if order is None else order.role, self._settings.clock.now())
 
-    def _alive(self, session: Session) -> None:
+    def _is_alive(self, session: Session) -> bool:
+        """Note what a running agent has done. One that has only waited for too long is stopped, and does not count as alive."""
         now = self._settings.clock.now()
         newest = self._runtime.newest(self._settings.town_id, session.agent_id)
         if newest is None:
-            return
+            return False
         self._notice(session, newest, now)
         self._logs.runs(session.agent_id, newest)
         if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
@@ -140,12 +144,19 @@ class Watch:
             self._runtime.stop(
                 self._settings.town_id, session.agent_id, generation=session.generation, effect_id="idle-exit"
             )
-            return
-        if session.beat_at is None or now - session.beat_at >= limits.HEARTBEAT_CADENCE:
-            session.beat_at = now
-            self._beat(session)
+            return False
+        return True
 
-    def _beat(self, session: Session) -> None:
+    def _beat(self, alive: list[Session]) -> None:
+        """If the beat of any agent is due, let all beat: every request costs the town's store as much as one of a single agent."""
+        now = self._settings.clock.now()
+        if all(each.beat_at is not None and now - each.beat_at < limits.HEARTBEAT_CADENCE for each in alive):
+            return
+        for session in alive:
+            session.beat_at = now
+        self._reporter.signs_of_life([self._beat_of(session) for session in alive])
+
+    def _beat_of(self, session: Session) -> PostedEvent:
         payload = {
             "last_event_type": session.doing,
             "last_event_at": times.to_text(session.active_at),
@@ -158,9 +169,7 @@ class Watch:
         event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
         if session.generation < 1:
             del payload["generation"]
-        self._reporter.sign_of_life(
-            self._reporter.event("agent_heartbeat", event_id, payload, agent_id=session.agent_id)
-        )
+        return self._reporter.event("agent_heartbeat", event_id, payload, agent_id=session.agent_id)
 
     def _over(self, session: Session, reason: str) -> None:
         if not self.draining:  # while draining, the eviction reports the end, after it has saved the work

@@ -46,6 +46,10 @@ _TROUBLES: Final = {
 }
 
 
+_SAID_MORE_PRECISELY: Final = frozenset({Trouble.NO_KEY, Trouble.BROKEN_STREAM, Trouble.UNREACHABLE})
+"""What its words tell, while its `error` says that the key is wrong or that the server has failed."""
+
+
 class Claude:
     """The driver of Claude Code."""
 
@@ -147,7 +151,8 @@ class _Reader:
             yield contract.Failed(Failure(Trouble.REFUSED, said))
             return
         found = failure_of(said, status=number(line.get("api_error_status")) or None)
-        trouble = _TROUBLES.get(self._error, found.trouble) if found.trouble is not Trouble.NO_KEY else found.trouble
+        by_words = found.trouble in _SAID_MORE_PRECISELY
+        trouble = found.trouble if by_words else _TROUBLES.get(self._error, found.trouble)
         yield contract.Failed(Failure(trouble, found.said))
 
 

@@ -28,6 +28,11 @@ class Trouble(StrEnum):
     NO_CREDIT = "no_credit"
     UNKNOWN_MODEL = "unknown_model"
     BROKEN_STREAM = "broken_stream"
+    """An answer of the model began and did not end."""
+
+    CUT_SHORT = "cut_short"
+    """The program ended in the middle of a turn, and did not say why."""
+
     OTHER = "other"
 
 

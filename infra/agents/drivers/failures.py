@@ -1,7 +1,6 @@
 """Tells apart why a model does not answer. Programs word it differently; status codes and these phrases are common to them."""
 
 import re
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -14,55 +13,93 @@ PASSING: Final = frozenset({Trouble.RATE_LIMITED, Trouble.OVERLOADED, Trouble.UN
 _LONGEST: Final = 500
 _LOOKED_AT: Final = 16_000
 _LONGEST_WAIT: Final = timedelta(hours=1)
-_PHRASES: Final[Mapping[Trouble, tuple[str, ...]]] = {
-    Trouble.CONTEXT_FULL: (
-        *(r"context[ _]?(?:length|window|overflow)", "prompt is too long", "maximum context"),
-        *("too many (?:input )?tokens", r"request[ _]too[ _]large", "ran out of room"),
-    ),
-    Trouble.NO_CREDIT: (
-        *("credit balance", r"insufficient[ _]quota", "quota exceeded", "exceeded your current quota"),
-        *("billing", "payment required", "usage limit"),
-    ),
-    Trouble.UNKNOWN_MODEL: (
-        *(
-            r"model[ _]not[ _]found",
-            "(?:unknown|unsupported|no such) model",
-            "provider ?model ?not ?found",
-            "not_found_error",
+_PHRASES: Final[tuple[tuple[Trouble, tuple[str, ...]], ...]] = (
+    (
+        Trouble.CONTEXT_FULL,
+        (
+            *(r"context[ _]?(?:length|window|overflow)", "prompt is too long", "maximum context"),
+            *("too many (?:input )?tokens", r"request[ _]too[ _]large", "ran out of room"),
         ),
-        r"model.{0,80}(?:does not exist|may not exist|not supported|is not available|not found)",
     ),
-    Trouble.NO_KEY: (
-        *("not logged in", "please run /login", "no api key", "api key (?:is )?missing", "no auth credentials"),
-        *(r"missing (?:an? )?(?:api[ _]?key|environment variable|bearer)", "login required"),
+    (
+        Trouble.NO_CREDIT,
+        (
+            *("credit balance", r"insufficient[ _]quota", "quota exceeded", "exceeded your current quota"),
+            *("billing", "payment required", "usage limit"),
+        ),
     ),
-    Trouble.WRONG_KEY: (
-        *(r"\b40[13]\b.{0,20}(?:unauthorized|forbidden)", r"invalid[ _](?:x-)?api[ _-]?key", "incorrect api key"),
-        *(r"authentication[ _](?:error|failed)", "unauthorized", r"permission[ _]error", "token.{0,20}expired"),
+    (
+        Trouble.UNKNOWN_MODEL,
+        (
+            *(
+                r"model[ _]not[ _]found",
+                "(?:unknown|unsupported|no such) model",
+                "provider ?model ?not ?found",
+                "not_found_error",
+            ),
+            r"model.{0,80}(?:does not exist|may not exist|not supported|is not available|not found)",
+        ),
     ),
-    Trouble.RATE_LIMITED: (r"rate[ _-]?limit", "too many requests", r"\b429\b", "slow down"),
-    Trouble.OVERLOADED: (
-        *("overloaded", "at capacity", "high demand", r"\b5(?:00|02|03|04|20|29)\b", "internal server error"),
-        *("service unavailable", "bad gateway", r"server[ _]error", "api_error"),
+    (
+        Trouble.NO_KEY,
+        (
+            *("not logged in", "please run /login", "no api key", "api key (?:is )?missing", "no auth credentials"),
+            *(r"missing (?:an? )?(?:api[ _]?key|environment variable|bearer)", "login required"),
+        ),
     ),
-    Trouble.REFUSED: (
-        *("refus(?:al|ed to respond)", "usage policy", r"content[ _](?:filter|policy)", "safety (?:system|policy)"),
-        *("unable to respond to this request", "flagged"),
+    (
+        Trouble.WRONG_KEY,
+        (
+            *(r"\b40[13]\b.{0,20}(?:unauthorized|forbidden)", r"invalid[ _](?:x-)?api[ _-]?key", "incorrect api key"),
+            *(r"authentication[ _](?:error|failed)", "unauthorized", r"permission[ _]error", "token.{0,20}expired"),
+        ),
     ),
-    Trouble.UNREACHABLE: (
-        *("connection (?:error|refused|failed)", "(?:could not|cannot|unable to) connect", "econn(?:refused|aborted)"),
-        *("enotfound", "etimedout", "fetch failed", r"\bdns\b", "name resolution", "error sending request"),
-        *(r"\bnetwork\b", "timed? ?out"),
+    (Trouble.RATE_LIMITED, (r"rate[ _-]?limit", "too many requests", r"\b429\b", "slow down")),
+    (
+        Trouble.OVERLOADED,
+        (
+            *("overloaded", "at capacity", "high demand", r"\b5(?:00|02|03|04|20|29)\b", "internal server error"),
+            *("service unavailable", "bad gateway", r"server[ _]error", "api_error"),
+        ),
     ),
-    Trouble.BROKEN_STREAM: (
-        *("stream (?:disconnected|closed|ended|error|idle)", "connection (?:closed|reset|lost)", "econnreset"),
-        *("socket", "unexpected end", "incomplete", "terminated", "premature"),
+    (
+        Trouble.REFUSED,
+        (
+            *("refus(?:al|ed to respond)", "usage policy", r"content[ _](?:filter|policy)", "safety (?:system|policy)"),
+            *("unable to respond to this request", "flagged"),
+        ),
     ),
-}
+    (
+        Trouble.BROKEN_STREAM,  # before the network is blamed
+        (
+            *("stream closed before", "error decoding response body", "other side closed"),
+            r"socket (?:hang|(?:connection )?(?:was )?closed)",
+        ),
+    ),
+    (
+        Trouble.UNREACHABLE,
+        (
+            *(
+                "connection (?:error|refused|failed)",
+                "(?:could not|cannot|unable to) connect",
+                "econn(?:refused|aborted)",
+            ),
+            *("enotfound", "etimedout", "fetch failed", r"\bdns\b", "name resolution", "error sending request"),
+            *(r"\bnetwork\b", "timed? ?out"),
+        ),
+    ),
+    (
+        Trouble.BROKEN_STREAM,
+        (
+            *("stream (?:disconnected|closed|ended|error|idle)", "connection (?:closed|reset|lost)", "econnreset"),
+            *("unexpected end", "incomplete", "terminated", "premature"),
+        ),
+    ),
+)
 """The first kind of which a phrase is found is taken."""
 
 _PATTERNS: Final = tuple(
-    (trouble, re.compile("|".join(phrases), re.IGNORECASE | re.DOTALL)) for trouble, phrases in _PHRASES.items()
+    (trouble, re.compile("|".join(phrases), re.IGNORECASE | re.DOTALL)) for trouble, phrases in _PHRASES
 )
 _STATUSES: Final = {
     401: Trouble.WRONG_KEY,
@@ -124,7 +161,8 @@ def in_words(failure: Failure, *, program: str, model: str | None, key: str) -> 
         Trouble.UNKNOWN_MODEL: f"{gone}: the server does not offer {of_model}; set another default_model or role_models",
         Trouble.CONTEXT_FULL: f"the context of {of_model} is full; split the bead, or use a model with a larger context",
         Trouble.REFUSED: f"{of_model} refused the request; reword the bead, or use another model",
-        Trouble.BROKEN_STREAM: "the model's answers broke off again and again; check the network and the model server",
+        Trouble.BROKEN_STREAM: f"{gone}: its answers broke off again and again; check the network and the model server",
+        Trouble.CUT_SHORT: f"{program} ended in the middle of its turns, again and again",
         Trouble.OTHER: f"{program} failed",
     }
     return f"{words[failure.trouble]} (it said: {failure.said})"

@@ -29,6 +29,7 @@ _OFF: Final = {
     "OPENCODE_DISABLE_TERMINAL_TITLE": "1",
 }
 _SYSTEM_PROMPT: Final = "system-prompt.md"
+_NO_REASON: Final = frozenset({"", "unknown", "other"})
 
 
 class Opencode:
@@ -86,7 +87,7 @@ class _Reader:
                 yield _tool(part)
             case "step_finish":
                 yield _used(part)
-                yield from _end_of(text(part.get("reason")))
+                yield from _end_of(part)
             case "error":
                 yield contract.Failed(_failure(inner(line, "error")))
             case kind:
@@ -107,11 +108,18 @@ def _tool(part: Mapping[str, object]) -> contract.ToolEnded:
     )
 
 
-def _end_of(reason: str) -> Iterable[contract.Happening]:
-    """What the end of a step means: after tool calls, another step follows."""
+def _end_of(part: Mapping[str, object]) -> Iterable[contract.Happening]:
+    """What the end of a step means: after tool calls, another step follows. An answer that broke off ends like any other, but
+    for its reason, and without a count of tokens.
+    """
+    reason = text(part.get("reason"))
     if reason == "content-filter":
         yield contract.Failed(
             contract.Failure(contract.Trouble.REFUSED, "the provider's content filter stopped the answer")
+        )
+    elif reason in _NO_REASON and not number(inner(part, "tokens").get("output")):
+        yield contract.Failed(
+            contract.Failure(contract.Trouble.BROKEN_STREAM, "an answer of the model ended without a reason")
         )
     elif reason != "tool-calls":
         yield contract.TurnEnded()

@@ -3,7 +3,6 @@
 Commands of `town-agent` that the agent runs report the rest.
 """
 
-import hashlib
 import threading
 from collections.abc import Mapping, Sequence
 
@@ -60,20 +59,13 @@ class Reports:
             self._poster.post(said)
 
 
-def _usage(caller: Caller, model: str, used: Usage) -> dict[str, object]:
-    payload: dict[str, object] = {
+def _usage(caller: Caller, model: str, used: Usage) -> events.AgentEvent:
+    payload = {
         "model": "".join(each for each in model if each.isprintable())[:LONGEST_MODEL] or "unknown",
         "input_tokens": used.input_tokens,
         "output_tokens": used.output_tokens,
         "cached_tokens": used.cached_tokens,
         "cost_micros": used.cost_micros,
+        "generation": caller.generation,
     }
-    if caller.generation >= 1:
-        payload["generation"] = caller.generation
-    content = hashlib.sha256(repr(sorted(payload.items(), key=lambda pair: pair[0])).encode()).hexdigest()[:32]
-    return {
-        "event_id": f"agent:{caller.generation}:agent_usage:{content}",
-        "event_type": "agent_usage",
-        "agent_id": caller.agent_id,
-        "payload": payload,
-    }
+    return events.usage(caller, payload)

@@ -31,6 +31,7 @@ IDLE_EXIT: Final = {Role.POLECAT: timedelta(minutes=2), Role.REFINERY: timedelta
 """How long an agent waits for mail before it ends. The mayor waits for ever."""
 
 ONLY_WAITED: Final = "idle: it only waited"
+_TAKEN_UP_AGAIN: Final = frozenset({Trouble.BROKEN_STREAM, Trouble.CUT_SHORT})
 _BROKEN_TRIES: Final = 3
 _BROKEN_PAUSE: Final = timedelta(seconds=5)
 _MAIL_LOOK: Final = timedelta(seconds=1)
@@ -80,7 +81,7 @@ class Session:
                 return self._fail(result)
             if means.stopped.is_set():
                 break
-            if result.failure is not None:
+            if result.failure is not None and not self._is_finished():
                 again = self._after_failure(result, prompt)
                 if again is None:
                     return self._fail(self._in_words(result.failure))
@@ -144,6 +145,14 @@ class Session:
                     self._with.transcript.note(f"a message was delivered, but that did not reach the town: {error}")
             letter.mark_read()
 
+    def _has_reported(self) -> bool:
+        """Whether the town has acknowledged a report that ends the work. The mayor's never ends."""
+        return self._with.order.role is not Role.MAYOR and self._with.desk.report() in FINAL_REPORTS
+
+    def _is_finished(self) -> bool:
+        """Whether nothing is left to say: what fails after the last report spoils nothing."""
+        return self._has_reported() and not self._with.desk.letters()
+
     def _after_failure(self, result: TurnResult, prompt: str) -> str | None:
         """The prompt with which to go on after a failure; None if there is nothing to be done."""
         failure, means = result.failure, self._with
@@ -157,8 +166,8 @@ class Session:
             words = failure.trouble.value.replace("_", " ")
             means.pulse.status(f"waits for the model ({words}), next try in {delay.total_seconds():.0f} s")
             self._wait.wait(delay, meanwhile=means.pulse.waits_for_model)
-        elif failure.trouble is Trouble.BROKEN_STREAM:
-            self._broken = 1 if result.made_progress else self._broken + 1
+        elif failure.trouble in _TAKEN_UP_AGAIN:
+            self._broken = 1 if result.worked else self._broken + 1  # half an answer is no progress
             if self._broken > _BROKEN_TRIES:
                 return None
             self._wait.wait(_BROKEN_PAUSE * self._broken, meanwhile=means.pulse.waits_for_model)
@@ -173,15 +182,14 @@ class Session:
         letters = means.desk.letters()
         if letters:
             return prompts.with_letters(letters), letters
-        report = means.desk.report()
-        if means.order.role is not Role.MAYOR and report in FINAL_REPORTS:
-            means.transcript.note(f"the agent has reported {report}")
+        if self._has_reported():
+            means.transcript.note(f"the agent has reported {means.desk.report()}")
             return 0
         waits = means.desk.waits()
         if means.order.role is Role.MAYOR or (waits is not None and waits != waited_before):
             return self._await_mail()
         if self._was_reminded:
-            words = one_line(result.last_words) or "nothing"
+            words = one_line(result.last_words) or "nothing, as of a model that refuses to answer"
             return self._fail(f"it ended without a report, twice; its last words: {words}")
         self._was_reminded = True
         means.transcript.note("the agent ended without a report, and is asked once more")

@@ -1,7 +1,7 @@
 """One turn: the program runs with a prompt until it ends, and everything that it prints is heard.
 
 The turn is ended from outside if the agent is stopped, if the model stays away too long while the program itself tries again
-and again, or if it tries again what cannot succeed, such as a wrong key.
+and again, or if it tries again what cannot succeed, such as a wrong key or a stream that always breaks off.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from shared.domain import strict_json
 _LOOK_SECONDS: Final = 0.1
 _VAIN_TRIES: Final = 2
 _COMPACTIONS_IN_VAIN: Final = 3
+_MOST_BREAKS: Final = 3
 _PERMANENT: Final = frozenset({Trouble.NO_KEY, Trouble.WRONG_KEY, Trouble.NO_CREDIT, Trouble.UNKNOWN_MODEL})
 _LAST_COMPLAINTS: Final = 5
 _LONGEST_COMPLAINT: Final = 16_000
@@ -33,10 +34,11 @@ _LONGEST_ID: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class TurnResult:
-    """How a turn ended. `made_progress`: the model answered. `last_words` are the last text that it said."""
+    """How a turn ended. `made_progress`: the model answered. `worked`: a tool has ended. `last_words`: what it said last."""
 
     failure: Failure | None
     made_progress: bool
+    worked: bool
     last_words: str
     session_id: str | None
 
@@ -66,12 +68,13 @@ class Turn:
         self._began = began
         self._failure: Failure | None = None
         self._last_retry: Failure | None = None
-        self._made_progress = False
+        self._made_progress = self._worked = False
         self._last_words = ""
         self._session_id: str | None = None
         self._is_over = False
         self._vain_tries = 0
         self._compactions = 0
+        self._breaks = 0
         self._complaints: list[str] = []
         self._called: set[str] = set()
 
@@ -91,12 +94,12 @@ class Turn:
         failure = self._judged(code)
         if failure is None and not self._made_progress:
             self._progress()  # it said nothing, but it has read its prompt
-        return TurnResult(failure, self._made_progress, self._last_words, self._session_id)
+        return TurnResult(failure, self._made_progress, self._worked, self._last_words, self._session_id)
 
     def _is_given_up(self) -> bool:
         if self._stopped.is_set():
             return True
-        if self._vain_tries >= _VAIN_TRIES or self._compactions >= _COMPACTIONS_IN_VAIN:
+        if self._vain_tries >= _VAIN_TRIES or self._compactions >= _COMPACTIONS_IN_VAIN or self._breaks >= _MOST_BREAKS:
             return True
         return self._last_retry is not None and self._wait.is_over  # a try of our own may still be answered
 
@@ -114,7 +117,7 @@ class Turn:
             words = f"exit code {code}" if code > 0 else f"killed by signal {-code}"
             return Failure(found.trouble, f"{words}: {found.said}", found.retry_after)
         return Failure(
-            Trouble.BROKEN_STREAM,
+            Trouble.CUT_SHORT,
             f"its output ended in the middle of a turn; {said}" if said else "its output ended in the middle of a turn",
         )
 
@@ -148,10 +151,10 @@ class Turn:
                 self._progress()
                 self._said(text)
             case contract.ToolBegan(call_id, tool, about):
-                self._progress()
+                self._is_whole()
                 self._tool_began(call_id, tool, about)
             case contract.ToolEnded():
-                self._progress()
+                self._is_whole()
                 self._tool_ended(happening)
             case contract.Used():
                 self._pulse.used(happening, model=self._model)
@@ -160,6 +163,7 @@ class Turn:
                 self._retries(failure)
             case contract.Failed(failure):
                 self._failure = failure
+                self._breaks += failure.trouble is Trouble.BROKEN_STREAM  # opencode asks again by itself, without end
                 self._pulse.happened("failed")
             case contract.Compacted():
                 self._compactions += 1
@@ -169,6 +173,7 @@ class Turn:
                 self._pulse.happened("compacted")
             case contract.TurnEnded():
                 self._is_over = True
+                self._wait.answered()
                 self._pulse.happened("turn_ended")
             case contract.SomethingElse(kind):
                 self._pulse.happened(kind or "event")
@@ -176,11 +181,15 @@ class Turn:
                 assert_never(happening)
 
     def _progress(self) -> None:
+        """The model answers. The answer may still break off, so only a tool or the end of the turn shows that it was whole."""
         if not self._made_progress:
             self._made_progress = True
             self._began()
         self._vain_tries = 0
         self._failure = self._last_retry = None
+
+    def _is_whole(self) -> None:
+        self._progress()
         self._wait.answered()
 
     def _said(self, text: str) -> None:
@@ -199,7 +208,8 @@ class Turn:
         self._transcript.tool(tool, about)
 
     def _tool_ended(self, ended: contract.ToolEnded) -> None:
-        self._compactions = 0
+        self._compactions = self._breaks = 0
+        self._worked = True
         if ended.call_id[:_LONGEST_ID] not in self._called:
             self._transcript.tool(ended.tool, ended.about)
             self._show(f"{ended.tool}: {ended.about}")

@@ -115,7 +115,7 @@ def triage_resolved(caller: Caller, request_id: str, *, action: str, notes: str 
 def bead_created(caller: Caller, bead: Mapping[str, Any]) -> AgentEvent:
     """A new bead. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in bead.items() if value not in (None, [], ())}
-    bead_id = given.pop("bead_id", None) or ids.derived_from(caller.town_id, f"bead of {_digest(caller, given)}")
+    bead_id = given.pop("bead_id", None) or ids.chosen_by_producer(caller.town_id, f"bead of {_digest(caller, given)}")
     payload = {"bead": {"bead_id": bead_id, "created_by": caller.agent_id, **given}}
     return _event(caller, "bead_created", payload)
 
@@ -140,7 +140,9 @@ def bead_reopened(caller: Caller, bead_id: str, *, reason: str | None, at: datet
 def convoy_created(caller: Caller, convoy: Mapping[str, object]) -> AgentEvent:
     """A new convoy with its tasks. Its id is derived from its content, unless one is given."""
     given = {name: value for name, value in convoy.items() if value not in (None, [], ())}
-    convoy_id = given.pop("convoy_id", None) or ids.derived_from(caller.town_id, f"convoy of {_digest(caller, given)}")
+    convoy_id = given.pop("convoy_id", None) or ids.chosen_by_producer(
+        caller.town_id, f"convoy of {_digest(caller, given)}"
+    )
     return _event(caller, "convoy_created", {"convoy_id": convoy_id, **given})
 
 
@@ -176,6 +178,11 @@ def agent_nudged(caller: Caller, target: str, text: str, *, at: datetime) -> Age
 def escalation_acknowledged(caller: Caller, escalation_id: str) -> AgentEvent:
     """An escalation was seen."""
     return _event(caller, "escalation_acknowledged", {}, bead_id=escalation_id)
+
+
+def usage(caller: Caller, totals: Mapping[str, object]) -> AgentEvent:
+    """What the generation has used of a model so far. The same totals are the same event."""
+    return _event(caller, "agent_usage", totals)
 
 
 def _event(

@@ -33,6 +33,11 @@ class Remark:
     text: str
 
 
+def is_said(said: str | None, text: str) -> bool:
+    """Whether what stands at a forge is this text. A forge may drop white space at its ends."""
+    return said is not None and said.strip() == text.strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Thread:
     """A thread of comments that can be resolved."""
@@ -46,17 +51,18 @@ class Thread:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """A pull request as it is now. `merge` says in the forge's word whether it can be merged. `checks` are (name, outcome), None if
-    the credential may not read them.
+    """A pull request as it is now, in the forge's own words: `merge` says whether it can be merged, `decision` what the reviews say
+    together, None if none is required. `checks` are (name, outcome), None if the credential may not read them.
     """
 
     url: str
     title: str
     state: str
+    is_draft: bool
     branch: str
     base: str
     head: str
-    merge: str
+    merge: tuple[str, ...]
     decision: str | None
     reviews: tuple[tuple[str, str], ...]
     checks: tuple[tuple[str, str], ...] | None
@@ -91,6 +97,10 @@ class ForgeWork(Protocol):
 
     def look(self, number: int) -> Look:
         """Read a pull request with its checks, reviews and threads."""
+        ...
+
+    def last_comment(self, number: int) -> str | None:
+        """The newest comment on the pull request as a whole; None if there is none."""
         ...
 
     def comment(self, number: int, text: str) -> None:

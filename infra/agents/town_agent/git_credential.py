@@ -14,7 +14,6 @@ from typing import Final, TextIO
 from infra.agents.credentials import FILE, Issued, Kept, NotIssued, source_from
 from infra.agents.git_settings import addresses
 from infra.agents.town_agent.order import Caller, NoOrder, caller
-from shared.adapters import clock as clocks
 from shared.domain.quoting import cleaned
 
 TOLD: Final = "no-credential-told"
@@ -46,9 +45,8 @@ def run(words: Sequence[str], environment: Mapping[str, str], *, asked: TextIO |
 
 def kept_of(us: Caller, environment: Mapping[str, str]) -> Kept:
     """The credential of this generation, kept on its desk."""
-    clock = clocks.from_text(environment.get(clocks.CLOCK_VARIABLE, ""))
     source = source_from(environment, town_id=us.town_id, agent_id=us.agent_id, generation=us.generation)
-    return Kept(source, clock, us.place / FILE)
+    return Kept(source, us.place / FILE)
 
 
 def _get(us: Caller, kept: Kept, question: Mapping[str, str], environment: Mapping[str, str]) -> int:

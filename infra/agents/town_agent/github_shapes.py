@@ -46,11 +46,34 @@ class File(TypedDict):
     path: str
 
 
+class Words(TypedDict):
+    """A comment on a pull request as a whole."""
+
+    body: str
+
+
+class Named(TypedDict):
+    """A commit's id."""
+
+    oid: str
+
+
+class Opinion(TypedDict):
+    """The last opinion of a reviewer, and whether the holder of the credential gave it."""
+
+    state: str
+    body: str
+    viewerDidAuthor: bool
+    commit: Named | None
+
+
 class Identified(TypedDict):
-    """The node id of a pull request, and its first changed file."""
+    """The node id of a pull request, its first changed file, its last comment, and the opinions about it."""
 
     id: str
     files: Nodes[File] | None
+    comments: Nodes[Words]
+    latestOpinionatedReviews: Nodes[Opinion]
 
 
 class OneIdentified(TypedDict):

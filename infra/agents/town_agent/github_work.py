@@ -5,7 +5,7 @@ from typing import Final, TypeVar
 
 from pydantic import TypeAdapter
 
-from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict
+from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict, is_said
 from infra.agents.town_agent.github_shapes import (
     Author,
     CheckRun,
@@ -15,6 +15,7 @@ from infra.agents.town_agent.github_shapes import (
     OneIdentified,
     OneWhole,
     OpenOnes,
+    Opinion,
     ReviewThread,
     StatusContext,
     Whole,
@@ -39,7 +40,10 @@ query Open($owner: String!, $name: String!, $branch: String!) { repository(owner
 } }"""
 _ID: Final = """
 query Id($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
-  pullRequest(number: $number) { id files(first: 1) { nodes { path } } }
+  pullRequest(number: $number) { id files(first: 1) { nodes { path } }
+    comments(last: 1) { nodes { body } }
+    latestOpinionatedReviews(first: 100) { nodes { state body viewerDidAuthor commit { oid } } }
+  }
 } }"""
 _LOOK: Final = """
 query Look($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) {
@@ -67,6 +71,7 @@ mutation Review($id: ID!, $head: GitObjectID!, $event: PullRequestReviewEvent!, 
 }"""
 _CHECKS: Final = "statusCheckRollup"
 _EVENTS: Final[Mapping[Verdict, str]] = {"approve": "APPROVE", "request-changes": "REQUEST_CHANGES"}
+_OPINIONS: Final[Mapping[Verdict, str]] = {"approve": "APPROVED", "request-changes": "CHANGES_REQUESTED"}
 
 
 class GitHubWork:
@@ -108,13 +113,14 @@ class GitHubWork:
         return Look(
             url=seen["url"],
             title=seen["title"],
-            state=("draft, " if seen["isDraft"] else "") + seen["state"].lower(),
+            state=seen["state"],
+            is_draft=seen["isDraft"],
             branch=seen["headRefName"],
             base=seen["baseRefName"],
             head=seen["headRefOid"],
-            merge=f"{seen['mergeable']}, {seen['mergeStateStatus']}".lower(),
-            decision=(seen.get("reviewDecision") or "").lower().replace("_", " ") or None,
-            reviews=tuple((_login(each["author"]), each["state"].lower().replace("_", " ")) for each in reviews),
+            merge=(seen["mergeable"], seen["mergeStateStatus"]),
+            decision=seen.get("reviewDecision"),
+            reviews=tuple((_login(each["author"]), each["state"]) for each in reviews),
             checks=None if unread else checks,
             threads=tuple(_thread(each) for each in seen["reviewThreads"]["nodes"]),
         )
@@ -127,6 +133,11 @@ class GitHubWork:
         if others:
             raise ForgeFailed(others[0].error)
         return answer.value["repository"]["pullRequest"], bool(answer.problems)
+
+    def last_comment(self, number: int) -> str | None:
+        """The newest comment on the pull request as a whole; None if there is none."""
+        nodes = self._pull(number)["comments"]["nodes"]
+        return nodes[-1]["body"] if nodes else None
 
     def comment(self, number: int, text: str) -> None:
         """Comment on the pull request as a whole."""
@@ -147,9 +158,11 @@ class GitHubWork:
         self._rest(_DONE, "POST", f"/pulls/{number}/comments", asked)
 
     def review(self, number: int, verdict: Verdict, text: str, *, head: str) -> None:
-        """Approve a head, or request changes of it."""
-        pull_id = self._pull(number)["id"]
-        self._graphql(_DONE, _REVIEW, id=pull_id, head=head, event=_EVENTS[verdict], text=text or None)
+        """Approve a head, or request changes of it, in these words: once, although GitHub would take a second such review."""
+        pull = self._pull(number)
+        if any(_is_ours(each, verdict, text, head=head) for each in pull["latestOpinionatedReviews"]["nodes"]):
+            return
+        self._graphql(_DONE, _REVIEW, id=pull["id"], head=head, event=_EVENTS[verdict], text=text or None)
 
     def _first_file(self, number: int) -> str:
         files = self._pull(number)["files"]
@@ -187,10 +200,16 @@ def _login(author: Author | None) -> str:
     return author["login"] if author else "somebody who is gone"
 
 
+def _is_ours(given: Opinion, verdict: Verdict, text: str, *, head: str) -> bool:
+    """Whether this is the same review, which an earlier try of the command has made."""
+    is_same = given["state"] == _OPINIONS[verdict] and is_said(given["body"], text)
+    return given["viewerDidAuthor"] and is_same and given["commit"] is not None and given["commit"]["oid"] == head
+
+
 def _check(given: CheckRun | StatusContext) -> tuple[str, str]:
     if "context" in given:
-        return given["context"], given["state"].lower()
-    return given["name"], (given["conclusion"] or given["status"]).lower()
+        return given["context"], given["state"]
+    return given["name"], given["conclusion"] or given["status"]
 
 
 def _thread(given: ReviewThread) -> Thread:

@@ -44,7 +44,7 @@ class MergeRequest(Short):
     sha: str
     detailed_merge_status: NotRequired[str | None]
     head_pipeline: NotRequired[Pipeline | None]
-    diff_refs: DiffRefs
+    diff_refs: NotRequired[DiffRefs | None]
 
 
 class Reviewer(TypedDict):

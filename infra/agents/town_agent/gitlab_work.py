@@ -5,11 +5,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from pydantic import TypeAdapter
 
-from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict
+from infra.agents.town_agent.forge_work import ForgeFailed, Look, Pull, Remark, Spot, Thread, Verdict, is_said
 from infra.agents.town_agent.gitlab_shapes import (
     Approvals,
     Discussion,
     MergeRequest,
+    Note,
     Position,
     Requested,
     Reviewer,
@@ -30,6 +31,7 @@ _LIST: Final = TypeAdapter(list[Short])
 _WHOLE: Final = TypeAdapter(MergeRequest)
 _REVIEWERS: Final = TypeAdapter(list[Reviewer])
 _DISCUSSIONS: Final = TypeAdapter(list[Discussion])
+_NOTES: Final = TypeAdapter(list[Note])
 _APPROVALS: Final = TypeAdapter(Approvals)
 _REQUESTED: Final = TypeAdapter(Requested)
 _DRAFT: Final = "Draft: "
@@ -79,16 +81,23 @@ class GitLabWork:
         return Look(
             url=seen["web_url"],
             title=seen["title"],
-            state=("draft, " if seen["draft"] else "") + seen["state"],
+            state=seen["state"],
+            is_draft=seen["draft"],
             branch=seen["source_branch"],
             base=seen["target_branch"],
             head=seen["sha"],
-            merge=str(seen.get("detailed_merge_status") or "unknown").replace("_", " "),
+            merge=(seen.get("detailed_merge_status") or "unknown",),
             decision=None,
-            reviews=tuple((each["user"]["username"], each["state"].replace("_", " ")) for each in reviewers),
+            reviews=tuple((each["user"]["username"], each["state"]) for each in reviewers),
             checks=((f"pipeline {pipeline['id']}", pipeline["status"]),) if pipeline else (),
             threads=self._threads(number),
         )
+
+    def last_comment(self, number: int) -> str | None:
+        """The newest comment that is in no thread; None if there is none among the newest notes."""
+        newest = urlencode({"order_by": "created_at", "sort": "desc", "per_page": str(_PAGE)})
+        notes = self._ask(_NOTES, "GET", f"/merge_requests/{number}/notes?{newest}")
+        return next((note["body"] for note in notes if not (note["system"] or note["resolvable"])), None)
 
     def comment(self, number: int, text: str) -> None:
         """Comment on the merge request as a whole."""
@@ -106,7 +115,11 @@ class GitLabWork:
         """Open a thread: at a line or file of the newest version, or on the merge request as a whole."""
         asked: dict[str, object] = {"body": text}
         if spot.file is not None:
-            refs = self._ask(_WHOLE, "GET", f"/merge_requests/{number}")["diff_refs"]
+            refs = self._ask(_WHOLE, "GET", f"/merge_requests/{number}").get("diff_refs")
+            if refs is None:
+                raise ForgeFailed(
+                    ForgeError("transient", "GitLab has not computed the changes of the merge request yet")
+                )
             kind = {"position_type": "file"} if spot.line is None else {"position_type": "text", "new_line": spot.line}
             asked["position"] = {"new_path": spot.file, "old_path": spot.file, **refs, **kind}
         self._ask(_DONE, "POST", f"/merge_requests/{number}/discussions", asked)
@@ -117,7 +130,7 @@ class GitLabWork:
             self._approve(number, head)
         else:
             self._request_changes(number)
-        if text:
+        if text and not is_said(self.last_comment(number), text):
             self.comment(number, text)
 
     def _approve(self, number: int, head: str) -> None:

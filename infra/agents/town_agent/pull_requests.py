@@ -1,7 +1,8 @@
 """`town-agent pr`: the pull request of the agent's branch, at the forge of its rig and with the credential that the town issued.
 
 Only pull requests of the credential's own repository are touched: a URL that a stranger put into a text leads nowhere else.
-Commands may be repeated: a pull request that is open, and a thread or an answer that stands there already, are not made twice.
+Commands may be repeated: a pull request that is open, and a thread, an answer, a last comment or a review that stands there
+already, are not made twice. Everything that a forge says is quoted, its own words too: a forge may be anybody's.
 """
 
 import subprocess
@@ -10,7 +11,7 @@ from typing import Final, TypeVar
 
 from infra.agents.credentials import ForgeCredential, NotIssued
 from infra.agents.posting import NotPosted
-from infra.agents.town_agent.forge_work import ForgeFailed, ForgeWork, Look, Pull, Spot, Thread, Verdict
+from infra.agents.town_agent.forge_work import ForgeFailed, ForgeWork, Look, Pull, Spot, Thread, Verdict, is_said
 from infra.agents.town_agent.git_credential import kept_of
 from infra.agents.town_agent.talk import Given, Talk
 from shared.domain.quoting import block, line, name
@@ -38,7 +39,7 @@ def create(talk: Talk, given: Given) -> None:
             forge.change(found.number, base=base)
         return found
 
-    talk.say(_at_the_forge(talk, do).url)
+    talk.say(name(_at_the_forge(talk, do).url))
 
 
 def update(talk: Talk, given: Given) -> None:
@@ -64,11 +65,12 @@ def comment(talk: Talk, given: Given) -> None:
     def do(forge: ForgeWork) -> None:
         number = _number(talk, given, forge)
         if not given.thread:
-            forge.comment(number, given.text)
+            if not is_said(forge.last_comment(number), given.text):
+                forge.comment(number, given.text)
             return
         thread = _thread(forge.look(number), given.thread)
-        said_last = thread.remarks[-1].text.strip() if thread.remarks else ""
-        if given.text and said_last != given.text.strip():
+        said_last = thread.remarks[-1].text if thread.remarks else None
+        if given.text and not is_said(said_last, given.text):
             forge.reply(number, given.thread, given.text)
         if given.resolve and not thread.is_resolved:
             forge.resolve(number, given.thread)
@@ -92,8 +94,8 @@ def review(talk: Talk, given: Given) -> None:
         seen = forge.look(number)
         if seen.head != head:
             raise ValueError(
-                f"pr review: the head of the pull request is {seen.head}, and {head} was reviewed: fetch it, review what is new, "
-                "and repeat the command"
+                f"pr review: the head of the pull request is {name(seen.head)}, and {head} was reviewed: fetch it, "
+                "review what is new, and repeat the command"
             )
         spot = Spot(head, given.file, given.line)
         if (verdict is None or given.file) and not _stands_there(seen, spot, given.text):
@@ -107,12 +109,14 @@ def review(talk: Talk, given: Given) -> None:
 def status(talk: Talk, given: Given) -> None:
     """Say the state of the pull request; what others wrote is quoted."""
     look = _at_the_forge(talk, lambda forge: forge.look(_number(talk, given, forge)))
+    state = ("draft, " if look.is_draft else "") + _word(look.state)
+    decision = "none required" if look.decision is None else _word(look.decision)
     still_open = [thread for thread in look.threads if not thread.is_resolved]
     lines = [
-        f"{look.url}: {line(look.title)}",
-        f"state: {look.state}, from {name(look.branch)} at {look.head} into {name(look.base)}",
-        f"merge: {look.merge}",
-        f"review: {look.decision or 'none required'}" + "".join(f"; {name(who)} {said}" for who, said in look.reviews),
+        f"{name(look.url)}: {line(look.title)}",
+        f"state: {state}, from {name(look.branch)} at {name(look.head)} into {name(look.base)}",
+        f"merge: {', '.join(map(_word, look.merge))}",
+        "; ".join([f"review: {decision}", *(f"{name(who)} {_word(said)}" for who, said in look.reviews)]),
         f"checks: {_checks(look)}",
         f"open threads: {len(still_open)}",
     ]
@@ -124,8 +128,14 @@ def status(talk: Talk, given: Given) -> None:
 def _checks(look: Look) -> str:
     if look.checks is None:
         return "your credential may not read them; the town does, and tells you of those that fail"
-    bad = [f"{line(check)} {outcome}" for check, outcome in look.checks if outcome not in _PASSED]
+    bad = [f"{line(check)} {_word(outcome)}" for check, outcome in look.checks if outcome.lower() not in _PASSED]
     return "; ".join([f"{len(look.checks) - len(bad)} of {len(look.checks)} passed", *bad])
+
+
+def _word(said: str) -> str:
+    """A word of the forge, such as a state: as people write it if it is one word, else quoted."""
+    shown = name(said)
+    return shown.lower().replace("_", " ") if shown == said else shown
 
 
 def _shown(thread: Thread) -> list[str]:
@@ -213,7 +223,7 @@ def _thread(look: Look, thread_id: str) -> Thread:
 def _stands_there(look: Look, spot: Spot, text: str) -> bool:
     """Whether a thread begins with the same words at the same place: an earlier try of this command made it."""
     return any(
-        thread.remarks[:1] and thread.remarks[0].text.strip() == text.strip() and spot.file in (None, thread.file)
+        thread.remarks[:1] and is_said(thread.remarks[0].text, text) and spot.file in (None, thread.file)
         and spot.line in (None, thread.line)
         for thread in look.threads
     )  # fmt: skip
@@ -236,11 +246,12 @@ def _checked_out(talk: Talk) -> str:
 
 
 def _with_advice(message: str) -> str:
-    said = message.lower()
+    """The forge's message, quoted, and what helps, where its words tell."""
+    shown, said = line(message), message.lower()
     if "your own pull request" in said:
-        return f"{message}: an author cannot judge its own pull request; report the review with town-agent done or request-changes"
+        return f"{shown}: an author cannot judge its own pull request; report the review with town-agent done or request-changes"
     if "line_code" in said or "must be part of the diff" in said:
-        return f"{message}: only a line that the pull request changes can have a thread; leave out --line, and name it in the text"
+        return f"{shown}: only a line that the pull request changes can have a thread; leave out --line, and name it in the text"
     if "not all refs are readable" in said or ("head" in said and "invalid" in said):
-        return f"{message}: push the branch first"
-    return message
+        return f"{shown}: push the branch first"
+    return shown

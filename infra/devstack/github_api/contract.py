@@ -27,7 +27,7 @@ def schema_of(operation: str, status: int) -> dict[str, Any] | None:
 
 def problems_of(operation: str, status: int, body: Any) -> list[str]:
     """The differences between an answer and GitHub's description; empty if there are none."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator
 
     schema = schema_of(operation, status)
     if schema is None:

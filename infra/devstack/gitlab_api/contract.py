@@ -17,7 +17,7 @@ def described() -> dict[str, Any]:
 
 def problems_of(operation: str, status: int, body: Any) -> list[str]:
     """The differences between an answer and GitLab's documentation; empty if there are none. Raises KeyError."""
-    from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+    from jsonschema import Draft202012Validator
 
     shape = described()["operations"][operation]["answers"][str(status)]
     schema = {**shape, "$defs": described()["$defs"]}

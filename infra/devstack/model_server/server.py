@@ -137,7 +137,8 @@ class ModelServer:
         content = next_content(turn.reply, conversation)
         answer = Answer(number, conversation.model, content, turn.step.usage)
         if not conversation.streamed:
-            return json_answer(200, protocol.whole(answer))
+            whole = json_answer(200, protocol.whole(answer))
+            return whole if trouble is None else Stream((bytes(whole.body)[:20], b""), breaks=True)
         return Stream(tuple(protocol.frames(answer)), turn.step.pause_seconds, breaks=trouble is not None)
 
     def _trouble_of_caller(self, head: Head, model: str) -> Trouble | None:

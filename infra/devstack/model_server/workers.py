@@ -58,18 +58,22 @@ def _until_it_succeeds(block: str) -> str:
     return f"for try in {numbers}; do\n{{ {block}\n}} && break\ntest $? -eq 1 || exit 2\nsleep 1\ndone"
 
 
+def _for(title: str) -> str:
+    """The line of a prompt that says which work it is about. The title alone also stands in the commits that a program shows."""
+    return f'- Title: "{title}"'
+
+
 def implements(title: str, edit: str, *more: Step) -> Script:
     """A polecat that does a piece of work with `edit`, a shell command. `more` steps come before its report."""
     steps = (Step(block(0)), Step(Shell(edit)), Step(block(1, MESSAGE=title)), Step(block(2)), *more)
     report = Step(last_block_until_it_succeeds(SUMMARY=f"{title}: done", TITLE=title, TEXT=f"This is for: {title}"))
-    of_bead = f'- Title: "{title}"'  # the title alone is also in the prompts of tasks that come later
-    return Script(f"work: {title}", (WORK, of_bead), (*steps, report, DONE))
+    return Script(f"work: {title}", (WORK, _for(title)), (*steps, report, DONE))
 
 
 def reworks(title: str, edit: str) -> Script:
     """A polecat that makes the changes for which a reviewer has asked."""
     steps = (Step(block(0)), Step(Shell(edit)), Step(block(1, MESSAGE=f"{title}: changes")), Step(block(2)))
-    return Script(f"rework: {title}", (REWORK, title), (*steps, Step(last_block_until_it_succeeds()), DONE))
+    return Script(f"rework: {title}", (REWORK, _for(title)), (*steps, Step(last_block_until_it_succeeds()), DONE))
 
 
 def answers_feedback(title: str, edit: str) -> Script:
@@ -82,18 +86,20 @@ def answers_feedback(title: str, edit: str) -> Script:
         Step(block(3)),
     )
     ends = (Step(_again(4, ANSWER="Changed.")), Step(last_block_until_it_succeeds()), DONE)
-    return Script(f"feedback: {title}", (FEEDBACK, title), (*steps, *ends))
+    return Script(f"feedback: {title}", (FEEDBACK, _for(title)), (*steps, *ends))
 
 
 def resolves_conflicts(title: str, edit: str) -> Script:
     """A polecat that resolves conflicts with `edit`. The merge itself fails, as a tool call may."""
     steps = (Step(block(0)), Step(block(1)), Step(Shell(edit)), Step(block(2)))
-    return Script(f"conflict: {title}", (CONFLICT, title), (*steps, Step(last_block_until_it_succeeds()), DONE))
+    return Script(f"conflict: {title}", (CONFLICT, _for(title)), (*steps, Step(last_block_until_it_succeeds()), DONE))
 
 
 def approves(title: str) -> Script:
     """A refinery that finds nothing wrong with a piece of work."""
-    return Script(f"review: {title}", (REVIEW, title), (Step(block(0)), Step(last_block_until_it_succeeds()), DONE))
+    return Script(
+        f"review: {title}", (REVIEW, _for(title)), (Step(block(0)), Step(last_block_until_it_succeeds()), DONE)
+    )
 
 
 def approves_if(title: str, test: str, *, wants: str, file: str) -> Script:
@@ -104,13 +110,13 @@ def approves_if(title: str, test: str, *, wants: str, file: str) -> Script:
         approval = _until_it_succeeds(commands(prompt, -1))
         return Shell(f"if {test}; then\n{approval}\nelse\n{_until_it_succeeds(asks)}\nfi")
 
-    return Script(f"review: {title}", (REVIEW, title), (Step(block(0)), Step(judgement), DONE))
+    return Script(f"review: {title}", (REVIEW, _for(title)), (Step(block(0)), Step(judgement), DONE))
 
 
 def lands(title: str) -> Script:
     """A refinery that lands a convoy."""
     report = last_block_until_it_succeeds(SUMMARY=f"{title}: landed", TITLE=title, TEXT="All of it.")
-    return Script(f"landing: {title}", (LANDING, title), (Step(block(0)), Step(report), DONE))
+    return Script(f"landing: {title}", (LANDING, _for(title)), (Step(block(0)), Step(report), DONE))
 
 
 def mayor_that_waits() -> Script:

@@ -57,22 +57,24 @@ def _properties(panel: Panel) -> dict[str, Any]:
 
 
 def _metrics(panel: Panel) -> list[Any]:
-    if panel.kind == "bars by type":
-        [(name, statistic)] = panel.series
-        search = f'{{{NAMESPACE},service,stage,{ACTION_TYPE}}} MetricName="{name}" stage="${{Stage}}"'
-        return [[{"expression": f"SEARCH('{search}', '{statistic.value}', 60)", "id": "types", "label": ""}]]
-    return [
-        [
-            NAMESPACE,
-            name,
-            "service",
-            SERVICE,
-            "stage",
-            "${Stage}",
-            {"stat": statistic.value, "label": _label(panel, name, statistic.value)},
+    if panel.per is None:
+        return [
+            _metric(name, {"stat": statistic.value, "label": _label(panel, name, statistic.value)})
+            for name, statistic in panel.series
         ]
-        for name, statistic in panel.series
-    ]
+    [(name, statistic)] = panel.series
+    divisor = _metric(panel.per, {"stat": "Sum", "id": "divisor", "visible": False})
+    if panel.kind == "bars by type":
+        search = f'{{{NAMESPACE},service,stage,{ACTION_TYPE}}} MetricName="{name}" stage="${{Stage}}"'
+        found = f"SEARCH('{search}', '{statistic.value}', 60)"
+        label = f"${{!PROP('Dim.{ACTION_TYPE}')}}"  # CloudFormation leaves out the exclamation mark
+        return [[{"expression": f"{found} / divisor", "id": "quotient", "label": label}], divisor]
+    dividend = _metric(name, {"stat": statistic.value, "id": "dividend", "visible": False})
+    return [[{"expression": "dividend / divisor", "id": "quotient", "label": name}], dividend, divisor]
+
+
+def _metric(name: str, options: dict[str, Any]) -> list[Any]:
+    return [NAMESPACE, name, "service", SERVICE, "stage", "${Stage}", options]
 
 
 def _label(panel: Panel, name: str, statistic: str) -> str:

@@ -60,7 +60,9 @@ def _panel(panel: Panel) -> Any:
         .thresholds(_thresholds(panel))
     )
     for number, (name, statistic) in enumerate(panel.series):
-        built = built.with_target(_target(panel, number, name, statistic.value))
+        built = built.with_target(_target(panel, number, name, statistic.value).hide(panel.per is not None))
+    if panel.per is not None:
+        built = built.with_target(_divisor(panel.per)).with_target(_quotient(panel))
     return built
 
 
@@ -87,25 +89,50 @@ def _builder_of(panel: Panel) -> Any:
 def _target(panel: Panel, number: int, name: str, statistic: str) -> Any:
     """The query of one series."""
     dimensions = {"service": SERVICE, "stage": "$stage"}
-    label = f"{name} {statistic}"
     if panel.kind == "bars by type":
         dimensions[ACTION_TYPE] = "*"
-        label = f"${{PROP('Dim.{ACTION_TYPE}')}}"
+    return _query(number, name, statistic, dimensions).label(_label(panel, f"{name} {statistic}"))
+
+
+def _label(panel: Panel, name: str) -> str:
+    return f"${{PROP('Dim.{ACTION_TYPE}')}}" if panel.kind == "bars by type" else name
+
+
+def _divisor(name: str) -> Any:
+    return _query(1, name, "Sum", {"service": SERVICE, "stage": "$stage"}).label(name).hide(True)
+
+
+def _quotient(panel: Panel) -> Any:
+    """The first query divided by the second one."""
+    return (
+        _metrics_query(2)
+        .metric_editor_mode(cloudwatch_models.MetricEditorMode.CODE)
+        .expression("q0 / q1")
+        .label(_label(panel, panel.series[0][0]))
+    )
+
+
+def _query(number: int, name: str, statistic: str, dimensions: dict[str, str]) -> Any:
+    return (
+        _metrics_query(number)
+        .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
+        .metric_name(name)
+        .dimensions(dict(dimensions))
+        .match_exact(True)
+        .statistic(statistic)
+    )
+
+
+def _metrics_query(number: int) -> Any:
     return (
         cloudwatch.CloudWatchMetricsQuery()
         .ref_id(chr(ord("A") + number))
         .id(f"q{number}")
         .query_mode(cloudwatch_models.CloudWatchQueryMode.METRICS)
         .metric_query_type(cloudwatch_models.MetricQueryType.SEARCH)
-        .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
         .region("$region")
         .namespace(NAMESPACE)
-        .metric_name(name)
-        .dimensions(dict(dimensions))
-        .match_exact(True)
-        .statistic(statistic)
         .period("60")
-        .label(label)
         .datasource(SOURCE)
     )
 

@@ -14,7 +14,10 @@ SLOW_MS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One panel: metrics of the catalogue, each with a statistic, and the thresholds at which it turns yellow and red."""
+    """One panel: metrics of the catalogue, each with a statistic, and the thresholds at which it turns yellow and red.
+
+    With `per`, each value is divided by the sum of that metric in the same minute.
+    """
 
     title: str
     kind: Kind
@@ -22,6 +25,7 @@ class Panel:
     yellow: float | None = None
     red: float | None = None
     unit: Literal["short", "ms", "bytes"] = "short"
+    per: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +39,8 @@ class PerTown:
 _SUM, _MAX = Statistic.SUM, Statistic.MAXIMUM
 
 RECONCILER: Final = (
-    Panel("Events drained per tick", "timeseries", (("eventsDrained", _SUM),)),
-    Panel("Actions per tick by type", "bars by type", (("actionsByType", _SUM),)),
+    Panel("Events drained per tick", "timeseries", (("eventsDrained", _SUM),), per="ticksRun"),
+    Panel("Actions per tick by type", "bars by type", (("actionsByType", _SUM),), per="ticksRun"),
     Panel(
         "Side effects",
         "timeseries",
@@ -66,6 +70,7 @@ FLEET: Final = (
         "timeseries",
         (("ticksRun", _SUM), ("ticksQuiet", _SUM), ("ticksCheckedAgain", _SUM), ("townsFailed", _SUM)),
     ),
+    Panel("Ticks in the shadow, that differ", "timeseries", (("shadowTicks", _SUM), ("shadowDifferences", _SUM))),
     Panel(
         "Towns due, sent to the queue, left over",
         "timeseries",
@@ -88,6 +93,7 @@ FLEET: Final = (
             ("sideEffectsNotStarted", _SUM),
             ("actionsSkipped", _SUM),
             ("ReplayDivergence", _SUM),
+            ("townsSetAside", _MAX),
         ),
     ),
     Panel(
@@ -97,6 +103,8 @@ FLEET: Final = (
     ),
     Panel("Events API", "timeseries", (("eventsAccepted", _SUM), ("eventsRefused", _SUM))),
     Panel("Actions", "timeseries", (("actionsEmitted", _SUM),)),
+    Panel("Tokens of agents", "timeseries", (("agentTokens", _SUM),)),
+    Panel("Cost of agents, in millionths of a dollar", "timeseries", (("agentCostMicros", _SUM),)),
     Panel("Retention", "timeseries", (("townsTidied", _SUM), ("townsNotTidied", _SUM), ("objectsForgotten", _SUM))),
     Panel("Bytes deleted by retention", "timeseries", (("bytesForgotten", _SUM),), unit="bytes"),
     Panel("Largest town", "timeseries", (("imageBytes", _MAX),), unit="bytes"),
@@ -114,6 +122,11 @@ PER_TOWN: Final = (
         "Busiest towns",
         f"{_TICKS} | stats sum(actionsEmitted.0) as actions, sum(eventsDrained.0) as events, count(*) as ticks, "
         "avg(wallClockMs.0) as mean_ms by town_id | sort actions desc | limit 50",
+    ),
+    PerTown(
+        "Spending towns",
+        f"{_TICKS} | stats sum(agentCostMicros.0) / 1000000 as dollars, sum(agentTokens.0) as tokens by town_id "
+        "| sort dollars desc, tokens desc | limit 50",
     ),
     PerTown(
         "Failing towns",

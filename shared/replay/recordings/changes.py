@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from shared.domain import strict_json
+from shared.domain import canonical, strict_json
 from shared.domain.errors import DamagedImage
 from shared.history.differences import Difference, of_row, of_values
 from shared.history.rerun import Rerun
 from shared.images import dump, touched
 from shared.images.touched import RowKey
-from shared.town import database, journal
+from shared.town import database, journal, packed_rows
+from shared.town.columns import columns_of
 
 Changes = dict[RowKey, dict[str, Any] | None]
 """By row: the columns with a new value; for a new row, all columns that are not null; None for a deleted row."""
@@ -43,8 +44,12 @@ def differences(running: Rerun, expected: Changes, got: Changes) -> Iterator[Dif
             then = row_of(before, key)
             wanted = then if key not in expected else _after(key, then, expected[key])
             found = then if key not in got else _after(key, then, got[key])
-            for difference in of_row(key[0], f"{key[1]} {key[2]}".rstrip(), wanted, found):
-                yield from _in_the_journal(difference) if key[0] == "ticks" else (difference,)
+            name = f"{key[1]} {key[2]}".rstrip()
+            if key[0] != "ticks":
+                yield from of_row(key[0], name, wanted, found)
+                continue
+            for difference in of_row("ticks", name, _in_full(wanted), _in_full(found)):
+                yield from _in_the_journal(difference)
 
 
 def row_of(sql: database.Database, key: RowKey) -> tuple[object, ...] | None:
@@ -65,7 +70,7 @@ def from_json(given: Iterable[Any]) -> Changes:
     for table, first, second, columns in given:
         if not isinstance(first, str) or not isinstance(second, str) or not isinstance(columns, dict | None):
             raise DamagedImage("a change is not a key and its columns")
-        if table not in _ORDER or not set(columns or ()) <= set(dump.columns_of(table)):
+        if table not in _ORDER or not set(columns or ()) <= set(columns_of(table)):
             raise DamagedImage(f"it has changes of an unknown table or column: {table} {sorted(columns or ())}"[:200])
         found[(table, first, second)] = columns
     return found
@@ -79,7 +84,7 @@ def _journal_keys(before: database.Database, after: database.Database) -> set[Ro
 def _change(key: RowKey, then: tuple[object, ...] | None, now: tuple[object, ...] | None) -> dict[str, Any] | None:
     if now is None:
         return None
-    columns = dump.columns_of(key[0])
+    columns = columns_of(key[0])
     old = then or (None,) * len(columns)
     return {name: new for name, was, new in zip(columns, old, now, strict=True) if was != new}
 
@@ -87,9 +92,22 @@ def _change(key: RowKey, then: tuple[object, ...] | None, now: tuple[object, ...
 def _after(key: RowKey, then: tuple[object, ...] | None, change: dict[str, Any] | None) -> tuple[object, ...] | None:
     if change is None:
         return None
-    columns = dump.columns_of(key[0])
+    columns = columns_of(key[0])
     old = then or (None,) * len(columns)
     return tuple(change.get(name, was) for name, was in zip(columns, old, strict=True))
+
+
+def _in_full(row: tuple[object, ...] | None) -> tuple[object, ...] | None:
+    """A journal row with the documents that it had before it was packed; the row as it is if it cannot be read."""
+    if row is None:
+        return None
+    cells = dict(zip(columns_of("ticks"), row, strict=True))
+    try:
+        whole = packed_rows.unpacked(*(strict_json.stored(str(cells[name])) for name in ("inputs", "outputs")))
+    except (ValueError, TypeError):
+        return row
+    cells |= zip(("inputs", "outputs"), map(canonical.dumps, whole), strict=True)
+    return tuple(cells.values())
 
 
 def _in_the_journal(difference: Difference) -> Iterator[Difference]:

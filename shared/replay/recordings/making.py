@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from shared.domain.errors import Refused
+from shared.domain.restores import restore_in
 from shared.domain.tick import config_digest
 from shared.domain.times import to_text
 from shared.history.rerun import Rerun, input_of, past_digest
@@ -38,13 +39,13 @@ class RecordingResult:
 def record(town_id: str, past: TownPast, wanted: Window) -> Steps[RecordingResult]:
     """Record a window. Raises Refused if it is empty, too wide or too old, or if texts cannot be removed from it."""
     history = yield from faithful.replay(town_id, past, wanted, page=_ONE_FILE)
+    problem = _unproven(history)
+    if problem is not None:
+        return RecordingResult(history, None, problem)
     if history.cursor is not None:
         reached = to_text(history.ticks[-1].time)
         hint = f"set `to` to {reached}, and make another recording of the rest"
         raise Refused("the window is too long for one recording", status=400, path="to", hint=hint)
-    problem = _unproven(history)
-    if problem is not None:
-        return RecordingResult(history, None, problem)
     if not history.ticks:
         raise Refused(
             "no tick ran in this window", status=404, path="from", hint="`townctl ticks` shows when ticks ran"
@@ -59,8 +60,8 @@ def scrubbed(base: PastImage, rows: Sequence[JournalRow], written: Sequence[Chan
     Raises Refused if the town would decide differently without these texts.
     """
     scrubbing = Scrubbing(base.town_id, base.image, written)
-    image = scrubbing.image(base.image)
     given = [scrubbing.given(row) for row in rows]
+    image = scrubbing.image(base.image)
     require_clean(image, given)
     start = replace(base, image=image, txid=base.tick_no)
     with closing(Rerun(start)) as running:
@@ -93,6 +94,9 @@ def _as_it_was(
     base, found, written = start, list[JournalRow](), list[Changes]()
     with closing(Rerun(start)) as running:
         while (row := rows.next) is not None and row["tick_no"] <= last:
+            if restore_in(row) is not None:
+                yield from rows.advance()
+                continue
             if row["prev_image_digest"] != running.digest:
                 yield from _restart(running, past, row)
             if row["tick_no"] == first:
@@ -123,6 +127,8 @@ def _unproven(history: Replay) -> str | None:
     if history.stopped is not None:
         return history.stopped
     for tick in history.ticks:
+        if tick.restore is not None:
+            return f"tick {tick.tick}: {tick.note}; make one recording before it and one after it"
         if tick.compared_by != "image" or not tick.equal:
             return f"tick {tick.tick} is not proven to be what happened: {tick.note or 'it differs'}"
         if tick.note is not None and tick is not history.ticks[-1]:

@@ -14,6 +14,7 @@ from shared.images.rewriting import DumpedRow
 from shared.ports.town_past import JournalRow, journal_row
 from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.masking import SECRET, Masks
+from shared.town.inbox import content_digest
 
 _IDS: Final = frozenset(
     """
@@ -37,6 +38,7 @@ class Scrubbing:
         known = {row["bead_id"] for row in rows["beads"]} | {row["id"] for row in rows["rigs"]}
         known |= {key[1] for changes in written for key in changes if key[0] in ("beads", "rigs")}
         self.masks = Masks(frozenset(known))
+        self._contents: dict[str, str] = {}
         for effect in rows["outbox"]:
             self._learn_effect(effect)
         for changes in written:
@@ -45,7 +47,10 @@ class Scrubbing:
                     self._learn_effect({"effect_id": key[1], **row})
 
     def image(self, image: bytes) -> bytes:
-        """The masked image. The inputs and outputs in its journal rows are emptied."""
+        """The masked image. The inputs and outputs in its journal rows are emptied.
+
+        Mask the inputs first: an event that one of them repeats must still be known by the digest of its content.
+        """
         return rewriting.rewritten(image, self._row)
 
     def given(self, row: JournalRow) -> JournalRow:
@@ -100,12 +105,16 @@ class Scrubbing:
             "event_id": masks.event_id,
             "sender": self._sender,
             "outcome": self._outcome,
+            "content_digest": self._content,
         }
         if column in own:
             return own[column](value)
         if column in _DOCUMENTS:
             return masks.document(value, column)
         return masks.identifier(value) if column in _IDS else masks.free(value)
+
+    def _content(self, digest: str) -> str:
+        return self._contents.get(digest) or content_digest(self.masks.free(digest))
 
     def _sender(self, value: str) -> str:
         known = sender_in(value)
@@ -117,13 +126,15 @@ class Scrubbing:
 
     def _envelope(self, event: Mapping[str, Any]) -> dict[str, Any]:
         masks = self.masks
+        payload = masks.document(event["payload"], "payload")
+        self._contents[content_digest(event["payload"])] = content_digest(payload)
         return {
             **event,
             "event_id": masks.event_id(event["event_id"]),
             "event_type": masks.free(event["event_type"]),
             "agent_id": None if event["agent_id"] is None else masks.identifier(event["agent_id"]),
             "bead_id": None if event["bead_id"] is None else masks.identifier(event["bead_id"]),
-            "payload": masks.document(event["payload"], "payload"),
+            "payload": payload,
             **({} if event.get("sender") is None else {"sender": masks.sender(event["sender"])}),
         }
 

@@ -15,9 +15,9 @@ from shared.domain.forge_errors import ForgeErrorKind, Refusal
 from shared.domain.notes import RESERVED
 from shared.domain.obstacles import OBSTACLES
 from shared.events import BY_TYPE
-from shared.images import dump
 from shared.intake.unreadable import UNREADABLE
 from shared.town import database
+from shared.town.columns import TABLES, columns_of
 from shared.town.town_keys import KEYS
 from shared.town.writing.agents import POLECAT_NAMES
 
@@ -42,8 +42,8 @@ _WORDS: Final = """
 def known_keys() -> frozenset[str]:
     """All names of fields in payloads, configuration, metadata, the journal and the tables."""
     names = {*_KEYS, *KEYS, *RESERVED}
-    for table in (*dump.TABLES, "ticks"):
-        names.update(dump.columns_of(table))
+    for table in (*TABLES, "ticks"):
+        names.update(columns_of(table))
     for model in _models():
         names.update(_names_in(model.model_json_schema()))
     return frozenset(names)

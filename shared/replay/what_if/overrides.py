@@ -1,9 +1,9 @@
 """The overrides of a what-if (configuration, events, clock), and the inputs that its ticks get because of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from shared.domain.report import ClaimedEffect
 from shared.domain.shapes import answer
@@ -47,6 +47,19 @@ class RecordedEffects:
 
     tried: frozenset[Attempt]
     results: Mapping[Attempt, tuple[int, Envelope]]
+
+    @classmethod
+    def of(cls, rows: Iterable[JournalRow]) -> Self:
+        """The effects in these journal rows."""
+        tried: set[Attempt] = set()
+        found: dict[Attempt, tuple[int, Envelope]] = {}
+        for row in rows:
+            for event in row["inputs"]["new_events"]:
+                attempt = recorded_results.attempt_of(event["event_id"])
+                if attempt is not None:
+                    found[attempt] = (row["tick_no"], Envelope.from_json(event))
+            tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
+        return cls(frozenset(tried), found)
 
 
 # Results are the only inputs that depend on what the changed town did. Example: history dispatched agent p in tick 5 and got

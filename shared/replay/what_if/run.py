@@ -12,10 +12,10 @@ from typing import Final, Self, TypeVar
 from shared.domain import canonical
 from shared.domain.errors import Refused
 from shared.domain.report import Claim, TickReport
+from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer, document
 from shared.domain.states import EffectState
-from shared.domain.tick import Envelope, config_digest
-from shared.history import recorded_results
+from shared.domain.tick import config_digest
 from shared.history.differences import Difference
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
@@ -111,14 +111,19 @@ def what_if(
     with rerun(base) as history:
         again = SegmentedReplay(history, past, rows, newest)
         while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
-            yield from again.run(row)
+            restore = restore_in(row)
+            yield from again.run(row) if restore is None else again.follow_restore(row, restore)
         with rerun(history.as_past(base)) as changed:
-            inputs = WhatIfInputs(overrides, recorded, _under_way(changed))
+            inputs = WhatIfInputs(overrides, recorded, attempts_under_way(changed))
             comparison = Comparison(history, changed, overrides.shift)
             codes: dict[str, None] = {}
             while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
+                restore = restore_in(row)
+                if restore is not None:
+                    again.notes.append(f"tick {restore.tick}: {restore.says()}; the what-if ends before it")
+                    break
                 yield from again.run(row)
-                comparison.compare(row, _run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
+                comparison.compare(row, run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
                 codes[row["code_version"]] = None
             again.finish()
             return _answer(
@@ -133,7 +138,7 @@ def what_if(
             )
 
 
-def _run_changed(changed: Rerun, row: JournalRow, overrides: Overrides, inputs: WhatIfInputs) -> TickReport:
+def run_changed(changed: Rerun, row: JournalRow, overrides: Overrides, inputs: WhatIfInputs) -> TickReport:
     """Run the tick of the changed town that corresponds to a journal row."""
     config = override_config(changed.sql, overrides.config, path="overrides.config")
     given = inputs.of(row, image_digest=changed.digest, config_digest=config_digest(config))
@@ -194,8 +199,7 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
     """The effects in history up to the end of the window. Raises Refused if the window is too long."""
     rows = JournalRows(past, town_id)
     yield from rows.start_after(base)
-    tried: set[Attempt] = set()
-    found: dict[Attempt, tuple[int, Envelope]] = {}
+    found: list[JournalRow] = []
     ticks = 0
     while (row := rows.next) is not None and time_of(row) <= wanted.end:
         ticks += time_of(row) >= wanted.start
@@ -206,16 +210,12 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
                 path="to",
                 hint="choose a shorter window; a what-if cannot be continued with a cursor",
             )
-        for event in row["inputs"]["new_events"]:
-            attempt = recorded_results.attempt_of(event["event_id"])
-            if attempt is not None:
-                found[attempt] = (row["tick_no"], Envelope.from_json(event))
-        tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
+        found.append(row)
         yield from rows.advance()
-    return RecordedEffects(frozenset(tried), found)
+    return RecordedEffects.of(found)
 
 
-def _under_way(town: Rerun) -> frozenset[Attempt]:
+def attempts_under_way(town: Rerun) -> frozenset[Attempt]:
     """Attempts that were started before the window and had no result yet."""
     lines = overview.unfinished_effects(town.sql)
     return frozenset((line.effect_id, line.attempts) for line in lines if line.state is EffectState.CLAIMED)

@@ -2,7 +2,7 @@
 
 `0002_what_it_does.sql` migrates version 1 to version 2. schema.sql always describes the newest version, so new towns are
 never migrated. A change takes two releases: first the code that works with both schemas, then the change itself. Only 0002 took
-one (docs/runbook/upgrade-and-roll-back.md says what that means for a rollback).
+one (docs/runbook/roll-back.md says what that means for a rollback).
 """
 
 import sqlite3

@@ -10,7 +10,7 @@ from shared.domain.states import SYSTEM, AgentStatus, BeadStatus, BeadType, Role
 from shared.domain.times import to_text
 from shared.town import lookup, new_ids, outbox
 from shared.town.rows import Agent
-from shared.town.town import Town
+from shared.town.town import AgentNames, Town
 from shared.town.writing import beads, hooks, leases
 
 POLECAT_NAMES: Final = [
@@ -276,15 +276,21 @@ def _create(town: Town, role: Role, rig_id: str | None) -> str:
 def _free_polecat_name(town: Town) -> str:
     """A name that is neither in the title nor in the identity of any agent. Titles can be edited, and roles can be unreadable,
     so all agents and both names count.
+
+    A tick may create hundreds of agents, so it reads the names once.
     """
+    names = town.agent_names = town.agent_names or _agent_names(town)
+    name = next((name for name in POLECAT_NAMES if name not in names.taken), "")
+    while not name or name in names.taken:
+        name = f"Polecat-{names.numbered}"
+        names.numbered += 1
+    names.taken.add(name)
+    return name
+
+
+def _agent_names(town: Town) -> AgentNames:
     agents = town.sql.execute(
         "SELECT b.title, a.identity FROM agent_metadata a JOIN beads b ON b.bead_id = a.bead_id ORDER BY a.bead_id"
     ).fetchall()
-    used = {name for title, identity in agents for name in (title, identity.partition("-polecat-")[0])}
-    for name in POLECAT_NAMES:
-        if name not in used:
-            return name
-    number = len(POLECAT_NAMES) + 1
-    while f"Polecat-{number}" in used:
-        number += 1
-    return f"Polecat-{number}"
+    taken = {name for title, identity in agents for name in (title, identity.partition("-polecat-")[0])}
+    return AgentNames(taken, len(POLECAT_NAMES) + 1)

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from shared.domain import canonical
 from shared.domain.errors import RowUnreadable
 from shared.domain.notes import BeadNotes, Change, Metadata, ReviewNotes
-from shared.domain.states import SYSTEM, BeadStatus, BeadType
-from shared.town import belonging, lookup
+from shared.domain.states import SYSTEM, BeadStatus, BeadType, Label
+from shared.town import belonging, inbox, lookup
 from shared.town.rows import Bead
 from shared.town.town import Town
 from shared.town.writing import audit, convoys, hooks
@@ -67,7 +67,8 @@ def create(town: Town, bead: NewBead) -> str:
             "now": town.tick.now_text,
         },
     )
-    audit.record(town, bead.id, "created", new=bead.type.value, metadata={"created_by": bead.created_by or SYSTEM})
+    about = {"created_by": bead.created_by or SYSTEM} | ({"held": True} if Label.HELD in bead.labels else {})
+    audit.record(town, bead.id, "created", new=bead.type.value, metadata=about)
     for dependent in lookup.awaiting(town, bead.id):
         _resolve(town, dependent, bead.id)
     return bead.id
@@ -274,6 +275,7 @@ def set_fields(town: Town, bead_id: str, values: Mapping[str, Any]) -> None:
     if bead is None:
         return
     labels = values.get("labels", bead.labels)
+    town.agent_names = None
     town.sql.execute(
         "UPDATE beads SET title = :title, body = :body, priority = :priority, labels = :labels, rig_id = :rig_id "
         "WHERE bead_id = :id",
@@ -332,7 +334,8 @@ def delete(town: Town, bead_id: str) -> None:
         delete(town, child)
     for agent_id in lookup.hooked_agent_ids(town, bead_id):
         hooks.unhook(town, agent_id)
-    here = {"id": bead_id, "now": town.tick.now_text}
+    here = {"id": bead_id}
+    town.agent_names = None
     town.sql.execute("DELETE FROM bead_dependencies WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM bead_dependencies WHERE depends_on_bead_id = :id", here)
     town.sql.execute("DELETE FROM bead_events WHERE bead_id = :id", here)
@@ -342,9 +345,5 @@ def delete(town: Town, bead_id: str) -> None:
     town.sql.execute("DELETE FROM escalation_metadata WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM agent_metadata WHERE bead_id = :id", here)
     town.sql.execute("DELETE FROM usage_sums WHERE kind IN ('bead', 'convoy') AND subject = :id", here)
-    town.sql.execute(
-        "UPDATE town_events SET processed_at = :now, outcome = 'skipped: deleted' "
-        "WHERE processed_at IS NULL AND (bead_id = :id OR agent_id = :id)",
-        here,
-    )
+    inbox.mark_deleted(town, bead_id)
     town.sql.execute("DELETE FROM beads WHERE bead_id = :id", here)

@@ -30,6 +30,26 @@ def create_metadata(
     )
 
 
+def is_staged(town: Town, convoy_id: str) -> bool:
+    """Whether the convoy waits to be started."""
+    row = town.sql.execute("SELECT staged FROM convoy_metadata WHERE bead_id = :id", {"id": convoy_id}).fetchone()
+    return row is not None and row[0] == 1
+
+
+def set_mode(town: Town, convoy_id: str, mode: MergeMode, feature_branch: str | None) -> None:
+    """Let a convoy whose work has not begun be merged in another way."""
+    town.sql.execute(
+        "UPDATE convoy_metadata SET merge_mode = :mode, feature_branch = :branch WHERE bead_id = :id",
+        {"id": convoy_id, "mode": mode.value, "branch": feature_branch},
+    )
+
+
+def mode_of(town: Town, convoy_id: str) -> str | None:
+    """How the convoy is merged, as it is stored."""
+    row = town.sql.execute("SELECT merge_mode FROM convoy_metadata WHERE bead_id = :id", {"id": convoy_id}).fetchone()
+    return None if row is None else row[0]
+
+
 def is_feature_branch(town: Town, branch: str, rig_id: str) -> bool:
     """Whether a live convoy whose beads are of this rig has this feature branch."""
     row = town.sql.execute(

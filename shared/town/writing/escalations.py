@@ -7,7 +7,7 @@ from shared.domain.notes import Change, EscalationNotes, TriageNotes
 from shared.domain.states import SYSTEM, BeadType, Label
 from shared.town import lookup, new_ids
 from shared.town.town import Town
-from shared.town.writing import audit, beads
+from shared.town.writing import audit, beads, notices
 
 TRIAGE_OPTIONS = ("RESTART", "CLOSE_BEAD", "ESCALATE")
 
@@ -42,6 +42,7 @@ def escalate(
         {"id": bead_id, "severity": severity, "category": category},
     )
     audit.record(town, bead_id, "escalated", new=severity, metadata={"category": category} if category else None)
+    notices.tell(town, "escalation", title, severity=severity, about=bead_id, text=body, bead_id=bead_id)
     return bead_id
 
 
@@ -92,6 +93,7 @@ def bump(town: Town, bead_id: str, severity: str) -> bool:
     if bumped.rowcount == 0:
         return False
     beads.set_fields(town, bead_id, {"priority": severity})
+    notices.tell(town, "raised_again", bead.title, severity=severity, about=bead_id, bead_id=bead_id)
     return True
 
 

@@ -102,9 +102,9 @@ def heard_from(town: Town, agent_id: str | None, agent: Agent | None, generation
 def stop_reporting(town: Town, agent_id: str, generation: int) -> None:
     """Stop a generation that reports although its lease is over: at most once in STOP_REARM_AFTER."""
     newest = _newest_stop(town, agent_id, generation)
-    if newest is None:
-        _request(town, agent_id, generation, reason=STILL_REPORTS, again=False)
-    elif not newest.unfinished and town.tick.stale(newest.created_at, limits.STOP_REARM_AFTER):
+    # A town may have forgotten an earlier stop, with its outbox row or by a restore in place. So this is an effect of its own,
+    # even if no stop is known: the result of the earlier one may still come, or was seen already.
+    if newest is None or (not newest.unfinished and town.tick.stale(newest.created_at, limits.STOP_REARM_AFTER)):
         _request(town, agent_id, generation, reason=STILL_REPORTS, again=True)
 
 
@@ -161,7 +161,7 @@ def _request(town: Town, agent_id: str, generation: int, *, reason: str, again: 
 
 def _better_reason(town: Town, newest: _Stop, reason: str) -> bool:
     """Give the stop that this tick's unhook requested the reason of the action. False if an action requested it."""
-    effect = outbox.get(town, newest.id)
+    effect = outbox.get(town, newest.id, EffectKind.STOP_AGENT)
     order = None if effect is None else effect.order(StopOrder)
     if order is None or order.reason not in _REVOKED:
         return False

@@ -59,6 +59,7 @@ def count(
     )
     for kind, subject in (("day", day_of(min(at, town.tick.now))), *_concerned(town, bead_id)):
         town.sql.execute(_ADD, {"kind": kind, "subject": subject, **asdict(added)})
+    town.used = town.used.plus(added)
     return True
 
 

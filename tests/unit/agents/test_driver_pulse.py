@@ -30,12 +30,13 @@ class Running:
     """A pulse, and time that passes in steps of a second, in each of which the pulse looks."""
 
     place: Path
+    agent: str = "p"
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
     posted: PostedEvents = field(default_factory=PostedEvents)
     pulse: Pulse = field(init=False)
 
     def __post_init__(self) -> None:
-        order = StartOrder(town_id="t", agent_id="p", generation=3, role=Role.POLECAT)
+        order = StartOrder(town_id="t", agent_id=self.agent, generation=3, role=Role.POLECAT)
         (self.place / "context.json").write_text(json.dumps(order.as_json()), encoding="utf-8")
         agent = caller({MARK_VARIABLE: str(self.place / "context.json")})
         self.pulse = Pulse(Reports(agent, self.posted, self.clock), self.place, lambda _: None, Scrubber())
@@ -151,11 +152,25 @@ def test_usage_is_posted_as_totals_of_each_model(tmp_path: Path) -> None:
     running.pulse.used(Used(7, 7, 7, model="small"), model="m")
     running.pulse.finish()
     assert [
-        (used["model"], used["input_tokens"], used["cost_micros"]) for used in running.posted.of("agent_usage")
+        (used["model"], used["input_tokens"], used.get("cost_micros")) for used in running.posted.of("agent_usage")
     ] == [
         ("m", 20, 5),
         ("small", 7, None),
     ]
+
+
+def test_two_agents_that_have_used_as_much_are_told_apart_on_a_machine_where_nobody_shows_a_token(
+    tmp_path: Path,
+) -> None:
+    """Their events had the same id, so the town counted one and found the other in conflict with it."""
+    told: set[str] = set()
+    for name in ("p", "q"):
+        (tmp_path / name).mkdir()
+        running = Running(tmp_path / name, name)
+        running.pulse.used(Used(10, 2, 1), model="m")
+        running.pulse.finish()
+        told |= {str(event["event_id"]) for event in running.posted.events if event["event_type"] == "agent_usage"}
+    assert len(told) == 2
 
 
 def test_totals_that_have_not_changed_are_not_posted_again(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from infra.agents.drivers.contract import (
     Trouble,
     TurnEnded,
 )
+from infra.agents.drivers.failures import failure_of
 from infra.agents.drivers.known import ALL, driver_of
 from infra.agents.drivers.usage import Meter, Usage
 from shared.domain import strict_json
@@ -99,6 +100,28 @@ def test_failures_are_told_apart(stream: str, trouble: Trouble) -> None:
 
 
 @pytest.mark.parametrize(
+    "said",
+    [
+        "stream disconnected before completion: stream closed before response.completed",
+        "stream disconnected before completion: Transport error: network error: error decoding response body",
+        "AI_APICallError: Cannot connect to API: The socket connection was closed unexpectedly.",
+        "API Error: Connection to the API was lost (ECONNRESET). This is usually temporary",
+    ],
+)
+def test_an_answer_that_broke_off_is_not_taken_for_a_network_that_is_down(said: str) -> None:
+    """The words of the three programs, when the scripted model closed the connection in the middle of its answer."""
+    assert failure_of(said).trouble is Trouble.BROKEN_STREAM
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["stream disconnected before completion: error sending request for url", "Cannot connect to API: ECONNREFUSED"],
+)
+def test_a_server_that_cannot_be_reached_is_not_taken_for_an_answer_that_broke_off(said: str) -> None:
+    assert failure_of(said).trouble is Trouble.UNREACHABLE
+
+
+@pytest.mark.parametrize(
     ("stream", "trouble"),
     [
         ("claude-overloaded", Trouble.OVERLOADED),
@@ -119,11 +142,11 @@ def test_an_answer_after_a_rate_limit_ends_the_turn_well() -> None:
         assert of_kind(f"{name}-rate_limited", Failed) == []
 
 
-def test_opencode_hides_that_an_answer_broke_off_and_its_turn_ends_like_any_other() -> None:
-    """So its driver asks it once more to go on, as after every turn without a report."""
-    assert of_kind("opencode-broken_stream", Failed) == []
+def test_opencode_hides_that_an_answer_broke_off_and_only_the_missing_reason_and_tokens_tell() -> None:
+    """Its turn ends like any other, and so an agent "ended without a report" although its model was gone."""
+    assert {each.failure.trouble for each in of_kind("opencode-broken_stream", Failed)} == {Trouble.BROKEN_STREAM}
     assert of_kind("opencode-broken_stream", Said)[-1] == Said("half of it")
-    assert of_kind("opencode-broken_stream", TurnEnded)
+    assert of_kind("opencode-broken_stream", TurnEnded) == []
 
 
 def test_opencode_says_when_it_shortens_a_session_whose_context_is_full() -> None:

@@ -23,7 +23,7 @@ def send(_verb: str, url: str, **_: object) -> NoReturn:
 
 
 def asks_for_a_credential() -> object:
-    return from_api("http://town", town_id="t1", agent_id=ODD, token=lambda: "x")()
+    return from_api("http://town", town_id="t1", agent_id=ODD, generation=1, token=lambda: "x")()
 
 
 def asks_for_a_bead() -> object:

@@ -1,7 +1,10 @@
 """What the scripted model answers, without any protocol."""
 
+from collections.abc import Callable
+
 import pytest
 
+from infra.devstack.model_server import workers
 from infra.devstack.model_server.conversation import Conversation, OfferedTool, Said
 from infra.devstack.model_server.scripts import Call, Reply, Say, Script, Shell, Step, next_turn
 from infra.devstack.model_server.tools import NotOffered, ToolCall, next_content
@@ -64,6 +67,27 @@ def test_a_script_that_has_ended_says_so() -> None:
 def test_what_tools_print_chooses_no_script() -> None:
     conversation = asked(user("polecat: Write the lexer"), *answered("plan a parser"))
     assert reply_to(conversation, MAIL, LEXER) == Say("Done.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "made"),
+    [
+        (workers.WORK, lambda title: workers.implements(title, "make")),
+        (workers.REVIEW, workers.approves),
+        (workers.REVIEW, lambda title: workers.approves_if(title, "make", wants="more", file="a")),
+        (workers.REWORK, lambda title: workers.reworks(title, "make")),
+        (workers.FEEDBACK, lambda title: workers.answers_feedback(title, "make")),
+        (workers.CONFLICT, lambda title: workers.resolves_conflicts(title, "make")),
+        (workers.LANDING, workers.lands),
+    ],
+)
+def test_the_work_of_an_agent_is_not_taken_for_that_in_a_commit_that_its_program_shows(
+    kind: str, made: Callable[[str], Script]
+) -> None:
+    """Claude Code puts the newest commits of its directory into its system prompt."""
+    shown = f'Recent commits:\n  Write the lexer\n\n{kind}\n\n- Title: "Write the parser"'
+    assert not made("Write the lexer").suits(shown)
+    assert made("Write the parser").suits(shown)
 
 
 def test_a_prompt_without_a_script_has_no_answer() -> None:

@@ -25,6 +25,7 @@ ALLOWANCES = {
     "refresh_token": Allowance(3, 30 * MINUTE, 30 * SECOND),
     "stop_container": Allowance(1, 2 * MINUTE, 30 * SECOND),
     "update_model": Allowance(3, 10 * MINUTE, 30 * SECOND),
+    "send_notice": Allowance(20, 240 * MINUTE, 30 * SECOND),
 }
 
 

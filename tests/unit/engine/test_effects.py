@@ -99,6 +99,19 @@ def test_a_start_that_its_agent_has_outgrown_expires(status: str, generation: in
     assert state_of(town) == state
 
 
+def test_a_start_that_a_rule_of_the_same_tick_has_made_pointless_is_not_performed() -> None:
+    """The rules act after effects expire and before they are claimed."""
+    town = a_town().bead("b", status="closed", assignee_agent_bead_id="p", updated_at=ago(seconds=1))
+    town.agent("p", status="working", hook="b", generation=1)
+    with_message(town, kind="dispatch_agent", subject="p")
+    report = town.tick()
+    assert town.doing("p") == ("idle", None)
+    assert [effect.kind for effect in report.effects] == ["stop_agent"]
+    assert (state_of(town), report.next_due) == ("pending", T)
+    town.tick(at=T + MS)
+    assert state_of(town) == "expired"
+
+
 def test_a_start_of_an_agent_that_is_gone_expires() -> None:
     town = with_message(a_town(), kind="dispatch_agent", subject="gone")
     town.tick()

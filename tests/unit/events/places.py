@@ -1,4 +1,4 @@
-"""Every place that has to know an event type (README, "How to add an event"), and whether it does.
+"""Every place that has to know an event type (docs/changing.md, "How to add ..."), and whether it does.
 
 `python -m tests.unit.events.places` says what is missing, one line for each place.
 """

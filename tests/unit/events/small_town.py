@@ -80,9 +80,7 @@ class SmallTown:
         return self.effect_row(found.id)
 
     def effect_row(self, effect_id: str) -> outbox.Effect:
-        found = outbox.get(self.town, effect_id)
-        assert found is not None
-        return found
+        return next(found for kind in EffectKind if (found := outbox.get(self.town, effect_id, kind)) is not None)
 
     def later(self, span: timedelta) -> "SmallTown":
         """The next tick, so much later."""

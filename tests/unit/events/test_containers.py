@@ -39,8 +39,8 @@ def test_a_process_that_stays_exited_is_one_event() -> None:
     waiting = [observe(town, "exited", reason="signal 9") for _ in range(10)]
 
     assert waiting[-1] == ['{"exit_reason":"signal 9","generation":2,"status":"exited"}']
-    event = town.rows("town_events")[0]
-    assert (event["source"], event["agent_id"]) == ("observation", "p1")
+    [event] = inbox.pending(town.town, after=-1)
+    assert (event.source, event.agent_id) == ("observation", "p1")
 
 
 def test_each_other_status_is_news_and_running_begins_a_new_episode() -> None:

@@ -1,4 +1,4 @@
-"""What must be touched to add an event type: README says all of it, and each place that is forgotten is named."""
+"""What must be touched to add an event type: docs/changing.md says all of it, and each place that is forgotten is named."""
 
 import subprocess
 import sys
@@ -65,7 +65,7 @@ STEPS = {
         "| agent_napped | agent_id; minutes | none |\n",
     ),
 }
-"""As README says it: the file, the line that is there, and what follows it from now on (an import and an entry in EVENTS)."""
+"""As docs/changing.md says it: the file, the line that is there, and what follows it from then on (an import and an entry)."""
 
 NEEDED = ("facts.py", "outside.py", "views.py", "__init__.py")
 
@@ -158,8 +158,8 @@ def test_senders_that_are_forgotten_are_named(project: Path) -> None:
     assert "shared.events.agents.AgentNapped needs `senders = frozenset({...})`" in ran.stderr
 
 
-def test_readme_names_every_place() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    about = text.partition("**an event.**")[2].partition("\n**an action.**")[0]
+def test_the_page_for_changes_names_every_place() -> None:
+    text = (ROOT / "docs/changing.md").read_text(encoding="utf-8")
+    about = text.partition("### An event\n")[2].partition("### An action\n")[0]
     for name in ("shared/events/", "senders", "EVENTS", *(place for place, _, _ in list(STEPS.values())[1:])):
         assert name in about

@@ -287,8 +287,9 @@ def test_a_pull_request_into_upstream_is_worked_on_and_never_merged() -> None:
 # Adopted pull requests
 
 
-def test_an_adopted_pull_request_is_pinned_at_its_first_poll_whatever_its_branches_are() -> None:
+def test_an_adopted_pull_request_is_pinned_at_its_first_poll_whatever_its_base_is() -> None:
     stage = adopted()
+    stage.town.sql.execute("UPDATE review_metadata SET branch = 'feature'")
     poll(stage, {**OURS, "head_branch": "feature", "base_branch": "release"})
     assert noted(stage)["pinned"] == {
         "head_repository": "101",
@@ -300,6 +301,19 @@ def test_an_adopted_pull_request_is_pinned_at_its_first_poll_whatever_its_branch
     poll(stage, {**OURS, "head_branch": "feature", "base_branch": "main"})
     assert (obstacle(stage), kinds(stage)) == ("pr_mismatch", [])
     assert stage.the_bead("m").status is BeadStatus.IN_PROGRESS
+
+
+@pytest.mark.parametrize("state", ["open", "merged"])
+def test_an_adopted_pull_request_that_shows_another_branch_than_the_named_one_is_not_believed(state: str) -> None:
+    """Seen: the first look was the only word about a pull request that nobody ordered, so an answer about another was pinned."""
+    stage = adopted()
+    over = {} if state == "open" else {"sha": "c0ffee", "mergeable_state": None}
+    poll(stage, {**OURS, "head_branch": "somebody/else"}, state=state, **over)
+    assert "pinned" not in noted(stage)
+    assert (obstacle(stage), kinds(stage), stage.the_bead("m").status) == ("pr_mismatch", [], BeadStatus.IN_PROGRESS)
+    poll(stage)
+    assert noted(stage)["pinned"]["head_branch"] == "gt/toast/1"
+    assert kinds(stage) == ["pr_auto_merge"]
 
 
 def test_an_adopted_pull_request_of_a_fork_is_reported_and_left_to_people() -> None:

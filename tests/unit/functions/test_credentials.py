@@ -8,7 +8,7 @@ import pytest
 
 from functions.credentials import app
 from functions.credentials.issuing import Issuing
-from functions.credentials.pace import MOST, WINDOW
+from functions.pace import WINDOW
 from shared.adapters.agent_credentials import AgentCredentials
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.domain.errors import SecretsUnavailable
@@ -43,13 +43,27 @@ class Asked:
     lines: list[str] = field(default_factory=list)
 
     def ask(
-        self, *, of: str = "toast", at: str = "t1", body: Any = None, caller: str | None = None, **claims: str | None
+        self,
+        *,
+        of: str = "toast",
+        at: str = "t1",
+        body: Any = None,
+        caller: str | None = None,
+        named: int | None = None,
+        **claims: str | None,
     ) -> Answer:
-        """The answer to toast's fifth generation, unless the claims of another token are given."""
+        """The answer to toast's fifth generation, unless the claims of another token are given. `named` is in the query."""
         held = {"town": "t1", "scope": "agent", "agent": "toast", "generation": "5", "expires": "99999999999", **claims}
         shown = {name: value for name, value in held.items() if value is not None}
-        event = request("POST", f"/api/towns/{at}/agents/{of}/refresh-token", body, claims=shown, caller=caller)
+        query = {} if named is None else {"generation": str(named)}
+        event = request(
+            "POST", f"/api/towns/{at}/agents/{of}/refresh-token", body, claims=shown, caller=caller, query=query
+        )
         return Answer.of(app.answered(event, self.lines.append))
+
+    def container_asks(self, named: int | None, *, of: str = "toast") -> Answer:
+        """The answer to the container of the town, for this generation."""
+        return self.ask(of=of, named=named, scope="container", agent=None, generation=None)
 
 
 @pytest.fixture
@@ -209,12 +223,21 @@ def test_an_address_that_leads_to_no_forge_is_said(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_container_asks_for_any_agent_of_its_town_before_that_agent_has_a_token(asked: Asked) -> None:
-    answer = asked.ask(scope="container", agent=None, generation=None)
-    assert answer.document["forge"]["token"] == TOKEN
+    assert asked.container_asks(5).document["forge"]["token"] == TOKEN
+
+
+def test_a_container_says_for_which_generation_it_asks(asked: Asked) -> None:
+    answer = asked.container_asks(None)
+    assert (answer.status, answer.document["path"]) == (422, "generation")
+    assert "?generation=N" in answer.document["hint"]
+
+
+def test_an_agent_may_name_the_generation_of_its_token(asked: Asked) -> None:
+    assert asked.ask(named=5).document["forge"]["token"] == TOKEN
 
 
 def test_an_agent_that_was_never_started_gets_nothing(asked: Asked) -> None:
-    answer = asked.ask(of="mayor", scope="container", agent=None, generation=None)
+    answer = asked.container_asks(1, of="mayor")
     assert (answer.status, answer.document["path"]) == (403, "agentId")
     assert "has not been started" in answer.document["detail"]
 
@@ -232,9 +255,9 @@ def test_a_body_is_refused(asked: Asked) -> None:
 
 @scenario(544)
 def test_an_agent_that_asks_too_often_waits_and_others_do_not(asked: Asked) -> None:
-    assert {asked.ask().status for _ in range(MOST)} == {200}
+    assert {asked.ask().status for _ in range(app.MOST)} == {200}
     assert asked.ask().status == 429
-    assert asked.ask(of="other", scope="container", agent=None, generation=None).status == 403
+    assert asked.container_asks(1, of="other").status == 403
     asked.world.clock.move(seconds=WINDOW.total_seconds() - 0.001)
     assert asked.ask().status == 429
     asked.world.clock.move(seconds=0.001)

@@ -35,6 +35,9 @@ READS = [
     for below in (
         "/status",
         "/ticks",
+        "/ticks/1",
+        "/view",
+        "/timeline?start=2026-01-10T00:00:00Z&end=2026-01-11T00:00:00Z",
         "/beads",
         "/beads/b1",
         "/agents",
@@ -107,6 +110,9 @@ def test_the_status_is_what_it_was_agreed_to_be(api: DebugApi) -> None:
     answer = api.ask("GET", "/status")
     assert answer.status == 200
     golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    (large,) = (each for each in answer.document["alarms"] if each["alarm"] == "image-large")
+    assert 0 < large.pop("value") < large["threshold"], "the size of an image depends on the release of SQLite"
+    large["value"] = 0
     assert answer.document == golden, (
         f"if this is meant, write the answer into {GOLDEN.name}: {json.dumps(answer.document)}"
     )
@@ -120,6 +126,7 @@ def test_alarms_are_judged_by_the_town_alone(api: DebugApi) -> None:
         "event-waits-long": False,
         "event-poisoned": False,
         "breaker-open": False,
+        "image-large": False,
     }
 
 

@@ -182,11 +182,40 @@ def test_the_same_id_with_other_content_is_refused_within_a_batch_and_beside_wha
     assert (within.status, within.document["path"]) == (409, "events[1].event_id")
     assert stored(api) == []
 
-    api.post(a_report())
-    beside = api.post([a_report("report-2"), a_report(message="writing")])
+    api.post(a_completion())
+    beside = api.post([a_report("report-2"), a_completion(reason="another")])
     assert (beside.status, beside.document["path"]) == (409, "events[1].event_id")
     assert beside.is_problem
     assert len(stored(api)) == 1
+
+
+def test_a_sign_of_life_costs_the_same_however_much_waits_and_one_listing_in_ten(api: EventsApi) -> None:
+    """It listed the inbox and read each batch in it: with 100 agents, 58 requests a POST."""
+    counting = CountingObjects(api.world.objects)
+    api.cloud.world.objects = counting
+    here = events.deployment().ingestion
+    here.around = replace(here.around, store=api.world.store)
+    for number in range(40):
+        assert api.post(a_report(f"report-{number:04}", agent=f"agent-{number}")).status == 202
+    assert counting.requests == {
+        "start_of": 37 + 40,
+        "create": 40,
+        "list": 3,
+    }  # a heartbeat is also answered with the drain
+
+
+def test_an_event_that_wakes_is_compared_with_what_waits_of_its_own_sender_only(api: EventsApi) -> None:
+    for number in range(30):
+        assert api.post(a_report(f"report-{number:04}")).status == 202
+        api.post(a_completion(f"done-{number:04}"), claims=sender("agent", agent="toast", generation="1"))
+    counting = CountingObjects(api.world.objects)
+    api.cloud.world.objects = counting
+    here = events.deployment().ingestion
+    here.around = replace(here.around, store=api.world.store)
+    other = a_completion("done-0001") | {"agent_id": "nux"}
+    assert api.post(other, claims=sender("agent", agent="nux", generation="1")).status == 202
+    assert counting.requests["start_of"] == 0
+    assert counting.requests["list"] == 1
 
 
 def test_what_a_tick_has_taken_is_judged_by_the_tick(api: EventsApi) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -13,6 +14,7 @@ from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from shared.adapters import path_ids
+from shared.domain.times import to_text
 from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.storage.agent_logs import StoredLogs
@@ -20,7 +22,7 @@ from tests import apis
 from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
 from tests.http_events import OPERATOR, Answer, Context, request
-from tests.towns import a_town
+from tests.towns import T, a_town
 from tests.worlds import a_world
 
 ODD = [
@@ -46,7 +48,9 @@ ODD = [
 ]
 ROUTES = [(route, each) for each in (events, debug, credentials) for route in each.ROUTES]
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
-KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001"}
+KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001", "tick": "2"}
+ASKED = {"/api/towns/one/timeline": {"start": to_text(T), "end": to_text(T + timedelta(hours=1))}}
+"""What a path must be asked for."""
 
 
 @pytest.fixture(autouse=True)
@@ -56,6 +60,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
         town = town.bead(odd, title=f"odd {odd}")
     made = a_cloud(a_world(town))
     apis.deploy(made, monkeypatch)
+    made.world.run(town_id="one")
     for agent_id in ("mayor", "toast"):
         log = LogName(agent_id, 1, "log", "container")
         drive(StoredLogs(made.world.objects).keep("one", log, "12 tests passed\n", at=made.world.clock.now()))
@@ -63,6 +68,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
 
 
 def ask(function: Any, method: str, path: str, **more: Any) -> Answer:
+    more = {"query": ASKED.get(path), **more}
     asked = request(method, path, caller=OPERATOR, claims=claims_for(path, "one"), **more)
     return Answer.of(function.lambda_handler(asked, Context()))
 

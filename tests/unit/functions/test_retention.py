@@ -10,12 +10,13 @@ import pytest
 from functions.retention.hour import HOURS, Retention, hour_of
 from functions.schedule import ScheduledCall
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import StoreUnavailable
+from shared.domain.errors import ClocksDisagree, StoreUnavailable
 from shared.ports.steps import drive
+from shared.runner.clock_guard import ClockGuard
 from shared.runner.founding import found_town
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
-from shared.storage.restore import publish_snapshot
+from shared.storage.publishing import publish_snapshot
 from shared.storage.retention import Keep
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.emf import EmfMetrics
@@ -45,6 +46,8 @@ class Fleet:
     clock: FakeClock = field(default_factory=lambda: FakeClock(T))
     lines: list[dict[str, Any]] = field(default_factory=list)
     alerts: RecordingAlerts = field(default_factory=RecordingAlerts)
+    store_lead: timedelta = timedelta(0)
+    """How far the bucket's clock is ahead of the function's."""
 
     def __post_init__(self) -> None:
         self.objects = PartlyDown(kept_versions=0, now=self.clock.now)
@@ -62,6 +65,7 @@ class Fleet:
             versions=self.objects,
             keep=Keep(commits=None),
             clock=self.clock,
+            guard=ClockGuard(self.clock, lambda: self.clock.at + self.store_lead, lambda: 0.0, alerts=self.alerts),
             metrics=EmfMetrics(lambda line: self.lines.append(json.loads(line)), stage="test"),
             alerts=self.alerts,
         )
@@ -121,7 +125,9 @@ def test_a_town_that_fails_is_told_and_the_others_have_their_turn(fleet: Fleet) 
     damaged, down = mine[0], mine[1]
     fleet.objects.down = (down,)
     newest = fleet.objects.list(keys.ltx_prefix(damaged)).keys[-1]
+    fleet.clock.at -= timedelta(days=40)
     fleet.objects.put(newest, b"no snapshot")
+    fleet.clock.at += timedelta(days=40)
 
     report = fleet.hour(hour)
 
@@ -140,3 +146,15 @@ def test_where_time_is_short_towns_are_left_to_the_next_day(fleet: Fleet) -> Non
     assert (report.towns, report.left) == (0, sum(hour_of(town) == hour for town in TOWNS))
     assert {fleet.snapshots(town) for town in TOWNS} == {3}
     assert metrics_of(fleet.lines[-1])["townsNotTidied"] == report.left
+
+
+def test_nothing_is_deleted_by_a_clock_that_disagrees_with_the_buckets(fleet: Fleet) -> None:
+    fleet.store_lead = timedelta(days=-3650)
+    before = fleet.objects.list("").keys
+
+    for hour in range(HOURS):
+        with pytest.raises(ClocksDisagree, match="3650 days ahead of the clock of the store"):
+            fleet.hour(hour)
+
+    assert fleet.objects.list("").keys == before
+    assert [alert.kind for alert in fleet.alerts.raised] == ["clocks_disagree"]

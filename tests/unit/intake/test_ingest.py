@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
+from shared.domain.senders import Sender
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
 from shared.domain.times import from_milliseconds, to_milliseconds, to_text
-from shared.intake import ingest
+from shared.intake import ingest, stored
 from shared.intake.redrive import copy_of, id_of_copy
 from shared.intake.unreadable import UNREADABLE
 
@@ -630,3 +631,15 @@ def test_what_the_strict_parser_accepts_it_reads_as_python_does(text: str) -> No
     except Refused:
         return
     assert value == json.loads(text)
+
+
+def test_senders_do_not_share_their_ids_and_generations_not_their_batches() -> None:
+    body = b'{"event_id": "done-0001", "event_type": "agent_status", "agent_id": "p", "payload": {"message": "Done"}}'
+
+    def sent_by(generation: int | None, agent: str = "p") -> ingest.AcceptedBatch:
+        return ingest.accept(body, received_at=NOW, sent_by=Sender("agent", agent, generation))
+
+    first, second = sent_by(1), sent_by(2)
+    assert [event.event_id for event in first.envelopes] == [event.event_id for event in second.envelopes]
+    assert first.envelopes[0].event_id != "done-0001"
+    assert stored.batch_id(first.envelopes) != stored.batch_id(second.envelopes)

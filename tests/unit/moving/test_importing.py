@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import Refused
-from shared.images import rewriting
+from shared.images import rewriting, summary
 from shared.moving import foreign_rows, importing
 from shared.moving.importing import ImportedImage
 from shared.moving.transfer import LONGEST_LINE, of_lines
+from shared.town import town_keys
+from tests.scenarios.table import scenario
 
 NOW = datetime(2026, 1, 10, 12, tzinfo=UTC)
 AT = "2026-01-10T11:00:00.000Z"
@@ -189,6 +191,18 @@ def test_an_export_without_keys_of_a_town_begins_at_tick_0_paused_with_a_new_tow
     there = imported(RIG, bead("b"))
     assert (there.tick_no, key_of(there, "paused"), key_of(there, "id")) == (0, True, "new")
     assert key_of(there, "config")["merge_strategy"] == "pr"
+
+
+@pytest.mark.parametrize(("brake", "generation"), [(None, 4), ({"by": "ann", "at": AT, "stopped_agents": True}, 5)])
+def test_the_agents_of_a_braked_town_are_fenced_and_those_of_a_town_that_never_ran_are_kept(
+    brake: dict[str, Any] | None, generation: int
+) -> None:
+    rows = [("town", {"key": "paused", "value": "true"}), bead("p"), agent("p", generation=4)]
+    rows += [] if brake is None else [("town", {"key": "brake", "value": json.dumps(brake)})]
+    there = imported(*rows)
+    assert [row["generation"] for row in stored(there, "agent_metadata")] == [generation]
+    assert (key_of(there, "paused"), told(there)) == (True, [])
+    assert "brake" not in {row["key"] for row in stored(there, "town")}
 
 
 def test_numbers_go_on_behind_the_greatest_that_was_given_out() -> None:
@@ -372,3 +386,70 @@ def test_of_a_damaged_file_is_told_what_could_not_be_read() -> None:
     [loss] = there.not_read
     assert "cannot be read after its row" in loss.why
     assert 0 < there.rows["beads"] < 40
+
+
+def a_database(*statements: str) -> bytes:
+    sql = sqlite3.connect(":memory:")
+    for statement in statements:
+        sql.execute(statement)
+    sql.commit()
+    content: bytes = sql.serialize()
+    sql.close()
+    return content
+
+
+@scenario(608)
+def test_events_without_numbers_are_numbered_by_their_times() -> None:
+    """Seen: of a database in the shape of the system that this project replaces, every pending event was lost."""
+    content = a_database(
+        "CREATE TABLE beads (bead_id TEXT PRIMARY KEY, type TEXT, title TEXT, created_at TEXT, updated_at TEXT)",
+        f"INSERT INTO beads VALUES ('b1', 'issue', 'Do it', '{AT}', '{AT}')",
+        "CREATE TABLE town_events (event_id TEXT PRIMARY KEY, event_type TEXT, agent_id TEXT, bead_id TEXT, payload TEXT,"
+        " created_at TEXT, processed_at TEXT)",
+        "INSERT INTO town_events VALUES ('event-a-later', 'bead_cancelled', NULL, 'b1', '{}', '2026-01-10T11:30:00+00:00', NULL)",
+        "INSERT INTO town_events VALUES ('event-z-first', 'bead_updated', NULL, 'b1', '{}', '2026-01-10T12:00:00+01:00', NULL)",
+        "INSERT INTO town_events VALUES ('event-m-first', 'bead_updated', NULL, 'b1', '{}', '2026-01-10T11:00:00Z', NULL)",
+        "CREATE TABLE bead_events (bead_event_id TEXT PRIMARY KEY, bead_id TEXT, event_type TEXT, created_at TEXT)",
+        f"INSERT INTO bead_events VALUES ('x', 'b1', 'created', '{AT}')",
+    )
+    there = importing.imported("new", foreign_rows.of_database(content), now=NOW)
+
+    events = sorted(stored(there, "town_events"), key=lambda row: row["seq"])
+    assert [(row["seq"], row["event_id"]) for row in events] == [
+        (1, "event-z-first"),
+        (2, "event-m-first"),
+        (3, "event-a-later"),
+    ]
+    assert {row["source"] for row in events} == {"ingest"}
+    assert [row["received_at"] for row in events] == [AT, AT, "2026-01-10T11:30:00.000Z"]
+    assert [row["seq"] for row in stored(there, "bead_events")] == [1]
+    numbers = sorted(each for each in told(there) if each[2] == "seq")
+    assert numbers == [("bead_events", "", "seq", "kept"), ("town_events", "", "seq", "kept")]
+    assert {outcome for *_, outcome in told(there)} == {"kept"}, "nothing is lost"
+    assert (key_of(there, "next_seq"), key_of(there, "next_audit_seq")) == (4, 2)
+
+
+@scenario(608)
+def test_rows_without_a_number_come_after_those_that_have_one() -> None:
+    def an_event(event_id: str, **more: Any) -> tuple[str, dict[str, Any]]:
+        given = {"event_id": event_id, "event_type": "town_started", "source": "operator", "created_at": AT}
+        return ("town_events", {**given, "received_at": AT, **more})
+
+    there = imported(an_event("without-one"), an_event("with-a-number", seq=7), an_event("without-two", received_at=AT))
+    found = {row["event_id"]: row["seq"] for row in stored(there, "town_events")}
+    assert found == {"with-a-number": 7, "without-one": 8, "without-two": 9}
+    assert {row["source"] for row in stored(there, "town_events")} == {"operator"}
+    assert key_of(there, "next_seq") == 10
+
+
+def test_a_town_that_ran_on_its_own_clock_comes_to_real_time() -> None:
+    """Whoever ticks it next says which clock it has: a clock of real time would leave it alone without a word while it is ahead."""
+    there = imported(("town", {"key": "clock", "value": '"own"'}))
+    assert there.not_read == ()
+    assert not summary.has_own_clock(there.image)
+
+
+@pytest.mark.parametrize("key", sorted(town_keys.KEYS))
+def test_every_key_of_a_new_town_is_known_to_an_import(key: str) -> None:
+    """`clock` was added to towns and not to the import, which then reported that no town was read whole."""
+    assert imported(("town", {"key": key, "value": json.dumps(town_keys.KEYS[key].new)})).not_read == ()

@@ -20,6 +20,7 @@ from shared.questions.event_list import EventList
 from shared.questions.filters import BeadFilter, EventFilter
 from shared.questions.point_list import points
 from shared.questions.repeated_events import types_and_outcomes
+from shared.questions.spend import spend_words
 from shared.questions.tick_list import TickList
 from shared.storage.restore import Archive
 from tests.conventions.test_query_plans import with_history
@@ -267,7 +268,24 @@ def test_agents_are_listed_with_what_they_do() -> None:
     found = drive(rosters.agents(TOWN, world.store))
     assert [each.agent_id for each in found.agents] == ["mayor", "p1"]
     assert found.total == 2
+    assert [each.used for each in found.agents] == [None, None]
     assert read(rosters.AgentList, document(found)) == found
+
+
+def test_agents_are_listed_with_what_their_newest_start_used() -> None:
+    town = a_town(TOWN).bead("b1", status="in_progress").agent("p1", status="working", hook="b1", generation=2)
+    for generation, cost in ((1, 5_000_000), (2, 420_000)):
+        models = [
+            {"model": "opus", "input_tokens": 100, "output_tokens": 20, "priced_tokens": 120, "cost_micros": cost}
+        ]
+        town.insert(
+            "agent_usage", agent_id="p1", generation=generation, models=json.dumps(models), reported_at=to_text(T)
+        )
+    found = drive(rosters.agents(TOWN, a_world(town).store))
+    assert {each.agent_id: spend_words(each.used) for each in found.agents} == {
+        "mayor": None,
+        "p1": "0.42 USD, 120 tokens",
+    }
 
 
 def test_settings_show_every_value_that_applies_and_which_are_stored() -> None:

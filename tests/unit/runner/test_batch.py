@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
+from shared.domain import limits
 from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.limits import ACTIVE_INTERVAL
 from shared.domain.times import from_text
 from shared.ports.queue import Wake
+from shared.ports.steps import drive
 from tests.cloud import Cloud, a_cloud, a_fleet
 from tests.towns import T, a_town, event
 from tests.worlds import a_world
@@ -37,6 +39,17 @@ def test_several_wakes_of_one_town_are_one_tick() -> None:
 
     assert len(cloud.world.journal("one")) == len(cloud.world.journal("two")) == 1
     assert cloud.queue.messages == []
+
+
+def test_the_tick_of_several_wakes_takes_the_markers_of_all_of_them_away() -> None:
+    """One that is left would lead the dispatcher to the town again and again, without anything to do."""
+    cloud = a_fleet("one")
+    earlier = T - timedelta(seconds=10)
+    drive(cloud.world.store.mark_due("one", earlier))
+    cloud.queue.send([Wake("one", (earlier,), "one:a"), Wake("one", (T,), "one:b")])
+    cloud.queue.pump(cloud.work)
+
+    assert {earlier, T}.isdisjoint(cloud.world.markers("one"))
 
 
 def test_one_damaged_town_comes_again_and_dies_alone() -> None:
@@ -165,15 +178,68 @@ def test_an_event_that_comes_a_moment_after_a_tick_waits_for_its_distance_and_no
 
 def test_a_worker_without_the_time_to_wait_leaves_the_marker() -> None:
     cloud = a_fleet("one")
-    cloud.queue.send([wake("one", "a")])
-    cloud.queue.pump(cloud.work)
-    cloud.world.clock.move(seconds=1)
-    cloud.world.post(event("town_started", event_id="a-moment-later"), town_id="one")
-    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
+    for number in range(limits.TICKS_AT_ONCE):
+        has_event(cloud, f"early-event-{number}")
+        cloud.queue.pump(cloud.work)
+    has_event(cloud, "one-too-many")
     cloud.queue.pump(lambda event_: cloud.work(event_, remaining=timedelta(seconds=91)))
 
+    now = cloud.world.clock.now()
     assert cloud.world.inbox("one")
-    assert min(cloud.world.markers("one")) <= T + 2 * ACTIVE_INTERVAL
+    assert now < min(cloud.world.markers("one")) <= now + ACTIVE_INTERVAL
+
+
+def has_event(cloud: Cloud, name: str) -> None:
+    """A hundred milliseconds later an event arrives, and its sender wakes the town."""
+    cloud.world.clock.move(ms=100)
+    cloud.world.post(event("town_started", event_id=name), town_id="one")
+    cloud.queue.send([Wake("one", (cloud.world.clock.now().replace(microsecond=0),), f"one:{name}")])
+
+
+def test_events_act_at_once_until_they_are_a_stream_which_costs_a_tick_in_five_seconds() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(cloud.work)
+    for number in range(40):
+        has_event(cloud, f"event-{number:03}")
+        cloud.queue.pump(cloud.work)
+
+    at = [from_text(record["now"]) for record in cloud.world.journal("one")]
+    assert at[limits.TICKS_AT_ONCE - 1] - at[0] <= timedelta(seconds=1)
+    window = limits.TICKS_AT_ONCE * ACTIVE_INTERVAL
+    assert all(
+        later - earlier >= ACTIVE_INTERVAL for earlier, later in zip(at, at[limits.TICKS_AT_ONCE :], strict=False)
+    )
+    assert max(sum(start <= each < start + window for each in at) for start in at) <= 2 * limits.TICKS_AT_ONCE
+    assert cloud.world.inbox("one") == ()
+
+
+def test_events_that_a_long_interval_holds_wait_for_one_marker_and_not_for_a_new_one_in_each_pass() -> None:
+    cloud = a_cloud(a_world(a_town("one").config(alarm_interval_active=60)))
+    for number in range(limits.TICKS_AT_ONCE + 1):
+        has_event(cloud, f"event-{number:03}")
+        cloud.world.look()
+    assert min(cloud.world.markers("one")) > cloud.world.clock.now() + timedelta(seconds=20)
+    assert cloud.world.inbox("one")
+
+
+def test_signs_of_life_bring_no_tick_before_its_time() -> None:
+    cloud = a_fleet("one")
+    cloud.queue.send([wake("one")])
+    cloud.queue.pump(cloud.work)
+    cloud.world.clock.move(ms=100)
+    beat = event("agent_heartbeat", {"generation": 1, "last_event_at": None, "active_tools": []}, agent="a")
+    cloud.world.post(beat, town_id="one")
+    cloud.queue.send([wake("one", "again")])
+    cloud.queue.pump(cloud.work)
+
+    lived = cloud.world.journal("one")
+    [number] = [
+        number
+        for number, record in enumerate(lived)
+        if any(each["event_type"] == "agent_heartbeat" for each in record["outputs"]["events"])
+    ]
+    assert from_text(lived[number]["now"]) - from_text(lived[number - 1]["now"]) >= ACTIVE_INTERVAL
 
 
 def test_a_wake_of_a_town_that_does_not_exist_is_done_with_and_leaves_no_marker() -> None:
@@ -237,9 +303,9 @@ def test_the_second_tick_of_a_warm_worker_downloads_no_image_that_did_not_change
         seen.append(key)
         return original(key)
 
-    cloud.world.objects.get = get  # type: ignore[method-assign, assignment]
     cloud.world.clock.move(seconds=30)
     cloud.world.post(event("town_started", event_id="second-event"), town_id="one")
+    cloud.world.objects.get = get  # type: ignore[method-assign, assignment]
     cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:b")])
     cloud.queue.pump(cloud.work)
 
@@ -319,8 +385,10 @@ def test_of_a_town_that_failed_nothing_is_believed_any_more() -> None:
     assert cloud.worker.warm.get("one") is None
 
 
-def an_agent_that_starts_within(seconds: float, *, due: datetime = T - timedelta(seconds=3)) -> Cloud:
-    """A town with work, to which the dispatcher has sent a worker."""
+def an_agent_that_starts_within(
+    seconds: float, *, due: datetime = T - timedelta(seconds=3), beside: tuple[Wake, ...] = ()
+) -> Cloud:
+    """A town with work, to which the dispatcher has sent a worker; other wakes lie `beside` its own."""
     cloud = a_cloud(a_world(a_town("one").bead("b")))
     start = cloud.world.runtime.start
 
@@ -329,18 +397,28 @@ def an_agent_that_starts_within(seconds: float, *, due: datetime = T - timedelta
         return start(*arguments, **named)
 
     cloud.world.runtime.start = slowly  # type: ignore[method-assign]
-    cloud.queue.send([Wake("one", (due,), "one:due", watched=True)])
+    cloud.queue.send([Wake("one", (due,), "one:due", watched=True), *beside])
     cloud.queue.pump(cloud.work)
     return cloud
 
 
-def test_what_follows_a_wake_of_the_dispatcher_within_seconds_is_left_to_it() -> None:
+def test_the_results_of_effects_are_taken_at_once_and_what_follows_later_is_left_to_the_dispatcher() -> None:
     """It looks again within seconds; a worker that waited too would do nothing else meanwhile."""
     cloud = an_agent_that_starts_within(seconds=2)
 
-    assert len(cloud.world.journal("one")) == 1
-    assert cloud.world.inbox("one")
+    assert len(cloud.world.journal("one")) == 2
+    assert cloud.world.inbox("one") == ()
     assert cloud.world.clock.now() - T < ACTIVE_INTERVAL
+
+
+def test_what_follows_a_wake_of_an_event_is_not_left_to_the_dispatcher_although_a_wake_of_its_own_came_with_it() -> (
+    None
+):
+    """Who posted the event does not look again, and the dispatcher knows nothing of that wake."""
+    cloud = an_agent_that_starts_within(seconds=2, beside=(Wake("one", (T - timedelta(seconds=1),), "one:event"),))
+
+    assert len(cloud.world.journal("one")) == 2
+    assert cloud.world.inbox("one") == ()
 
 
 def test_results_that_come_late_are_taken_at_once_for_the_dispatcher_may_have_gone() -> None:

@@ -11,7 +11,7 @@ from shared.domain.states import EffectKind
 from shared.ports.forge import Asker, BranchUpdate, ForgeError, Identity, NotMerged, RepositoryAt
 from shared.ports.steps import Steps, drive
 from shared.runner.perform import Outside, perform
-from tests.fakes import FakeClock, FakeForge
+from tests.fakes import FakeClock, FakeForge, plain_time
 from tests.orders import a_payload
 from tests.towns import T
 
@@ -43,7 +43,7 @@ def told(forge: FakeForge | None, kind: str, **payload: Any) -> dict[str, Any]:
         posted.extend(results)
         yield from ()
 
-    drive(perform((effect,), Outside(forge=forge), clock=FakeClock(T), claimed_at=T, post=post))
+    drive(perform((effect,), Outside(forge=forge), time=plain_time(FakeClock(T)), claimed_at=T, post=post))
     [event] = posted
     assert event["bead_id"] == "m"
     said = {key: value for key, value in event["payload"].items() if key not in ("effect_id", "attempt")}

@@ -19,7 +19,7 @@ SECOND = timedelta(seconds=1)
 
 
 def about(*, due: datetime | None = T, last: datetime | None = None) -> BeforeTick:
-    return BeforeTick(config={}, last_tick_at=last, next_due=due, interval=5 * SECOND, watched=())
+    return BeforeTick(config={}, last_tick_at=last, next_due=due, interval=5 * SECOND, watched=(), own_clock=False)
 
 
 def marker(at: datetime) -> DueMarker:
@@ -98,3 +98,71 @@ def test_only_a_batch_whose_every_event_was_given_is_taken() -> None:
 
 def fixed_events(*ids: str) -> tuple[Envelope, ...]:
     return tuple(event("convoy_started", bead="c", event_id=each) for each in ids)
+
+
+def a_beat(number: int, *, agent: str = "toast", last: str | None = None) -> dict[str, object]:
+    """A heartbeat as its container sends it."""
+    told = {"generation": 3, **({} if last is None else {"last_event_at": last})}
+    return {
+        "event_id": f"beat-{agent}-{number:04}",
+        "event_type": "agent_heartbeat",
+        "agent_id": agent,
+        "payload": told,
+    }
+
+
+def beats(number: int, *bodies: dict[str, object]) -> InboxObject:
+    """One object of the inbox, received so many seconds after T."""
+    at = T + timedelta(seconds=number)
+    batch = ingest.batch_of(list(bodies), received_at=at, source=EventSource.INGEST)
+    return InboxObject(f"towns/t1/inbox/{to_milliseconds(at)}-b{number}.json", batch.body)
+
+
+def test_a_heartbeat_that_a_newer_one_outdoes_is_left_out_and_its_batch_is_taken_with_the_newer_one() -> None:
+    inbox = (beats(0, a_beat(0), a_beat(1, agent="moss")), beats(30, a_beat(2)), beats(60, a_beat(3)))
+    reading = read_batches(InboxReading(inbox, more=False))
+    assert [event.event_id for event in reading.envelopes] == ["beat-moss-0001", "beat-toast-0003"]
+    assert [ids for _, ids in reading.taken] == [
+        ("beat-toast-0003", "beat-moss-0001"),
+        ("beat-toast-0003",),
+        ("beat-toast-0003",),
+    ]
+
+
+def test_the_newest_heartbeat_is_the_one_with_the_latest_activity() -> None:
+    later, earlier = to_text(T - timedelta(seconds=5)), to_text(T - timedelta(seconds=50))
+    reading = read_batches(
+        InboxReading((beats(0, a_beat(0, last=later)), beats(30, a_beat(1, last=earlier))), more=False)
+    )
+    assert [event.event_id for event in reading.envelopes] == ["beat-toast-0000"]
+
+
+def test_batches_of_heartbeats_stay_if_the_tick_was_given_none_of_them() -> None:
+    """A tick with a fixed input deleted batches all of whose heartbeats had been left out of what it did not read."""
+    reading = read_batches(InboxReading((beats(0, a_beat(0)), beats(30, a_beat(1))), more=False))
+    world = a_world(a_town())
+    given = fix_input(
+        world.around,
+        world.image(),
+        about(),
+        now=T,
+        worker_id="w",
+        reading=Reading((), (), more=False),
+        observations=Observations(asked=False),
+        code="c",
+    )
+    assert taken_by(reading, given) == ()
+
+
+def test_a_town_takes_all_heartbeats_of_a_minute_and_its_journal_has_one_of_each_agent() -> None:
+    world = a_world(a_town().agent("toast", status="working", generation=3))
+    for second in (0, 30):
+        world.post(
+            event("agent_heartbeat", {"generation": 3}, agent="toast", event_id=f"beat-{second:04}"),
+            at=T + second * SECOND,
+        )
+    world.clock.move(minutes=1)
+    world.run()
+    (row,) = world.journal()
+    assert [each["event_id"] for each in row["inputs"]["new_events"]] == ["beat-0030"]
+    assert world.inbox() == ()

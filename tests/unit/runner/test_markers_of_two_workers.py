@@ -5,9 +5,10 @@ from datetime import timedelta
 import pytest
 
 from shared.domain import limits
+from shared.domain.errors import StoreUnavailable
 from shared.ports.steps import drive
 from shared.runner.warm_images import WarmImages
-from tests.fault_injection import Crash, interrupted
+from tests.fault_injection import Crash, interrupted, meanwhile
 from tests.towns import a_town, event
 from tests.worlds import World, a_world, in_order
 
@@ -48,6 +49,17 @@ def test_a_pass_that_saw_an_older_image_leaves_the_town_a_marker(call: int) -> N
     next_due = world.image().facts.next_due
     assert next_due is not None
     assert any(marker <= next_due + limits.ACTIVE_INTERVAL for marker in world.markers())
+
+
+def test_a_pass_that_cannot_look_again_leaves_the_town_a_marker() -> None:
+    """It has deleted the marker on which another worker may rely, and cannot see whether one does."""
+    world = a_quiet_town_with_a_marker()
+
+    def no_answer() -> None:
+        raise StoreUnavailable("no answer")
+
+    in_order(meanwhile(world.looking(), before="get_if_changed towns/t1/head", by=no_answer))
+    assert any(marker <= world.clock.now() for marker in world.markers())
 
 
 def test_the_pass_has_calls_to_interrupt() -> None:

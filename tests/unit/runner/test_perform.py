@@ -15,7 +15,7 @@ from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
 from shared.runner.life import ENDING, WORKER_TURN, Life
 from shared.runner.perform import Outside, Performed, perform, rounds_of
-from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime
+from tests.fakes import FakeClock, FakeForge, FakeProcess, FakeRuntime, plain_time
 from tests.orders import a_payload
 from tests.towns import MS, T
 
@@ -53,7 +53,7 @@ def performed(effect: ClaimedEffect, outside: Outside, *, at: datetime = T) -> t
         posted.extend(results)
         yield from ()
 
-    return drive(perform((effect,), outside, clock=FakeClock(at), claimed_at=T, post=post)), posted
+    return drive(perform((effect,), outside, time=plain_time(FakeClock(at)), claimed_at=T, post=post)), posted
 
 
 def told(effect: ClaimedEffect, outside: Outside) -> dict[str, Any]:
@@ -83,7 +83,7 @@ def test_nothing_is_begun_whose_answer_the_worker_would_not_live_to_hear(
 ) -> None:
     life = Life(T + timedelta(seconds=seconds) + ENDING + margin, WORKER_TURN)
     effect = an_effect(kind, "p", 1, town_id="t1", agent_id="p", rig=None)
-    steps = perform((effect,), Outside(), clock=FakeClock(T), claimed_at=T, life=life, post=_nowhere)
+    steps = perform((effect,), Outside(), time=plain_time(FakeClock(T)), claimed_at=T, life=life, post=_nowhere)
     done = drive(steps)
     assert (done.attempted, done.not_started) == ((1, 0) if started else (0, 1))
 
@@ -99,7 +99,7 @@ def test_no_answer_is_waited_for_beyond_its_time_and_what_was_not_begun_stays_fo
         posted.extend(results)
         yield from ()
 
-    steps = perform((dispatch, poll, nudge), Outside(), clock=FakeClock(T), claimed_at=T, post=post)
+    steps = perform((dispatch, poll, nudge), Outside(), time=plain_time(FakeClock(T)), claimed_at=T, post=post)
     assert isinstance(next(steps), Call)
     asked = steps.send(T)
     assert isinstance(asked, Together)
@@ -137,6 +137,17 @@ EFFECTS = {
     "refresh_token": an_effect("refresh_token", "container", 7, town_id="t1"),
     "stop_container": an_effect("stop_container", "container", 8, town_id="t1"),
     "update_model": an_effect("update_model", "p", 9, town_id="t1", agent_id="p", model="m"),
+    "send_notice": an_effect(
+        "send_notice",
+        "desktop:x",
+        10,
+        town_id="t1",
+        channel="desktop",
+        notice="alert",
+        severity="high",
+        title="x",
+        at="",
+    ),
 }
 NO_RUNTIME = "no agent runtime is configured"
 NO_FORGE = {"kind": "no_token", "message": "no source forge is configured for this deployment"}
@@ -157,6 +168,7 @@ NO_FORGE = {"kind": "no_token", "message": "no source forge is configured for th
         ("refresh_token", {"kind": "refresh_token", "ok": False, "error": NO_RUNTIME}),
         ("stop_container", {"kind": "stop_container", "ok": False, "error": NO_RUNTIME}),
         ("update_model", {"kind": "update_model", "ok": False, "error": NO_RUNTIME}),
+        ("send_notice", {"kind": "send_notice", "ok": False, "error": "no channel to people is configured"}),
     ],
 )
 def test_an_effect_without_an_adapter_comes_back_as_its_typed_failure(kind: str, answer: dict[str, Any]) -> None:
@@ -189,11 +201,12 @@ TRANSIENT = {"kind": "transient", "message": RAISED}
         ("refresh_token", {"kind": "refresh_token", "ok": False, "error": RAISED, "passing": True}),
         ("stop_container", {"kind": "stop_container", "ok": False, "error": RAISED, "passing": True}),
         ("update_model", {"kind": "update_model", "ok": False, "error": RAISED, "passing": True}),
+        ("send_notice", {"kind": "send_notice", "ok": False, "error": RAISED, "passing": True}),
     ],
 )
 def test_an_adapter_that_raises_leaves_the_outcome_open(kind: str, answer: dict[str, Any]) -> None:
     adapter: Any = Raises()
-    assert told(EFFECTS[kind], Outside(runtime=adapter, forge=adapter)) == answer
+    assert told(EFFECTS[kind], Outside(runtime=adapter, forge=adapter, notices=adapter)) == answer
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from shared.domain.errors import ConditionRace, Conflict, StoreUnavailable, Town
 from shared.ports.steps import Call, Steps, Together, answer_of, drive
 from shared.ports.town_store import TownImage
 from shared.storage.towns import ObjectTownStore
-from tests.fault_injection import KINDS, Crash, Fault, FaultKind, Faults, interrupted, sweep
+from tests.fault_injection import KINDS, Crash, Fault, FaultKind, Faults, interrupted, meanwhile, sweep
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
 
 every_fault = pytest.mark.parametrize(
@@ -235,6 +235,66 @@ def test_a_clearing_that_failed_is_made_good_by_the_next_one(kind: FaultKind, *,
         outcome_under(fault, store.clear_inbox(keys))
         drive(store.clear_inbox(keys))
         assert drive(store.read_inbox("demo", limit=10)).objects == (), fault
+
+
+def test_of_two_that_create_a_town_at_once_one_does_and_the_other_is_told() -> None:
+    store = ObjectTownStore(MemoryObjects())
+
+    def another_creates() -> None:
+        drive(store.create("demo", an_image(["theirs"]), facts("0-theirs")))
+
+    ours = store.create("demo", an_image(["ours"]), facts("0-ours"))
+    with pytest.raises(TownExists):
+        drive(meanwhile(ours, before="create towns/demo/head", by=another_creates))
+    assert operations_in(drive(store.load("demo")).image) == ["theirs"]
+
+
+def test_a_damaged_head_is_replaced_although_the_first_attempt_has_no_answer() -> None:
+    """Its commit id cannot be read, but its ETag shows that nobody else has replaced it."""
+    objects = MemoryObjects()
+    store = ObjectTownStore(objects)
+    objects.put("towns/demo/head", b"no head at all")
+
+    def no_answer() -> None:
+        raise StoreUnavailable("no answer")
+
+    mended = store.replace_lost("demo", an_image(), facts("9-x"), txid=9, damaged=objects.get("towns/demo/head"))
+    assert drive(meanwhile(mended, before="replace towns/demo/head", by=no_answer)).txid == 9
+    assert drive(store.load("demo")).txid == 9
+
+
+def test_a_batch_that_could_not_be_deleted_is_told_and_the_others_are_gone() -> None:
+    store = a_store_with_a_town()
+    posted = [drive(store.post("demo", b"[]", received_at=NOON, batch_id=name, wake=False)) for name in "abc"]
+
+    def no_answer() -> None:
+        raise StoreUnavailable("no answer")
+
+    clearing = meanwhile(store.clear_inbox(tuple(posted)), before=f"delete {posted[1]}", by=no_answer)
+    with pytest.raises(StoreUnavailable, match="no answer"):
+        drive(clearing)
+    assert [batch.key for batch in drive(store.read_inbox("demo", limit=10)).objects] == [posted[1]]
+
+
+@every_fault
+def test_what_lies_in_the_inbox_has_a_marker_even_if_its_sender_died_before_the_answer(
+    kind: FaultKind, *, for_ever: bool
+) -> None:
+    """Nobody posts it again, so without a marker it would wait for the next sweep."""
+
+    def a_quiet_store() -> ObjectTownStore:
+        store = a_store_with_a_town()
+        drive(store.clear_due(tuple(marker.key for marker in drive(store.due(NOON + timedelta(days=1))))))
+        return store
+
+    def post(store: ObjectTownStore) -> Steps[str]:
+        return store.post("demo", b"[]", received_at=NOON, batch_id="b", wake=True)
+
+    for fault in sweep(kind, for_ever=for_ever, of=lambda: post(a_quiet_store())):
+        store = a_quiet_store()
+        outcome_under(fault, post(store))
+        if drive(store.read_inbox("demo", limit=1)).objects:
+            assert drive(store.due(NOON)), fault
 
 
 def test_however_post_and_worker_interleave_no_acknowledged_batch_waits_without_a_marker() -> None:

@@ -71,6 +71,6 @@ def test_rows_that_the_name_does_not_promise_are_refused(content: object) -> Non
 
 
 def test_an_object_of_a_later_format_says_so_whatever_its_rows_look_like() -> None:
-    later = publish.compressed(json.dumps({"format": 2, "ticks": [{"number": 3}]}).encode())
-    with pytest.raises(DamagedImage, match="it has format 2, this version reads format 1"):
+    later = publish.compressed(json.dumps({"format": 3, "ticks": [{"number": 3}]}).encode())
+    with pytest.raises(DamagedImage, match="it has format 3, this version reads formats 1 and 2"):
         publish.rows_of(later, KEY)

@@ -110,3 +110,11 @@ def test_jumping_over_a_town_skips_all_its_keys_and_no_other_towns() -> None:
     jump = keys.after_town_of("towns/a/head")
     assert all(f"towns/a/{rest}" < jump for rest in ("head", "inbox/9", "journal/x", "ltx/0009/ff-ff.ltx"))
     assert "towns/a-b/ltx/1" < jump < "towns/a0/head"
+
+
+def test_only_blocks_and_indexes_are_known_below_the_archive_and_all_of_it_comes_before_the_head() -> None:
+    written = [keys.archive_block("a", 1 << 60), keys.archive_index("a", 1 << 60), keys.archive_index("a", 7, 127)]
+    for key in written:
+        assert keys.is_known(key)
+        assert keys.archive_prefix("a") < key < keys.before_head("a") < keys.head("a")
+    assert not keys.is_known(f"{keys.archive_prefix('a')}notes.txt")

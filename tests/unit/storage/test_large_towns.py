@@ -16,12 +16,13 @@ from shared.storage import layers
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, schemas
 from shared.town.large_images import LargeImage
+from tests.small_layers import small_layers
 from tests.unit.storage.images import facts
 
 
 @pytest.fixture(autouse=True)
 def _small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layers, "SPILL_ABOVE", 6 * 512)
+    small_layers(monkeypatch, 6 * 512, patch_files=2)
     monkeypatch.setattr(layers, "LARGE_ABOVE", 0)
 
 

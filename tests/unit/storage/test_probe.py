@@ -3,7 +3,7 @@
 import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain.errors import StoreIncapable
+from shared.domain.errors import PreconditionFailed, StoreIncapable
 from shared.ports.steps import drive
 from shared.storage.probe import prove_conditional_writes
 
@@ -42,3 +42,31 @@ def test_a_store_that_does_not_keep_a_promise_is_refused_by_name(store: type[Mem
     with pytest.raises(StoreIncapable, match=fault) as refused:
         drive(prove_conditional_writes(store(), "probe-1"))
     assert refused.value.hint
+
+
+class RepeatsEachWrite(MemoryObjects):
+    """As a client does whose first answer was lost."""
+
+    def create(self, key: str, body: bytes) -> str:
+        super().create(key, body)
+        return super().create(key, body)
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        super().replace(key, body, etag)
+        return super().replace(key, body, etag)
+
+
+def test_a_store_whose_answers_get_lost_keeps_its_promises() -> None:
+    """Seen in a soak: `townctl run` ended because the repetition of its own write was refused."""
+    objects = RepeatsEachWrite()
+    drive(prove_conditional_writes(objects, "probe-1"))
+    assert objects.list("").keys == ()
+
+
+def test_a_store_that_refuses_to_create_what_is_not_there_is_not_believed() -> None:
+    class Full(MemoryObjects):
+        def create(self, key: str, body: bytes) -> str:
+            raise PreconditionFailed(f"create {key}: 412")
+
+    with pytest.raises(PreconditionFailed):
+        drive(prove_conditional_writes(Full(), "probe-1"))

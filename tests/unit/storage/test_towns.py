@@ -2,6 +2,7 @@
 found.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,7 +24,7 @@ from shared.images import image_digest
 from shared.ports.steps import drive
 from shared.ports.town_store import TownStore
 from shared.ports.waiting_room import InboxObject, InboxReading
-from shared.storage import head
+from shared.storage import head, keys
 from shared.storage.towns import IN_FILES_ABOVE, ObjectTownStore
 from tests.fault_injection import Faults
 from tests.unit.storage.images import NOON, an_image, facts, operations_in
@@ -288,6 +289,56 @@ def test_all_towns_are_found_and_long_inboxes_are_jumped_over(store: TownStore) 
     faults = Faults()
     assert faults.drive(store.towns()) == tuple(sorted(towns))
     assert len(faults.names) == 2
+
+
+def test_a_listing_of_towns_shows_whose_inbox_is_not_empty(store: TownStore, objects: MemoryObjects) -> None:
+    for town in ("a", "a-b", "b", "c"):
+        drive(store.create(town, an_image(), facts("0-x")))
+        objects.put(f"towns/{town}/headline", b"")
+        objects.put(f"towns/{town}/journal/0", b"")
+    for town in ("a-b", "c"):
+        drive(store.post(town, b"[]", received_at=NOON, batch_id="b1", wake=False))
+    assert {(town.town_id, town.waits) for town in drive(store.towns_seen(limit=4))} == {
+        ("a", False),
+        ("a-b", True),
+        ("b", False),
+        ("c", True),
+    }
+
+
+def test_a_page_that_ends_with_a_head_does_not_show_what_waits_behind_it(
+    store: TownStore, objects: MemoryObjects
+) -> None:
+    for town in ("a", "b"):
+        drive(store.create(town, an_image(), facts("0-x")))
+    for number in range(999):
+        objects.put(f"towns/a/archive/{number:04}", b"")
+    drive(store.post("a", b"[]", received_at=NOON, batch_id="b1", wake=False))
+    assert [(town.town_id, town.waits) for town in drive(store.towns_seen(limit=2))] == [("a", None), ("b", False)]
+
+
+@pytest.mark.parametrize("blocks", [1, 998, 999, 1000, 1001, 2500])
+def test_a_town_is_found_and_takes_events_however_much_it_has_archived(
+    store: TownStore, objects: MemoryObjects, blocks: int
+) -> None:
+    """The keys of an archive come before the head. With a page full of them, the town did not exist: no tick, no event."""
+    for town in ("a", "b", "c"):
+        drive(store.create(town, an_image(), facts("0-x")))
+    for txid in range(1, blocks + 1):
+        objects.put(keys.archive_block("b", txid), b"")
+    objects.put("towns/b/foo", b"")
+    assert drive(store.towns()) == ("a", "b", "c")
+    assert drive(store.towns(after="a", limit=1)) == ("b",)
+    assert drive(ObjectTownStore(objects).headless()) == ()
+    seen: list[Sequence[str]] = []
+
+    def admit(waiting: Sequence[str]) -> Sequence[str]:
+        seen.append(waiting)
+        return ()
+
+    for batch in ("b1", "b2"):
+        drive(store.post("b", b"[]", received_at=NOON, batch_id=batch, wake=True, admit=admit))
+    assert [len(waiting) for waiting in seen] == [0, 1]
 
 
 def test_an_inbox_without_a_head_is_no_town(store: TownStore, objects: MemoryObjects) -> None:

@@ -85,7 +85,8 @@ def test_an_invariant_violation_is_an_error_with_what_a_person_needs(caught: Cau
     [event] = caught.events
     assert event["level"] == "error"
     assert event["message"] == "invariant 3 (one_hook) is violated in town one by toast"
-    assert {"invariant": "one_hook", "townId": "one"}.items() <= event["tags"].items()
+    tags = {"invariant": "one_hook", "number": "3", "townId": "one", "message": event["message"]}
+    assert tags.items() <= event["tags"].items()
     assert event["extra"] == {"number": 3, "subject": "toast", "townId": "one"}
     assert event["fingerprint"] == ["invariant_violation", "3", "one"]
     assert (event["environment"], event["release"]) == ("test", "abc")

@@ -1,46 +1,18 @@
 """The status of a town as people see it."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from infra.townctl.status_view import status_view, waits_for
+from infra.townctl.people import waits_for
+from infra.townctl.status_view import status_view
+from shared.domain.brake import Brake
 from shared.questions.mailbox import Saying, UnreadMail
-from shared.questions.status import BeadSummary, BreakerState, Commit, EventCounts, TownStatus
+from shared.questions.status import BreakerState, EventCounts
 from tests.towns import T, a_town
-
-IDLE: Final = TownStatus(
-    town_id="alpha",
-    as_of=Commit(7, 7, T),
-    now=T,
-    next_due_at=None,
-    only_an_event_wakes_it=True,
-    paused=False,
-    draining=False,
-    settling=False,
-    breaker=BreakerState(open=False, since=None, failures=0),
-    agents=(),
-    beads=(),
-    waiting=(),
-    failed=(),
-    refused_by_forge=(),
-    abandoned=(),
-    convoys=(),
-    violations=(),
-    unreadable=(),
-    inbox_batches=0,
-    events=EventCounts(0, 0, None),
-    last_tick=None,
-    alarms=(),
-    bead_summary=BeadSummary(0, {}),
-    waiting_summary={},
-    unread_mail=(),
-    mayor_said=(),
-    merges_unproven=0,
-    spend=(),
-)
+from tests.unit.townctl.a_full_town import IDLE
 
 
 def lines(**changed: Any) -> list[str]:
@@ -49,20 +21,20 @@ def lines(**changed: Any) -> list[str]:
 
 
 def test_an_idle_town_says_what_can_wake_it() -> None:
-    assert lines() == ["alpha: tick 7 at 2026-01-10T12:00:00.000Z; only an event can wake it"]
+    assert lines() == ["alpha: only an event can wake it; tick 7, 0 s ago"]
 
 
 def test_counts_agree_with_their_nouns() -> None:
     """`1 events failed for good`."""
     [head, *claims] = lines(inbox_batches=1, breaker=BreakerState(True, T, 1), events=EventCounts(1, 1, T))
-    assert head.endswith("due now, with 1 batch of events in the inbox")
+    assert head.startswith("alpha: due now, with 1 batch of events in the inbox;")
     assert claims == [
         "the dispatch breaker is open because 1 bead failed to start; nothing is dispatched until it closes",
         "1 stored event to be tried again: townctl event list alpha --pending",
         "1 event failed permanently: townctl event list alpha --poisoned",
     ]
     [head, *claims] = lines(inbox_batches=2, events=EventCounts(2, 3, T))
-    assert head.endswith("due now, with 2 batches of events in the inbox")
+    assert head.startswith("alpha: due now, with 2 batches of events in the inbox;")
     assert [claim.partition(":")[0] for claim in claims] == [
         "2 stored events to be tried again",
         "3 events failed permanently",
@@ -70,7 +42,14 @@ def test_counts_agree_with_their_nouns() -> None:
 
 
 def test_the_hint_about_a_paused_town_can_be_copied() -> None:
-    assert lines(paused=True)[1] == "paused: no rule acts until `townctl town start alpha`"
+    assert lines(paused=True)[1] == "paused: no rule acts until `townctl start alpha`"
+
+
+def test_a_paused_town_says_who_has_paused_it() -> None:
+    held = Brake(by="ann", at=T, stopped_agents=True)
+    said = lines(paused=True, brake=held)[1]
+    assert said.startswith("paused by ann ")
+    assert said.endswith(", agents stopped: no rule acts until `townctl start alpha`")
 
 
 def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -> None:
@@ -78,12 +57,12 @@ def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -
     for number in (1, 2):
         town.bead(f"b{number}").edge(f"b{number}", f"b{number - 1}")
     town.review("now", "in_progress").review("next").agent("f", "refinery", "working", hook="now")
-    cells = {bead: waits_for(waiting) for bead, waiting in town.waits().items()}
+    cells = {bead: waits_for(waiting, T, {"b1": "Hang the door"}).plain for bead, waiting in town.waits().items()}
     assert cells == {
-        "b0": "held (operator)",
-        "b1": "blocked_by (b0)",
-        "b2": "blocked_by (b1), root b0: held",
-        "next": "awaiting_review (f), number 1 of 1",
+        "b0": "held",
+        "b1": "blocked by b0 (blocked_by)",
+        "b2": "blocked by Hang the door; at the root b0: held (blocked_by)",
+        "next": "for a review, f can end it, number 1 of 1 (awaiting_review)",
     }
 
 
@@ -96,3 +75,13 @@ def test_unread_mail_and_what_the_mayor_said_are_tables() -> None:
         console.print(*tables)
     assert "mayor" in shown.get()
     assert [word in shown.get() for word in ("not yet", "2 times, last", "All is well.")] == [True, True, True]
+
+
+def test_a_head_from_the_future_is_told_with_what_to_do() -> None:
+    [_, ahead] = lines(ahead_seconds=3653 * 86400)
+    assert ahead.startswith("its newest commit is 3653 days ahead of the clock here, so nothing is done until then")
+    assert "`townctl doctor alpha`" in ahead
+
+
+def test_a_town_on_its_own_clock_says_who_moves_it() -> None:
+    assert lines(own_clock=True)[1:] == ["on its own clock, which only `townctl run --towns alpha` moves"]

@@ -1,0 +1,161 @@
+"""Recorded ticks run with the code of any working tree: by child processes that import it instead of the code of this townctl.
+
+A child is started as `python -P -m infra.townctl.other_code PLACE` with the tree first in its path. It reads one job a line and
+writes one answer a line: a window, or how it could not be run. It only reads the towns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+from infra.townctl.context import Context
+from infra.townctl.wording import message_of
+from shared.domain import strict_json
+from shared.domain.errors import Refused, TownError
+from shared.domain.shapes import document, read
+from shared.domain.times import from_text
+from shared.ports.steps import drive
+from shared.replay.backtest.summary import Unread
+from shared.replay.backtest.window import WindowBacktest, backtest, beside
+from shared.replay.time_window import Window
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+THIS_TREE: Final = Path(__file__).parents[2]
+_LARGEST_ANSWER: Final = 256 << 20
+_LARGEST_JOB: Final = 1 << 10
+_MODULE: Final = Path("infra/townctl/other_code.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A town, and either a window of it, as two times, or the tick after which every tick is run."""
+
+    town_id: str
+    from_: str = ""
+    to: str = ""
+    after: int | None = None
+
+
+def checked_tree(code: Path | None) -> Path:
+    """The working tree whose code is run; without one, that of this townctl. Raises Refused if it cannot be."""
+    tree = THIS_TREE if code is None else code.resolve()
+    if not (tree / _MODULE).is_file():
+        hint = "give the root of a checkout of this project, of a release that has `townctl backtest`"
+        raise Refused(f"{tree} has no {_MODULE}", status=400, path="code", hint=hint)
+    return tree
+
+
+class OtherCode:
+    """Some children that run the code of a tree on the towns of a place."""
+
+    def __init__(self, tree: Path, context: Context, *, children: int) -> None:
+        """Start them."""
+        bucket = context.bucket
+        place = ("--data", str(context.data)) if bucket is None else bucket.options()
+        self._tree = tree
+        self._children = [self._started(place) for _ in range(children)]
+        self._free: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
+        for child in self._children:
+            self._free.put(child)
+
+    def __enter__(self) -> Self:
+        """Use them inside a `with` block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End them."""
+        for child in self._children:
+            child.kill()
+            child.wait()
+            for stream in (child.stdin, child.stdout):
+                if stream is not None:
+                    stream.close()
+
+    def run(self, jobs: Iterable[Job]) -> Iterator[WindowBacktest | Unread | None]:
+        """What each job found, in their order. None: there is no tick. Raises Refused if a child ends."""
+        with ThreadPoolExecutor(len(self._children)) as pool:
+            yield from pool.map(self._done, jobs)
+
+    def _done(self, job: Job) -> WindowBacktest | Unread | None:
+        child = self._free.get()
+        try:
+            return self._asked(child, job)
+        finally:
+            self._free.put(child)
+
+    def _asked(self, child: subprocess.Popen[str], job: Job) -> WindowBacktest | Unread | None:
+        jobs, answers = cast("TextIO", child.stdin), cast("TextIO", child.stdout)
+        said = ""
+        if child.poll() is None:
+            try:
+                print(json.dumps([job.town_id, job.from_, job.to, job.after]), file=jobs, flush=True)
+                said = answers.readline()
+            except BrokenPipeError:
+                pass  # the child has ended, which is said below
+        if not said:
+            hint = "its error is above; run the tests of that tree"
+            problem = f"the code in {self._tree} ended while it ran town {job.town_id} (exit code {child.wait()})"
+            raise Refused(problem, status=400, path="code", hint=hint)
+        found: dict[str, Any] = strict_json.foreign(said.encode(), limit=_LARGEST_ANSWER)
+        if "problem" in found:
+            return Unread(job.town_id, found["problem"])
+        return None if found["window"] is None else read(WindowBacktest, found["window"])
+
+    def _started(self, place: Sequence[str]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "infra.townctl.other_code", *place],
+            env={**os.environ, "PYTHONPATH": str(self._tree)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,  # so that Ctrl-C ends this process, which then ends its children
+        )
+
+
+def main(given: Sequence[str], jobs: TextIO, answers: TextIO) -> None:
+    """Answer jobs until there are none."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("data", "bucket", "endpoint", "region"):
+        parser.add_argument(f"--{name}")
+    asked = parser.parse_args(given)
+    context = Context(named_data=Path(asked.data)) if asked.data else Context(named_bucket=_bucket(asked))
+    for line in jobs:
+        job = Job(*strict_json.foreign(line.encode(), limit=_LARGEST_JOB))
+        print(json.dumps(_answered(context, job)), file=answers, flush=True)
+
+
+def _bucket(asked: argparse.Namespace) -> Any:
+    from infra.buckets import Bucket
+
+    return Bucket(asked.bucket, asked.endpoint, asked.region)
+
+
+def _answered(context: Context, job: Job) -> dict[str, Any]:
+    from shared.history.retained_past import StoredPast
+
+    objects = context.objects()
+    past = StoredPast(objects, objects)
+    try:
+        if job.after is not None:
+            found = drive(beside(job.town_id, past, job.after))
+        else:
+            found = drive(backtest(job.town_id, past, Window(from_text(job.from_), from_text(job.to))))
+    except TownError as error:
+        return {"problem": message_of(error)}
+    return {"window": None if found is None else document(found)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:], sys.stdin, sys.stdout)

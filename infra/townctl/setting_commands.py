@@ -1,0 +1,194 @@
+"""`townctl setting`: the settings of a town and of its rigs, what each of them does, and changing one.
+
+A change is an event, as every change of a town is: `town_configured`, or `rig_registered` for a rig's own value.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+from rich.console import RenderableType
+from rich.text import Text
+
+from infra.townctl.arguments import TownName
+from infra.townctl.output import Answer, plain, table
+from infra.townctl.place import ThePlace, posted
+from shared.domain import strict_json
+from shared.domain.errors import Refused
+
+if TYPE_CHECKING:
+    from infra.reference.settings import SettingWords
+    from shared.questions.rosters import RigSettings, Setting, TownSettings
+
+_VALUE_SIZE: Final = 64 << 10
+_VALUE_DEPTH: Final = 16
+
+SettingName = Annotated[str, Parameter(help="The setting, such as refinery.merge_proof.")]
+
+
+def list_(town_id: TownName, /, *, place: ThePlace) -> Answer:
+    """List every setting of a town with its value, and the values that rigs have of their own."""
+    found = place.settings(town_id)
+    return Answer(found, _list_view(found))
+
+
+def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
+    """Show one setting of a town: its value, where it comes from, and what it does."""
+    setting = the_setting(name)
+    found = place.settings(town_id)
+    value = next((each for each in found.settings if each.name == setting.name), None)
+    said = {"townId": town_id, "name": setting.called, "value": None if value is None else value.value}
+    rigs = {rig.rig_id: _own(rig, setting) for rig in found.rigs if _own(rig, setting) is not None}
+    return Answer(
+        {**said, "stored": value is not None and value.stored, "rigs": rigs}, _show_view(setting, value, found, rigs)
+    )
+
+
+def set_(
+    town_id: TownName,
+    name: SettingName,
+    value: Annotated[
+        str,
+        Parameter(
+            allow_leading_hyphen=True, help="The value, as JSON or as text: 4, true, pr, null, '[\"make test\"]'."
+        ),
+    ],
+    /,
+    *,
+    rig: Annotated[str | None, Parameter(help="Set the rig's own value; null takes it away.")] = None,
+    place: ThePlace,
+) -> Answer:
+    """Set one setting of a town, or of a rig with --rig: post the event that changes it, which the next tick applies."""
+    setting, given = the_setting(name), _value_of(value)
+    event = (
+        _of_a_town(setting, given) if rig is None else _of_a_rig(setting, given, _the_rig(place.settings(town_id), rig))
+    )
+    stored = posted(place, town_id, **event)
+    said = f"accepted {', '.join(stored.accepted)}; the next tick applies it: townctl setting show {town_id} {setting.called}"
+    return Answer(stored, (Text(said),))
+
+
+def the_setting(name: str) -> SettingWords:
+    """The setting with this name, also by a rig's name for it. Raises Refused."""
+    from infra.reference.settings import every_setting
+
+    known = every_setting().settings
+    found = [each for each in known if name in (each.name, each.of_rig)]
+    if not found:
+        near = [each.called for each in known if name.rpartition(".")[2] in each.called]
+        also = f"did you mean {', '.join(near)}? " if near else ""
+        hint = f"{also}`townctl setting list TOWN` and docs/settings.md list them all"
+        raise Refused(f"there is no setting {name}", status=404, path="setting", hint=hint)
+    return found[0]
+
+
+def facts(setting: SettingWords) -> Iterator[tuple[str, str]]:
+    """What is known of a setting, for a table."""
+    from infra.reference.settings import readers
+
+    yield "effect", setting.effect.replace("`", "")
+    yield "type", setting.type.replace("`", "") + (", or null" if setting.nullable else "")
+    yield "default", shown(setting.default)
+    yield "new towns", shown(setting.new_town) if setting.stored_in_new_towns else "the default"
+    if setting.name is None:
+        yield "of a rig", "only rigs have it"
+    else:
+        yield "of a rig", setting.of_rig or "rigs have no value of their own"
+    yield "read in", ", ".join(readers(setting)) or "nothing reads it"
+
+
+def shown(value: Any) -> str:
+    """A value in a table."""
+    if value is None:
+        return "none"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _list_view(found: TownSettings) -> Iterator[RenderableType]:
+    yield Text(f"{found.town_id} as of tick {found.tick}" + (", paused" if found.paused else ""))
+    rows = [(each.name, shown(each.value), "set" if each.stored else "default") for each in found.settings]
+    yield table("setting", "value", "", rows=rows)
+    for rig in found.rigs:
+        yield Text(plain(f"rig {rig.rig_id} ({rig.name}): {rig.git_url}, branch {rig.default_branch}"))
+        if rig.overrides:
+            yield table("setting", "value", rows=[(each.name, shown(each.value)) for each in rig.overrides])
+    yield Text(f"what one of them does: townctl setting show {found.town_id} SETTING")
+
+
+def _show_view(
+    setting: SettingWords, value: Setting | None, found: TownSettings, rigs: dict[str, Any]
+) -> Iterator[RenderableType]:
+    if value is not None:
+        source = "set" if value.stored else "the default"
+        yield Text(plain(f"{setting.called} of {found.town_id} is {shown(value.value)} ({source})"), style="bold")
+    for rig_id, own in rigs.items():
+        yield Text(plain(f"for rig {rig_id} it is {shown(own)}"))
+    yield table("", "", rows=list(facts(setting)))
+
+
+def _own(rig: RigSettings, setting: SettingWords) -> Any:
+    """The value that a rig has of its own; None if it has none."""
+    values: Any = {each.name: each.value for each in rig.overrides}
+    for part in (setting.of_rig or "").split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _value_of(text: str) -> Any:
+    """A value as JSON if it is JSON, else as text."""
+    try:
+        return strict_json.parse(text.encode(errors="replace"), limit=_VALUE_SIZE, depth=_VALUE_DEPTH)
+    except Refused:
+        return text
+
+
+def _of_a_town(setting: SettingWords, value: Any) -> dict[str, Any]:
+    if setting.name is None:
+        hint = f"name the rig: townctl setting set TOWN {setting.called} VALUE --rig RIG"
+        raise Refused(f"only rigs have the setting {setting.called}", status=400, path="rig", hint=hint)
+    from shared.domain.config import TownConfig
+
+    config = _nested(setting.name, value)
+    _require_valid(TownConfig, config, setting)
+    return {"event_type": "town_configured", "payload": {"config": config}}
+
+
+def _of_a_rig(setting: SettingWords, value: Any, rig: RigSettings) -> dict[str, Any]:
+    if setting.of_rig is None:
+        hint = "leave --rig out: the town's value holds for every rig"
+        raise Refused(f"rigs have no value of their own for {setting.called}", status=400, path="rig", hint=hint)
+    from shared.domain.config import RigConfig, merged
+
+    own = _nested(setting.of_rig, value)
+    _require_valid(RigConfig, own, setting)
+    config = merged({each.name: each.value for each in rig.overrides}, own)
+    payload = {"rig_id": rig.rig_id, "name": rig.name, "git_url": rig.git_url, "config": config}
+    return {"event_type": "rig_registered", "payload": payload}
+
+
+def _the_rig(found: TownSettings, word: str) -> RigSettings:
+    rig = next((each for each in found.rigs if word in (each.rig_id, each.name)), None)
+    if rig is None:
+        hint = f"`townctl rig list {found.town_id}` shows the rigs"
+        raise Refused(f"town {found.town_id} has no rig {word}", status=404, path="rig", hint=hint)
+    return rig
+
+
+def _nested(path: str, value: Any) -> dict[str, Any]:
+    first, _, rest = path.partition(".")
+    return {first: _nested(rest, value) if rest else value}
+
+
+def _require_valid(model: Any, config: dict[str, Any], setting: SettingWords) -> None:
+    from shared.domain.config import first_problem
+
+    if setting.called == "role_models":
+        return  # null stands for the removal of a role, which the tick judges
+    if first_problem(model, config) is not None:
+        allowed = setting.type.replace("`", "") + (", or null" if setting.nullable else "")
+        problem = f"{setting.called} cannot have this value: it takes {allowed}"
+        hint = f"`townctl explain setting {setting.called}` and docs/settings.md say what it does"
+        raise Refused(problem, status=400, path="value", hint=hint)

@@ -1,0 +1,178 @@
+"""Sentences about a town, with names that are links: why something waits, what the rules will do, what has happened."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from infra.ui import pieces, words
+from infra.ui.markup import Child, Html, between, joined, tag
+from shared.domain.states import Label
+
+if TYPE_CHECKING:
+    from infra.ui.names import Names
+    from shared.questions.marks import Mark
+    from shared.questions.waiting import Need, Waiting
+
+_BLANK: Final = re.compile(r"\{(agent|bead|change)\}")
+_LOSES: Final = frozenset({"heartbeat", "progress", "stalled", "bead_lost", "review_stuck", "review_abandoned"})
+"""Waits at whose end something is taken away from somebody."""
+_NO_NEWS: Final = frozenset({"poll_interval", "poll_turn", "forgetting", "token_fresh", "mayor_idle", "progress"})
+
+
+def why(waiting: Waiting, names: Names) -> Html:
+    """Why a bead waits: what the API says, with names, and what it waits for at the end of the chain."""
+    first = waiting.guards[0]
+    parts: list[Child] = [_sentence(names.linked(first.says))]
+    others = [each for each in (first.actor or "").split(", ") if each in names.titles and each not in first.says]
+    if others and waiting.reason in ("blocked_by", "awaiting_review", "failed_dependency", "agent_working"):
+        parts = [_after(waiting, [names.link(each) for each in others[:3]], more=len(others) - 3)]
+    if waiting.queue is not None:
+        parts.append(f" Number {waiting.queue.position} of {waiting.queue.length} in its queue.")
+    return joined(*parts)
+
+
+def _after(waiting: Waiting, links: list[Html], *, more: int) -> Html:
+    rest = f" and {words.quantity(more, 'other')}" if more > 0 else ""
+    named = joined(between(" and ", links), rest)
+    if waiting.reason == "awaiting_review":
+        return joined("Its review has not ended: ", named, ".")
+    if waiting.reason == "failed_dependency":
+        return joined(named, " failed.")
+    if waiting.reason == "agent_working":
+        return joined(_sentence(waiting.guards[0].says), " Next: ", named, ".")
+    return joined("After ", named, ".")
+
+
+def who_can_help(waiting: Waiting, names: Names) -> Html | None:
+    """The person who can end a wait that only a person ends, and how; None if it ends otherwise."""
+    if not words.needs_person(waiting.reason):
+        return None
+    need = next((each for each in waiting.needs if each.senders), None)
+    helps = (
+        "You"
+        if need is None or "operator" in need.senders
+        else words.SENDERS.get(need.senders[0], need.senders[0]).capitalize()
+    )
+    if waiting.actor == "reviewer":
+        helps = "A reviewer"
+    return tag("div", pieces.shape("person", "attn"), joined(helps, ": ", _help(waiting, need, names)), class_="who")
+
+
+def _help(waiting: Waiting, need: Need | None, names: Names) -> Child:
+    done = {
+        "held": "release it",
+        "staged": "start its convoy",
+        "awaiting_approval": "approve it",
+        "awaiting_merge": "merge it",
+        "draft": "mark it as ready",
+        "forge_denied": "set the token",
+        "no_agent_program": "set the program",
+        "paused": "start the town",
+        "budget_spent": "raise the budget",
+        "changes_requested": "approve it, or take back what was requested",
+    }.get(waiting.reason or "")
+    if done is not None:
+        return done
+    if need is None:
+        return "look at it"
+    about = "" if need.bead_id is None or need.bead_id not in names.titles else need.bead_id
+    verb = {
+        "bead_reopened": "reopen",
+        "bead_cancelled": "cancel",
+        "bead_updated": "change",
+        "bead_created": "create",
+    }.get(need.event_type)
+    if verb is None:
+        return need.event_type.replace("_", " ")
+    return joined(verb, " ", names.link(about) if about else "it")
+
+
+def command_for(waiting: Waiting, town: str, labels: Iterable[str] = ()) -> str | None:
+    """The command that ends a wait for a person. `labels` are those that the bead has."""
+    need = next((each for each in waiting.needs if each.senders), None)
+    if need is None:
+        return f"townctl explain bead {waiting.bead_id} --town {town}"
+    bead = "" if need.bead_id is None else f" --bead {need.bead_id}"
+    payload = (
+        json.dumps({"labels": [each for each in labels if each != Label.HELD]})
+        if need.event_type == "bead_updated"
+        else "{}"
+    )
+    return f"townctl event post {town} --type {need.event_type}{bead} --payload '{payload}'"
+
+
+def act(action: Mapping[str, Any], names: Names) -> Html:
+    """What an action does."""
+    bead = action.get("bead_id") or action.get("mr_bead_id") or action.get("convoy_id") or action.get("source_bead_id")
+    return filled(
+        words.ACTIONS.get(action["type"], action["type"].replace("_", " ")),
+        names,
+        bead=bead,
+        agent=action.get("agent_id"),
+        change=change_of(action),
+    )
+
+
+def change_of(action: Mapping[str, Any]) -> str:
+    """A change of status in words: `in progress → open`."""
+    if "from" not in action or "to" not in action:
+        return "changes"
+    return f"{words.STATUS.get(action['from'], action['from'])} → {words.STATUS.get(action['to'], action['to'])}"
+
+
+def mark(found: Mark, names: Names) -> Html:
+    """What a mark stands for."""
+    bead = next((each for each in found.about if each not in names.agents), None)
+    agent = next((each for each in found.about if each in names.agents), None)
+    if found.kind == "observed":
+        return joined("The process of ", names.link(agent or ""), f" has ended: {found.name}")
+    if found.kind == "violation":
+        return joined("Invariant ", found.name, ": ", names.linked(found.says or ""))
+    if found.kind == "restore":
+        return joined(_sentence(found.says or "the town was restored"))
+    table = {"event": words.EVENTS, "effect": words.EFFECTS}.get(found.kind, words.ACTIONS)
+    change, _, _ = (found.says or "").partition(": ")
+    if " -> " in change:
+        before, _, after = change.partition(" -> ")
+        change = f"{words.STATUS.get(before, before)} → {words.STATUS.get(after, after)}"
+    return filled(table.get(found.name, found.name.replace("_", " ")), names, bead=bead, agent=agent, change=change)
+
+
+def filled(template: str, names: Names, *, bead: str | None, agent: str | None, change: str) -> Html:
+    """A template with the names of what it is about."""
+    parts: list[Child] = []
+    end = 0
+    for found in _BLANK.finditer(template):
+        parts.append(template[end : found.start()])
+        end = found.end()
+        if found[1] == "change":
+            parts.append(change)
+        elif found[1] == "agent":
+            parts.append(names.link(agent) if agent else "the agent" if found.start() else "The agent")
+        else:
+            parts.append(names.link(bead) if bead else "a bead" if found.start() else "A bead")
+    return joined(*parts, template[end:])
+
+
+def tone_of_wait(guard: str | None, left: timedelta) -> str:
+    """The tone of a fuse: amber if something is about to be taken away, grey for a wait without news, blue otherwise."""
+    if guard in _LOSES and left < timedelta(minutes=3):
+        return "attn"
+    return "wait" if guard in _NO_NEWS else "work"
+
+
+def is_silent(last: datetime | None, now: datetime) -> bool:
+    """Whether an agent at work has given no sign of life for so long that it may be lost soon."""
+    return last is not None and now - last > timedelta(seconds=60)
+
+
+def _sentence(text: Html | str) -> Html:
+    """A clause as a sentence: with a capital at the start and a full stop at the end."""
+    shown = joined(text)
+    if shown and shown[0] != "<":
+        shown = Html(shown[0].upper() + shown[1:])
+    return Html(shown if shown.endswith((".", "?", "!")) else f"{shown}.")

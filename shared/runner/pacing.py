@@ -1,0 +1,48 @@
+"""When the next tick of a town may be: not before it is due, soon after an event, and not too often."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain import limits
+from shared.images import summary
+from shared.ports.town_store import TownImage
+from shared.ports.waiting_room import InboxReading
+from shared.runner.inputs import wakes
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The answer that a town is not due yet. `at` is when it will be; None: only an event can make it due."""
+
+    at: datetime | None
+
+
+def not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, image: TownImage) -> Later | None:
+    """When the town will be due; None if it is due.
+
+    Two of its ticks are at least `about.interval` apart, unless an event waits that wakes the town and there have been fewer than
+    TICKS_AT_ONCE ticks in as many intervals. So a single event acts at once, and a stream of events costs a tick an interval.
+    """
+    if image.facts.tick_no == 0:
+        return None
+    wanted = about.next_due if not waiting.objects else now
+    if wanted is None or wanted > now:
+        return Later(wanted)
+    last = about.last_tick_at
+    if last is not None and last - about.interval <= now < last + about.interval:
+        burst = about.burst_began
+        has_room = burst is None or burst + limits.TICKS_AT_ONCE * about.interval <= now
+        if last <= now and has_room and wakes(waiting):
+            return None
+        return Later(last + about.interval)
+    return None  # if the last tick is further ahead, another clock made it: do not wait until ours catches up
+
+
+def head_says_later(image: TownImage, waiting: InboxReading, now: datetime) -> bool:
+    """Whether the head alone shows that the town is not due yet, so that its image need not be opened.
+
+    The head of a restored or imported town does not: its next due time is not that of its image.
+    """
+    facts = image.facts
+    is_later = facts.next_due is None or facts.next_due > now
+    return is_later and not waiting.objects and facts.tick_no > 0 and facts.by_tick

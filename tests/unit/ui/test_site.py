@@ -1,0 +1,145 @@
+"""The site over a long history with everything in it: every view, at every time, with links that lead somewhere."""
+
+import re
+from datetime import timedelta
+from html import unescape
+from pathlib import Path
+
+import pytest
+
+from infra.ui.acts import Acts
+from infra.ui.address import address_of
+from infra.ui.site import Site
+from shared.domain.times import to_text
+from tests.replayed import a_busy_world, a_world_with_a_past
+from tests.sites import a_site, shown
+from tests.towns import T, a_town
+from tests.worlds import World
+
+pytestmark = pytest.mark.slow
+
+VIEWS = ("", "/timeline", "/timeline?span=all", "/machine", "/beads", "/agents", "/reviews", "?as=list")
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return a_busy_world()
+
+
+@pytest.fixture(scope="module")
+def site(world: World, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return a_site(world, tmp_path_factory.mktemp("towns"))
+
+
+def links(page: str) -> set[str]:
+    """Where the links of a page lead."""
+    return {unescape(found) for found in re.findall(r'href="(/[^"]*)"', page)}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_every_view_shows_the_present(site: Site, view: str) -> None:
+    page = shown(site, f"/t/t1{view}")
+    assert 'role="alert"' not in page
+    assert "Live" in page
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_every_view_shows_the_past(site: Site, world: World, view: str, share: float) -> None:
+    at = to_text(T + (world.clock.now() - T) * share)
+    page = shown(site, f"/t/t1{view}{'&' if '?' in view else '?'}at={at}")
+    assert 'role="alert"' not in page
+    assert "Back to live" in page
+
+
+def test_the_fleet_lists_its_towns(site: Site) -> None:
+    assert 'data-row="t1"' in shown(site, "/")
+
+
+def test_the_finder_of_a_town_that_is_not_there_leads_to_the_towns(site: Site) -> None:
+    """The browser test of this page waited for a finder that never knew anything."""
+    assert [place["id"] for place in site.places(address_of("/t/nowhere"))] == ["t1"]
+    assert len(site.places(address_of("/t/t1"))) > 10
+
+
+def test_why_a_bead_failed_is_a_sentence(site: Site) -> None:
+    assert "The bead was cancelled." in shown(site, "/t/t1")
+
+
+def test_every_name_on_the_page_of_a_town_leads_to_its_page(site: Site) -> None:
+    found = {href for href in links(shown(site, "/t/t1")) if "/bead/" in href or "/agent/" in href}
+    assert found
+    assert [href for href in sorted(found) if 'role="alert"' in shown(site, href)] == []
+
+
+def test_every_tick_of_the_history_can_be_opened(site: Site) -> None:
+    page = shown(site, "/t/t1/timeline?span=all")
+    ticks = sorted(int(number) for number in set(re.findall(r"tick=(\d+)", unescape(page))))
+    assert len(ticks) > 30
+    for tick in ticks[::12]:
+        opened = shown(site, f"/t/t1/timeline?span=all&tick={tick}")
+        assert f'aria-label="Tick {tick}"' in opened
+        assert "Run again: exactly the same rows" in opened
+
+
+def test_a_replay_proves_what_happened(site: Site, world: World) -> None:
+    at = to_text(world.clock.now() - (world.clock.now() - T) / 4)
+    assert "are exactly what happened" in shown(site, f"/t/t1/machine?at={at}&replay=1")
+
+
+def test_a_what_if_is_an_address_of_its_own(site: Site, world: World) -> None:
+    at = to_text(world.clock.now() - (world.clock.now() - T) / 2)
+    fields = {"setting": ["max_polecats_per_rig"], "value": ["1"], "shift": ["0"]}
+    said = Acts(site, ()).done(address_of(f"/t/t1/machine?at={at}"), {"what": "what_if", "fields": fields})
+    assert said.to is not None
+    page = site.page(said.to)
+    assert "As it happened" in page or "Nothing would have been different" in page
+
+
+def test_what_a_what_if_refuses_is_said_where_its_result_would_be(site: Site, world: World) -> None:
+    at = to_text(world.clock.now() - timedelta(minutes=5))
+    page = shown(site, f'/t/t1/machine?at={at}&what={{"config":{{"no_such_setting":1}}}}')
+    assert 'role="alert"' in page
+    assert "Back to live" in page
+
+
+@pytest.mark.parametrize(
+    "href",
+    [
+        "/t/nowhere",
+        "/t/t1?at=yesterday",
+        "/t/t1/bead/nobody",
+        "/t/t1?at=1999-01-01T00:00:00Z",
+        "/t/t1/timeline?tick=99999",
+    ],
+)
+def test_what_cannot_be_shown_is_a_page_that_says_why(site: Site, href: str) -> None:
+    assert 'role="alert"' in shown(site, href)
+
+
+def test_a_page_that_only_reads_has_no_button_that_acts(site: Site) -> None:
+    page = shown(site, "/t/t1")
+    assert 'data-do="run"' not in page
+
+
+def test_a_button_runs_only_what_the_page_has_offered(world: World, tmp_path: Path) -> None:
+    writing = a_site(world, tmp_path, writes=True)
+    said = Acts(writing, ()).done(address_of("/t/t1"), {"what": "run", "value": "town delete t1"})
+    assert said.text == "This button is from an older page: load it again."
+
+
+def test_a_page_that_only_reads_runs_nothing(site: Site) -> None:
+    key = site.offers.key_of("townctl start t1")
+    said = Acts(site, ()).done(address_of("/t/t1"), {"what": "run", "value": key})
+    assert "Read-only" in said.text
+
+
+def test_titles_of_others_stay_text(tmp_path: Path) -> None:
+    town = a_town("t1").bead("b1", title="<img src=x onerror=alert(1)>")
+    site = a_site(a_world_with_a_past(town), tmp_path)
+    for view in ("", "/timeline", "/beads", "/bead/b1"):
+        assert "<img" not in shown(site, f"/t/t1{view}")
+
+
+def test_an_empty_place_says_what_to_do(tmp_path: Path) -> None:
+    assert "townctl town create" in shown(a_site(a_world_with_a_past(), tmp_path), "/")
