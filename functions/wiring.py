@@ -112,12 +112,13 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
 
 @cache
 def watch_errors() -> bool:
-    """Start sending errors to Sentry if the deployment names a valid DSN; returns whether it does.
+    """Start logging as the deployment's level says, and sending errors to Sentry if it names a valid DSN; returns whether it does.
 
     Call it when a handler is loaded. Later calls only return the answer. An invalid DSN is only a line in the log, because
     telemetry must never stop a function.
     """
     named = ErrorSettings.from_environment()
+    log.start(named.log_level)
     if not named.dsn:
         return False
     from shared.telemetry import errors  # noqa: PLC0415 - takes a tenth of a second, and most deployments do not use it

@@ -22,6 +22,7 @@ from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.redrive import app as redrive
 from functions.retention import app as retention
 from functions.retention.hour import hour_of
 from functions.runtimes import ecs_settings
@@ -61,14 +62,15 @@ HANDLERS: dict[str, Callable[[Any, Any], Any]] = {
     "TickFunction": tick.lambda_handler,
     "WorkerFunction": worker.lambda_handler,
     "EventsFunction": events.lambda_handler,
+    "RedriveFunction": redrive.lambda_handler,
     "AuthorizerFunction": authorizer.lambda_handler,
     "CredentialsFunction": credentials.lambda_handler,
     "DebugFunction": debug.lambda_handler,
     "RetentionFunction": retention.lambda_handler,
 }
 CACHES = (
-    tick.dispatcher, worker.worker, events.deployment, authorizer.secret, credentials.deployment, debug.deployment,
-    retention.retention, wiring.objects_of, wiring._secrets_below,
+    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, authorizer.secret, credentials.deployment,
+    debug.deployment, retention.retention, wiring.objects_of, wiring._secrets_below,
 )  # fmt: skip
 RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write"]}])
 TOWN = "t1"
@@ -94,11 +96,13 @@ class Life:
 
     def operator(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """A signed request to the function that has the route, which answers it well."""
-        function = (
-            "EventsFunction"
-            if any(_fits(route.method, route.path, method, path) for route in events.ROUTES)
-            else "DebugFunction"
+        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES}
+        having = (
+            name
+            for name, routes in tables.items()
+            if any(_fits(route.method, route.path, method, path) for route in routes)
         )
+        function = next(having, "DebugFunction")
         return self._answered(function, request(method, path, body, caller=OPERATOR, query=query))
 
     def holder(

@@ -16,6 +16,7 @@ from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.paths import OTHER_PATHS
+from functions.redrive import app as redrive
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
 from shared.adapters.forge_tokens import agents_secret_name, rig_secret_name, secret_name
@@ -29,6 +30,7 @@ FUNCTIONS = [
     "TickFunction",
     "WorkerFunction",
     "EventsFunction",
+    "RedriveFunction",
     "AuthorizerFunction",
     "DebugFunction",
     "CredentialsFunction",
@@ -66,13 +68,14 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     functions = {"events": "EventsFunction", "debug": "DebugFunction"}
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
+    written |= {(route.method, route.path): "RedriveFunction" for route in redrive.ROUTES}
     written |= {(route.method, route.path): "CredentialsFunction" for route in credentials.ROUTES}
     assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
 
 
 def test_the_debug_function_knows_every_method_of_the_paths_that_other_functions_have() -> None:
     methods: dict[str, set[str]] = {}
-    others = (*events.ROUTES, *credentials.ROUTES)
+    others = (*events.ROUTES, *redrive.ROUTES, *credentials.ROUTES)
     for route in (*others, *debug.ROUTES):
         methods.setdefault(route.path, set()).add(route.method)
     assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
@@ -166,6 +169,15 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
         [{"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"}, {"Fn::Sub": "${Towns.Arn}/due/*"}],
         {"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"},
     ]
+
+
+def test_a_redrive_reads_towns_and_writes_only_what_waits() -> None:
+    assert actions("RedriveFunction") == {
+        "s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectTagging", "sqs:SendMessage",
+    }  # fmt: skip
+    [writes] = [each for each in statements("RedriveFunction") if each["Action"] == "s3:PutObject"]
+    below = [each["Fn::Sub"].partition("/")[2] for each in writes["Resource"]]
+    assert below == ["towns/*/inbox/*", "due/*"]
 
 
 def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:

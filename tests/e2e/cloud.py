@@ -46,6 +46,7 @@ FUNCTIONS: Final = (
     "TickFunction",
     "WorkerFunction",
     "EventsFunction",
+    "RedriveFunction",
     "DebugFunction",
     "AuthorizerFunction",
     "CredentialsFunction",
