@@ -85,6 +85,7 @@ class FunctionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    profile: Literal["standard", "small"] = "standard"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from functions import log, room
-from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
+from functions.settings import (
+    CredentialsSettings,
+    ErrorSettings,
+    FunctionSettings,
+    QueueSettings,
+    StoreSettings,
+    WorkerSettings,
+)
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock, monotonic_seconds
 from shared.adapters.s3_objects import S3Objects
@@ -25,8 +32,10 @@ from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
+from shared.telemetry import catalogue
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
+from shared.telemetry.emf import EmfMetrics
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
@@ -148,6 +157,12 @@ def alerts() -> Alerts:
     from shared.telemetry import errors  # noqa: PLC0415 - as above
 
     return SeldomAlerts(EveryAlert(lines, errors.SentryAlerts()), CLOCK)
+
+
+def metrics(settings: FunctionSettings) -> EmfMetrics:
+    """Where metrics go: to the log, from which CloudWatch makes the series of the deployment's profile."""
+    series = catalogue.SMALL if settings.profile == "small" else None
+    return EmfMetrics(log.write_line, stage=settings.stage, series=series)
 
 
 def queue(settings: QueueSettings) -> Queue:

@@ -26,7 +26,6 @@ from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.questions.receipts import CreatedTown, ResumedTown, Said
-from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
@@ -51,7 +50,7 @@ class EventsDeployment:
 def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
-    metrics = EmfMetrics(log.write_line, stage=settings.stage)
+    metrics = wiring.metrics(settings)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
     objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)

@@ -17,7 +17,6 @@ from functions.queries import Query
 from functions.settings import RedriveSettings
 from shared.intake.redrive import redriven
 from shared.ports.steps import drive
-from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
@@ -34,7 +33,7 @@ class RedriveDeployment:
 def deployment() -> RedriveDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = RedriveSettings.from_environment()
-    metrics = EmfMetrics(log.write_line, stage=settings.stage)
+    metrics = wiring.metrics(settings)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
     return RedriveDeployment(ingestion, Access(settings.access_rules, log.write_line))

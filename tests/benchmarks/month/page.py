@@ -45,14 +45,21 @@ ENVIRONMENTS: Final = 10
 CACHED_MINUTES: Final = 5
 
 
+Profile = Literal["standard", "small"]
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How many towns there are, which share of them is active, for how many hours a day, and with how many working agents."""
+    """How many towns there are, which share of them is active, for how many hours a day, and with how many working agents.
+
+    `profile` is the parameter of their deployment.
+    """
 
     towns: int
     active_share: float = ACTIVE_SHARE
     hours_a_day: float = 24
     agents: int = AGENTS
+    profile: Profile = "standard"
 
     @property
     def active(self) -> int:
@@ -75,8 +82,8 @@ class Deployment:
     dashboards: int = 1
 
     @classmethod
-    def of_template(cls) -> "Deployment":
-        """The defaults of template.yaml."""
+    def of_template(cls, profile: Profile = "standard") -> "Deployment":
+        """The defaults of template.yaml, with this profile."""
         text = (ROOT / "template.yaml").read_text(encoding="utf-8")
         usual = int(re.search(r"^    MemorySize: (\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
         found = {}
@@ -84,6 +91,8 @@ class Deployment:
             name = part.partition(":")[0]
             own = re.search(r"^      MemorySize: (\d+)", part, re.MULTILINE)
             found[name] = int(own[1]) if own else usual
+        if profile == "small":
+            return cls(found, metrics=len(catalogue.SMALL), alarms=len(alarms.SMALL), dashboards=0)
         return cls(found)
 
     def dollars(self, function: str, seconds: float, *, requests: float = 0, cpu: float = 0) -> float:
@@ -172,14 +181,17 @@ def _ticks(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
 
 def _dispatcher(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
     ledger, pages = measured.ledger, -(-fleet.active // PAGE)
-    slept = ledger.seconds["dispatcher"] / measured.minutes
+    slept, requests = (
+        ledger.seconds["dispatcher"] / measured.minutes,
+        ledger.each("dispatcher", per=measured.minutes),
+    )
     yield Line("dispatcher: schedule", "schedule", MINUTES * prices.SCHEDULE_CALL, "one call a minute")
     yield Line("dispatcher: invocations", "Lambda requests", MINUTES * prices.LAMBDA_REQUEST, "one a minute")
     yield Line(
         "dispatcher: time",
         "Lambda time",
-        MINUTES * of.dollars("TickFunction", slept),
-        f"{slept:.0f} s a minute, nearly all asleep",
+        MINUTES * of.dollars("TickFunction", slept, requests=requests),
+        f"{requests:.1f} requests and {slept:.0f} s asleep a minute",
     )
     looks = MINUTES * _dollars(ledger, "dispatcher") * pages
     said = f"{_requests(ledger, 'dispatcher')} a minute, for each 1,000 active towns"
