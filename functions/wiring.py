@@ -32,16 +32,15 @@ from shared.runner.perform import Outside
 from shared.runner.surroundings import Surroundings
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
-from shared.telemetry import catalogue
 from shared.telemetry.alert_log import AlertLog
 from shared.telemetry.alerts import EveryAlert, SeldomAlerts
-from shared.telemetry.emf import EmfMetrics
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
     from shared.storage.restore import Archive
+    from shared.telemetry.emf import EmfMetrics
 
 CLOCK: Final[Clock] = SystemClock()
 _RELEASE: Final = Path(__file__).with_name("release.txt")
@@ -159,9 +158,12 @@ def alerts() -> Alerts:
     return SeldomAlerts(EveryAlert(lines, errors.SentryAlerts()), CLOCK)
 
 
-def metrics(settings: FunctionSettings) -> EmfMetrics:
+def metrics(settings: FunctionSettings) -> "EmfMetrics":
     """Where metrics go: to the log, from which CloudWatch makes the series of the deployment's profile."""
-    series = catalogue.SMALL if settings.profile == "small" else None
+    from shared.telemetry.emf import EmfMetrics  # noqa: PLC0415 - not every function counts
+    from shared.telemetry.profiles import SMALL  # noqa: PLC0415 - as above
+
+    series = SMALL if settings.profile == "small" else None
     return EmfMetrics(log.write_line, stage=settings.stage, series=series)
 
 
@@ -244,9 +246,9 @@ def _secrets(settings: WorkerSettings) -> Secrets | None:
 @cache
 def _secrets_below(prefix: str, endpoint_url: str | None) -> Secrets:
     """The secrets below a prefix. All callers in this environment share one client and one cache."""
-    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only for functions that perform effects
+    from functions.secret_stores import secrets_below  # noqa: PLC0415 - only for functions that perform effects
 
-    return SecretsManager(prefix, CLOCK, endpoint_url=endpoint_url)
+    return secrets_below(prefix, CLOCK, endpoint_url=endpoint_url)
 
 
 def agent_credentials(settings: CredentialsSettings) -> "AgentCredentials":

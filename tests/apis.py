@@ -12,7 +12,7 @@ from functions.credentials import app as credentials
 from functions.credentials.issuing import Issuing
 from functions.debug import app as debug
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from functions.redrive import app as redrive
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route

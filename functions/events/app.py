@@ -13,8 +13,8 @@ from functions import api, claims, log, wiring
 from functions.access import Access, SignedRequest, person_in, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
-from functions.events.ingestion import Ingestion
 from functions.events.schemas import LogQuery, NewTown, TownsQuery, Words
+from functions.ingestion import Ingestion
 from functions.pace import Pace
 from functions.queries import Query
 from functions.settings import EventsSettings

@@ -12,7 +12,7 @@ from typing import Any, Final
 from functions import api, log, wiring
 from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from functions.queries import Query
 from functions.settings import RedriveSettings
 from shared.intake.redrive import redriven

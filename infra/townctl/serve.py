@@ -209,7 +209,7 @@ def served_from(
     from functions.credentials import app as credentials
     from functions.debug import app as debug
     from functions.events import app as events
-    from functions.events.ingestion import Ingestion
+    from functions.ingestion import Ingestion
     from functions.redrive import app as redrive
     from functions.settings import DebugSettings
     from shared.telemetry.emf import EmfMetrics

@@ -345,17 +345,3 @@ ACTIONS_BY_TYPE: Final = Metric(
     "actionsByType", Unit.COUNT, Statistic.SUM, "As actionsEmitted, for each type of action; the type is a dimension."
 )
 """Written on a separate line for each type, because an EMF line has one value for each dimension."""
-
-SMALL: Final = frozenset(
-    (
-        "wallClockMs",
-        "invariantViolations",
-        "eventsPoisoned",
-        "ticksRun",
-        "ReplayDivergence",
-        "scheduledRuns",
-        "townsFailed",
-        "oldestDueMs",
-    )
-)
-"""The series of the profile `small`: those of its alarms, and ticks. The other metrics are properties of the same lines."""

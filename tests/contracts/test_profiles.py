@@ -1,4 +1,4 @@
-"""The profile `small`: what it is watched by fits the free tiers."""
+"""The profile `small`: what it is watched by fits the free tiers, and what it costs keeps two bars."""
 
 import json
 import tomllib
@@ -10,7 +10,9 @@ from functions import wiring
 from functions.settings import FunctionSettings, TickSettings
 from infra.ops.dashboards import alarms
 from shared.telemetry import catalogue
-from tests.benchmarks.month.table import PASSES
+from shared.telemetry.profiles import SMALL
+from tests.benchmarks.month.page import free_of
+from tests.benchmarks.month.table import PASSES, costs, fleets, total
 from tests.contracts.deployments import deployed
 from tests.contracts.transformed import template
 from tests.conventions.sources import ROOT
@@ -29,9 +31,9 @@ def test_ten_alarms_at_most_watch_a_small_deployment_and_each_has_its_series() -
     assert len(watched) <= FREE_ALARMS
     assert len(of_type(standard, "AWS::CloudWatch::Alarm")) == len(alarms.names())
     ours = {each["MetricName"] for each in watched.values() if each["Namespace"] == catalogue.NAMESPACE}
-    assert ours < catalogue.SMALL
-    assert len(catalogue.SMALL) <= FREE_METRICS
-    assert set(catalogue.BY_NAME) >= catalogue.SMALL
+    assert ours < SMALL
+    assert len(SMALL) <= FREE_METRICS
+    assert set(catalogue.BY_NAME) >= SMALL
 
 
 def test_a_small_deployment_has_no_dashboard_and_its_queries_stay() -> None:
@@ -74,3 +76,12 @@ def test_the_stage_dev_is_small() -> None:
     config = tomllib.loads((ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     assert "Profile=small" in config["default"]["deploy"]["parameters"]["parameter_overrides"]
     assert not any("Profile" in each for each in config["prod"]["deploy"]["parameters"]["parameter_overrides"])
+
+
+def test_a_small_town_that_is_active_eight_hours_a_day_costs_at_most_two_dollars_a_month() -> None:
+    """Six without the tiers that are free for ever; the town and its agents are those of docs/costs.md."""
+    [small] = [fleet for fleet in fleets() if fleet.profile == "small"]
+    found = list(costs(small))
+    assert (small.towns, small.hours_a_day) == (1, 8)
+    assert total(found) <= 6
+    assert total(found) - free_of(found) <= 2

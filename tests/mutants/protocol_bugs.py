@@ -43,7 +43,7 @@ _INBOX: Final = "shared/town/inbox.py"
 _INGEST: Final = "shared/intake/ingest.py"
 _STORED: Final = "shared/intake/stored.py"
 _REDRIVE: Final = "shared/intake/redrive.py"
-_INGESTION: Final = "functions/events/ingestion.py"
+_INGESTION: Final = "functions/ingestion.py"
 
 _OF_COMMIT: Final = (
     Bug(

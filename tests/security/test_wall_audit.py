@@ -20,7 +20,7 @@ from functions.access import Access
 from functions.authorizer import app as authorizer
 from functions.debug import app as debug
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from functions.redrive import app as redrive
 from functions.settings import AccessRule, DebugSettings
 from shared.adapters.town_tokens import Claims, issue, key_id, read

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from infra.ops.dashboards import alarms, cloudwatch
 from infra.ops.dashboards.panels import PER_TOWN
-from shared.telemetry.catalogue import ACTIONS_BY_TYPE, METRICS, SMALL
+from shared.telemetry.catalogue import ACTIONS_BY_TYPE, METRICS
+from shared.telemetry.profiles import SMALL
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 TEMPLATE: Final = ROOT / "template.yaml"

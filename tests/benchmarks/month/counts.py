@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from functions.audit import Trail
 from functions.claims import Holder
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from shared.adapters.control_keys import ControlKeys
 from shared.adapters.forge_tokens import token_for
 from shared.adapters.memory_objects import MemoryObjects

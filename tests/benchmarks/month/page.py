@@ -8,6 +8,7 @@ from typing import Final, Literal
 from infra.ops.dashboards import alarms
 from shared.actions import ACTIONS
 from shared.telemetry import catalogue
+from shared.telemetry.profiles import SMALL
 from tests.benchmarks.month import prices
 from tests.benchmarks.month.counts import IDLE_TOWNS, Measured
 from tests.benchmarks.month.ledger import READS, WRITES, Ledger
@@ -40,6 +41,8 @@ TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "g
 """Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
 PLATFORM_SECRETS: Final = 3
 """The key of town tokens, the platform's control key and its forge token: no town needs a secret of its own."""
+STACK_SECRETS: Final = 1
+"""Those of them that are in Secrets Manager where all others are parameters: the key of town tokens, which the stack makes."""
 ENVIRONMENTS: Final = 10
 """WorkerConcurrency of the template: each environment has a cache of its own."""
 CACHED_MINUTES: Final = 5
@@ -80,10 +83,11 @@ class Deployment:
     metrics: int = len(catalogue.METRICS) + len(ACTIONS)
     alarms: int = len(alarms.names())
     dashboards: int = 1
+    secrets_are_parameters: bool = False
 
     @classmethod
     def of_template(cls, profile: Profile = "standard") -> "Deployment":
-        """The defaults of template.yaml, with this profile."""
+        """The defaults of template.yaml; with the profile `small`, the parameters of the stage dev."""
         text = (ROOT / "template.yaml").read_text(encoding="utf-8")
         usual = int(re.search(r"^    MemorySize: (\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
         found = {}
@@ -92,7 +96,7 @@ class Deployment:
             own = re.search(r"^      MemorySize: (\d+)", part, re.MULTILINE)
             found[name] = int(own[1]) if own else usual
         if profile == "small":
-            return cls(found, metrics=len(catalogue.SMALL), alarms=len(alarms.SMALL), dashboards=0)
+            return cls(found, metrics=len(SMALL), alarms=len(alarms.SMALL), dashboards=0, secrets_are_parameters=True)
         return cls(found)
 
     def dollars(self, function: str, seconds: float, *, requests: float = 0, cpu: float = 0) -> float:
@@ -130,8 +134,11 @@ def lines(fleet: Fleet, measured: Measured, sweep: Ledger, secrets_an_hour: floa
     stored = heads * measured.head_bytes / 1e9 * prices.S3_GB_MONTH
     yield Line("heads and snapshots", "storage", stored, f"a head has {measured.head_bytes / 1000:.0f} kB")
     asked = fleet.active_hours * secrets_an_hour * min(ENVIRONMENTS, _commits_an_hour(measured) / (60 / CACHED_MINUTES))
-    kept = PLATFORM_SECRETS * prices.SECRET_MONTH
-    yield Line("secrets kept", "secrets", kept, f"{PLATFORM_SECRETS} of the platform; a town's own costs $0.40 more")
+    if of.secrets_are_parameters:  # standard parameters and their requests cost nothing
+        asked = 0
+    secrets = STACK_SECRETS if of.secrets_are_parameters else PLATFORM_SECRETS
+    kept = secrets * prices.SECRET_MONTH
+    yield Line("secrets kept", "secrets", kept, f"{secrets} of the platform; a town's own costs $0.40 more")
     yield Line(
         "secrets read", "secrets", asked * prices.SECRET_REQUEST, f"{secrets_an_hour:.0f} an hour, town and environment"
     )

@@ -12,7 +12,7 @@ from functions.access import Access
 from functions.audit import Trail
 from functions.claims import Holder
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from functions.redrive import app as redrives
 from functions.settings import AccessRule
 from shared.domain import strict_json

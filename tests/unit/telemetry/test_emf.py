@@ -10,6 +10,7 @@ from shared.actions import ACTIONS
 from shared.runner.run_report import FailedRun, RunReport
 from shared.telemetry import catalogue
 from shared.telemetry.emf import OTHER, EmfMetrics, by_type, values_of, zeros
+from shared.telemetry.profiles import SMALL
 from tests.emf import dimensions_of, metrics_of
 from tests.towns import a_town, event
 from tests.worlds import World, a_world
@@ -108,9 +109,9 @@ def test_an_action_of_no_known_type_does_not_open_a_series_of_its_own() -> None:
 def test_a_small_profile_makes_few_series_and_logs_the_same_figures() -> None:
     run = a_busy_world().run()
     whole, *types = lines_of(run)
-    small, *small_types = lines_of(run, series=catalogue.SMALL)
+    small, *small_types = lines_of(run, series=SMALL)
 
-    assert set(metrics_of(small)) == TICK_METRICS & catalogue.SMALL
+    assert set(metrics_of(small)) == TICK_METRICS & SMALL
     assert {name: small[name] for name in TICK_METRICS} == {name: whole[name] for name in TICK_METRICS}
     assert dimensions_of(small) == dimensions_of(whole)
     assert not any("_aws" in line for line in small_types)

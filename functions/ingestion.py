@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from functions.accepted import AcceptedReport
 from functions.access import require_town_id
 from functions.audit import Trail
 from functions.claims import Holder
-from functions.events.answers import AcceptedReport
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.domain.senders import sent_id, stored_id
