@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import ConditionRace, LostHead, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
-from shared.ports.object_store import Listing, ObjectStore, StoredObject
+from shared.ports.object_store import Listing, ObjectStore, PlainObjects, StoredObject
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
@@ -41,10 +41,11 @@ _Listed = tuple[str, int]
 
 
 class ObjectWaitingRoom:
-    """The WaitingRoom port over any ObjectStore."""
+    """The WaitingRoom port over any ObjectStore, or over the table in which the store keeps what waits."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+        self._room = objects.waiting
 
     def store_time(self) -> datetime:
         """The present time by the store's own clock. Makes its request at once, unlike the methods that yield steps."""
@@ -91,7 +92,7 @@ class ObjectWaitingRoom:
         objects: list[InboxObject] = []
         looked_at, room, after = 0, _INBOX_BYTES, ""
         while looked_at < limit and room > 0:
-            page = yield from self.listed(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
+            page = yield from self._page(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
             listed = tuple(zip(page.keys, page.sizes, strict=True))
             read = listed[: _fitting(listed, room)]
             objects += yield from self._read(read)
@@ -108,12 +109,17 @@ class ObjectWaitingRoom:
         """The number of batches behind the one with the key `after`; of more than 10,000 only that many are counted."""
         counted = 0
         while counted < _COUNTED:
-            page = yield from self.listed(keys.inbox(town_id), after=after, limit=PAGE)
+            page = yield from self._page(keys.inbox(town_id), after=after, limit=PAGE)
             counted += len(page.keys)
             if not page.more:
                 break
             after = page.keys[-1]
         return counted
+
+    def something_waits(self, town_ids: Sequence[str]) -> Steps[tuple[bool, ...]]:
+        """Whether there is a batch in the inbox of each of these towns. The inboxes are asked at the same time."""
+        pages = yield from _all(tuple(_listing(self._room, keys.inbox(each), after="", limit=1) for each in town_ids))
+        return tuple(bool(page.keys) for page in pages)
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
         """Delete batches whose events are committed. Keys that are gone already are not an error."""
@@ -122,7 +128,7 @@ class ObjectWaitingRoom:
     def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
         """Write the marker of the second that contains `at`."""
         marker = keys.due_marker(town_id, at)
-        yield Call(f"put {marker.key}", partial(self._objects.put, marker.key, b""))
+        yield Call(f"put {marker.key}", partial(self._room.put, marker.key, b""))
         return marker
 
     def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
@@ -135,7 +141,7 @@ class ObjectWaitingRoom:
         found: list[DueMarker] = []
         after = ""
         while True:
-            page = yield from self.listed(keys.DUE, after=after, limit=PAGE)
+            page = yield from self._page(keys.DUE, after=after, limit=PAGE)
             markers = (keys.marker_of(key) for key in page.keys if key < end)
             found += [marker for marker in markers if marker is not None]
             if not page.more or page.keys[-1] >= end:
@@ -150,7 +156,14 @@ class ObjectWaitingRoom:
             raise (yield from no_head(self._objects, town_id))
 
     def _waiting(self, town_id: str) -> Steps[Sequence[_Listed]]:
-        """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`."""
+        """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`.
+
+        A table holds no heads, so a town's own is then asked for first.
+        """
+        if self._room is not self._objects:
+            yield from self._require_head(town_id)
+            page = yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)
+            return tuple(zip(page.keys, page.sizes, strict=True))
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
@@ -160,9 +173,9 @@ class ObjectWaitingRoom:
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
             try:
-                yield Call(f"create {key}", partial(self._objects.create, key, body))
+                yield Call(f"create {key}", partial(self._room.create, key, body))
             except (PreconditionFailed, ConditionRace):
-                there: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
+                there: StoredObject | None = yield Call(f"get {key}", partial(self._room.get, key))
                 if there is None:
                     # a tick has taken it meanwhile, and its body is unknown: store ours again
                     continue
@@ -182,21 +195,25 @@ class ObjectWaitingRoom:
 
     def ensure(self, marker: DueMarker) -> Steps[None]:
         """Write the marker again if it was deleted meanwhile: step P3 above."""
-        there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._objects.get, marker.key))
+        there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._room.get, marker.key))
         if there is None:
             yield from self.mark_due(marker.town_id, marker.at)
 
     def listed(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
-        """One page of keys."""
-        name = f"list {prefix}" + (f" after {after}" if after else "")
-        listing: Listing = yield Call(name, partial(self._objects.list, prefix, after=after, limit=limit))
+        """One page of the keys of the store."""
+        listing: Listing = yield _listing(self._objects, prefix, after=after, limit=limit)
+        return listing
+
+    def _page(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
+        """One page of the keys of what waits."""
+        listing: Listing = yield _listing(self._room, prefix, after=after, limit=limit)
         return listing
 
     def _read(self, found: Sequence[_Listed]) -> Steps[list[InboxObject]]:
         """The objects of these keys that are still there, in the same order. Of one that is too large, only the beginning."""
         if not found:
             return []
-        start_of = self._objects.start_of
+        start_of = self._room.start_of
         answers = yield from _all(tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found))
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
@@ -207,9 +224,14 @@ class ObjectWaitingRoom:
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
         if strangers := [key for key in doomed if not only(key)]:
             raise ValueError(f"not keys of the waiting room: {strangers}")
-        calls = tuple(Call(f"delete {key}", partial(self._objects.delete, key)) for key in doomed)
+        calls = tuple(Call(f"delete {key}", partial(self._room.delete, key)) for key in doomed)
         if calls:
             yield from _all(calls)
+
+
+def _listing(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:
+    name = f"list {prefix}" + (f" after {after}" if after else "")
+    return Call(name, partial(objects.list, prefix, after=after, limit=limit))
 
 
 def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
