@@ -1,9 +1,9 @@
 """The bucket that holds the towns: in AWS S3, or in another S3-compatible store, which an endpoint names.
 
-TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents. A bucket of a deployment has a tag with
-the name of the table in which its inboxes and due markers are kept; TOWNCTL_TABLE names it, or is `none`, if the tag cannot be read. Local agents also inherit this
-process's settings of the AWS SDK, including credentials, because they are processes of the same user. In a deployment,
-agents have no access to the bucket; they post through the API with a town token.
+TOWNCTL_BUCKET, TOWNCTL_ENDPOINT and TOWNCTL_REGION name it for townctl and for local agents. The bucket of a deployment has a tag
+with the name of the table in which its inboxes and due markers are kept; TOWNCTL_TABLE names it, or is `none`, if the tag cannot be
+read. Local agents also inherit this process's settings of the AWS SDK, including credentials, because they are processes of the
+same user. In a deployment, agents have no access to the bucket; they post through the API with a town token.
 """
 
 import os
@@ -53,7 +53,7 @@ class Bucket:
         return cls(name).completed_from(environment) if name else None
 
     def completed_from(self, environment: Mapping[str, str]) -> "Bucket":
-        """This bucket, with what is not known of it taken from an environment."""
+        """The same bucket. What is not known of it is taken from an environment."""
         return Bucket(
             self.name,
             self.endpoint_url or environment.get(ENDPOINT_VARIABLE) or None,
@@ -108,7 +108,7 @@ def _tagged(bucket: "S3Objects") -> str:
         return bucket.tags().get(TABLE_TAG, NO_TABLE)
     except AccessDenied as error:
         hint = (
-            f"allow this identity s3:GetBucketTagging on the bucket: its tag {TABLE_TAG} says where events wait; or set {TABLE_VARIABLE}"
-            f" to the name of the table, or to `{NO_TABLE}` if the bucket has none"
+            f"allow this identity s3:GetBucketTagging on the bucket: its tag {TABLE_TAG} says where events wait; or set"
+            f" {TABLE_VARIABLE} to the name of the table, or to `{NO_TABLE}` if the bucket has none"
         )
         raise AccessDenied(error.message, hint=hint) from error

@@ -1,9 +1,9 @@
 """The object stores that tests run on. What may run concurrently, or loses answers, does not run on moto: it answers
 500 under concurrent overwrites and never 409.
 
-`store` is each of them in turn, empty; `racing_store` each of those that stand concurrency; `waiting_store` each of them, and a bucket
-whose inboxes and due markers are in a table; `seaweedfs` the server of this test process, which is started by the first test that
-wants it.
+`store` is each of them in turn, empty; `racing_store` each of those that stand concurrency; `waiting_store` each of them, and a
+bucket whose inboxes and due markers are in a table; `seaweedfs` the server of this test process, which is started by the first test
+that wants it.
 """
 
 import os

@@ -32,9 +32,7 @@ def without_answer(error: Exception, at: str, kind: str, *, name: str, form: str
     if isinstance(
         error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.SSLError, sdk.ProxyConnectionError)
     ):
-        hint = (
-            f"the endpoint of {kind} {name} could not be reached; check endpoint, region and network, then try again"
-        )
+        hint = f"the endpoint of {kind} {name} could not be reached; check endpoint, region and network, then try again"
         return StoreUnavailable(f"{at}: no connection ({what})", hint=hint)
     hint = "try again; the request may or may not have been carried out"
     return StoreUnavailable(f"{at}: no complete answer ({what})", hint=hint)

@@ -11,7 +11,6 @@ from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
     PreconditionFailed,
-    Refused,
     StoreIncapable,
     StoreNotFound,
     StoreUnavailable,

@@ -32,8 +32,8 @@ class S3Objects:
 
     The SDK finds the credentials, and the region if none is given, in the role of the Lambda, the environment or the user's
     profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag `kind` for a key: the
-    bucket's lifecycle uses the tag if no prefix selects the objects. `waiting` returns the table that keeps inboxes and due markers, or
-    None if they are objects of the bucket.
+    bucket's lifecycle uses the tag if no prefix selects the objects. `waiting` returns the table that keeps inboxes and due
+    markers, or None if they are objects of the bucket.
     """
 
     def __init__(

@@ -15,9 +15,7 @@ from shared.domain.errors import (
 )
 
 _TABLE_NAME: Final = "a table's name has 3 to 255 letters, digits, dots, hyphens and underscores"
-_THROTTLED: Final = frozenset(
-    {"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"}
-)
+_THROTTLED: Final = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 _FAILED: Final = frozenset({"InternalServerError", "ItemCollectionSizeLimitExceededException"})
 _REFUSED_CREDENTIALS: Final = CREDENTIALS | {
     "ExpiredTokenException",
@@ -41,7 +39,9 @@ def translated(error: Exception, *, doing: str, where: str, table: str) -> TownE
     if code in ("TransactionConflictException", "ReplicatedWriteConflictException"):
         return ConditionRace(problem)
     if code == "ResourceNotFoundException":
-        return StoreNotFound(problem, hint=f"create the table {table}, or name its region: --region, or AWS_DEFAULT_REGION")
+        return StoreNotFound(
+            problem, hint=f"create the table {table}, or name its region: --region, or AWS_DEFAULT_REGION"
+        )
     return _denied(error, problem, table) or _passing(error, problem) or _rejected(problem, table)
 
 

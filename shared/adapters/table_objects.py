@@ -4,14 +4,13 @@
     towns/demo/inbox/       towns/demo/inbox/1768046407000-b1.json          bytes   the batch   or where a large one is
     due/2                   due/20260110T120000Z/demo                       0       empty
 
-All reads and queries are strongly consistent, and every item is written with one request, so this is as good as a bucket: the order
-of writes and reads in `shared.storage.waiting_room` holds across tables and processes. The due index has several partitions, because
-one partition takes 1,000 writes a second.
+All reads and queries are strongly consistent, and every item is written with one request. So the order of writes and reads in
+`shared.storage.waiting_room` holds here as it does in a bucket. The due index has several partitions, because one partition takes
+1,000 writes a second.
 
 Each write of an item costs a unit for each KB, and so does its deletion. A body of more than LARGEST_ITEM bytes is therefore an
 object of its own in the bucket, which only its item names: it is written before the item and deleted after it. Its name is new for
-each attempt, so no attempt deletes the body of another. One that is left over, because a process died in between, is found
-by `shared.storage.waiting_bodies`.
+each attempt, so no attempt deletes the body of another. If a process dies in between, a body is left over that nothing reads.
 """
 
 import hashlib
@@ -46,7 +45,7 @@ _Item = Mapping[str, Mapping[str, Any]]
 class TableObjects:
     """The PlainObjects port over one table. `bodies` keeps what is too large for an item, below `BODIES`.
 
-    The folder of a key is its partition, but the keys below the prefix `spread` are spread over SHARDS partitions by their last parts.
+    The folder of a key is its partition. The keys below the prefix `spread` have SHARDS partitions, by their last parts.
     """
 
     def __init__(
@@ -211,12 +210,16 @@ class TableObjects:
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except (KeyError, *sdk_errors()) as error:
+        except _failures() as error:
             where = f"table {self._table}" + (f" at {self._endpoint_url}" if self._endpoint_url else "")
             if isinstance(error, KeyError):
                 hint = "try again; the request may or may not have been carried out"
                 raise StoreUnavailable(f"{doing} in {where}: the answer lacks {error}", hint=hint) from error
             raise table_errors.translated(error, doing=doing, where=where, table=self._table) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return KeyError, *sdk_errors()
 
 
 def _place_of(item: _Item) -> str | None:

@@ -124,7 +124,7 @@ def test_whoever_may_refuse_a_batch_is_shown_what_waits(room: ObjectTownStore) -
 
     with pytest.raises(Refused, match="full"):
         drive(room.post("a", b"[2]", received_at=NOON, batch_id="b2", wake=True, admit=admit, judge=judge))
-    assert shown == [[first], drive(room.read_inbox("a", limit=10)).objects and list(drive(room.read_inbox("a", limit=9)).objects)]
+    assert shown == [[first], list(drive(room.read_inbox("a", limit=10)).objects)]
     assert drive(room.count_inbox("a", after="")) == 1
 
 
@@ -140,9 +140,9 @@ def test_a_page_of_keys_goes_on_behind_any_key(waiting: PlainObjects) -> None:
     made = sorted(f"{keys.DUE}20260110T12{minute:02}00Z/t{town}" for minute in range(3) for town in range(9))
     for key in made:
         waiting.put(key, b"")
-    for after in ("", *made, f"{keys.DUE}20260110T120000Z/~"):
+    for after in ("", made[0], made[13], made[-1], f"{keys.DUE}20260110T120000Z/~"):
         behind = [key for key in made if key > after]
-        for limit in (1, 2, 26, 27, 1000):
+        for limit in (1, 26, 27):
             found = waiting.list(keys.DUE, after=after, limit=limit)
             assert found == Listing(tuple(behind[:limit]), more=len(behind) > limit)
             assert found.sizes == (0,) * len(found.keys)
@@ -168,7 +168,7 @@ def test_an_inbox_of_many_megabytes_is_listed_whole(waiting: PlainObjects) -> No
     assert waiting.list(keys.inbox("a"), after=made[40], limit=45) == Listing(tuple(made[41:86]), more=True)
 
 
-@pytest.mark.parametrize("waiting_store", ["memory", "directory", "seaweedfs", "table"], indirect=True)
+@pytest.mark.parametrize("waiting_store", ["memory", "directory", "seaweedfs"], indirect=True)
 @pytest.mark.parametrize("size", [3, 20_000])
 def test_of_many_that_post_under_one_id_one_wins(waiting_store: Store, waiting: PlainObjects, size: int) -> None:
     key = f"{keys.inbox('a')}1768046407000-b.json"
