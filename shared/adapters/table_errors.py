@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from shared.adapters.aws_failures import CREDENTIALS, PASSING, without_answer
-from shared.adapters.aws_sdk import code_of, response_of, sentence_of, status_of
+from shared.adapters.aws_sdk import CREDENTIALS, PASSING, code_of, response_of, sentence_of, status_of, without_answer
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,

@@ -21,7 +21,6 @@ from heapq import merge
 from itertools import islice
 from threading import Lock
 from typing import Any, Final
-from zlib import crc32
 
 from shared.adapters import aws_sdk, table_errors
 from shared.adapters.aws_sdk import AwsClient, sdk_errors
@@ -110,14 +109,14 @@ class TableObjects:
         item = self._item(key, body)
         with self._translated(f"put {key}"):
             answer = self.client.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
-        self._forget(answer)
+        self._forget(answer.get("Attributes", {}))
         return _etag(body)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
         with self._translated(f"delete {key}"):
             answer = self.client.delete_item(TableName=self._table, Key=self._key(key), ReturnValues="ALL_OLD")
-        self._forget(answer)
+        self._forget(answer.get("Attributes", {}))
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending. Their times are not known."""
@@ -135,7 +134,7 @@ class TableObjects:
     def _below(self, partition: str, prefix: str, *, after: str, page: int) -> Iterator[tuple[str, int]]:
         """Keys and sizes of one partition, ascending. A page is read when it is needed."""
         is_within = after >= prefix
-        place: dict[str, Any] = {}
+        place: dict[str, _Item] = {}
         while True:
             answer = self.client.query(
                 TableName=self._table,
@@ -180,26 +179,27 @@ class TableObjects:
             found: _Item | None = answer.get("Item")
             return found
 
-    def _item(self, key: str, body: bytes) -> dict[str, dict[str, Any]]:
-        item: dict[str, dict[str, Any]] = {**self._key(key), "n": {"N": str(len(body))}}
+    def _item(self, key: str, body: bytes) -> _Item:
+        item = {**self._key(key), "n": {"N": str(len(body))}}
         if len(body) <= LARGEST_ITEM:
             return {**item, "b": {"B": body}}
         place = f"{BODIES}{key}.{uuid.uuid4().hex}"
         self._bodies.create(place, body)
         return {**item, "o": {"S": place}}
 
-    def _forget(self, answer: Mapping[str, Any]) -> None:
+    def _forget(self, item: _Item) -> None:
         """Delete the large body of the item that was replaced or deleted."""
-        place = _place_of(answer.get("Attributes", {}))
+        place = _place_of(item)
         if place is not None:
             self._bodies.delete(place)
 
-    def _key(self, key: str) -> dict[str, dict[str, Any]]:
+    def _key(self, key: str) -> _Item:
         return {"p": {"S": self._partition_of(key)}, "s": {"S": key}}
 
     def _partition_of(self, key: str) -> str:
         folder, _, name = key.rpartition("/")
-        return f"{self._spread}{crc32(name.encode()) % SHARDS}" if key.startswith(self._spread) else f"{folder}/"
+        shard = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % SHARDS
+        return f"{self._spread}{shard}" if key.startswith(self._spread) else f"{folder}/"
 
     def _partitions_below(self, prefix: str) -> tuple[str, ...]:
         if prefix.startswith(self._spread):

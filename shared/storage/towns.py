@@ -194,8 +194,7 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
         seen = yield from self._seen(after=after, limit=limit, prefix="")
         if self._room is self._objects:
             return seen
-        waits = yield from self.something_waits([town.town_id for town in seen])
-        return tuple(SeenTown(town.town_id, waits=each) for town, each in zip(seen, waits, strict=True))
+        return (yield from self.with_waiting(seen))
 
     def _seen(self, *, after: str, limit: int | None, prefix: str) -> Steps[tuple[SeenTown, ...]]:
         found: list[SeenTown] = []

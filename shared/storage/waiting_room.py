@@ -86,6 +86,18 @@ class ObjectWaitingRoom:
         yield from self.ensure(marker)
         return key
 
+    def take_in(self, town_id: str, key: str, body: bytes, *, due: datetime) -> Steps[None]:
+        """Make a batch durable that was acknowledged elsewhere, and wake its town; the steps are those of `post`.
+
+        If another body waits here under its id, it waits beside that one.
+        """
+        marker = yield from self.mark_due(town_id, due)
+        try:
+            yield from self._create_batch(key, body)
+        except Refused:
+            yield from self._create_batch(keys.beside(key), body)
+        yield from self.ensure(marker)
+
     def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
         """The oldest batches: at most `limit`, fewer if they are very large, because reading stops at 64 MiB."""
         prefix = keys.inbox(town_id)
@@ -115,11 +127,6 @@ class ObjectWaitingRoom:
                 break
             after = page.keys[-1]
         return counted
-
-    def something_waits(self, town_ids: Sequence[str]) -> Steps[tuple[bool, ...]]:
-        """Whether there is a batch in the inbox of each of these towns. The inboxes are asked at the same time."""
-        pages = yield from _all(tuple(_listing(self._room, keys.inbox(each), after="", limit=1) for each in town_ids))
-        return tuple(bool(page.keys) for page in pages)
 
     def clear_inbox(self, keys: tuple[str, ...]) -> Steps[None]:
         """Delete batches whose events are committed. Keys that are gone already are not an error."""
@@ -201,12 +208,12 @@ class ObjectWaitingRoom:
 
     def listed(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
         """One page of the keys of the store."""
-        listing: Listing = yield _listing(self._objects, prefix, after=after, limit=limit)
+        listing: Listing = yield listing_of(self._objects, prefix, after=after, limit=limit)
         return listing
 
     def _page(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
         """One page of the keys of what waits."""
-        listing: Listing = yield _listing(self._room, prefix, after=after, limit=limit)
+        listing: Listing = yield listing_of(self._room, prefix, after=after, limit=limit)
         return listing
 
     def _read(self, found: Sequence[_Listed]) -> Steps[list[InboxObject]]:
@@ -214,7 +221,9 @@ class ObjectWaitingRoom:
         if not found:
             return []
         start_of = self._room.start_of
-        answers = yield from _all(tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found))
+        answers = yield from all_of(
+            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found)
+        )
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
             for (key, size), body in zip(found, answers, strict=True)
@@ -226,15 +235,16 @@ class ObjectWaitingRoom:
             raise ValueError(f"not keys of the waiting room: {strangers}")
         calls = tuple(Call(f"delete {key}", partial(self._room.delete, key)) for key in doomed)
         if calls:
-            yield from _all(calls)
+            yield from all_of(calls)
 
 
-def _listing(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:
+def listing_of(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:
+    """The call for one page of keys."""
     name = f"list {prefix}" + (f" after {after}" if after else "")
     return Call(name, partial(objects.list, prefix, after=after, limit=limit))
 
 
-def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
     answers: list[object] = yield Together(calls)
     for answer in answers:
