@@ -75,14 +75,21 @@ class Bucket:
             waiting=self._waiting,
         )
 
-    def _waiting(self, bucket: "S3Objects") -> "TableObjects | None":
-        table = self.table or (NO_TABLE if self.endpoint_url else _tagged(bucket))
-        if table == NO_TABLE:
-            return None
+    def table_of(self, objects: "S3Objects") -> str | None:
+        """The name of the table that keeps what waits; None if the bucket keeps it. Asks for the tag if nothing else says it."""
+        table = self.table or (NO_TABLE if self.endpoint_url else _tagged(objects))
+        return None if table == NO_TABLE else table
+
+    def table_named(self, table: str, objects: "S3Objects") -> "TableObjects":
+        """The table of this name, beside the bucket."""
         from shared.adapters.table_objects import TableObjects
         from shared.storage import keys
 
-        return TableObjects(table, bucket, spread=keys.DUE, endpoint_url=self.table_endpoint, region=self.region)
+        return TableObjects(table, objects, spread=keys.DUE, endpoint_url=self.table_endpoint, region=self.region)
+
+    def _waiting(self, objects: "S3Objects") -> "TableObjects | None":
+        table = self.table_of(objects)
+        return None if table is None else self.table_named(table, objects)
 
     def way(self) -> dict[str, str]:
         """The environment variables with which another process of this user reaches the same bucket."""

@@ -122,7 +122,21 @@ def test_townctl_finds_the_table_of_a_bucket_by_its_tag(
         assert _townctl(capsys, tmp_path, "tick", "demo")
         assert drive(ObjectTownStore(objects).read_inbox("demo", limit=10)).objects == ()
 
+        assert (
+            "what waits is read in the table"
+            in _townctl(capsys, tmp_path, "bucket", "gather", "--from-table", table)[1]
+        )
+
         monkeypatch.setenv(TABLE_VARIABLE, NO_TABLE)
+        _townctl(capsys, tmp_path, "event", "post", "demo", "--type", "nudge_timeout")
+        assert "has no table: what waits is read there" in _townctl(capsys, tmp_path, "bucket", "gather")[1]
+        assert _townctl(capsys, tmp_path, "bucket", "gather", "--from-table", table)["markers"] > 0
+        monkeypatch.delenv(TABLE_VARIABLE)
+        assert _townctl(capsys, tmp_path, "event", "list", "demo", "--pending")["events"] == []
+        assert _townctl(capsys, tmp_path, "bucket", "gather")["batches"] == 1
+        assert _townctl(capsys, tmp_path, "bucket", "gather") == {"markers": 0, "batches": 0}
+        assert len(_townctl(capsys, tmp_path, "event", "list", "demo", "--pending")["events"]) == 1
+        assert not [each for each in objects.list("").keys if keys.is_inbox_object(each) or each.startswith(keys.DUE)]
         without = Bucket.from_environment({"TOWNCTL_BUCKET": BUCKET, TABLE_VARIABLE: NO_TABLE})
         assert without is not None
         there = without.objects()
