@@ -1,7 +1,5 @@
 """Batches that wait are compared with a new one, and each is read only once by a process."""
 
-from collections.abc import Iterator
-
 import pytest
 
 from shared.domain.errors import Refused
@@ -48,9 +46,9 @@ def test_what_no_longer_waits_is_not_compared() -> None:
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[KnownBatches]:
+def small(monkeypatch: pytest.MonkeyPatch) -> KnownBatches:
     monkeypatch.setattr(repeats, "EVENTS_KNOWN", 3)
-    yield KnownBatches()
+    return KnownBatches()
 
 
 def test_what_was_compared_longest_ago_is_forgotten_first_and_then_read_again(small: KnownBatches) -> None:
