@@ -7,6 +7,7 @@ that wants it.
 """
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,7 @@ from typing import Final, Protocol
 
 import pytest
 
-from infra.devstack.s3_servers import S3Server, moto_server
+from infra.devstack.s3_servers import S3Server, dynalite_server, moto_server
 from infra.devstack.s3_servers import seaweedfs as seaweedfs_server
 from infra.devstack.waiting_tables import make_table
 from shared.adapters.directory_objects import DirectoryObjects
@@ -68,8 +69,25 @@ def racing_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sto
         yield opened
 
 
-@pytest.fixture(params=["memory", "directory", "moto in process", "seaweedfs", "table"])
+@pytest.fixture(scope="session")
+def dynalite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with dynalite_server(tmp_path_factory.mktemp("dynalite")) as server:
+        yield server
+
+
+ON_DYNALITE: Final = pytest.param("dynalite", marks=pytest.mark.dynalite)
+
+
+@pytest.fixture(params=["memory", "directory", "moto in process", "seaweedfs", "table", ON_DYNALITE])
 def waiting_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "dynalite":
+        request.getfixturevalue("as_owner")
+        server: S3Server = request.getfixturevalue("dynalite")
+        name = make_table(server.tables(), f"waiting-{uuid.uuid4().hex}")
+        with mocked_bucket():
+            tables = TableObjects(name, S3Objects(BUCKET), spread=keys.DUE, endpoint_url=server.endpoint_url)
+            yield S3Objects(BUCKET, waiting=lambda _: tables)
+        return
     if request.param == "table":
         request.getfixturevalue("as_owner")
         with mocked_bucket(), mocked_table() as table:

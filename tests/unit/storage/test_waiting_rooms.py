@@ -10,7 +10,7 @@ from shared.ports.object_store import Listing, PlainObjects
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
-from tests.stores import Store
+from tests.stores import ON_DYNALITE, Store
 from tests.unit.storage.images import NOON, an_image, facts
 
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
@@ -168,7 +168,7 @@ def test_an_inbox_of_many_megabytes_is_listed_whole(waiting: PlainObjects) -> No
     assert waiting.list(keys.inbox("a"), after=made[40], limit=45) == Listing(tuple(made[41:86]), more=True)
 
 
-@pytest.mark.parametrize("waiting_store", ["memory", "directory", "seaweedfs"], indirect=True)
+@pytest.mark.parametrize("waiting_store", ["memory", "directory", "seaweedfs", ON_DYNALITE], indirect=True)
 @pytest.mark.parametrize("size", [3, 20_000])
 def test_of_many_that_post_under_one_id_one_wins(waiting_store: Store, waiting: PlainObjects, size: int) -> None:
     key = f"{keys.inbox('a')}1768046407000-b.json"
