@@ -99,7 +99,7 @@ class StackParameters:
         """Store a secret. It replaces an older one. Raises Refused (413) if it is longer than a standard parameter may be."""
         text = secret.reveal()
         if len(text.encode()) > MOST_OF_A_PARAMETER:
-            hint = "deploy with SecretsStore=secretsmanager, where a secret may have 64 KiB"
+            hint = "let the parameter SecretsStore name Secrets Manager, where a secret may have 64 KiB"
             problem = f"{name} is longer than {MOST_OF_A_PARAMETER} bytes, which is the most of an SSM parameter"
             raise Refused(problem, status=413, path="secret", hint=hint)
         with self._asked(f"store {name}", "PutParameter") as client:

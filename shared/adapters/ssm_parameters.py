@@ -4,7 +4,6 @@ A parameter holds one secret, under the secret's name; or all secrets of a town,
 reads up to ten parameters, and SSM answers forty a second. So a request for one secret reads what else it knows to be old, too.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -13,13 +12,17 @@ from typing import Final
 
 from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
-from shared.domain.errors import AccessDenied, SecretsUnavailable
+from shared.domain import strict_json
+from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
 KEPT_FOR: Final = timedelta(minutes=5)
 AT_ONCE: Final = 10
 """The most parameters of one request; the limit is that of SSM."""
+
+LONGEST: Final = 8192
+"""The most bytes of a parameter, of the advanced tier too."""
 
 _REFUSED: Final = frozenset(
     {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException"}
@@ -105,10 +108,10 @@ def _in_town(text: str | None, name: str, whole: str) -> str | None:
     if not text:
         return None
     try:
-        held = json.loads(text)
-        found = held.get(name)
-    except (ValueError, AttributeError):
-        held, found = None, None
+        held = strict_json.parse(text.encode(), limit=LONGEST, depth=2)
+    except Refused:
+        held = None
+    found = held.get(name) if isinstance(held, dict) else None
     if not isinstance(held, dict) or not isinstance(found, str | None):
         place = whole.removesuffix(f"/{name}")
         hint = 'store a JSON object, as in {"forges/github.com": "..."}, or remove the parameter'

@@ -202,7 +202,7 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
     assert heads["Condition"] == {"Null": {"s3:if-none-match": "false"}}
     assert heads["Action"] == "s3:PutObject"
     writes = [each for each in statements("EventsFunction") if "s3:PutObject" in _listed(each["Action"])]
-    others = [each for each in writes if each is not heads]
+    others = [each for each in writes if each != heads]
     assert [each["Resource"] for each in others] == [{"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"}]
 
 
@@ -491,7 +491,7 @@ def test_a_secret_has_the_same_name_in_every_document_and_in_the_functions_of_it
     for parameters in overrides().values():
         worker = deployed(**parameters)["WorkerFunction"]["Properties"]["Environment"]["Variables"]
         prefixes.add(worker["SECRETS_PREFIX"])
-    assert prefixes == {"town-reconciler/dev", "town-reconciler/prod"}
+    assert prefixes == {"/town-reconciler/dev", "town-reconciler/prod"}  # parameters, and secrets
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {
         name for page in pages for name in re.findall(r"town-reconciler/[\w/-]+", page.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """The level of the log: DEBUG adds each call of a service of AWS without its content, and no level leaves a line of ours out."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from shared.adapters import aws_sdk
 from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import TownError
 from tests.contracts.deployments import SETTINGS, deployed
-from tests.s3_stub import Answer, stub_s3
+from tests.s3_stub import Answer, Request, stub_s3
 
 
 @pytest.fixture(autouse=True)
@@ -26,12 +27,17 @@ def lines(printed: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in printed.splitlines()]
 
 
+def _instead(answer: Answer, _: Request, __: Callable[[Request], Answer]) -> Answer:
+    return answer
+
+
 def read(*faults: Answer) -> None:
     """Write an object with a telling key and a telling body, and read it from a service with these faults."""
     with stub_s3() as stub:
         objects = S3Objects("towns", endpoint_url=stub.url)
         objects.create("a-telling-key", b"a telling body")
-        stub.faults.extend((lambda _, __, fault=fault: fault) for fault in faults)
+        for fault in faults:
+            stub.faults.append(partial(_instead, fault))
         objects.get("a-telling-key")
 
 
