@@ -30,7 +30,9 @@ def main() -> int:
         print("test-ui: installing chromium", file=sys.stderr)
         environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         with contextlib.suppress(subprocess.TimeoutExpired):
-            subprocess.run(["sh", "-c", INSTALL], check=False, stdout=subprocess.DEVNULL, env=environment, timeout=_SECONDS)
+            subprocess.run(
+                ["sh", "-c", INSTALL], check=False, stdout=subprocess.DEVNULL, env=environment, timeout=_SECONDS
+            )
     if program() is not None:
         return 0
     print(f"test-ui: there is no chromium here; install it, then repeat this command: {INSTALL}", file=sys.stderr)

@@ -33,6 +33,10 @@ VIEWS: Final = {
 }
 WIDTHS: Final = (1280, 390)
 THEMES: Final = ("light", "dark")
+TWO_KEYS: Final = """second => {
+    for (const key of ["g", second]) document.body.dispatchEvent(new KeyboardEvent("keydown", {key, bubbles: true}));
+}"""
+"""Both at once: the page waits for the second one only a moment, and this machine may take longer from one call to the next."""
 JUDGED: Final = (("light", 1280), ("dark", 390))
 
 
@@ -51,7 +55,8 @@ def problems_of(watched: Watched) -> list[str]:
 def test_every_view_fits_and_follows_the_rules_of_accessibility(watched: Watched, view: str) -> None:
     """One page for both themes and widths: neither is the server's business.
 
-    The rules look at every element, which takes most of the time of these tests. So each theme and each width is judged once.
+    The rules look at every element, which takes most of the time of these tests. So each theme and each width is judged once, and
+    the large town, which has the elements of any town, only in one.
     """
     page = watched.open(VIEWS[view])
     page.evaluate("() => document.fonts.ready")
@@ -64,7 +69,7 @@ def test_every_view_fits_and_follows_the_rules_of_accessibility(watched: Watched
         page.screenshot(path=PICTURES / f"{view}-{width}-{theme}.png", full_page=view != "large")
         if page.evaluate("() => document.documentElement.scrollWidth") > width:
             found.append(f"{theme} {width}: wider than the window")
-        if (theme, width) in JUDGED:
+        if (theme, width) in (JUDGED[:1] if view == "large" else JUDGED):
             found += [f"{theme} {width}: {problem}" for problem in problems_of(watched)]
     assert found == []
 
@@ -115,8 +120,7 @@ def test_keys_lead_everywhere(watched: Watched) -> None:
         ("t", "town"),
         ("f", "fleet"),
     ):
-        page.keyboard.press("g")
-        page.keyboard.press(key)
+        page.evaluate(TWO_KEYS, key)
         expect(page.locator("#page")).to_have_attribute("data-view", view)
 
 
