@@ -9,6 +9,7 @@
     towns/<town>/archive/index/<txid>[-<shard>].lz4     where each archived bead is, as of that commit
     towns/<town>/logs/<agent>/<generation>-<kind>.<writer>.json    what a start of an agent printed, or its transcript
     towns/<town>/inbox/<received ms>-<batch id>.json    waiting events, in the order in which they were received
+    towns/<town>/put-away                               the head of a town that was put away, which has no head
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
     watch/lives/<life>                                  the towns that a process runs together
     watch/apart/<town>                                  a town that such a process did not survive
@@ -73,6 +74,11 @@ def checked_town_id(town_id: str) -> str:
 def head(town_id: str) -> str:
     """The key of the town's head: its newest commit."""
     return f"{TOWNS}{checked_town_id(town_id)}/head"
+
+
+def put_away(town_id: str) -> str:
+    """The key of the head of a town that was put away."""
+    return f"{TOWNS}{checked_town_id(town_id)}/put-away"
 
 
 def snapshot(town_id: str, txid: int) -> str:
@@ -272,7 +278,9 @@ def is_known(key: str) -> bool:
     """Whether this is the key of any object below `towns/` that the reconciler writes."""
     of_history = (txids_of(key), patched_txids_of(key), ticks_of(key))
     of_a_town = (town_of_head(key), *of_history, archive_block_of(key), archive_index_of(key))
-    return is_inbox_object(key) or is_log(key) or any(each is not None for each in of_a_town)
+    return (
+        is_inbox_object(key) or is_log(key) or key.endswith("/put-away") or any(each is not None for each in of_a_town)
+    )
 
 
 def kind_of(key: str) -> str | None:
