@@ -121,8 +121,8 @@ def beads(
     image = yield from store.load(town_id)
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return _bead_list(sql, image, found, following, now=now, total=total_of(sql, wanted))
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return _bead_list(sql, image, found, following, now=now, total=total)
 
 
 def beads_in(
@@ -184,8 +184,8 @@ def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str |
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         wanted = BeadFilter(type="convoy")
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return ConvoyList(town_id, _convoy_lines(sql, found), following, total_of(sql, wanted))
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return ConvoyList(town_id, _convoy_lines(sql, found), following, total)
 
 
 def convoys_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> ConvoyList:
@@ -219,25 +219,27 @@ def whole_page(
     limit: int,
     place: Place,
     with_bodies: bool = False,
-) -> Steps[tuple[list[Read], str | None]]:
+) -> Steps[tuple[list[Read], str | None, int | None]]:
     """A page of a private copy of a town, and after its last bead of the archive, block by block: those that left last come first.
 
-    The rows of the archived beads that it looks at are in the copy afterwards. A page looks at BLOCKS_AT_MOST blocks.
+    Then the cursor of the next page, and how many beads match that are not in the archive. The rows of the archived beads that it
+    looks at are in the copy afterwards. A page looks at BLOCKS_AT_MOST blocks.
     """
     found: list[Read] = []
     if wanted.convoy is not None:  # a convoy leaves and comes back with all of its beads
         yield from fetch(sql, archives, town_id, [wanted.convoy])
+    total = total_of(sql, wanted)  # before rows of the archive come into the copy
     if not place[0].startswith(_IN_BLOCK):
         found, following = page(sql, wanted, limit=limit, place=place, with_bodies=with_bodies)
         if following is not None or wanted.convoy is not None or wanted.status in _LIVE_FILTERS:
-            return found, following
+            return found, following, total
         place = (f"{_IN_BLOCK}{_NEWEST}", "")
     index = TownKeys(sql).archive_index
     start = int(place[0].removeprefix(_IN_BLOCK), 16)
     blocks = yield from archives.archive_blocks(town_id, index=index)
     for looked_at, block in enumerate(block for block in blocks if block <= start):
         if len(found) >= limit or looked_at == BLOCKS_AT_MOST:
-            return found, cursor_of((f"{_IN_BLOCK}{block:x}", ""))
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", "")), total
         records = yield from archives.archived_in(town_id, block, index=index)
         new = put_into(sql, records)
         after = place_in_copy(sql, place[1]) if block == start and place[1] else _AFTER_EVERYTHING
@@ -247,8 +249,8 @@ def whole_page(
         found += more
         if following is not None:
             _, last = place_of(following, str, str)
-            return found, cursor_of((f"{_IN_BLOCK}{block:x}", last))
-    return found, None
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", last)), total
+    return found, None, total
 
 
 _IN_BLOCK: Final = "in block "

@@ -82,11 +82,11 @@ def mail(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | No
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         mayors, wanted = _mayors(sql), BeadFilter(type="message")
-        found, following = yield from whole_page(
+        found, following, total = yield from whole_page(
             sql, store, town_id, wanted, limit=limit, place=place, with_bodies=True
         )
         letters = tuple(_letter(sql, read, mayors) for read in found)
-        return LetterList(town_id, letters, following, total_of(sql, wanted))
+        return LetterList(town_id, letters, following, total)
 
 
 def mail_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> LetterList:
@@ -112,7 +112,7 @@ def conversation(
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         mayors = _mayors(sql)
-        found, following = yield from whole_page(
+        found, following, _ = yield from whole_page(
             sql, store, town_id, BeadFilter(type="message"), limit=limit, place=place, with_bodies=True
         )
         letters = tuple(_letter(sql, read, mayors) for read in found)

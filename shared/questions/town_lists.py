@@ -123,9 +123,9 @@ def reviews(
     wanted = BeadFilter(status=status, type="merge_request")
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
         entries = review_entries(sql, (read.bead.bead_id for read in found))
-        return ReviewList(town_id, entries, following, total_of(sql, wanted))
+        return ReviewList(town_id, entries, following, total)
 
 
 def reviews_in(
@@ -149,9 +149,9 @@ def escalations(
     wanted = BeadFilter(status=status, type="escalation")
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
         entries = escalation_entries(sql, (read.bead.bead_id for read in found))
-        return EscalationList(town_id, entries, following, total_of(sql, wanted))
+        return EscalationList(town_id, entries, following, total)
 
 
 def escalations_in(image: TownImage, *, status: StatusFilter | None, limit: int, place: Place) -> EscalationList:

@@ -82,9 +82,18 @@ class _Away:
 
 def put_away(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime) -> Steps[PutAway]:
     """Put a town away. Raises UnknownTown, Refused (409) if something of it may still run or waits, and Conflict."""
+    town_id = archive.town_id
+    note = yield from _half_done(archive)
+    if note is None:
+        note = yield from _moved(store, archive, by=by, now=now)
+    far = yield from store.due(now + _FAR)
+    yield from store.clear_due(tuple(marker.key for marker in far if marker.town_id == town_id))
+    return note
+
+
+def _moved(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime) -> Steps[PutAway]:
+    """Move the head of a town in which nothing runs or waits."""
     town_id, objects = archive.town_id, archive.objects
-    if (note := (yield from _half_done(archive))) is not None:
-        return note
     image = yield from store.load(town_id)
     waiting = yield from store.count_inbox(town_id, after="")
     if waiting:
@@ -101,8 +110,6 @@ def put_away(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime
         yield Call(f"delete {place}", partial(objects.delete, place))
         raise _moving(town_id)
     yield Call(f"delete {key}", partial(objects.delete, key))
-    far = yield from store.due(now + _FAR)
-    yield from store.clear_due(tuple(marker.key for marker in far if marker.town_id == town_id))
     return note
 
 
