@@ -258,6 +258,12 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
     return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
 
 
+def beside(key: str) -> str:
+    """The key of another batch that was received at the same time."""
+    name, dot, end = key.rpartition(".json")
+    return f"{name}-moved.json" if dot and not end else f"{key}-moved"
+
+
 def received_at(key: str) -> datetime | None:
     """When the batch with this key was received; None if its name does not say."""
     found = _RECEIVED.search(key)
@@ -278,16 +284,13 @@ def is_known(key: str) -> bool:
     """Whether this is the key of any object below `towns/` that the reconciler writes."""
     of_history = (txids_of(key), patched_txids_of(key), ticks_of(key))
     of_a_town = (town_of_head(key), *of_history, archive_block_of(key), archive_index_of(key))
-    return (
-        is_inbox_object(key) or is_log(key) or key.endswith("/put-away") or any(each is not None for each in of_a_town)
-    )
+    other = is_inbox_object(key) or is_log(key) or key.endswith("/put-away")
+    return other or any(each is not None for each in of_a_town)
 
 
 def kind_of(key: str) -> str | None:
     """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, `log`, or None for no tag."""
-    if is_inbox_object(key):
-        return "inbox"
-    return "log" if _LOG.fullmatch(key) else None
+    return "inbox" if is_inbox_object(key) else "log" if is_log(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:
