@@ -347,5 +347,4 @@ def probe(probe_id: str) -> str:
 
 
 def _second_text(at: datetime) -> str:
-    # strftime writes years before 1000 with fewer digits on some platforms; text order needs four
-    return f"{at.year:04d}{at:%m%dT%H%M%SZ}"
+    return f"{at.year:04d}{at:%m%dT%H%M%SZ}"  # strftime may write years before 1000 with fewer than four digits
