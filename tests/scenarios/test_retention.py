@@ -93,7 +93,7 @@ def test_a_result_that_is_posted_again_when_its_event_is_forgotten_changes_nothi
     result = {"effect_id": start.effect_id, "attempt": 1, "generation": start.generation, "outcome": "started"}
     told = event("dispatch_result", result, agent=start.subject, event_id=f"res-{start.effect_id}-1", source="effect")
     town.tick(told, at=T + MS)
-    later = T + limits.MADE_EVENTS_KEPT + timedelta(hours=1)
+    later = T + limits.EVENT_ROWS_KEPT + timedelta(hours=1)
     town.tick(at=later)
     assert told.event_id not in kept(town, "town_events", "event_id")
     before = town.rows("SELECT * FROM outbox WHERE effect_id = ?", start.effect_id)
