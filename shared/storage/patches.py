@@ -1,8 +1,8 @@
 """Patches: pages as their differences from the same pages of the layers below. The tail of a head, and the patch files, are these.
 
 A commit changes a few bytes in most of the pages that it touches, moves what is in them by the length of a row, or writes a row
-that repeats ids of other rows. So the pages are one Zstandard frame whose dictionary is the originals of all of them: what any original
-has, wherever it stands, costs a few bytes, and so does what an earlier one of the new pages has.
+that repeats ids of other rows. So the pages are one Zstandard frame whose dictionary is the originals of all of them: what any
+original has, wherever it stands, costs a few bytes, and so does what an earlier one of the new pages has.
 
     checksum                   u32, big-endian: CRC-32 of what follows
     pages of the image below   u32

@@ -45,6 +45,10 @@ PASSES_A_DAY: Final = timedelta(days=1) // PASS
 MINUTE: Final = timedelta(minutes=1)
 COARSE: Final = timedelta(minutes=10)
 """The pass of the hours that `--hours` leaves out: what is stored grows as it does with passes of a minute."""
+WHOLE_DAY: Final = 11
+"""The first day of which the image must be flat is at full pace throughout, whatever `--hours` says: its spills and snapshots are
+those of a day. In a shorter life it is the last day.
+"""
 MIB: Final = 1 << 20
 WORDS: Final = (
     "the",
@@ -186,9 +190,11 @@ class LongLife:
             self._post(None, ("rig_registered", None, None, rig))
 
     def days(self, count: int) -> Iterator[Day]:
-        """Live through so many days, the last one at full pace throughout; yields each one when it is over."""
+        """Live through so many days, one of them at full pace throughout (WHOLE_DAY); yields each one when it is over."""
         for number in range(1, count + 1):
-            self.objects.day = day = Day(number, is_whole=number == count or len(self._full_hours) == 24)
+            self.objects.day = day = Day(
+                number, is_whole=number == min(count, WHOLE_DAY) or len(self._full_hours) == 24
+            )
             for hour in range(24):
                 pace = PASS if day.is_whole else self.pace(hour)
                 self._counting.reset()
@@ -437,7 +443,7 @@ def main() -> None:
         "--hours",
         type=int,
         default=24,
-        help="of each day but the last at full pace, the rest with a pass every 10 minutes",
+        help="of each day but the 11th at full pace, the rest with a pass every 10 minutes",
     )
     asked.add_argument("--plot", type=Path, help="an SVG file for the figures of each day")
     asked.add_argument("--tables", action="store_true", help="tell the bytes of the last day apart by table")
