@@ -25,7 +25,7 @@ def forget_old_rows(town: Town, *, published_to: int, more_waiting: bool) -> lis
     budget = limits.RETENTION_ROWS_PER_TICK
     failed: list[tuple[str, str]] = []
     for name, forget in STEPS:
-        if more_waiting and forget in (_event_rows, _poisoned_events, _known_events):
+        if more_waiting and forget in (_event_rows, _known_events):
             continue
         try:
             budget -= forget(town, published_to, budget)
@@ -53,11 +53,9 @@ def _event_rows(town: Town, published_to: int, budget: int) -> int:
 
     A result that a worker posts twice finds its effect ended, even if its event is gone.
     """
-    return known_events.forget_rows(town, before=town.tick.ago(limits.EVENT_ROWS_KEPT), limit=budget)
-
-
-def _poisoned_events(town: Town, published_to: int, budget: int) -> int:
-    return known_events.forget_poisoned(town, before=_may_be_repeated_from(town), limit=budget)
+    return known_events.forget_rows(
+        town, before=town.tick.ago(limits.EVENT_ROWS_KEPT), poisoned_before=_may_be_repeated_from(town), limit=budget
+    )
 
 
 def _known_events(town: Town, published_to: int, budget: int) -> int:
@@ -102,7 +100,6 @@ def _journal(town: Town, published_to: int, budget: int) -> int:
 
 STEPS: Final[tuple[tuple[str, Forget], ...]] = (
     ("event rows", _event_rows),
-    ("poisoned events", _poisoned_events),
     ("known events", _known_events),
     ("reads", _reads),
     ("effects", _effects),

@@ -43,7 +43,8 @@ class EventEntry:
     """An event, for lists.
 
     `inbox`: no tick has read it yet. `pending`: stored; the next tick tries it again. `conflict` and `duplicate`: its id was
-    known, with different or equal content, so it was not stored; `tick` is the tick that read it.
+    known, with different or equal content, so it was not stored. `tick` is the tick that read it; null if the image still has the
+    event's row, or no tick has read it.
     """
 
     event_id: str

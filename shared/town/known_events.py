@@ -29,7 +29,6 @@ _ID_BYTES: Final = 12
 _CONTENT_BYTES: Final = 6
 """Fewer than of an id: a producer who finds another content with the same digest has only hidden a conflict of its own."""
 _DAY: Final = len("2026-12-01")
-_FORGOTTEN_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,62 +138,60 @@ def judged(town: Town, envelope: Envelope) -> tuple[Literal["known", "conflict"]
     return "known" if same else "conflict", there.generation, there.outcome
 
 
-def forget_rows(town: Town, *, before: datetime, limit: int) -> int:
-    """Remove the rows of events that were processed before a time, oldest first; never pending or poisoned ones.
+def forget_rows(town: Town, *, before: datetime, poisoned_before: datetime, limit: int) -> int:
+    """Remove the rows of events that were processed, or poisoned, before a time, oldest first; never pending ones.
 
     Of those that somebody may send again, the digests stay. No producer sends again what the town made itself (results,
-    observations, derived events).
+    observations, derived events), and a poisoned row stays until nobody sends its event any more.
     """
-    rows = town.sql.execute(_OVER, {"before": to_text(before), "limit": limit}).fetchall()
-    for event_id, processed_at, *cells in rows:
-        row = dict(zip(_COLUMNS, cells, strict=True))
-        if row["source"] in _SENT:
-            _remember(town.sql, event_id, _of_row(row), processed_on=processed_at[:_DAY])
+    horizons = {"before": to_text(before), "poisoned_before": to_text(poisoned_before), "limit": limit}
+    rows = town.sql.execute(_OVER, horizons).fetchall()
+    if not rows:
+        return 0
+    left = [_left_of(row) for row in rows if row[_SOURCE] in ("ingest", "operator") and row[_OUTCOME] != "poisoned"]
+    town.sql.execute(_REMEMBER, {"rows": canonical.dumps(left)})
     town.sql.execute(
         "DELETE FROM town_events WHERE seq IN (SELECT value FROM json_each(:seqs))",
-        {"seqs": canonical.dumps([row[2] for row in rows])},
+        {"seqs": canonical.dumps([row[_SEQ] for row in rows])},
     )
     return len(rows)
 
 
-def forget_poisoned(town: Town, *, before: datetime, limit: int) -> int:
-    """Remove poisoned events that were processed before a time, oldest first."""
-    return town.sql.execute(_DELETE_POISONED, {"before": to_text(before), "limit": limit}).rowcount
+def _left_of(row: tuple[Any, ...]) -> list[object]:
+    """What is kept of a row of `_OVER`, in the order of `_REMEMBER`."""
+    event_id, processed_at, *cells = row
+    event = _of_row(dict(zip(_COLUMNS, cells, strict=True)))
+    return [
+        digest_of(event_id),
+        event.seq,
+        event.content,
+        event.outcome,
+        event.generation,
+        int(event.is_unsigned),
+        processed_at[:_DAY],
+    ]
 
 
 def forget_known(town: Town, *, before: datetime, limit: int) -> int:
-    """Forget events that were processed on a day before the day of a time, oldest first."""
-    at_most = {"day": to_text(before)[:_DAY], "limit": min(limit, _FORGOTTEN_AT_ONCE)}
-    return town.sql.execute(_DELETE_KNOWN, at_most).rowcount
+    """Forget events that were processed on a day before the day of a time, oldest first: those among the next `limit` numbers."""
+    return town.sql.execute(_DELETE_KNOWN, {"day": to_text(before)[:_DAY], "limit": limit}).rowcount
 
 
-_SENT: Final = ("ingest", "operator")
+_SEQ: Final = 2 + _COLUMNS.index("seq")
+_SOURCE: Final = 2 + _COLUMNS.index("source")
+_OUTCOME: Final = 2 + _COLUMNS.index("outcome")
+_ROW: Final = f"SELECT event_id, processed_at, {', '.join(_COLUMNS)} FROM town_events WHERE processed_at IS NOT NULL"  # noqa: S608
 _OVER: Final = (
-    f"SELECT event_id, processed_at, {', '.join(_COLUMNS)} FROM town_events WHERE processed_at IS NOT NULL "  # noqa: S608
-    "AND outcome IS NOT 'poisoned' AND processed_at < :before ORDER BY processed_at, seq LIMIT :limit"
+    f"{_ROW} AND outcome IS NOT 'poisoned' AND processed_at < :before "
+    f"UNION ALL {_ROW} AND outcome = 'poisoned' AND processed_at < :poisoned_before "
+    "ORDER BY processed_at, seq LIMIT :limit"
 )
-_DELETE_POISONED: Final = (
-    "DELETE FROM town_events WHERE seq IN (SELECT seq FROM town_events WHERE processed_at IS NOT NULL "
-    "AND outcome = 'poisoned' AND processed_at < :before ORDER BY processed_at, seq LIMIT :limit)"
-)
-# Their order of receipt is nearly that in which they were processed, so the oldest rows come first without an index.
+# Their order of receipt is nearly that in which they were processed, so no index over days is needed.
 _DELETE_KNOWN: Final = (
-    "DELETE FROM known_events WHERE processed_on < :day "
-    "AND seq IN (SELECT seq FROM known_events ORDER BY seq LIMIT :limit)"
+    "DELETE FROM known_events WHERE seq < (SELECT MIN(seq) FROM known_events) + :limit AND processed_on < :day"
 )
-
-
-def _remember(sql: sqlite3.Connection, event_id: str, event: KnownEvent, *, processed_on: str) -> None:
-    sql.execute(
-        "INSERT INTO known_events (event, seq, content, outcome, generation, is_unsigned, processed_on) "
-        "VALUES (:event, :seq, :content, :outcome, :generation, :is_unsigned, :on)",
-        {
-            "event": digest_of(event_id),
-            "seq": event.seq,
-            "content": event.content,
-            "outcome": event.outcome,
-            "generation": event.generation,
-            "is_unsigned": int(event.is_unsigned),
-            "on": processed_on,
-        },
-    )
+_REMEMBER: Final = (
+    "INSERT INTO known_events (event, seq, content, outcome, generation, is_unsigned, processed_on) "
+    "SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3, value ->> 4, value ->> 5, value ->> 6 "
+    "FROM json_each(:rows) ORDER BY key"
+)

@@ -116,6 +116,6 @@ def test_a_patch_file_names_its_commits_and_says_what_is_wrong_with_it() -> None
     body = patch_files.encode(tail, page_size=512, min_txid=2, max_txid=5)
     found = patch_files.decode(body, KEY)
     assert (found.page_size, found.min_txid, found.max_txid, found.patches.pages) == (512, 2, 5, 1)
-    for wrong in (body[:-1], body[1:], b"", body[:4] + b"\0\0\0\1" + body[8:], body[:30] + b"\0" + body[31:]):
+    for wrong in (body[:-1], body[1:], b"", body[:4] + b"\0\0\0\1" + body[8:], body[:-1] + bytes([body[-1] ^ 1])):
         with pytest.raises(DamagedImage, match=KEY):
             patch_files.decode(wrong, KEY)
