@@ -77,8 +77,7 @@ def _calls() -> Iterator[str]:
 def _imports() -> Iterator[str]:
     for path in files_under(*_SEARCHED):
         for _, name in imports_of(ast.parse(path.read_text(encoding="utf-8"))):
-            if name.split(".")[0] in _PACKERS:
-                yield f"{name_of(path)}: {name.split('.')[0]}"
+            yield from (f"{name_of(path)}: {part}" for part in name.split(".") if part in _PACKERS)
 
 
 @pytest.mark.parametrize(
