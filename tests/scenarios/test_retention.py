@@ -132,12 +132,15 @@ def test_an_event_whose_row_has_left_is_recognized_and_told_from_a_conflict() ->
 
 
 @scenario(649)
-def test_what_the_town_made_leaves_no_digest() -> None:
-    town = a_processed_event(a_town(), "made", processed_at=ago(hours=7), source="derived")
+@pytest.mark.parametrize(
+    ("source", "digests"), [("ingest", 1), ("operator", 1), ("effect", 0), ("observation", 0), ("derived", 0)]
+)
+def test_whatever_was_sent_leaves_a_digest_and_what_the_town_made_leaves_none(source: str, digests: int) -> None:
+    town = a_processed_event(a_town(), "over", processed_at=ago(hours=7), source=source)
 
     town.tick()
 
-    assert (kept(town, "town_events", "event_id"), kept(town, "known_events", "event")) == ([], [])
+    assert (kept(town, "town_events", "event_id"), len(kept(town, "known_events", "event"))) == ([], digests)
 
 
 @scenario(649)
