@@ -101,10 +101,13 @@ class DirectoryObjects:
         return files.etag(body)
 
     def put(self, key: str, body: bytes) -> str:
-        """Store unconditionally."""
+        """Store unconditionally. An empty object that exists, such as the due marker of this second, is left as it is."""
         path = self._path(key)
-        with self._translated(f"put {key}"), self._written(body) as written, self._locked(key):
-            self._place(path, lambda: written.rename(path), force=body != b"")
+        with self._translated(f"put {key}"):
+            if body == b"" and files.content(path, at_most=1) == b"":
+                return files.etag(body)
+            with self._written(body) as written, self._locked(key):
+                self._place(path, lambda: written.rename(path), force=body != b"")
         return files.etag(body)
 
     def delete(self, key: str) -> None:
@@ -134,7 +137,7 @@ class DirectoryObjects:
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-            seen = [files.size_and_time_of(self._path(key)) for key in found[:limit]]
+            seen = [files.size_and_time_of(f"{self._root}/{key}") for key in found[:limit]]
         sizes, times = tuple(size for size, _ in seen), tuple(at for _, at in seen)
         return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
 
