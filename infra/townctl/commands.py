@@ -47,7 +47,7 @@ GROUPS: Final = {
     "event": "Post events to a town's inbox, list them, redrive poisoned ones, show their types.",
     "explain": "Show the history of one bead or agent and why it waits, or what a rule or a setting does.",
     "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
-    "bucket": "Prepare a bucket of your own for towns.",
+    "bucket": "Prepare a bucket of your own for towns, and take in what was left in it.",
     "litestream": "Read towns with Litestream, and import databases that it replicated.",
 }
 
@@ -282,6 +282,11 @@ COMMANDS: Final = (
         "Print the lifecycle rules that a bucket of your own needs.",
     ),
     Command(
+        "bucket gather",
+        "townctl.gathering:gather",
+        "Take in events and due markers that were left where nobody reads them.",
+    ),
+    Command(
         "export",
         "townctl.export_import:export",
         "Write a town to a file of JSON lines: a header, then one object for each row.",
@@ -397,6 +402,7 @@ ON_FILES: Final = {
         f"a deployment does this once a day; to look at it, {_USE_BUCKET}",
     ),
     "bucket rules": ("it prints what a bucket needs", "leave --api out; the bucket of a stack has its rules"),
+    "bucket gather": ("it moves what waits between a bucket and a table", _USE_BUCKET),
     "export": (
         "it reads the whole image of the town",
         _USE_BUCKET,

@@ -25,7 +25,7 @@ from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, Self
 
 from shared.adapters import directory_files as files
 from shared.adapters import file_locks
@@ -55,6 +55,11 @@ class DirectoryObjects:
         self._is_ready = False
         self._told: set[file_locks.Holder | None] = set()
         self._on_disk: set[Path] = set()
+
+    @property
+    def waiting(self) -> Self:
+        """Inboxes and due markers are objects like any other."""
+        return self
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""

@@ -252,6 +252,12 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
     return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
 
 
+def beside(key: str) -> str:
+    """The key of another batch that was received at the same time."""
+    name, dot, end = key.rpartition(".json")
+    return f"{name}-moved.json" if dot and not end else f"{key}-moved"
+
+
 def received_at(key: str) -> datetime | None:
     """When the batch with this key was received; None if its name does not say."""
     found = _RECEIVED.search(key)

@@ -187,8 +187,14 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
         return tuple(sorted(found)) if limit is None else found
 
     def towns_seen(self, *, after: str = "", limit: int) -> Steps[tuple[SeenTown, ...]]:
-        """As `towns` with a limit, with what the listing shows of each inbox: its objects come behind the head of their town."""
-        return (yield from self._seen(after=after, limit=limit, prefix=""))
+        """As `towns` with a limit, with what the listing shows of each inbox: its objects come behind the head of their town.
+
+        Inboxes in a table are not in that listing, so they are asked, many at the same time.
+        """
+        seen = yield from self._seen(after=after, limit=limit, prefix="")
+        if self._room is self._objects:
+            return seen
+        return (yield from self.with_waiting(seen))
 
     def _seen(self, *, after: str, limit: int | None, prefix: str) -> Steps[tuple[SeenTown, ...]]:
         found: list[SeenTown] = []
