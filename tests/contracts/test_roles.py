@@ -263,6 +263,7 @@ def live(life: Life) -> None:
         path = f"/api/towns/{town}/agents/{agent}/refresh-token"
         life.holder("POST", path, function="CredentialsFunction", **{**holder, "town": town})
     life.operator("POST", f"{here}/events/poisoned-event/redrive")
+    life.operator("POST", "/api/towns/t9/events/poisoned-event/redrive")
     life.operator("POST", f"{here}/mayor/messages", {"text": "hello"})
     life.operator("POST", f"{here}/resume")
     _asked(life, agent)
