@@ -224,19 +224,20 @@ test-dynalite: $(READY) $(DYNALITE) ## Run the promises of every waiting room on
 
 # axe-core, which checks a page against the rules of accessibility; npm verifies its hash.
 AXE := .tools/axe/.ready
-.PHONY: test-ui
-test-ui: $(READY) $(AXE) ## Open townctl ui in Debian's chromium: every view, clicks, keys, axe rules; pictures in build/ui (ARGS="-k words")
+.PHONY: browser
+browser: $(READY) ## Install Debian's chromium, if it is missing and this is Debian or Ubuntu as root
 	@.venv/bin/python -m tests.ui.browser
+
+.PHONY: test-ui
+test-ui: browser $(AXE) ## Open townctl ui in Debian's chromium: every view, clicks, keys, axe rules; pictures in build/ui (ARGS="-k words")
 	.venv/bin/python -m pytest -n0 -m browser $(ARGS) tests/ui
 
 .PHONY: bench-ui
-bench-ui: $(READY) ## Measure townctl ui over a town of 2,000 live beads and 20,000 ticks: first paint, memory, refresh (BEADS=2000, TICKS=20000)
-	@.venv/bin/python -m tests.ui.browser
+bench-ui: browser ## Measure townctl ui over a town of 2,000 live beads and 20,000 ticks: first paint, memory, refresh (BEADS=2000, TICKS=20000)
 	.venv/bin/python -m tests.ui.load --beads $(or $(BEADS),2000) --ticks $(or $(TICKS),20000)
 
 .PHONY: ui-pictures
-ui-pictures: $(READY) ## Make the pictures of the README from a demo that runs, in four minutes (docs/ui-town.png, docs/ui-timeline.png)
-	@.venv/bin/python -m tests.ui.browser
+ui-pictures: browser ## Make the pictures of the README from a demo that runs, in four minutes (docs/ui-town.png, docs/ui-timeline.png)
 	.venv/bin/python -m tests.ui.pictures
 
 .PHONY: agent-programs

@@ -22,7 +22,7 @@ from infra.townctl import commands, people
 from infra.townctl.context import Context, OpenDirectory
 from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, lines, plain, screen
 from infra.townctl.place import Place
-from shared.domain.errors import Refused, TownError, UnknownTown
+from shared.domain.errors import ArchivedTown, Refused, TownError, UnknownTown
 
 API_VARIABLE: Final = "TOWNCTL_API"
 
@@ -204,6 +204,8 @@ def _advised(hint: str) -> Iterator[None]:
     """Add this hint to the error of a town that does not exist."""
     try:
         yield
+    except ArchivedTown:
+        raise
     except UnknownTown as error:
         error.hint = hint
         raise

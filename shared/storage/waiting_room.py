@@ -21,7 +21,17 @@ from itertools import accumulate
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.errors import ConditionRace, LostHead, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
+from shared.domain.errors import (
+    ArchivedTown,
+    ConditionRace,
+    LostHead,
+    PreconditionFailed,
+    Refused,
+    StoreUnavailable,
+    TownExists,
+    UnknownTown,
+)
+from shared.domain.times import to_text
 from shared.ports.object_store import Listing, ObjectStore, PlainObjects, StoredObject
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
@@ -272,7 +282,10 @@ def _is_marker(key: str) -> bool:
 
 
 def no_head(objects: ObjectStore, town_id: str) -> Steps[UnknownTown | LostHead]:
-    """The error for a town without a head: it lost its head, if objects of its history are left, or it does not exist."""
+    """The error for a town without a head: it was put away, it lost its head, if history of it is left, or it does not exist."""
+    at = yield from put_away_at(objects, town_id)
+    if at is not None:
+        return is_put_away(town_id, at)
     left = yield from history_of(objects, town_id)
     return unknown(town_id) if left is None else lost_head(town_id, left)
 
@@ -284,6 +297,41 @@ def history_of(objects: ObjectStore, town_id: str) -> Steps[str | None]:
         if page.keys:
             return page.keys[0]
     return None
+
+
+def put_away_at(objects: ObjectStore, town_id: str) -> Steps[datetime | None]:
+    """When a town without a head was put away; None if it was not."""
+    key = keys.put_away(town_id)
+    page: Listing = yield Call(f"list {key}", partial(objects.list, key, limit=1))
+    return page.times[0] if page.keys == (key,) else None
+
+
+def lost_by(objects: ObjectStore, town_id: str) -> Steps[str | None]:
+    """The key of an object of the history of a town without a head that was not put away; None if there is none."""
+    away = yield from put_away_at(objects, town_id)
+    return None if away is not None else (yield from history_of(objects, town_id))
+
+
+def require_free(objects: ObjectStore, town_id: str) -> Steps[None]:
+    """Check that no history of another town has this id. Raises TownExists."""
+    away = yield from put_away_at(objects, town_id)
+    if away is not None:
+        gone = is_put_away(town_id, away)
+        raise TownExists(gone.message, hint=f"{gone.hint}; or choose another id")
+    left = yield from history_of(objects, town_id)
+    if left is not None:
+        raise TownExists(
+            f"town {town_id} cannot be created: the history of a town of this name is there ({left}), but not its head",
+            hint=f"{way_back(town_id)}; or choose another id",
+        )
+
+
+def is_put_away(town_id: str, at: datetime) -> ArchivedTown:
+    """The error for a town that was put away."""
+    return ArchivedTown(
+        f"town {town_id} was archived at {to_text(at)}",
+        hint=f"`townctl town bring-back {town_id}` makes it a town again",
+    )
 
 
 def lost_head(town_id: str, left: str) -> LostHead:

@@ -160,6 +160,12 @@ _OF_THIS_MACHINE = {
 _EVERY_COMMAND = (
     "town create beta",
     "town create gamma --paused",
+    "town archive gamma --yes",
+    "town archived",
+    "town bring-back gamma",
+    "town delete gamma --yes",
+    "town delete gamma --now --yes",
+    "town create gamma --paused",
     "start gamma",
     "pause alpha --by ann",
     "start --all",
