@@ -18,7 +18,7 @@ from shared.engine import tick
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits, counts_after
 from shared.town import database, journal
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest
 
 T = from_text("2026-01-10T12:00:00.000Z")
 TOWN = "t1"

@@ -86,8 +86,9 @@ SETTLE_GAP: Final = timedelta(minutes=2)
 SETTLE_FOR: Final = timedelta(seconds=90)
 MAX_EVENT_RETRIES: Final = 3
 EVENT_RETENTION: Final = timedelta(days=7)
-MADE_EVENTS_KEPT: Final = timedelta(hours=6)
-"""How long the image keeps events that the town made itself, after they were processed. The journal keeps them longer."""
+EVENT_ROWS_KEPT: Final = timedelta(hours=6)
+"""How long the image keeps the row of an event after it was processed. The journal keeps the event longer, and of one that a
+producer may send again the image keeps a digest (EVENT_RETENTION)."""
 RESTORE_WINDOW: Final = timedelta(days=7)
 EFFECTS_KEPT: Final = timedelta(hours=24)
 EXITS_KEPT: Final = timedelta(hours=48)

@@ -6,7 +6,7 @@ from typing import Final
 
 from shared.domain import limits
 from shared.engine.drain import error_text
-from shared.town import database, inbox, journal, outbox
+from shared.town import database, journal, known_events, outbox
 from shared.town.archive import Leaving
 from shared.town.no_room import require_room
 from shared.town.town import Town
@@ -25,7 +25,7 @@ def forget_old_rows(town: Town, *, published_to: int, more_waiting: bool) -> lis
     budget = limits.RETENTION_ROWS_PER_TICK
     failed: list[tuple[str, str]] = []
     for name, forget in STEPS:
-        if more_waiting and forget in (_events, _made_events):
+        if more_waiting and forget in (_event_rows, _known_events):
             continue
         try:
             budget -= forget(town, published_to, budget)
@@ -48,13 +48,18 @@ def remove_archived(town: Town, leaving: Leaving | None) -> list[tuple[str, str]
     return []
 
 
-def _events(town: Town, published_to: int, budget: int) -> int:
-    return inbox.remove_processed(town, before=_may_be_repeated_from(town), limit=budget, made=False)
+def _event_rows(town: Town, published_to: int, budget: int) -> int:
+    """The journal has the events, and what is left of those that somebody may send again is enough to recognize them.
+
+    A result that a worker posts twice finds its effect ended, even if its event is gone.
+    """
+    return known_events.forget_rows(
+        town, before=town.tick.ago(limits.EVENT_ROWS_KEPT), poisoned_before=_may_be_repeated_from(town), limit=budget
+    )
 
 
-def _made_events(town: Town, published_to: int, budget: int) -> int:
-    """No producer sends these again: a result that a worker posts twice finds its effect ended, even if its event is gone."""
-    return inbox.remove_processed(town, before=town.tick.ago(limits.MADE_EVENTS_KEPT), limit=budget, made=True)
+def _known_events(town: Town, published_to: int, budget: int) -> int:
+    return known_events.forget_known(town, before=_may_be_repeated_from(town), limit=budget)
 
 
 def _may_be_repeated_from(town: Town) -> datetime:
@@ -94,8 +99,8 @@ def _journal(town: Town, published_to: int, budget: int) -> int:
 
 
 STEPS: Final[tuple[tuple[str, Forget], ...]] = (
-    ("events", _events),
-    ("events of the town", _made_events),
+    ("event rows", _event_rows),
+    ("known events", _known_events),
     ("reads", _reads),
     ("effects", _effects),
     ("nudges", _nudges),

@@ -13,6 +13,7 @@ from shared.town.columns import TABLES, columns_of, key_of
 
 CAUSES_FIRST: Final = (
     "town_events",
+    "known_events",
     "beads",
     "agent_metadata",
     "review_metadata",

@@ -1,7 +1,8 @@
-"""Queries for the events that an image still has: a poisoned event, and whether an id is used."""
+"""Queries for the events that an image knows: a poisoned event, and whether an id is used."""
 
 import sqlite3
 
+from shared.town import known_events
 from shared.town.inbox import Fact, fact_of
 
 
@@ -17,6 +18,5 @@ def poisoned_event(sql: sqlite3.Connection, event_id: str) -> Fact | None:
 
 
 def event_exists(sql: sqlite3.Connection, event_id: str) -> bool:
-    """Whether an event with this id is stored."""
-    row = sql.execute("SELECT 1 FROM town_events WHERE event_id = :id", {"id": event_id}).fetchone()
-    return row is not None
+    """Whether the town knows an event with this id."""
+    return known_events.in_image(sql, event_id) is not None

@@ -31,6 +31,7 @@ TABLES: Final = (
     "usage_sums",
     "bead_events",
     "town_events",
+    "known_events",
     "outbox",
     "open_violations",
     "town",

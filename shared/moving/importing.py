@@ -281,7 +281,9 @@ def _mend_references(run: _Import) -> None:
 def _go_on_counting(sql: sqlite3.Connection) -> None:
     """Set the next sequence numbers above all those in use."""
     keys = TownKeys(sql)
-    events: int = sql.execute("SELECT COALESCE(MAX(seq), 0) FROM town_events").fetchone()[0]
+    events: int = sql.execute(
+        "SELECT MAX((SELECT COALESCE(MAX(seq), 0) FROM town_events), (SELECT COALESCE(MAX(seq), 0) FROM known_events))"
+    ).fetchone()[0]
     audit_rows: int = sql.execute("SELECT COALESCE(MAX(seq), 0) FROM bead_events").fetchone()[0]
     keys.next_seq = max(keys.next_seq, events + 1)
     keys.next_audit_seq = max(keys.next_audit_seq, audit_rows + 1)

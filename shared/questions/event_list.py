@@ -1,11 +1,13 @@
 """The list of a town's events, newest first: events in the inbox, stored events, and repeats of a known id.
 
-Three sources are merged by the time of receipt: the inbox, the table of events, and the journal, which alone knows conflicts
-and duplicates. A page ends early if it would have to read too much of the journal; `next` continues from there.
+Three sources are merged by the time of receipt: the inbox, the table of events, and the journal, which alone knows conflicts,
+duplicates, and events whose rows have left the image. A page ends early if it would have to read too much of the journal; `next`
+continues from there.
 """
 
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from shared.domain import canonical, limits
@@ -21,7 +23,7 @@ from shared.ports.town_store import TownStore
 from shared.questions.filters import LIMIT, EventFilter, EventState
 from shared.questions.lines import columns_of, line_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
-from shared.questions.repeated_events import Repetition, repetitions
+from shared.questions.repeated_events import JournalEvent, without_row
 from shared.town import migrations
 
 BLOCKS_READ_AT_MOST: Final = 16
@@ -41,7 +43,8 @@ class EventEntry:
     """An event, for lists.
 
     `inbox`: no tick has read it yet. `pending`: stored; the next tick tries it again. `conflict` and `duplicate`: its id was
-    known, with different or equal content, so it was not stored; `tick` is the tick that read it.
+    known, with different or equal content, so it was not stored. `tick` is the tick that read it; null if the image still has the
+    event's row, or no tick has read it.
     """
 
     event_id: str
@@ -106,7 +109,7 @@ def events(
 class _Place(NamedTuple):
     """How far the sources have been read: each yields only what is below these numbers.
 
-    The first `repeated` repetitions in the row of tick `tick` are still to come. `last` is the last event that was shown from
+    The first `repeated` events that only the row of tick `tick` has are still to come. `last` is the last event that was shown from
     the inbox, and `known` the newest seq when the list began: a tick may since have stored an event that was shown already.
     """
 
@@ -171,7 +174,7 @@ class _Reader:
         self._stored = _stored(sql, wanted, place.seq)
         self._next_stored = next(self._stored, None)
         self._rows: list[JournalRow] = []
-        self._repeated: list[Repetition] = []
+        self._repeated: list[JournalEvent] = []
         self._journal_ended = not wanted.reads("conflict", "duplicate")
         self._blocks_left, self._rows_left = BLOCKS_READ_AT_MOST, LOOKED_AT_MOST
 
@@ -211,7 +214,7 @@ class _Reader:
             if not self._rows or (until is not None and self._rows[-1]["now"] < until):
                 return True
             row = self._rows.pop()
-            found = list(repetitions(row, self._sql))
+            found = list(without_row(row, self._sql))
             is_begun = row["tick_no"] == self.place.tick
             self._repeated = found[: self.place.repeated] if is_begun else found
             self.place = self.place._replace(tick=row["tick_no"], repeated=len(self._repeated))
@@ -252,8 +255,9 @@ def _state(processed_at: str | None, outcome: str | None) -> EventState:
     return "poisoned" if outcome == "poisoned" else "processed"
 
 
-def _repeated(again: Repetition) -> EventEntry:
-    return _unstored(Envelope.from_json(again.envelope), again.kind, tick=again.tick)
+def _repeated(again: JournalEvent) -> EventEntry:
+    entry = _unstored(Envelope.from_json(again.envelope), again.kind, tick=again.tick)
+    return replace(entry, seq=again.seq, outcome=again.outcome) if again.kind == "processed" else entry
 
 
 def _waiting(town_id: str, store: TownStore) -> Steps[list[EventEntry]]:

@@ -12,6 +12,7 @@ from shared.domain.times import readable_time
 from shared.questions import spend
 from shared.questions.lines import line_of, lines_of
 from shared.questions.spend import Spend
+from shared.town import known_events
 
 ConvoyState = Literal["failed", "landed", "staged", "active"]
 _LIVE: Final = "('open', 'in_progress', 'in_review')"
@@ -261,8 +262,7 @@ def count_events(sql: sqlite3.Connection, which: Which) -> int:
 
 def known_among(sql: sqlite3.Connection, event_ids: Iterable[str]) -> int:
     """How many of these events the town has stored."""
-    query = "SELECT COUNT(*) FROM town_events WHERE event_id = ?"
-    return sum(sql.execute(query, (each,)).fetchone()[0] for each in event_ids)
+    return sum(known_events.in_image(sql, each) is not None for each in event_ids)
 
 
 def oldest_pending(sql: sqlite3.Connection) -> datetime | None:

@@ -2,7 +2,7 @@
 
     length of the manifest   u32, big-endian
     manifest                 JSON in UTF-8, keys sorted
-    tail                     the whole image as one LTX file (formats 1, 2), or patches of the pages of the layers below (format 3)
+    tail                     the whole image as one LTX file (formats 1, 2), or patches of the pages of the layers below (format 4)
     seal                     SHA-256 of everything before it
 
 The seal covers manifest and pages, so a changed bit is always detected; a damaged head is refused and never opened. Every
@@ -29,7 +29,7 @@ from shared.storage.mending import damaged
 FORMAT: Final = 1
 FORMAT_OF_EPOCHS: Final = 2
 """The format of a head after a restore in place. A release that knows no epochs refuses it, because it would lose the epoch."""
-FORMAT_OF_PATCHES: Final = 3
+FORMAT_OF_PATCHES: Final = 4
 """The format of a head whose tail is patches. In the others a tail that is not the whole image is an LTX file of its pages."""
 MAX_IMAGE_BYTES: Final = LARGEST_IMAGE
 
@@ -223,7 +223,7 @@ def _manifest(text: bytes, key: str, town_id: str) -> Manifest:
     if not isinstance(fields, Mapping):
         raise damaged(key, "its manifest is not a JSON object")
     if fields.get("format") not in (FORMAT, FORMAT_OF_EPOCHS, FORMAT_OF_PATCHES):
-        known = f"formats {FORMAT} to {FORMAT_OF_PATCHES}"
+        known = f"formats {FORMAT}, {FORMAT_OF_EPOCHS} and {FORMAT_OF_PATCHES}"
         raise SchemaMismatch(
             f"{key} has format {fields.get('format')!r}, this version reads {known}",
             hint="use the version of the reconciler that wrote it, or a newer one",

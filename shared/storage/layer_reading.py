@@ -48,9 +48,9 @@ def read_layers(objects: Readable, head: Head, *, key: str) -> Steps[tuple[bytes
     numbers: set[int] = set()
     for ref, each in patched:
         _patch(image, each, key=ref, page_size=size)
-        numbers.update(each.blocks)
+        numbers.update(each.numbers)
     if isinstance(tail, patches.Patches):
-        pages_below, tail_pages = tail.pages_below, frozenset(tail.blocks)
+        pages_below, tail_pages = tail.pages_below, frozenset(tail.numbers)
         originals = _patch(image, tail, key=key, page_size=size)
     else:
         pages_below, tail_pages = min(len(image) // size, manifest.pages), frozenset(tail.pages)
@@ -95,7 +95,7 @@ def _tail_of(head: Head, key: str) -> patches.Patches | ltx.LtxFile:
     manifest = head.manifest
     if manifest.patched:
         try:
-            found = patches.decoded(head.tail, page_size=manifest.page_size, most_pages=manifest.pages)
+            found = patches.decoded(head.tail, most_pages=manifest.pages)
         except ValueError as error:
             raise damaged(key, f"its patches cannot be read ({error})") from error
         if found.pages != manifest.pages:

@@ -41,7 +41,7 @@ def decode(body: bytes, key: str) -> PatchFile:
     if not is_page_size(page_size):
         raise damaged(key, f"no database has pages of {page_size} bytes")
     try:
-        found = patches.decoded(body[_HEADER.size :], page_size=page_size, most_pages=LARGEST_IMAGE // page_size)
+        found = patches.decoded(body[_HEADER.size :], most_pages=LARGEST_IMAGE // page_size)
     except ValueError as error:
         raise damaged(key, f"its patches cannot be read ({error})") from error
     return PatchFile(page_size, min_txid, max_txid, found)

@@ -1,44 +1,50 @@
 """Patches: pages as their differences from the same pages of the layers below. The tail of a head, and the patch files, are these.
 
-A commit changes a few bytes in most of the pages that it touches, or moves what is in them by the length of a row. So a patch is
-the page as an LZ4 block whose dictionary ends with its original: what the original has, wherever it stands, costs a few bytes.
-Before it come the originals of the patched pages around it, because a new row often repeats ids that the rows of its table have.
+A commit changes a few bytes in most of the pages that it touches, moves what is in them by the length of a row, or writes a row
+that repeats ids of other rows. So the pages are one Zstandard frame whose dictionary is the originals of all of them: what any
+original has, wherever it stands, costs a few bytes, and so does what an earlier one of the new pages has.
 
-    pages of the image below   u32, big-endian
+    checksum                   u32, big-endian: CRC-32 of what follows
+    pages of the image below   u32
     pages of the image         u32
-    for each page, ascending   its number, u32; the length of its block, u32; the block
+    patched pages              u32, and the number of each, u32, ascending
+    pages                      a Zstandard frame of all of them, one after another
 
-The dictionary of a block: of the patched pages that the image below has, ascending, the SIDE nearest ones before the page and as
-many after it; then the page itself, if the image below has it.
+The dictionary is made of the originals of those patched pages that the image below has, ascending.
 
-All of it is one zlib stream, whose checksum finds a changed bit. Spills and snapshots hold whole pages, because Litestream reads
-them. The digest of the whole image, which its manifest has, is the check that a patch was laid on the right original.
+Spills and snapshots hold whole pages, because Litestream reads them. The digest of the whole image, which its manifest has, is the
+check that the patches were laid on the right originals.
 """
 
 import struct
+import sys
 import zlib
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-import lz4.block
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
-_SIZES: Final = struct.Struct(">II")
-_PATCH: Final = struct.Struct(">II")
-_LEVEL: Final = 6
-_BLOCK_LEVEL: Final = 4
-"""Of LZ4's high compression: more makes no difference in a page."""
-SIDE: Final = 7
-LONGEST_DICTIONARY: Final = 60 * 1024
-"""LZ4 looks back 64 KiB. Larger pages have fewer neighbours."""
+_CHECKSUM: Final = struct.Struct(">I")
+_SIZES: Final = struct.Struct(">III")
+_NUMBER: Final = struct.Struct(">I")
+_LEVEL: Final = 12
+"""The next ones take several times as long for a few bytes in a hundred."""
+_WINDOW: Final = range(10, 24)
+"""Powers of two: how far back a frame may refer, at least and at most. Both sides need as much memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patches:
-    """Decoded patches: the blocks by page number, and the sizes, in pages, of the image below and of the image they make."""
+    """Decoded patches: the numbers of the patched pages, the frame that has them, and the sizes, in pages, of the image below and
+    of the image they make.
+    """
 
-    blocks: Mapping[int, bytes]
+    numbers: tuple[int, ...]
+    frame: bytes
     pages_below: int
     pages: int
 
@@ -48,81 +54,55 @@ def encoded(pages: Mapping[int, bytes], originals: Mapping[int, bytes], *, pages
 
     Every page that the image below has needs its original.
     """
-    dictionary = _dictionaries({number: originals[number] for number in pages if number <= pages_below})
-    parts = [_SIZES.pack(pages_below, size)]
-    for number in sorted(pages):
-        block: bytes = lz4.block.compress(
-            pages[number],
-            mode="high_compression",
-            compression=_BLOCK_LEVEL,
-            store_size=False,
-            dict=dictionary(number),
-        )
-        parts += (_PATCH.pack(number, len(block)), block)
-    return zlib.compress(b"".join(parts), _LEVEL)
+    numbers = sorted(pages)
+    dictionary = _joined(originals[number] for number in numbers if number <= pages_below)
+    content = _joined(pages[number] for number in numbers)
+    reach = (len(dictionary) + len(content)).bit_length()
+    options: dict[int, int] = {
+        zstd.CompressionParameter.compression_level: _LEVEL,
+        zstd.CompressionParameter.window_log: min(max(reach, _WINDOW[0]), _WINDOW[-1]),
+    }
+    packing = zstd.ZstdCompressor(options=options, zstd_dict=_prefix(dictionary))
+    header = _SIZES.pack(pages_below, size, len(numbers)) + b"".join(map(_NUMBER.pack, numbers))
+    body = header + packing.compress(content, zstd.ZstdCompressor.FLUSH_FRAME)
+    return _CHECKSUM.pack(zlib.crc32(body)) + body
 
 
-def _dictionaries(originals: Mapping[int, bytes]) -> Callable[[int], bytes]:
-    """The dictionary of each page, given the originals of all patched pages that have one."""
-    numbers = sorted(originals)
-    longest = max(map(len, originals.values()), default=1)
-    side = max(min(SIDE, (LONGEST_DICTIONARY // longest - 1) // 2), 0)
-
-    def dictionary(number: int) -> bytes:
-        before, after = bisect_left(numbers, number), bisect_right(numbers, number)
-        near = numbers[max(before - side, 0) : before] + numbers[after : after + side]
-        return b"".join([*(originals[each] for each in near), originals.get(number, b"")])
-
-    return dictionary
-
-
-def decoded(body: bytes, *, page_size: int, most_pages: int) -> Patches:
-    """The patches in a body. Raises ValueError for anything but patches of an image of at most `most_pages` pages."""
-    content = _unpacked(body, most=_SIZES.size + most_pages * (_PATCH.size + _longest_block(page_size)))
-    if len(content) < _SIZES.size:
+def decoded(body: bytes, *, most_pages: int) -> Patches:
+    """The patches in a body, still packed. Raises ValueError for anything but patches of an image of at most `most_pages` pages."""
+    start = _CHECKSUM.size + _SIZES.size
+    if len(body) < start or zlib.crc32(body[_CHECKSUM.size :]) != _CHECKSUM.unpack_from(body)[0]:
+        raise ValueError("they are cut off or changed")
+    pages_below, pages, count = _SIZES.unpack_from(body, _CHECKSUM.size)
+    if max(pages_below, pages, count) > most_pages:
+        raise ValueError(f"an image of {max(pages_below, pages, count)} pages")
+    end = start + count * _NUMBER.size
+    if end > len(body):
         raise ValueError("they are cut off")
-    pages_below, pages = _SIZES.unpack_from(content)
-    if max(pages_below, pages) > most_pages:
-        raise ValueError(f"an image of {max(pages_below, pages)} pages")
-    blocks: dict[int, bytes] = {}
-    at = _SIZES.size
-    while at < len(content):
-        if len(content) - at < _PATCH.size:
-            raise ValueError("they are cut off")
-        number, length = _PATCH.unpack_from(content, at)
-        at += _PATCH.size + length
-        if not 1 <= number <= pages:
-            raise ValueError(f"there is no page {number}")
-        if at > len(content):
-            raise ValueError("they are cut off")
-        blocks[number] = content[at - length : at]
-    return Patches(blocks, pages_below, pages)
+    numbers = tuple(number for (number,) in _NUMBER.iter_unpack(body[start:end]))
+    if any(after <= before for before, after in zip((0, *numbers), numbers, strict=False)):
+        raise ValueError("their pages are not in order")
+    if numbers and numbers[-1] > pages:
+        raise ValueError(f"there is no page {numbers[-1]}")
+    return Patches(numbers, body[end:], pages_below, pages)
 
 
 def laid(image: bytearray, patches: Patches, *, page_size: int) -> dict[int, bytes]:
-    """Patch the image below in place; returns the originals of the patched pages. Raises ValueError if a block is not a page."""
+    """Patch the image below in place; returns the originals of the patched pages.
+
+    Raises ValueError if the frame is not that of these pages, as far as it can be seen without the digest of the image.
+    """
     resize(image, patches.pages_below * page_size)
     originals = {
         number: bytes(image[(number - 1) * page_size : number * page_size])
-        for number in patches.blocks
+        for number in patches.numbers
         if number <= patches.pages_below
     }
-    dictionary = _dictionaries(originals)
+    content = _unpacked(patches.frame, _joined(originals.values()), size=len(patches.numbers) * page_size)
     resize(image, patches.pages * page_size)
-    for number, block in patches.blocks.items():
-        start = (number - 1) * page_size
-        image[start : start + page_size] = _page_of(block, dictionary(number), page_size)
+    for place, number in enumerate(patches.numbers):
+        image[(number - 1) * page_size : number * page_size] = content[place * page_size : (place + 1) * page_size]
     return originals
-
-
-def _page_of(block: bytes, dictionary: bytes, page_size: int) -> bytes:
-    try:
-        page: bytes = lz4.block.decompress(block, uncompressed_size=page_size, dict=dictionary)
-    except lz4.block.LZ4BlockError as error:
-        raise ValueError("a block cannot be read") from error
-    if len(page) != page_size:
-        raise ValueError(f"a block of {len(page)} bytes")
-    return page
 
 
 def resize(image: bytearray, size: int) -> None:
@@ -131,17 +111,23 @@ def resize(image: bytearray, size: int) -> None:
     image.extend(bytes(size - len(image)))
 
 
-def _longest_block(page_size: int) -> int:
-    """LZ4's own bound: a page that cannot be compressed becomes a little longer."""
-    return page_size + page_size // 255 + 16
-
-
-def _unpacked(body: bytes, *, most: int) -> bytes:
-    unpacking = zlib.decompressobj()
+def _unpacked(frame: bytes, dictionary: bytes, *, size: int) -> bytes:
+    """The content of a frame, which must be whole and have this size."""
+    unpacking = zstd.ZstdDecompressor(
+        zstd_dict=_prefix(dictionary), options={zstd.DecompressionParameter.window_log_max: _WINDOW[-1] + 1}
+    )
     try:
-        content = unpacking.decompress(body, most + 1)
-    except zlib.error as error:
+        content = unpacking.decompress(frame, size + 1)
+    except zstd.ZstdError as error:
         raise ValueError(str(error)) from error
-    if not unpacking.eof or unpacking.unused_data or len(content) > most:
-        raise ValueError("they are cut off, or too long")
+    if not unpacking.eof or unpacking.unused_data or len(content) != size:
+        raise ValueError("they are cut off, or of other pages")
     return content
+
+
+def _prefix(dictionary: bytes) -> tuple[zstd.ZstdDict, int] | None:
+    return zstd.ZstdDict(dictionary, is_raw=True).as_prefix if dictionary else None
+
+
+def _joined(pages: Iterable[bytes]) -> bytes:
+    return b"".join(pages)

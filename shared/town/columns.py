@@ -51,6 +51,11 @@ TABLES: Final[dict[str, tuple[str, str]]] = {
             "bead_id, severity, category, acknowledged, re_escalation_count, acknowledged_at",
         ),
         (
+            "known_events",
+            "event",
+            "event, seq, content, outcome, generation, is_unsigned, processed_on",
+        ),
+        (
             "open_violations",
             "invariant, subject",
             "invariant, subject, first_seen_tick, first_seen_at, opened_at, last_captured_at, message",

@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from hashlib import sha256
 from typing import Any, Final, Literal
 
 from shared.domain import canonical
-from shared.domain.senders import Sender, from_row, sender_in, sent_id, stored_id_of_generation, text_of
+from shared.domain.senders import Sender, from_row, stored_id_of_generation, text_of
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
-from shared.domain.times import from_text, to_text
+from shared.domain.times import from_text
+from shared.town import known_events
 from shared.town.arrivals import Arrival
+from shared.town.known_events import content_digest
 from shared.town.town import Town
 
 
@@ -47,19 +48,19 @@ def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflic
     """
     if _is_inserted(town, envelope):
         return "stored"
-    judged, by, outcome = _stored_as(town, envelope)
+    judged, by, outcome = known_events.judged(town, envelope)
     sender = envelope.sender
     if sender is None or sender.agent is None or sender.generation in (None, by):
         return judged
     if judged == "known" and outcome == "applied":
         return judged
     own = replace(envelope, event_id=stored_id_of_generation(envelope.event_id, sender))
-    return "stored" if _is_inserted(town, own) else _stored_as(town, own)[0]
+    return "stored" if _is_inserted(town, own) else known_events.judged(town, own)[0]
 
 
 def _is_inserted(town: Town, envelope: Envelope) -> bool:
     """Whether the event is new; then it is an arrival of this tick."""
-    if _is_known(town, envelope):
+    if known_events.is_known(town, envelope):
         return False
     sender = envelope.sender
     town.arrivals.add(
@@ -79,72 +80,6 @@ def _is_inserted(town: Town, envelope: Envelope) -> bool:
     )
     town.next_event_seq += 1
     return True
-
-
-def _is_known(town: Town, envelope: Envelope) -> bool:
-    """Whether the town has an event of this id. Schema 2 stored an agent's event under the id that the agent chose, without a
-    sender.
-    """
-    event_id = envelope.event_id
-    if town.arrivals.find(event_id) is not None:
-        return True
-    if town.sql.execute("SELECT 1 FROM town_events WHERE event_id = :id", {"id": event_id}).fetchone() is not None:
-        return True
-    chosen = sent_id(event_id)
-    if chosen == event_id:
-        return False
-    here = town.arrivals.find(chosen)
-    if here is not None and (here["sender"], here["source"]) == (None, "ingest"):
-        return tuple(here[name] for name in ("event_type", "agent_id", "bead_id", "payload")) == _content_of(envelope)
-    row = town.sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload, content_digest FROM town_events "
-        "WHERE event_id = :chosen AND sender IS NULL AND source = 'ingest'",
-        {"chosen": chosen},
-    ).fetchone()
-    return row is not None and _is_same(envelope, row)
-
-
-def _content_of(envelope: Envelope) -> tuple[str | None, ...]:
-    return envelope.event_type, envelope.agent_id, envelope.bead_id, envelope.payload
-
-
-def _is_same(envelope: Envelope, row: tuple[Any, ...]) -> bool:
-    """Whether the event has the content of a stored one: type, agent, bead, payload and digest."""
-    *told, payload, digest = row
-    same = tuple(told) == (envelope.event_type, envelope.agent_id, envelope.bead_id)
-    return same and is_content(envelope.payload, payload, digest)
-
-
-def content_digest(payload: str) -> str:
-    """What a processed event keeps of its payload. The journal has the payload."""
-    return sha256(payload.encode(errors="surrogatepass")).hexdigest()
-
-
-def is_content(payload: str, stored: str | None, digest: str | None) -> bool:
-    """Whether a payload is that of a stored event, which may have only its digest left."""
-    return payload == stored if stored is not None else content_digest(payload) == digest
-
-
-def _stored_as(town: Town, envelope: Envelope) -> tuple[Literal["known", "conflict"], int | None, str | None]:
-    """How an event compares with the known one of its id, whose generation and outcome follow."""
-    here = town.arrivals.find(envelope.event_id)
-    if here is not None:
-        told = tuple(here[name] for name in ("event_type", "agent_id", "bead_id", "payload"))
-        by = sender_in(here["sender"])
-        return ("known" if told == _content_of(envelope) else "conflict"), None if by is None else by.generation, None
-    row = town.sql.execute(
-        "SELECT event_type, agent_id, bead_id, payload, content_digest, outcome, sender FROM town_events WHERE event_id = :id",
-        {"id": envelope.event_id},
-    ).fetchone()
-    if row is None:  # known from before senders were stored
-        return "known", None, "applied"
-    *content, outcome, stored = row
-    by = sender_in(stored)
-    return (
-        ("known" if _is_same(envelope, tuple(content)) else "conflict"),
-        None if by is None else by.generation,
-        outcome,
-    )
 
 
 def append(
@@ -331,20 +266,3 @@ def mark_poisoned(town: Town, fact: Fact, error: str) -> None:
         "poisoned_at = :now, outcome = 'poisoned', content_digest = :digest WHERE seq = :seq",
         {"seq": fact.seq, "error": error, "now": now, "digest": digest},
     )
-
-
-def remove_processed(town: Town, *, before: datetime, limit: int, made: bool) -> int:
-    """Delete events that were processed before a time, oldest first; never pending ones.
-
-    Those that the town made itself (results, observations, derived events; not poisoned) if `made`; else the others.
-    """
-    which = f"NOT {_SENT}" if made else _SENT  # as in the indexes `events_made` and `events_sent`
-    deleted = town.sql.execute(
-        "DELETE FROM town_events WHERE seq IN (SELECT seq FROM town_events WHERE processed_at IS NOT NULL "  # noqa: S608
-        f"AND {which} AND processed_at < :before ORDER BY processed_at, seq LIMIT :limit)",
-        {"before": to_text(before), "limit": limit},
-    )
-    return deleted.rowcount
-
-
-_SENT: Final = "(source IN ('ingest', 'operator') OR outcome = 'poisoned')"

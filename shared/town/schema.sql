@@ -192,11 +192,21 @@ CREATE TABLE town_events (
 
 CREATE INDEX events_pending ON town_events (seq) WHERE processed_at IS NULL;
 
--- Processed events, those that leave the image first first: those that somebody may send again, and those of the town itself.
-CREATE INDEX events_sent ON town_events (processed_at)
-    WHERE processed_at IS NOT NULL AND (source IN ('ingest', 'operator') OR outcome = 'poisoned');
-CREATE INDEX events_made ON town_events (processed_at)
-    WHERE processed_at IS NOT NULL AND NOT (source IN ('ingest', 'operator') OR outcome = 'poisoned');
+-- Processed events, those that leave the image first first.
+CREATE INDEX events_processed ON town_events (processed_at) WHERE processed_at IS NOT NULL AND outcome IS NOT 'poisoned';
+CREATE INDEX events_poisoned ON town_events (processed_at) WHERE processed_at IS NOT NULL AND outcome = 'poisoned';
+
+-- What a town still knows of events that producers sent and whose rows have left the image: enough to recognize each one if it is
+-- sent again (shared/town/known_events.py). `event` and `content` are digests, `processed_on` is a day (UTC).
+CREATE TABLE known_events (
+    event        TEXT NOT NULL UNIQUE,
+    seq          INTEGER NOT NULL PRIMARY KEY,
+    content      TEXT NOT NULL,
+    outcome      TEXT,
+    generation   INTEGER,
+    is_unsigned  INTEGER NOT NULL DEFAULT 0 CHECK (is_unsigned IN (0, 1)),
+    processed_on TEXT NOT NULL
+) STRICT;
 
 CREATE TABLE town (
     key   TEXT NOT NULL PRIMARY KEY,

@@ -16,7 +16,7 @@ from typing import Final
 from shared.domain.errors import SchemaMismatch
 from shared.town.no_room import require_room
 
-NEWEST: Final = 5
+NEWEST: Final = 6
 OLDEST: Final = 1
 APPLICATION_ID: Final = 0x47545231  # "GTR1"
 _HERE: Final = Path(__file__).parent

@@ -24,7 +24,8 @@ _DECODERS: Final = {
     "unpack_archive": "an unpacker with a largest size",
 }
 _PACKERS: Final = {
-    "gzip", "bz2", "zlib", "zipfile", "tarfile", "lzma", "lz4", "pickle", "marshal", "shelve", "yaml", "tomllib", "xml", "csv",
+    "gzip", "bz2", "zlib", "zipfile", "tarfile", "lzma", "lz4", "zstd", "pickle", "marshal", "shelve", "yaml", "tomllib", "xml",
+    "csv",
 }  # fmt: skip
 _PIECE: Final = "unpacks piece by piece and stops at the largest size"
 _PYDANTIC: Final = (
@@ -39,9 +40,7 @@ CALLS: Final = {
     "shared/storage/publish.py: unpacking.decompress": _PIECE,
     "shared/storage/archive_index.py: unpacking.decompress": _PIECE,
     "shared/storage/patches.py: unpacking.decompress": _PIECE,
-    "shared/storage/patches.py: zlib.decompressobj": "an unpacker with a largest size",
     "shared/storage/ltx.py: lz4.block.decompress": "the size of a page is given, and LZ4 writes no more",
-    "shared/storage/patches.py: lz4.block.decompress": "the size of a page is given, and LZ4 writes no more",
     "shared/town/schemas.py: connection.deserialize": "the door of images, which reads only the schema and compares it",
     "shared/town/schemas.py: connection.executescript": "our own scripts",
     "shared/moving/foreign_rows.py: sql.deserialize": "the door of foreign databases: reads plain tables, within limits",
@@ -58,8 +57,8 @@ IMPORTS: Final = {
     "shared/storage/ltx.py: lz4": "pages are LZ4 blocks",
     "shared/storage/publish.py: lz4": "journal objects are LZ4 frames",
     "shared/storage/archive_index.py: lz4": "indexes of archives are LZ4 frames",
-    "shared/storage/patches.py: lz4": "a patch is an LZ4 block whose dictionary is the original of its page",
-    "shared/storage/patches.py: zlib": "all patches of a tail are one zlib stream",
+    "shared/storage/patches.py: zlib": "crc32 only",
+    "shared/storage/patches.py: zstd": "a tail is one Zstandard frame whose dictionary is the originals of its pages",
     "functions/retention/hour.py: zlib": "crc32 only",
 }
 _SEARCHED: Final = ("functions", "shared", "infra/agents", "infra/townctl", "infra/demo", "infra/ops/litestream")
@@ -78,8 +77,7 @@ def _calls() -> Iterator[str]:
 def _imports() -> Iterator[str]:
     for path in files_under(*_SEARCHED):
         for _, name in imports_of(ast.parse(path.read_text(encoding="utf-8"))):
-            if name.split(".")[0] in _PACKERS:
-                yield f"{name_of(path)}: {name.split('.')[0]}"
+            yield from (f"{name_of(path)}: {part}" for part in name.split(".") if part in _PACKERS)
 
 
 @pytest.mark.parametrize(

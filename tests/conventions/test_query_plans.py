@@ -25,6 +25,7 @@ HISTORY = 2_000
 GROWING = (
     "beads",
     "town_events",
+    "known_events",
     "bead_events",
     "agent_nudges",
     "outbox",
@@ -58,7 +59,7 @@ def with_history(town: TownBuilder, size: int = HISTORY) -> TownBuilder:
     town.sql.set_authorizer(None)
     town.sql.execute("BEGIN")
     for number in range(size):
-        old = to_text(ago(days=6) + number * MS)
+        old, recent = to_text(ago(days=6) + number * MS), to_text(ago(hours=5) + number * MS)
         for bead_id, kind, status in _finished(number):
             town.sql.execute(
                 "INSERT INTO beads (bead_id, type, status, title, rig_id, created_at, updated_at, closed_at, metadata) "
@@ -66,7 +67,7 @@ def with_history(town: TownBuilder, size: int = HISTORY) -> TownBuilder:
                 (bead_id, kind, status, old, old, old if status == "closed" else None),
             )
         for statement in _LEFT_BEHIND:
-            town.sql.execute(statement, {"n": str(number), "seq": number, "old": old})
+            town.sql.execute(statement, {"n": str(number), "seq": number, "old": old, "recent": recent})
     town.sql.execute("COMMIT")
     database.restrict(town.sql)
     return town.key("next_seq", size + 1).key("next_audit_seq", size + 1)
@@ -88,7 +89,9 @@ _LEFT_BEHIND = re.split(
     INSERT INTO bead_dependencies (bead_id, depends_on_bead_id, dependency_type)
         VALUES ('old-mr-' || :n, 'old-' || :n, 'tracks');
     INSERT INTO town_events (event_id, seq, event_type, source, created_at, received_at, processed_at, outcome)
-        VALUES ('old-' || :n, :seq, 'bead_updated', 'ingest', :old, :old, :old, 'applied');
+        VALUES ('old-' || :n, :seq, 'bead_updated', 'ingest', :recent, :recent, :recent, 'applied');
+    INSERT INTO known_events (event, seq, content, outcome, processed_on)
+        VALUES ('older-' || :n, :seq, 'digest', 'applied', substr(:old, 1, 10));
     INSERT INTO bead_events (bead_event_id, seq, bead_id, event_type, created_at)
         VALUES ('old-' || :n, :seq, 'old-' || :n, 'created', :old);
     INSERT INTO agent_nudges (nudge_id, agent_bead_id, message, source, created_at, delivered_at)

@@ -39,7 +39,8 @@ _INPUTS: Final = "shared/runner/inputs.py"
 _PERFORM: Final = "shared/runner/perform.py"
 _EFFECTS: Final = "shared/engine/effects.py"
 _OUTBOX: Final = "shared/town/outbox.py"
-_INBOX: Final = "shared/town/inbox.py"
+_KNOWN: Final = "shared/town/known_events.py"
+_PATCHES: Final = "shared/storage/patches.py"
 _INGEST: Final = "shared/intake/ingest.py"
 _STORED: Final = "shared/intake/stored.py"
 _REDRIVE: Final = "shared/intake/redrive.py"
@@ -310,19 +311,43 @@ _OF_INBOX: Final = (
     ),
     Bug(
         "an event that comes twice in one tick is stored twice",
-        _INBOX,
-        "_is_known",
-        "if town.arrivals.find(event_id) is not None:",
-        "if False:",
+        _KNOWN,
+        "find",
+        "if here is None else _of_row(here)",
+        "",
         "tests/scenarios/test_ingest.py::test_an_event_that_is_sent_again_is_applied_once",
     ),
     Bug(
         "an event that is stored already is stored again",
-        _INBOX,
-        "_is_known",
-        "fetchone() is not None:\n        return True",
-        "fetchone() is not None:\n        return False",
+        _KNOWN,
+        "in_image",
+        "if row is not None:",
+        "if False:",
         "tests/scenarios/test_ingest.py::test_an_event_that_is_sent_again_is_applied_once",
+    ),
+    Bug(
+        "an event whose row has left the image is stored again",
+        _KNOWN,
+        "in_image",
+        "if known is None:",
+        "if True:",
+        "tests/scenarios/test_retention.py::test_an_event_whose_row_has_left_is_recognized_and_told_from_a_conflict",
+    ),
+    Bug(
+        "an operator's event leaves no digest",
+        _KNOWN,
+        "forget_rows",
+        'in ("ingest", "operator")',
+        'in ("ingest",)',
+        "tests/scenarios/test_retention.py::test_whatever_was_sent_leaves_a_digest_and_what_the_town_made_leaves_none",
+    ),
+    Bug(
+        "another generation's report of an id whose row has left is lost",
+        _KNOWN,
+        "_left_of",
+        "event.outcome,",
+        '"applied",',
+        "tests/scenarios/test_senders.py::test_a_report_is_applied_whoever_has_used_its_id",
     ),
 )
 
@@ -620,6 +645,22 @@ _OF_LAYERS: Final = (
         "(file.min_txid, file.max_txid, file.page_size) != (*span, page_size)",
         "False",
         "tests/unit/storage/test_layers.py::test_a_layer_that_is_missing_or_has_the_bytes_of_another_one_is_named",
+    ),
+    Bug(
+        "patches with a changed bit are laid",
+        _PATCHES,
+        "decoded",
+        "or zlib.crc32(body[_CHECKSUM.size :]) != _CHECKSUM.unpack_from(body)[0]",
+        "",
+        "tests/unit/storage/test_patches.py::test_a_body_that_is_cut_off_or_changed_anywhere_is_refused",
+    ),
+    Bug(
+        "a frame of other pages is laid",
+        _PATCHES,
+        "_unpacked",
+        "or len(content) != size",
+        "",
+        "tests/unit/storage/test_patches.py::test_a_frame_of_other_pages_is_refused",
     ),
     Bug(
         "a missing file is not named",

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from shared.domain.report import TickReport
 from shared.events import BY_TYPE
+from shared.town.known_events import digest_of
 from tests.properties.life import Life, Ticked
 
 TERMINAL: Final = ("closed", "failed")
@@ -61,9 +62,11 @@ class Checks:
     def every_event_has_one_outcome_and_keeps_it(self, life: Life, report: TickReport) -> None:
         """Applied once or waiting; what was processed stays as it is until retention removes it."""
         rows = _events(life)
-        for event_id in self._seen.events.keys() - rows.keys():  # retention: nobody remembers it any more
-            self._seen.ended.pop(event_id, None)
-            life.posted.pop(event_id, None)
+        digests = {event for (event,) in life.town.rows("SELECT event FROM known_events")}
+        for event_id in [each for each in self._seen.ended if each not in rows]:
+            if digest_of(event_id) not in digests:  # nobody remembers it any more
+                self._seen.ended.pop(event_id)
+                life.posted.pop(event_id, None)
         for seen in report.events:
             again = (
                 seen.event_type == "pr_polled" and seen.outcome != "applied"

@@ -8,7 +8,7 @@ import pytest
 
 from shared.domain import canonical, limits
 from shared.replay.recordings import file_format, verifying
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest
 from tests.recordings import golden, make
 
 SMALL = ("poison", "crash-loop", "cancelled")

@@ -9,7 +9,7 @@ import pytest
 from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.intake import ingest
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest
 from tests.scenarios.outside import outcomes_of
 from tests.scenarios.stories import BOUNDARY, outcomes
 from tests.scenarios.table import scenario

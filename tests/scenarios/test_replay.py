@@ -21,7 +21,7 @@ from shared.replay.time_window import Window
 from shared.storage import head, keys, ltx, publish
 from shared.storage.restore import Archive
 from shared.storage.towns import ObjectTownStore
-from shared.town import database, inbox, packed_rows
+from shared.town import database, known_events, packed_rows
 from tests.fakes import FakeClock
 from tests.scenarios.table import scenario
 from tests.towns import TOWN, T, a_town, event
@@ -202,7 +202,7 @@ def test_a_changed_journal_row_is_named() -> None:
         said["event_id"],
         "content_digest",
     )
-    assert difference.got == inbox.content_digest(said["payload"])
+    assert difference.got == known_events.content_digest(said["payload"])
     assert difference.expected != difference.got
 
 

@@ -1,11 +1,14 @@
 """Scenario 183: what a town forgets, and when. Forgetting never wakes a town."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shared.domain import limits
+from shared.domain.tick import Envelope
+from shared.domain.times import to_text
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of
 
@@ -35,7 +38,7 @@ def a_processed_event(
     )
 
 
-def kept(town: TownBuilder, table: str, column: str) -> list[str]:
+def kept(town: TownBuilder, table: str, column: str) -> list[Any]:
     return [row[0] for row in town.rows(f"SELECT {column} FROM {table} ORDER BY {column}")]
 
 
@@ -51,15 +54,105 @@ def kept(town: TownBuilder, table: str, column: str) -> list[str]:
         pytest.param(ago(days=7), timedelta(days=1), True, id="a shorter restore window takes nothing away"),
     ],
 )
-def test_processed_events_are_kept_seven_days_and_as_long_as_can_be_restored(
+def test_poisoned_events_are_kept_seven_days_and_as_long_as_can_be_restored(
     processed_at: datetime, restore_window: timedelta, stays: bool
 ) -> None:
-    town = a_processed_event(a_town(), "processed", processed_at=processed_at)
+    town = a_processed_event(a_town(), "poisoned", processed_at=processed_at, outcome="poisoned")
 
     report = town.tick(restore_window=restore_window)
 
-    assert kept(town, "town_events", "event_id") == (["processed"] if stays else [])
+    assert kept(town, "town_events", "event_id") == (["poisoned"] if stays else [])
     assert report.quiet is stays  # forgetting is a change, and a change is committed
+
+
+@scenario(649)
+@pytest.mark.parametrize(
+    ("days", "restore_window", "stays"),
+    [
+        pytest.param(7, timedelta(days=7), True, id="until the end of the seventh day"),
+        pytest.param(8, timedelta(days=7), False, id="not the day after"),
+        pytest.param(8, timedelta(days=14), True, id="a longer restore window"),
+        pytest.param(15, timedelta(days=14), False, id="more than a longer restore window"),
+        pytest.param(7, timedelta(days=1), True, id="a shorter restore window takes nothing away"),
+    ],
+)
+def test_an_event_is_known_for_seven_days_and_as_long_as_can_be_restored(
+    days: int, restore_window: timedelta, stays: bool
+) -> None:
+    town = a_processed_event(a_town(), "processed", processed_at=ago(days=days))
+
+    report = town.tick(restore_window=restore_window)
+
+    assert kept(town, "town_events", "event_id") == []
+    assert kept(town, "known_events", "outcome") == (["applied"] if stays else [])
+    assert not report.quiet
+
+
+@scenario(649)
+def test_one_tick_forgets_what_is_known_among_5000_numbers_and_a_later_one_does_not_hold_them_up() -> None:
+    town = a_town()
+    for number in (1, 2, 3, 5000, 5001):
+        on = to_text(T if number == 1 else ago(days=9))[:10]
+        town.insert("known_events", event=f"e{number}", seq=number, content="c", outcome="applied", processed_on=on)
+
+    town.tick()
+    assert kept(town, "known_events", "seq") == [1, 5001]
+
+
+def a_town_that_has_applied(*events: Envelope) -> TownBuilder:
+    """A town from which the rows of these events have left."""
+    town = a_town().bead("b", title="as it was")
+    town.tick(*events, at=ago(days=6))
+    town.tick(at=ago(days=5))
+    assert kept(town, "town_events", "event_id") == []
+    return town
+
+
+@scenario(649)
+def test_an_event_whose_row_has_left_is_recognized_and_told_from_a_conflict() -> None:
+    first = event("bead_updated", {"title": "changed once"}, bead="b", event_id="first")
+    town = a_town_that_has_applied(first)
+    town.tick(event("bead_updated", {"title": "changed again"}, bead="b", event_id="second"), at=ago(days=4))
+
+    again = town.tick(first, at=T)
+    assert (again.events, town.one("beads", "b", "title")) == ((), "changed again")
+    assert town.value("counters")["conflicts"] == 0
+
+    for number, other in enumerate(
+        (
+            replace(first, payload='{"title":"other"}'),
+            replace(first, bead_id="c"),
+            replace(first, agent_id="toast"),
+            replace(first, event_type="bead_cancelled"),
+        )
+    ):
+        conflict = town.tick(other, at=T + timedelta(seconds=number + 1))
+        assert outcome_of(conflict, "first") == "conflict"
+    assert town.one("beads", "b", "title") == "changed again"
+
+
+@scenario(649)
+@pytest.mark.parametrize(
+    ("source", "digests"), [("ingest", 1), ("operator", 1), ("effect", 0), ("observation", 0), ("derived", 0)]
+)
+def test_whatever_was_sent_leaves_a_digest_and_what_the_town_made_leaves_none(source: str, digests: int) -> None:
+    town = a_processed_event(a_town(), "over", processed_at=ago(hours=7), source=source)
+
+    town.tick()
+
+    assert (kept(town, "town_events", "event_id"), len(kept(town, "known_events", "event"))) == ([], digests)
+
+
+@scenario(649)
+def test_an_event_without_an_outcome_leaves_too() -> None:
+    """An import may have such a row: its town had marked it as processed and said no more."""
+    town = a_processed_event(a_town(), "imported", processed_at=ago(hours=7)).update(
+        "town_events", "imported", outcome=None
+    )
+
+    town.tick()
+
+    assert (kept(town, "town_events", "event_id"), kept(town, "known_events", "outcome")) == ([], [None])
 
 
 @scenario(183)
@@ -72,13 +165,15 @@ def test_processed_events_are_kept_seven_days_and_as_long_as_can_be_restored(
         pytest.param("derived", "applied", ago(hours=6, ms=1), False, id="a derived event"),
         pytest.param("derived", "poisoned", ago(days=6), True, id="a poisoned one can be sent again"),
         pytest.param("derived", "poisoned", ago(days=7, ms=1), False, id="a poisoned one as long as any other"),
-        pytest.param("operator", "applied", ago(days=6), True, id="an operator's"),
+        pytest.param("operator", "applied", ago(hours=6), True, id="an operator's, after exactly 6 hours"),
+        pytest.param("operator", "applied", ago(hours=6, ms=1), False, id="an operator's, after a millisecond more"),
+        pytest.param("ingest", "skipped: missing", ago(hours=6, ms=1), False, id="an agent's"),
     ],
 )
-def test_processed_events_that_the_town_made_itself_are_kept_six_hours(
+def test_the_rows_of_processed_events_are_kept_six_hours(
     source: str, outcome: str, processed_at: datetime, stays: bool
 ) -> None:
-    """They are most of a town's events. Nobody sends them again, and the journal tells them."""
+    """The journal has the events, and lists show them from there."""
     town = a_processed_event(a_town(), "made", processed_at=processed_at, source=source, outcome=outcome)
 
     town.tick()
@@ -93,7 +188,7 @@ def test_a_result_that_is_posted_again_when_its_event_is_forgotten_changes_nothi
     result = {"effect_id": start.effect_id, "attempt": 1, "generation": start.generation, "outcome": "started"}
     told = event("dispatch_result", result, agent=start.subject, event_id=f"res-{start.effect_id}-1", source="effect")
     town.tick(told, at=T + MS)
-    later = T + limits.MADE_EVENTS_KEPT + timedelta(hours=1)
+    later = T + limits.EVENT_ROWS_KEPT + timedelta(hours=1)
     town.tick(at=later)
     assert told.event_id not in kept(town, "town_events", "event_id")
     before = town.rows("SELECT * FROM outbox WHERE effect_id = ?", start.effect_id)

@@ -14,7 +14,7 @@ from shared.town import database
 from shared.town.inbox import fact_of
 from tests.scenarios.table import scenario
 from tests.security.holders import CONTAINER, OPERATOR, a_busy_town, agent, said, sent
-from tests.towns import TOWN, T, event, outcome_of
+from tests.towns import TOWN, T, TownBuilder, ago, event, outcome_of
 from tests.upgrades.older import as_of_the_first_release
 
 LATER = T + ACTIVE_INTERVAL
@@ -59,9 +59,18 @@ def test_what_is_dispatched_submitted_and_planned_has_ids_of_its_own() -> None:
     assert town.one("convoy_metadata", "plan", "total_beads", "closed_beads") == (1, 0)
 
 
-@scenario(403)
+def without_rows(town: TownBuilder) -> None:
+    """So much time passes that the rows of processed events leave, and nothing else happens in the town."""
+    for (event_id,) in town.rows("SELECT event_id FROM town_events"):
+        town.update("town_events", event_id, processed_at=ago(hours=7))
+    town.tick(at=T + MILLISECOND)
+    assert town.rows("SELECT event_id FROM town_events WHERE source = 'ingest'") == []
+
+
+@scenario(403, 649)
+@pytest.mark.parametrize("rows_left", [False, True], ids=["rows here", "rows left"])
 @pytest.mark.parametrize("payload", [DONE, {"branch": "gt/toast/other"}], ids=["equal", "other"])
-def test_a_report_is_applied_whoever_has_used_its_id(payload: dict[str, str]) -> None:
+def test_a_report_is_applied_whoever_has_used_its_id(payload: dict[str, str], rows_left: bool) -> None:
     town = a_busy_town()
     town.tick(
         *sent(agent("nux", 4), said("agent_done", payload, by="nux")),
@@ -69,17 +78,40 @@ def test_a_report_is_applied_whoever_has_used_its_id(payload: dict[str, str]) ->
         *sent(OPERATOR, said("town_started")),
         *sent(agent(generation=4), said("agent_done", payload, by="toast")),
     )
+    if rows_left:
+        without_rows(town)
     (honest,) = sent(agent(), said("agent_done", DONE, by="toast"), at=LATER)
     report = town.tick(honest, at=LATER)
     assert outcome_of(report, "report-1~5@toast") == "applied"
     assert town.status("B") == "in_review"
 
 
-@scenario(404)
-def test_a_report_of_before_the_upgrade_is_not_applied_again() -> None:
+@scenario(403, 649)
+@pytest.mark.parametrize("generation", [5, 6])
+def test_a_report_that_was_applied_and_whose_row_has_left_is_not_applied_for_a_generation(generation: int) -> None:
+    """The next generation may repeat a report that nobody has acknowledged."""
+    town = a_busy_town()
+    assert (
+        outcome_of(town.tick(*sent(agent(), said("escalation_raised", RAISED, by="toast"))), "report-1@toast")
+        == "applied"
+    )
+    without_rows(town)
+    town.update("agent_metadata", "toast", generation=generation)
+    assert (
+        town.tick(*sent(agent(generation=generation), said("escalation_raised", RAISED, by="toast")), at=LATER).events
+        == ()
+    )
+    assert town.rows("SELECT COUNT(*) FROM beads WHERE title = 'fire'") == [(1,)]
+
+
+@scenario(404, 649)
+@pytest.mark.parametrize("rows_left", [False, True], ids=["rows here", "rows left"])
+def test_a_report_of_before_the_upgrade_is_not_applied_again(rows_left: bool) -> None:
     town = a_busy_town()
     town.tick(event("escalation_raised", RAISED, agent="toast", event_id="report-1"))
     town = replace(town, sql=database.open_image(as_of_the_first_release(town.image())))
+    if rows_left:
+        without_rows(town)
     assert town.tick(*sent(agent(), said("escalation_raised", RAISED, by="toast")), at=LATER).events == ()
     assert town.rows("SELECT COUNT(*) FROM beads WHERE title = 'fire'") == [(1,)]
 

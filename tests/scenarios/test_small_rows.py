@@ -9,7 +9,7 @@ from shared.intake import ingest
 from shared.intake.redrive import copy_of, id_of_copy
 from shared.intake.stored_events import poisoned_event
 from shared.questions.since import Beginnings
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest
 from tests.scenarios.table import scenario
 from tests.scenarios.test_poison import a_town_with_a_broken_bead
 from tests.towns import MS, T, a_town, event, outcome_of

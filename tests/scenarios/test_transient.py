@@ -7,7 +7,7 @@ import pytest
 from shared.domain.processes import ProcessState, ProcessStatus
 from shared.domain.tick import Envelope
 from shared.domain.times import to_text
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of
 from tests.worlds import World, a_world

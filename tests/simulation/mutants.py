@@ -30,6 +30,7 @@ from shared.runner.surroundings import Surroundings
 from shared.storage.archive import TownArchives
 from shared.storage.towns import ObjectTownStore
 from shared.town import inbox, outbox
+from shared.town.known_events import digest_of
 from shared.town.town import Town
 
 _commit = worker._commit
@@ -91,6 +92,7 @@ def _conflict_is_success(
 
 def _store_again(town: Town, envelope: Envelope) -> str:
     town.sql.execute("DELETE FROM town_events WHERE event_id = ? AND processed_at IS NOT NULL", (envelope.event_id,))
+    town.sql.execute("DELETE FROM known_events WHERE event = ?", (digest_of(envelope.event_id),))
     return _store_event(town, envelope)
 
 

@@ -87,7 +87,7 @@ _ARCHIVING: Final[tuple[tuple[Any, str, Any], ...]] = (
 )
 _FORGETFUL: Final[tuple[tuple[Any, str, Any], ...]] = (
     (limits, "EVENT_RETENTION", 12 * _MINUTE),
-    (limits, "MADE_EVENTS_KEPT", 12 * _MINUTE),
+    (limits, "EVENT_ROWS_KEPT", 12 * _MINUTE),
 )
 """Of small worlds with good clocks: where one is an hour behind, what it receives would count as too old at once."""
 

@@ -8,13 +8,14 @@ from shared.domain import canonical, ids, strict_json
 from shared.domain.errors import Refused
 from shared.domain.orders import rearm_of
 from shared.domain.report import TickReport
-from shared.domain.senders import sender_in
+from shared.domain.senders import sender_in, stored_ids
+from shared.domain.tick import Envelope
 from shared.images import rewriting
 from shared.images.rewriting import DumpedRow
 from shared.ports.town_past import JournalRow, journal_row
 from shared.replay.recordings.changes import Changes
 from shared.replay.recordings.masking import SECRET, Masks
-from shared.town.inbox import content_digest
+from shared.town.known_events import content_digest, content_of_event, digest_of
 
 _IDS: Final = frozenset(
     """
@@ -39,6 +40,7 @@ class Scrubbing:
         known |= {key[1] for changes in written for key in changes if key[0] in ("beads", "rigs")}
         self.masks = Masks(frozenset(known))
         self._contents: dict[str, str] = {}
+        self._known: dict[str, str] = {}
         for effect in rows["outbox"]:
             self._learn_effect(effect)
         for changes in written:
@@ -98,6 +100,8 @@ class Scrubbing:
         if (table, column) == ("open_violations", "subject"):
             return " ".join(self.masks.identifier(part) for part in value.split(" "))
         masks = self.masks
+        if (table, column) in (("known_events", "event"), ("known_events", "content")):
+            return self._known.get(value) or digest_of(masks.free(value))
         own = {
             "pr_url": masks.url,
             "git_url": masks.url,
@@ -128,7 +132,7 @@ class Scrubbing:
         masks = self.masks
         payload = masks.document(event["payload"], "payload")
         self._contents[content_digest(event["payload"])] = content_digest(payload)
-        return {
+        masked = {
             **event,
             "event_id": masks.event_id(event["event_id"]),
             "event_type": masks.free(event["event_type"]),
@@ -137,6 +141,10 @@ class Scrubbing:
             "payload": payload,
             **({} if event.get("sender") is None else {"sender": masks.sender(event["sender"])}),
         }
+        self._known[content_of_event(event)] = content_of_event(masked)
+        for given in stored_ids(event["event_id"], Envelope.from_json(event).sender):
+            self._known[digest_of(given)] = digest_of(masks.event_id(given))
+        return masked
 
     def _observations(self, seen: Mapping[str, Any]) -> dict[str, Any]:
         agents = {

@@ -90,7 +90,7 @@ CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "SETTLE_FOR": 90 * SECOND,
     "MAX_EVENT_RETRIES": 3,
     "EVENT_RETENTION": 7 * DAY,
-    "MADE_EVENTS_KEPT": 6 * HOUR,
+    "EVENT_ROWS_KEPT": 6 * HOUR,
     "RESTORE_WINDOW": 7 * DAY,
     "EFFECTS_KEPT": 24 * HOUR,
     "EXITS_KEPT": 48 * HOUR,

@@ -488,6 +488,54 @@ def test_a_conflict_of_a_published_past_is_found_although_a_page_reads_few_block
     assert [each.received_at for each in whole] == sorted((each.received_at for each in whole), reverse=True)
 
 
+def told(world: World, **more: Any) -> list[tuple[object, ...]]:
+    """What lists say about the events that were sent, on all pages."""
+    whole = every_page(lambda cursor: events(world, cursor=cursor, **more), "events")
+    return [
+        (each.event_id, each.event_type, each.state, each.received_at, each.seq, each.outcome, each.retry_count)
+        for each in whole
+        if each.event_id.startswith("event-")
+    ]
+
+
+@pytest.mark.parametrize("limit", [1, 50])
+def test_events_whose_rows_have_left_are_listed_as_before_with_the_tick_that_read_them(limit: int) -> None:
+    world = contested()
+    world.run(town_id=TOWN)
+    before = told(world)
+    rows_of = "SELECT COUNT(*) FROM town_events WHERE event_id LIKE 'event-%'"
+    assert world.town(TOWN).rows(rows_of) == [(3,)]
+
+    world.clock.move(seconds=7 * 3600)
+    world.post(event("town_started", event_id="later-0001"), town_id=TOWN)
+    world.run(town_id=TOWN)
+
+    assert world.town(TOWN).rows(rows_of) == [(0,)]
+    assert told(world, limit=limit) == before
+    first = next(each for each in events(world).events if (each.event_id, each.state) == ("event-001", "processed"))
+    (read_by,) = (row for row in world.journal(TOWN) if row["tick_no"] == first.tick)
+    assert [each["event_id"] for each in read_by["inputs"]["new_events"]] == ["event-001"]
+    assert seen(events(world, EventFilter("duplicate"))) == [("event-002", "bead_created", "duplicate")]
+    assert seen(events(world, EventFilter("conflict"))) == [
+        ("event-001", "town_started", "conflict"),
+        ("event-001", "bead_created", "conflict"),
+    ]
+
+
+def test_a_repetition_of_an_event_whose_row_has_left_is_listed_beside_it() -> None:
+    world = contested()
+    world.run(town_id=TOWN)
+    for happened in (a_bead("event-003", "b3"), a_bead("event-003", "b3", "another title")):
+        world.clock.move(seconds=7 * 3600)
+        world.post(happened, town_id=TOWN)
+        world.run(town_id=TOWN)
+    assert [line for line in seen(events(world)) if line[0] == "event-003"] == [
+        ("event-003", "bead_created", "conflict"),
+        ("event-003", "bead_created", "duplicate"),
+        ("event-003", "bead_created", "processed"),
+    ]
+
+
 def test_a_sign_of_life_is_no_duplicate_of_one_that_was_removed() -> None:
     world = a_world(a_town(TOWN).agent("p1"))
     for _ in range(2):
