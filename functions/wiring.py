@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
-    from shared.storage.restore import Archive
+    from shared.storage.restore import KeptPast
 
 CLOCK: Final[Clock] = SystemClock()
 _RELEASE: Final = Path(__file__).with_name("release.txt")
@@ -89,12 +89,12 @@ def past(settings: StoreSettings) -> TownPast:
     return StoredPast(objects, objects)
 
 
-def archive(settings: StoreSettings, town_id: str) -> "Archive":
+def kept_past(settings: StoreSettings, town_id: str) -> "KeptPast":
     """The objects of one town, with their past versions."""
-    from shared.storage.restore import Archive  # noqa: PLC0415 - only the debug API reads the past
+    from shared.storage.restore import KeptPast  # noqa: PLC0415 - only the debug API reads the past
 
     objects = objects_of(settings.town_bucket, settings.store_endpoint)
-    return Archive(objects, objects, town_id)
+    return KeptPast(objects, objects, town_id)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:
