@@ -92,11 +92,11 @@ quick: $(READY) ## Run the tests that find most mistakes in rules, events and ac
 
 .PHONY: test
 test: $(READY) ## Run all tests but the longest, and list the ten slowest (ARGS="-k words", JOBS=2)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not agents and not browser" $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not long and not agents and not browser and not dynalite" $(ARGS)
 
 .PHONY: test-long
 test-long: $(READY) ## Run the longest tests: simulated fleets, single faults, whole demos, an hour with an evil agent (about 7 minutes)
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "long and not agents and not browser" $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "long and not agents and not browser and not dynalite" $(ARGS)
 
 .PHONY: check
 check: lint lint-template test-long test ## Run everything that CI runs
@@ -162,7 +162,7 @@ recordings-accept: $(READY) ## Record the golden recordings again and show what 
 
 .PHONY: cover
 cover: $(READY) ## Run all tests and show the branches that no test covers
-	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not agents and not browser" --cov --cov-report=term-missing $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) --dist loadfile -m "not agents and not browser and not dynalite" --cov --cov-report=term-missing $(ARGS)
 
 .PHONY: lock
 lock: $(UV) ## Update uv.lock after a change of dependencies (ARGS="--upgrade-package NAME")
@@ -216,21 +216,28 @@ e2e-agents: $(READY) $(AGENT_PROGRAMS) ## Run towns with real coding agents and 
 e2e-agents-long: $(READY) $(AGENT_PROGRAMS) ## Run the towns with real coding agents that take many minutes (ARGS="-k convoy")
 	PATH="$(CURDIR)/.tools/agent-programs/bin:$$PATH" .venv/bin/python -m pytest -m "agents and long" $(ARGS) tests/e2e_agents
 
+# dynalite, another implementation of DynamoDB than moto's; npm verifies its hash and those of what it needs.
+DYNALITE := .tools/dynalite/.ready
+.PHONY: test-dynalite
+test-dynalite: $(READY) $(DYNALITE) ## Run the promises of every waiting room on dynalite, an implementation of DynamoDB (needs node and npm)
+	PATH="$(CURDIR)/.tools/dynalite/node_modules/.bin:$$PATH" .venv/bin/python -m pytest -n0 -m dynalite $(ARGS) tests/unit/storage/test_waiting_rooms.py
+
 # axe-core, which checks a page against the rules of accessibility; npm verifies its hash.
 AXE := .tools/axe/.ready
-.PHONY: test-ui
-test-ui: $(READY) $(AXE) ## Open townctl ui in Debian's chromium: every view, clicks, keys, axe rules; pictures in build/ui (ARGS="-k words")
+.PHONY: browser
+browser: $(READY) ## Install Debian's chromium, if it is missing and this is Debian or Ubuntu as root
 	@.venv/bin/python -m tests.ui.browser
+
+.PHONY: test-ui
+test-ui: browser $(AXE) ## Open townctl ui in Debian's chromium: every view, clicks, keys, axe rules; pictures in build/ui (ARGS="-k words")
 	.venv/bin/python -m pytest -n0 -m browser $(ARGS) tests/ui
 
 .PHONY: bench-ui
-bench-ui: $(READY) ## Measure townctl ui over a town of 2,000 live beads and 20,000 ticks: first paint, memory, refresh (BEADS=2000, TICKS=20000)
-	@.venv/bin/python -m tests.ui.browser
+bench-ui: browser ## Measure townctl ui over a town of 2,000 live beads and 20,000 ticks: first paint, memory, refresh (BEADS=2000, TICKS=20000)
 	.venv/bin/python -m tests.ui.load --beads $(or $(BEADS),2000) --ticks $(or $(TICKS),20000)
 
 .PHONY: ui-pictures
-ui-pictures: $(READY) ## Make the pictures of the README from a demo that runs, in four minutes (docs/ui-town.png, docs/ui-timeline.png)
-	@.venv/bin/python -m tests.ui.browser
+ui-pictures: browser ## Make the pictures of the README from a demo that runs, in four minutes (docs/ui-town.png, docs/ui-timeline.png)
 	.venv/bin/python -m tests.ui.pictures
 
 .PHONY: agent-programs
@@ -349,6 +356,14 @@ $(AGENT_PROGRAMS): infra/ops/agent_programs/package.json infra/ops/agent_program
 	@echo "agent-programs: installing opencode, Claude Code and Codex"
 	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
 	@.venv/bin/python -m infra.ops.agent_programs $(@D)
+	@touch $@
+
+$(DYNALITE): tests/dynalite/package.json tests/dynalite/package-lock.json
+	@command -v npm >/dev/null || { \
+		echo "test-dynalite: there is no npm here, and dynalite comes from npm: install Node.js 20 or newer with npm" \
+			"(Debian and Ubuntu: apt-get install nodejs npm), then repeat this command" >&2; exit 1; }
+	@mkdir -p $(@D); cp tests/dynalite/package.json tests/dynalite/package-lock.json $(@D)
+	@cd $(@D) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >npm.log 2>&1 || { cat npm.log >&2; exit 1; }
 	@touch $@
 
 $(AXE): tests/ui/axe/package.json tests/ui/axe/package-lock.json

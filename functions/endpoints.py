@@ -21,6 +21,7 @@ _AWS_HOST: Final = re.compile(
 )
 _SDK_NAMES: Final = {
     "STORE_ENDPOINT": "S3",
+    "TABLE_ENDPOINT": "DYNAMODB",
     "QUEUE_ENDPOINT": "SQS",
     "SECRETS_ENDPOINT": "SECRETS_MANAGER",
     "ECS": "ECS",

@@ -134,18 +134,23 @@ class ErrorSettings(BaseModel):
 class StoreSettings(FunctionSettings):
     """Where towns are kept. An endpoint is set only if the store is not AWS; then the credentials must not be AWS's either.
 
+    `waiting_table` is the DynamoDB table of inboxes and due markers; without it, they are objects of the bucket.
+
     Lambda itself sets the variable of `aws_lambda_function_memory_size`, in MiB; the largest image follows from it.
     """
 
     town_bucket: SettingName
     aws_lambda_function_memory_size: Annotated[int, Field(ge=128)] | None = None
     store_endpoint: Url | None = None
+    waiting_table: SettingName | None = None
+    table_endpoint: Url | None = None
     restore_window_days: Annotated[int, Field(ge=1, le=365)] = 7
 
     @property
     def places(self) -> Places:
         """The services that the function calls."""
-        return {**super().places, "STORE_ENDPOINT": self.store_endpoint}
+        table = {} if self.waiting_table is None else {"TABLE_ENDPOINT": self.table_endpoint}
+        return {**super().places, "STORE_ENDPOINT": self.store_endpoint, **table}
 
     @property
     def restore_window(self) -> timedelta:

@@ -30,6 +30,7 @@ from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
+    from shared.adapters.table_objects import TableObjects
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
     from shared.storage.restore import KeptPast
@@ -62,30 +63,41 @@ def _tell(event: str, error: Exception | SystemExit) -> None:
         errors.tell(error)
 
 
+def objects_of(settings: StoreSettings) -> S3Objects:
+    """The objects in the bucket, and what waits in the table. All callers in this environment share one client of each."""
+    return _objects_of(settings.town_bucket, settings.store_endpoint, settings.waiting_table, settings.table_endpoint)
+
+
 @cache
-def objects_of(bucket: str, endpoint_url: str | None) -> S3Objects:
-    """The objects in a bucket. All callers in this environment share one client."""
-    return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of)
+def _objects_of(bucket: str, endpoint_url: str | None, table: str | None, table_endpoint: str | None) -> S3Objects:
+    def waiting(bodies: S3Objects) -> "TableObjects | None":
+        if table is None:
+            return None
+        from shared.adapters.table_objects import TableObjects  # noqa: PLC0415 - a bucket may keep what waits
+
+        return TableObjects(table, bodies, spread=keys.DUE, endpoint_url=table_endpoint)
+
+    return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of, waiting=waiting)
 
 
 def store(settings: StoreSettings) -> ObjectTownStore:
     """The towns of the bucket, as far as their images fit into this function. Makes no request."""
     largest = room.largest_here(settings.aws_lambda_function_memory_size)
-    return ObjectTownStore(objects_of(settings.town_bucket, settings.store_endpoint), largest=largest)
+    return ObjectTownStore(objects_of(settings), largest=largest)
 
 
 def agent_logs(settings: StoreSettings) -> AgentLogs:
     """The logs of agents in the bucket."""
     from shared.storage.agent_logs import StoredLogs  # noqa: PLC0415 - only some requests of the debug API read logs
 
-    return StoredLogs(objects_of(settings.town_bucket, settings.store_endpoint))
+    return StoredLogs(objects_of(settings))
 
 
 def past(settings: StoreSettings) -> TownPast:
     """The retained past of the bucket's towns. It caches its listings, so it serves only one request."""
     from shared.history.retained_past import StoredPast  # noqa: PLC0415 - only the debug API reads the past
 
-    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = objects_of(settings)
     return StoredPast(objects, objects)
 
 
@@ -93,7 +105,7 @@ def kept_past(settings: StoreSettings, town_id: str) -> "KeptPast":
     """The objects of one town, with their past versions."""
     from shared.storage.restore import KeptPast  # noqa: PLC0415 - only the debug API reads the past
 
-    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = objects_of(settings)
     return KeptPast(objects, objects, town_id)
 
 
@@ -105,7 +117,7 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
     if settings.store_endpoint is not None:
         from shared.storage.probe import prove_conditional_writes  # noqa: PLC0415 - not at AWS
 
-        objects = objects_of(settings.town_bucket, settings.store_endpoint)
+        objects = objects_of(settings)
         drive(prove_conditional_writes(objects, ids.batch_id()))
     return store(settings)
 
@@ -174,7 +186,7 @@ def surroundings(
 
 def clock_guard(settings: StoreSettings, *, alerts: Alerts | None) -> ClockGuard:
     """Compares this environment's clock with the bucket's."""
-    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = objects_of(settings)
     return ClockGuard(CLOCK, objects.time, monotonic_seconds, alerts=alerts)
 
 
@@ -215,7 +227,7 @@ def _runtime(settings: WorkerSettings) -> AgentRuntime | None:
         return None
     from functions.runtimes import runtime_of  # noqa: PLC0415 - most functions start no agents
 
-    objects = objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = objects_of(settings)
     return runtime_of(settings, clock=CLOCK, secrets=_secrets(settings), objects=objects)
 
 

@@ -9,9 +9,17 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
-from tests.stores import as_owner, moto, racing_store, seaweedfs, store
+from tests.stores import as_owner, dynalite, moto, racing_store, seaweedfs, store, waiting_store
 
-__all__ = ["as_owner", "moto", "racing_store", "seaweedfs", "store"]  # fixtures for every test
+__all__ = [
+    "as_owner",
+    "dynalite",
+    "moto",
+    "racing_store",
+    "seaweedfs",
+    "store",
+    "waiting_store",
+]  # fixtures for every test
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=1_000)

@@ -22,6 +22,12 @@ class CountingObjects:
         self.requests.clear()
         self.keys.clear()
 
+    @property
+    def waiting(self) -> "CountingObjects":
+        """What waits is asked for through this object too, and counted with the rest."""
+        inner = self.behind.waiting
+        return self if inner is self.behind else CountingObjects(inner, self.requests, self.keys)
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)
         if name not in COUNTED:

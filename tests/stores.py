@@ -1,11 +1,13 @@
 """The object stores that tests run on. What may run concurrently, or loses answers, does not run on moto: it answers
 500 under concurrent overwrites and never 409.
 
-`store` is each of them in turn, empty; `racing_store` each of those that stand concurrency; `seaweedfs` the server of
-this test process, which is started by the first test that wants it.
+`store` is each of them in turn, empty; `racing_store` each of those that stand concurrency; `waiting_store` each of them, and a
+bucket whose inboxes and due markers are in a table; `seaweedfs` the server of this test process, which is started by the first test
+that wants it.
 """
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -14,14 +16,18 @@ from typing import Final, Protocol
 
 import pytest
 
-from infra.devstack.s3_servers import S3Server, moto_server
+from infra.devstack.s3_servers import S3Server, dynalite_server, moto_server
 from infra.devstack.s3_servers import seaweedfs as seaweedfs_server
+from infra.devstack.waiting_tables import make_table
 from shared.adapters.directory_objects import DirectoryObjects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
+from shared.adapters.table_objects import TableObjects
 from shared.ports.object_store import ObjectStore, VersionedObjects
+from shared.storage import keys
 
 BUCKET: Final = "towns-of-tests"
+TABLE: Final = "waiting-of-tests"
 
 
 class Store(ObjectStore, VersionedObjects, Protocol):
@@ -63,6 +69,34 @@ def racing_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Sto
         yield opened
 
 
+@pytest.fixture(scope="session")
+def dynalite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with dynalite_server(tmp_path_factory.mktemp("dynalite")) as server:
+        yield server
+
+
+ON_DYNALITE: Final = pytest.param("dynalite", marks=pytest.mark.dynalite)
+
+
+@pytest.fixture(params=["memory", "directory", "moto in process", "seaweedfs", "table", ON_DYNALITE])
+def waiting_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "dynalite":
+        request.getfixturevalue("as_owner")
+        server: S3Server = request.getfixturevalue("dynalite")
+        name = make_table(server.tables(), f"waiting-{uuid.uuid4().hex}")
+        with mocked_bucket():
+            tables = TableObjects(name, S3Objects(BUCKET), spread=keys.DUE, endpoint_url=server.endpoint_url)
+            yield S3Objects(BUCKET, waiting=lambda _: tables)
+        return
+    if request.param == "table":
+        request.getfixturevalue("as_owner")
+        with mocked_bucket(), mocked_table() as table:
+            yield S3Objects(BUCKET, waiting=lambda objects: TableObjects(table, objects, spread=keys.DUE))
+        return
+    with _opened(request, tmp_path) as opened:
+        yield opened
+
+
 @contextmanager
 def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "memory":
@@ -98,3 +132,13 @@ def mocked_bucket() -> Iterator[None]:
         client.create_bucket(Bucket=BUCKET)
         client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         yield
+
+
+@contextmanager
+def mocked_table() -> Iterator[str]:
+    """The name of a table of moto's model of DynamoDB, to which the SDK of this process talks."""
+    import boto3
+    from moto import mock_aws
+
+    with mock_aws():
+        yield make_table(boto3.client("dynamodb"), TABLE)

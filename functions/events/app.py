@@ -54,7 +54,7 @@ def deployment() -> EventsDeployment:
     metrics = EmfMetrics(log.write_line, stage=settings.stage)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = wiring.objects_of(settings)
     return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), objects)
 
 

@@ -19,7 +19,7 @@ from shared.events.containers import drain_nonce
 from shared.intake import decoding, ingest
 from shared.intake.crowding import Counts, beside, require_room
 from shared.intake.ingest import AcceptedBatch
-from shared.intake.repeats import require_no_other
+from shared.intake.repeats import KnownBatches
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
 from shared.questions.receipts import AcceptedEvents
@@ -42,6 +42,7 @@ class Ingestion:
     metrics: EmfMetrics
     write_line: Callable[[str], object]
     counts: Counts = field(default_factory=Counts)
+    known: KnownBatches = field(default_factory=KnownBatches)
 
     def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
@@ -62,7 +63,7 @@ class Ingestion:
         batch_id = batch.id
         trail.batch_id, trail.events = batch_id, tuple(event.event_id for event in batch.envelopes)
         wakes = not batch.transient_only
-        drive(
+        key = drive(
             self.around.store.post(
                 town_id,
                 batch.body,
@@ -70,11 +71,13 @@ class Ingestion:
                 batch_id=batch_id,
                 wake=wakes,
                 admit=partial(self._admit, town_id, batch) if self._must_look(town_id, batch) else None,
-                judge=partial(require_no_other, batch),
+                judge=partial(self.known.compare_read, batch),
             )
         )
         if batch.share is not None:
             self.counts.stored(town_id, batch.share)
+        if wakes:
+            self.known.stored(key, batch)
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
         self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
@@ -86,11 +89,14 @@ class Ingestion:
         return not batch.transient_only or share is None or self.counts.must_look(town_id, share)
 
     def _admit(self, town_id: str, batch: AcceptedBatch, waiting: Sequence[str]) -> Sequence[str]:
-        """Refuse a batch (429) of a sender of whom too much waits. One that wakes its town is compared with the others."""
+        """Refuse a batch (429) of a sender of whom too much waits. One that wakes its town is compared with the others.
+
+        Returns those that must be read for it.
+        """
         if batch.share is not None:
             self.counts.looked(town_id, batch.share, waiting)
             require_room(batch.id, batch.share, waiting)
-        return () if batch.transient_only else beside(batch.share, waiting)
+        return () if batch.transient_only else self.known.compare(batch, beside(batch.share, waiting))
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""

@@ -19,7 +19,7 @@ wiring.watch_errors()  # before the first call, because its timeout warning must
 def retention() -> Retention:
     """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = RetentionSettings.from_environment()
-    objects = wiring.objects_of(settings.town_bucket, settings.store_endpoint)
+    objects = wiring.objects_of(settings)
     alerts = wiring.alerts()
     return Retention(
         objects=objects,

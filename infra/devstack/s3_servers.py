@@ -53,6 +53,10 @@ class S3Server:
         """An SDK client of the owner, for the operations on buckets that our adapter lacks."""
         return _owners_client(self.endpoint_url)
 
+    def tables(self) -> Any:
+        """An SDK client of the owner for tables. (SeaweedFS has none.)"""
+        return _owners_client(self.endpoint_url, "dynamodb")
+
     def empty(self, bucket: str) -> None:
         """Remove all objects from a bucket, including all versions."""
         client = self.client()
@@ -71,7 +75,7 @@ class S3Server:
 
 
 @cache
-def _owners_client(endpoint_url: str) -> Any:
+def _owners_client(endpoint_url: str, service: str = "s3") -> Any:
     import boto3
     import botocore.session
     from botocore.config import Config
@@ -80,21 +84,30 @@ def _owners_client(endpoint_url: str) -> Any:
     without_profile = botocore.session.Session(session_vars={"profile": (None, None, None, None)})
     session = boto3.session.Session(access, secret, region_name=REGION, botocore_session=without_profile)
     settings = Config(connect_timeout=10, read_timeout=60, retries={"total_max_attempts": 1}, proxies={})
-    return session.client("s3", endpoint_url=endpoint_url, config=settings)
+    return session.client(service, endpoint_url=endpoint_url, config=settings)
 
 
 @dataclass(frozen=True, slots=True)
 class _Launch:
-    """The command that starts a server. `sockets` are files that the server leaves outside its own directory."""
+    """The command that starts a server. `sockets` are files that the server leaves outside its own directory.
+
+    `ask` makes a request that only a server that is ready answers well.
+    """
 
     command: list[str]
     url: str
     sockets: tuple[Path, ...] = ()
+    ask: Callable[[S3Server], object] = lambda server: server.client().create_bucket(Bucket="is-it-ready")
 
 
 def seaweedfs(directory: Path) -> AbstractContextManager[S3Server]:
     """A SeaweedFS server that keeps its files in `directory`. Raises Refused if it cannot be started."""
     return _server("SeaweedFS", _seaweedfs, directory)
+
+
+def dynalite_server(directory: Path) -> AbstractContextManager[S3Server]:
+    """A server of dynalite, another implementation of DynamoDB, in memory. Raises Refused if it cannot be started."""
+    return _server("dynalite", _dynalite, directory)
 
 
 def moto_server(directory: Path) -> AbstractContextManager[S3Server]:
@@ -111,7 +124,7 @@ def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) ->
         launch = launch_in(home)
         server = S3Server(launch.url)
         with _running(launch, home) as process:
-            if _is_ready(server, process):
+            if _is_ready(launch, process):
                 yield server
                 return
     hint = f"read its log: {directory}/start-{_ATTEMPTS}/log"
@@ -140,15 +153,15 @@ def _running(launch: _Launch, home: Path) -> Iterator["subprocess.Popen[bytes]"]
             left.unlink(missing_ok=True)
 
 
-def _is_ready(server: S3Server, process: "subprocess.Popen[bytes]") -> bool:
-    """Whether the server can create a bucket before the time is over. An open port alone proves nothing."""
+def _is_ready(launch: _Launch, process: "subprocess.Popen[bytes]") -> bool:
+    """Whether the server answers well before the time is over. An open port alone proves nothing."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = server.client()
+    server = S3Server(launch.url)
 
     def answers() -> bool:
         with contextlib.suppress(BotoCoreError, ClientError):
-            client.create_bucket(Bucket="is-it-ready")
+            launch.ask(server)
             return True
         return process.poll() is not None
 
@@ -195,6 +208,22 @@ def _seaweedfs(home: Path) -> _Launch:
 def _moto(home: Path) -> _Launch:  # noqa: ARG001 - the signature of _seaweedfs
     [port] = free_ports(1)
     return _Launch([sys.executable, "-m", "moto.server", "-H", _HOST, "-p", str(port)], f"http://{_HOST}:{port}")
+
+
+def _dynalite(home: Path) -> _Launch:  # noqa: ARG001 - the signature of _seaweedfs
+    [port] = free_ports(1)
+    command = [
+        _program("dynalite"),
+        "--host",
+        _HOST,
+        "--port",
+        str(port),
+        "--createTableMs",
+        "0",
+        "--deleteTableMs",
+        "0",
+    ]
+    return _Launch(command, f"http://{_HOST}:{port}", ask=lambda server: server.tables().list_tables())
 
 
 def _identity(credentials: tuple[str, str], actions: list[str]) -> dict[str, Any]:

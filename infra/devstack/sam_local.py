@@ -5,8 +5,8 @@ It writes build/sam-local/env.json, which gives each function these servers, and
 - in Lambda's runtime emulator, on Linux on x86_64, with exactly the environment that `sam` would give to the container
 - in the container that `sam local invoke` starts, if Docker or Podman runs here and `make build` was run
 
-The towns, with their inboxes and due markers, are in the store. `--stay` leaves the servers running for calls by hand, and prints
-the credentials that those calls need.
+The towns are in the store, and their inboxes and due markers in a table. `--stay` leaves the servers running for calls by hand,
+and prints the credentials that those calls need.
 """
 
 import argparse
@@ -27,11 +27,13 @@ from infra.devstack import containers_of_sam, sam_invocations
 from infra.devstack.containers_of_sam import Containers
 from infra.devstack.emulator import ROOT, Emulator, emulated
 from infra.devstack.s3_servers import REGION, S3Server, moto_server, seaweedfs
+from infra.devstack.waiting_tables import make_table
 from shared.domain.errors import Refused
 
 HOME: Final = ROOT / "build/sam-local"
 ENV: Final = HOME / "env.json"
 BUCKET: Final = "towns"
+TABLE: Final = "waiting"
 KEY_NAME: Final = "town-tokens"
 SECRETS: Final = "local"
 RULES: Final = [{"callers": ["*"], "towns": ["demo"], "verbs": ["read", "debug", "write"]}]
@@ -82,7 +84,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class LocalServers:
-    """The running servers: one of objects, and one of queues and secrets."""
+    """The running servers: one of objects, and one of queues, tables and secrets."""
 
     store: S3Server
     services: S3Server
@@ -99,6 +101,8 @@ class LocalServers:
             "STAGE": "local",
             "TOWN_BUCKET": BUCKET,
             "STORE_ENDPOINT": self.store.endpoint_url,
+            "WAITING_TABLE": TABLE,
+            "TABLE_ENDPOINT": self.services.endpoint_url,
             "QUEUE_URL": self.queue_url,
             "QUEUE_ENDPOINT": self.services.endpoint_url,
             "TOKEN_SECRET": KEY_NAME,
@@ -117,7 +121,7 @@ def calls() -> tuple[Call, ...]:
 
 @contextmanager
 def local_servers(home: Path) -> Iterator[LocalServers]:
-    """A store with the bucket, and a server with the queue and the key of town tokens. They end with the block."""
+    """A store with the bucket, and a server with the queue, the table and the key of town tokens. They end with the block."""
     import boto3
 
     with ExitStack() as running:
@@ -127,6 +131,7 @@ def local_servers(home: Path) -> Iterator[LocalServers]:
         session = boto3.session.Session("local", "local", region_name=REGION)
         secrets = session.client("secretsmanager", endpoint_url=services.endpoint_url)
         secrets.create_secret(Name=KEY_NAME, SecretString="a-local-key-of-town-tokens-that-is-long-enough")
+        make_table(session.client("dynamodb", endpoint_url=services.endpoint_url), TABLE)
         queue = session.client("sqs", endpoint_url=services.endpoint_url)
         made = queue.create_queue(QueueName="wakes.fifo", Attributes={"FifoQueue": "true"})
         yield LocalServers(store, services, str(made["QueueUrl"]))

@@ -69,7 +69,7 @@ class Guard:
     def __init__(self, inner: Answering, limits: Limits = USUAL) -> None:
         self._inner = inner
         self._limits = limits
-        self._at_work = 0
+        self._turns = asyncio.Semaphore(limits.at_once)
         self._held = 0
         self._threads: anyio.CapacityLimiter | None = None
 
@@ -107,22 +107,29 @@ class Guard:
         return None
 
     async def _answered(self, head: Head, receive: Receive) -> Response:
-        if self._at_work >= self._limits.at_once:
-            return refusal(503, "too many requests are being answered; try again")
-        self._at_work += 1
         body = bytearray()
         try:
             refused = await self._read(body, receive)
             if refused is not None:
                 return refused
-            request = Request(head, bytes(body))
+            return await self._in_turn(Request(head, bytes(body)))
+        finally:
+            self._held -= len(body)
+
+    async def _in_turn(self, request: Request) -> Response:
+        """The answer to a request that waits until fewer than `at_once` are being answered."""
+        try:
+            async with asyncio.timeout(self._limits.turn_seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            return refusal(503, "too many requests are being answered; try again")
+        try:
             self._threads = self._threads or anyio.CapacityLimiter(self._limits.at_once)
             return await anyio.to_thread.run_sync(
                 self._inner.answer, request, abandon_on_cancel=True, limiter=self._threads
             )
         finally:
-            self._at_work -= 1
-            self._held -= len(body)
+            self._turns.release()
 
     async def _read(self, body: bytearray, receive: Receive) -> Response | None:
         """Read a body within the limits. Raises ConnectionAbortedError if the caller has gone."""

@@ -74,7 +74,9 @@ def list_(
         for bead in found.beads
     ]
     columns = ("title", "state", "why it waits", "bead", "created", "type", "rig", "used")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next)
+    return listed(
+        found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next, total=found.total
+    )
 
 
 def show(
@@ -127,7 +129,9 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
         for each in found.convoys
     ]
     columns = ("title", "state", "done", "convoy", "landed", "used")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no convoys", after=found.next)
+    return listed(
+        found, *columns, rows=rows, none=f"town {town_id} has no convoys", after=found.next, total=found.total
+    )
 
 
 def _bead_view(town_id: str, bead: WholeBead, *, archived: bool) -> Iterator[RenderableType]:

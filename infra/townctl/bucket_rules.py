@@ -36,6 +36,7 @@ def lifecycle(head_version_days: int) -> dict[str, Any]:
         ("taken-inbox-objects", {"Tag": {"Key": "kind", "Value": "inbox"}}, replaced),
         ("replaced-logs-of-agents", {"Tag": {"Key": "kind", "Value": "log"}}, replaced),
         ("due-markers-that-are-gone", {"Prefix": "due/"}, {**replaced, **gone}),
+        ("bodies-of-large-events-that-are-gone", {"Prefix": "bodies/"}, {**replaced, **gone}),
         ("notes-that-are-gone", {"Prefix": "watch/"}, {**replaced, **gone}),
         ("probes-of-the-doctor", {"Prefix": "probe/"}, {"Expiration": {"Days": 1}, **replaced}),
         ("uploads-that-were-given-up", {"Prefix": ""}, {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),

@@ -17,12 +17,12 @@ from typing import Annotated, Any, Final
 from cyclopts import App, CycloptsError, Group, Parameter
 from rich.text import Text
 
-from infra.buckets import ENDPOINT_VARIABLE, REGION_VARIABLE, Bucket
+from infra.buckets import Bucket
 from infra.townctl import commands, people
 from infra.townctl.context import Context, OpenDirectory
 from infra.townctl.output import BROKEN, INTERRUPTED, OK, REFUSED, Answer, compact, lines, plain, screen
 from infra.townctl.place import Place
-from shared.domain.errors import Refused, TownError, UnknownTown
+from shared.domain.errors import ArchivedTown, Refused, TownError, UnknownTown
 
 API_VARIABLE: Final = "TOWNCTL_API"
 
@@ -76,8 +76,7 @@ class Common:
                 problem = "--endpoint and --region describe a bucket, and no bucket is named"
                 raise Refused(problem, status=400, path="bucket", hint=hint)
             return None
-        endpoint_url = self.endpoint or os.environ.get(ENDPOINT_VARIABLE) or None
-        return Bucket(name, endpoint_url, self.region or os.environ.get(REGION_VARIABLE) or None)
+        return Bucket(name, self.endpoint, self.region).completed_from(os.environ)
 
 
 def run(arguments: Sequence[str], *, objects: OpenDirectory | None = None) -> int:
@@ -205,6 +204,8 @@ def _advised(hint: str) -> Iterator[None]:
     """Add this hint to the error of a town that does not exist."""
     try:
         yield
+    except ArchivedTown:
+        raise
     except UnknownTown as error:
         error.hint = hint
         raise

@@ -34,7 +34,7 @@ OPTIONS: Final = {
 """The options of every command: where the towns are, and the form of the answer."""
 
 GROUPS: Final = {
-    "town": "Create towns, list them, show what one is doing.",
+    "town": "Create towns, list them, show what one is doing, archive or delete one.",
     "setting": "List, show and change the settings of a town.",
     "bead": "List, show, create, change, cancel, reopen and delete the beads of a town.",
     "agent": "List the agents of a town, reset or nudge one.",
@@ -47,7 +47,7 @@ GROUPS: Final = {
     "event": "Post events to a town's inbox, list them, redrive poisoned ones, show their types.",
     "explain": "Show the history of one bead or agent and why it waits, or what a rule or a setting does.",
     "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
-    "bucket": "Prepare a bucket of your own for towns.",
+    "bucket": "Prepare a bucket of your own for towns, and take in what was left in it.",
     "litestream": "Read towns with Litestream, and import databases that it replicated.",
 }
 
@@ -64,6 +64,26 @@ COMMANDS: Final = (
         "Run a town again that was set aside because its runs ended their processes.",
     ),
     Command("town list", "townctl.towns:list_", "List the towns with their latest ticks."),
+    Command(
+        "town archive",
+        "townctl.archiving:archive",
+        "Put a paused town away: it is not run or listed any more, and `townctl town bring-back` makes it a town again.",
+    ),
+    Command(
+        "town archived",
+        "townctl.archiving:archived",
+        "List the archived towns, with who archived them, and until when they are certainly kept.",
+    ),
+    Command(
+        "town bring-back",
+        "townctl.archiving:bring_back",
+        "Make an archived town a town again, as it was; it is still paused.",
+    ),
+    Command(
+        "town delete",
+        "townctl.archiving:delete",
+        "Archive a paused town; or delete one for good, with its whole past, that has been archived for 30 days.",
+    ),
     Command(
         "town status",
         "townctl.towns:status",
@@ -282,6 +302,11 @@ COMMANDS: Final = (
         "Print the lifecycle rules that a bucket of your own needs.",
     ),
     Command(
+        "bucket gather",
+        "townctl.gathering:gather",
+        "Take in events and due markers that were left where nobody reads them.",
+    ),
+    Command(
         "export",
         "townctl.export_import:export",
         "Write a town to a file of JSON lines: a header, then one object for each row.",
@@ -383,6 +408,10 @@ ON_FILES: Final = {
         "it runs a tick on this machine, and a deployment runs its own",
         f"`townctl dry-run` shows the next tick; to run one here, {_USE_BUCKET}",
     ),
+    "town archive": ("it moves an object of the town", _USE_BUCKET),
+    "town archived": ("it reads objects of the towns", _USE_BUCKET),
+    "town bring-back": ("it moves an object of the town", _USE_BUCKET),
+    "town delete": ("it deletes objects of the town", _USE_BUCKET),
     "record": ("it reads whole images of the town", _USE_BUCKET),
     "backtest": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),
     "shadow": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),
@@ -397,6 +426,7 @@ ON_FILES: Final = {
         f"a deployment does this once a day; to look at it, {_USE_BUCKET}",
     ),
     "bucket rules": ("it prints what a bucket needs", "leave --api out; the bucket of a stack has its rules"),
+    "bucket gather": ("it moves what waits between a bucket and a table", _USE_BUCKET),
     "export": (
         "it reads the whole image of the town",
         _USE_BUCKET,

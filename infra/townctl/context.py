@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import Parameter
 
 from infra.townctl.output import lines
-from shared.domain.errors import Refused, UnknownTown
+from shared.domain.errors import ArchivedTown, Refused, UnknownTown
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -140,13 +140,14 @@ class Context:
         """Check that these towns exist, and return every town that does. Raises UnknownTown, or Refused for an invalid id."""
         from shared.ports.steps import drive
         from shared.storage.keys import checked_town_id
-        from shared.storage.waiting_room import history_of, no_head
+        from shared.storage.waiting_room import no_head
 
         known = drive(store.towns())
         for town_id in map(checked_town_id, wanted):
             if town_id not in known:
-                if drive(history_of(self.objects(), town_id)) is not None:
-                    raise drive(no_head(self.objects(), town_id))
+                error = drive(no_head(self.objects(), town_id))
+                if not isinstance(error, UnknownTown) or isinstance(error, ArchivedTown):
+                    raise error
                 raise UnknownTown(f"there is no town {town_id} in {self.place}", hint=self.where_towns_are())
         return known
 

@@ -139,7 +139,7 @@ def main(given: Sequence[str], jobs: TextIO, answers: TextIO) -> None:
 def _bucket(asked: argparse.Namespace) -> Any:
     from infra.buckets import Bucket
 
-    return Bucket(asked.bucket, asked.endpoint, asked.region)
+    return Bucket(asked.bucket, asked.endpoint, asked.region).completed_from(os.environ)
 
 
 def _answered(context: Context, job: Job) -> dict[str, Any]:

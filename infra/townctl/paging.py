@@ -25,16 +25,26 @@ CursorOption = Annotated[
 
 
 def listed(
-    found: Any, *columns: str, rows: Sequence[tuple[object, ...]], none: str, after: str | None = None
+    found: Any,
+    *columns: str,
+    rows: Sequence[tuple[object, ...]],
+    none: str,
+    after: str | None = None,
+    total: int | None = None,
 ) -> Answer:
-    """A list as a table, or the sentence `none`; then the line for the next page, which begins `after` a cursor."""
-    return Answer(found, (table(*columns, rows=rows) if rows else Text(none), *more(after)))
+    """A list as a table, or the sentence `none`; then how many of `total` these are, if they are not all.
+
+    The last line is for the next page, which begins `after` a cursor.
+    """
+    shown = table(*columns, rows=rows) if rows else Text(none)
+    return Answer(found, (shown, *more(after, shown=len(rows), total=total)))
 
 
-def more(cursor: str | None) -> Iterator[Text]:
+def more(cursor: str | None, *, shown: int = 0, total: int | None = None) -> Iterator[Text]:
     """The line that says how to get the next page, if there is one."""
     if cursor is not None:
-        yield Text(f"there may be more; to continue, add --cursor {cursor}")
+        counts = "there may be more" if total is None or total <= shown else f"{shown:,} of {total:,}"
+        yield Text(f"{counts}; to continue, add --cursor {cursor}")
 
 
 def require_filter(name: str, value: str | None, *, at_most: int) -> None:

@@ -4,12 +4,14 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from infra.buckets import NO_TABLE, TABLE_TAG, Bucket
 from infra.townctl.bucket_rules import days_of_past_versions
 from infra.townctl.stack import Stack, Symptom
 from infra.townctl.wording import quantity
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forge_tokens import secret_name
 from shared.domain.limits import CLOCKS_AGREE_WITHIN
+from shared.storage import keys
 
 _DEPLOY: Final = "in samconfig.toml, then `sam deploy`"
 _KINDS: Final = ("platform", "towns", "agents", "apps")
@@ -36,7 +38,7 @@ def parameters(stack: Stack) -> Iterator[Symptom]:
     if given.get("AlarmTopicArn") and given.get("AlarmEmail"):
         problem = "AlarmEmail has no effect, because alarms notify AlarmTopicArn"
         yield symptom(problem, f"subscribe the address to that topic, or remove one of the two {_DEPLOY}")
-    for name in ("StoreEndpoint", "QueueEndpoint", "SecretsEndpoint"):
+    for name in ("StoreEndpoint", "TableEndpoint", "QueueEndpoint", "SecretsEndpoint"):
         if given.get(name):
             problem = f"{name} names a server that is not AWS, so every function that uses it stops at its start"
             yield symptom(problem, f"remove {name} {_DEPLOY}")
@@ -121,6 +123,30 @@ def clock(stack: Stack) -> Iterator[Symptom]:
         said = f"{abs(ahead).total_seconds():.0f} s {'ahead of' if ahead > timedelta() else 'behind'} the bucket's"
         hint = "set it with `sudo timedatectl set-ntp true`; AWS refuses signatures of a wrong time"
         yield Symptom("clock", f"the clock of this machine is {said}", hint)
+
+
+def waiting_room(stack: Stack) -> Iterator[Symptom]:
+    """Whether the bucket names the table in which its events wait, and whether some were left where nobody reads them."""
+    table = stack.outputs.get("WaitingTable")
+    if table is None:
+        return  # a stack from before there were tables
+    used = table if stack.parameters.get("WaitingRoom", "table") == "table" else NO_TABLE
+    tags = stack.objects.tags()
+    if tags.get(TABLE_TAG) != used:
+        problem = f"the tag {TABLE_TAG} of the bucket is {tags.get(TABLE_TAG, 'missing')}, and events wait in {used}"
+        yield Symptom("waiting room", problem, "deploy the stack again; until then, set TOWNCTL_TABLE to that name")
+    bucket = Bucket(stack.outputs["TownsBucket"])
+    if used == table:
+        status = stack.client("dynamodb").describe_table(TableName=table)["Table"]["TableStatus"]
+        if status not in ("ACTIVE", "UPDATING"):
+            yield Symptom("waiting room", f"the table {table} is {status}", "see docs/runbook/waiting-room.md")
+        left, call = stack.objects.list(keys.DUE, limit=1), "townctl bucket gather"
+    else:
+        there = bucket.table_named(table, stack.objects)
+        left, call = there.list(keys.DUE, limit=1), f"townctl bucket gather --from-table {table}"
+    if left.keys:
+        where = "the bucket" if used == table else f"the table {table}"
+        yield Symptom("waiting room", f"due markers were left in {where}, where nobody reads them", f"call `{call}`")
 
 
 def versions(stack: Stack) -> Iterator[Symptom]:

@@ -71,6 +71,7 @@ def examine(stack: Stack) -> Answer:
         _agents,
         stack_checks.clock,
         stack_checks.versions,
+        stack_checks.waiting_room,
         _bucket,
         _whole_way,
     ):

@@ -47,7 +47,9 @@ def reviews(
         for each in found.reviews
     ]
     columns = ("title", "state", "pull request", "review", "of", "reviewer", "created", "branch")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no such reviews", after=found.next)
+    return listed(
+        found, *columns, rows=rows, none=f"town {town_id} has no such reviews", after=found.next, total=found.total
+    )
 
 
 def rigs(town_id: TownName, /, *, place: ThePlace) -> Answer:
@@ -86,7 +88,9 @@ def escalations(
         for each in found.escalations
     ]
     columns = ("title", "severity", "by a person", "state", "escalation", "created")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no such escalations", after=found.next)
+    return listed(
+        found, *columns, rows=rows, none=f"town {town_id} has no such escalations", after=found.next, total=found.total
+    )
 
 
 def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
@@ -106,4 +110,6 @@ def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption 
         for each in found.messages
     ]
     columns = ("title", "delivery", "from", "to", "when", "message")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no messages", after=found.next)
+    return listed(
+        found, *columns, rows=rows, none=f"town {town_id} has no messages", after=found.next, total=found.total
+    )

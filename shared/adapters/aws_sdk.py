@@ -1,4 +1,4 @@
-"""The parts of boto3 that every AWS adapter needs: a client, its exceptions, and the content of an error answer.
+"""The parts of boto3 that every AWS adapter needs: a client, its exceptions, and the content of an error answer, or of none.
 
 Importing boto3 takes a quarter of a second, so it is imported at its first use.
 """
@@ -7,6 +7,16 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
+
+from shared.domain.errors import AccessDenied, Refused, StoreNotFound, StoreUnavailable, TownError
+
+PASSING: Final = frozenset({"RequestTimeout", "RequestTimeTooSlow", "SlowDown", "Throttling", "TooManyRequests"})
+"""Codes of answers that may be different the next time."""
+
+CREDENTIALS: Final = frozenset(
+    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
+)
+"""Codes of answers that refuse the credentials themselves."""
 
 _LONGEST_SENTENCE: Final = 300
 _DATE_HOLDS_SECONDS: Final = 5.0
@@ -102,3 +112,28 @@ def sentence_of(error: Exception) -> str:
     """The message of the answer, on one line and truncated; empty if there is none."""
     said = " ".join(str(response_of(error).get("Error", {}).get("Message") or "").split())
     return said[:_LONGEST_SENTENCE]
+
+
+def without_answer(error: Exception, at: str, kind: str, *, name: str, form: str) -> TownError:
+    """A failure before an answer, or instead of one. `kind` is what was asked, such as a bucket, `form` says how its names look."""
+    from botocore import exceptions as sdk  # noqa: PLC0415 - only once it was imported anyway
+
+    what = type(error).__name__
+    no_credentials = (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError)
+    if isinstance(error, (*no_credentials, sdk.ProfileNotFound, sdk.SSOError)):
+        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
+        return AccessDenied(f"{at}: no usable credentials ({what})", hint=hint)
+    if isinstance(error, sdk.NoRegionError):
+        return StoreNotFound(
+            f"{at}: no region is set", hint=f"name the {kind}'s region: --region, or AWS_DEFAULT_REGION"
+        )
+    if isinstance(error, (sdk.ParamValidationError, sdk.InvalidRegionError, ValueError)):
+        problem = f"{at}: not a valid {kind}, region or endpoint ({what})"
+        return Refused(problem, status=400, path=kind, hint=f"{form}; an endpoint is http(s)://HOST")
+    if isinstance(
+        error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.SSLError, sdk.ProxyConnectionError)
+    ):
+        hint = f"the endpoint of {kind} {name} could not be reached; check endpoint, region and network, then try again"
+        return StoreUnavailable(f"{at}: no connection ({what})", hint=hint)
+    hint = "try again; the request may or may not have been carried out"
+    return StoreUnavailable(f"{at}: no complete answer ({what})", hint=hint)

@@ -25,7 +25,7 @@ from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NoReturn, Self
 
 from shared.adapters import directory_files as files
 from shared.adapters import file_locks
@@ -55,6 +55,11 @@ class DirectoryObjects:
         self._is_ready = False
         self._told: set[file_locks.Holder | None] = set()
         self._on_disk: set[Path] = set()
+
+    @property
+    def waiting(self) -> Self:
+        """Inboxes and due markers are objects like any other."""
+        return self
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -101,10 +106,13 @@ class DirectoryObjects:
         return files.etag(body)
 
     def put(self, key: str, body: bytes) -> str:
-        """Store unconditionally."""
+        """Store unconditionally. An empty object that exists, such as the due marker of this second, is left as it is."""
         path = self._path(key)
-        with self._translated(f"put {key}"), self._written(body) as written, self._locked(key):
-            self._place(path, lambda: written.rename(path), force=body != b"")
+        with self._translated(f"put {key}"):
+            if body == b"" and files.content(path, at_most=1) == b"":
+                return files.etag(body)
+            with self._written(body) as written, self._locked(key):
+                self._place(path, lambda: written.rename(path), force=body != b"")
         return files.etag(body)
 
     def delete(self, key: str) -> None:
@@ -134,7 +142,7 @@ class DirectoryObjects:
         start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
             found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-            seen = [files.size_and_time_of(self._path(key)) for key in found[:limit]]
+            seen = [files.size_and_time_of(f"{self._root}/{key}") for key in found[:limit]]
         sizes, times = tuple(size for size, _ in seen), tuple(at for _, at in seen)
         return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 from shared.domain.errors import PreconditionFailed, Refused
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
@@ -40,6 +40,11 @@ class MemoryObjects:
         self._writes = 0
         self._kept_versions = kept_versions
         self._now = now or a_second_apart()
+
+    @property
+    def waiting(self) -> Self:
+        """Inboxes and due markers are objects like any other."""
+        return self
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""

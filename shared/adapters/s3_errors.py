@@ -5,12 +5,11 @@ Our errors repeat only the code, the status and the message of an answer, never 
 
 from typing import Final
 
-from shared.adapters.aws_sdk import code_of, response_of, sentence_of, status_of
+from shared.adapters.aws_sdk import CREDENTIALS, PASSING, code_of, response_of, sentence_of, status_of, without_answer
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
     PreconditionFailed,
-    Refused,
     StoreIncapable,
     StoreNotFound,
     StoreUnavailable,
@@ -19,7 +18,7 @@ from shared.domain.errors import (
 )
 
 _RACES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted"})
-_PASSING: Final = frozenset({"RequestTimeout", "RequestTimeTooSlow", "SlowDown", "Throttling", "TooManyRequests"})
+_BUCKET_NAME: Final = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
 _ELSEWHERE: Final = frozenset(
     {
         "AuthorizationHeaderMalformed",
@@ -28,9 +27,6 @@ _ELSEWHERE: Final = frozenset(
         "Redirect",
         "TemporaryRedirect",
     }
-)
-_CREDENTIALS: Final = frozenset(
-    {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
 )
 _NO_OBJECT: Final = frozenset({"404", "NoSuchKey", "NoSuchVersion", "NotFound"})
 
@@ -59,7 +55,7 @@ def translated(error: Exception, *, doing: str, where: str, bucket: str) -> Town
     """The corresponding error of `shared.domain.errors`. `where` names bucket and endpoint for people."""
     at = f"{doing} in {where}"
     if not response_of(error):
-        return _without_answer(error, at, bucket)
+        return without_answer(error, at, "bucket", name=bucket, form=_BUCKET_NAME)
     problem = f"{at}: {status_of(error)} {code_of(error)}" + _sentence(error)
     return (
         _lost(error, problem)
@@ -97,44 +93,16 @@ def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
         return AccessDenied(
             problem, hint="correct this machine's clock: S3 refuses requests that are more than 15 minutes off"
         )
-    if code in _CREDENTIALS or status_of(error) == 401:
+    if code in CREDENTIALS or status_of(error) == 401:
         return AccessDenied(problem, hint="renew the credentials that the SDK finds (AWS_PROFILE, environment or role)")
     return AccessDenied(problem, hint=_rights_hint(bucket)) if status_of(error) == 403 else None
 
 
 def _passing(error: Exception, problem: str) -> TownError | None:
     """A failure inside the store, or too many requests."""
-    if status_of(error) >= 500 or status_of(error) in (408, 429) or code_of(error) in _PASSING:
+    if status_of(error) >= 500 or status_of(error) in (408, 429) or code_of(error) in PASSING:
         return StoreUnavailable(problem, hint="try again; the request may or may not have been carried out")
     return None
-
-
-def _without_answer(error: Exception, at: str, bucket: str) -> TownError:
-    """A failure before an answer, or instead of one."""
-    from botocore import exceptions as sdk  # noqa: PLC0415 - only once it was imported anyway
-
-    kind = type(error).__name__
-    no_credentials = (sdk.NoCredentialsError, sdk.PartialCredentialsError, sdk.CredentialRetrievalError)
-    if isinstance(error, (*no_credentials, sdk.ProfileNotFound, sdk.SSOError)):
-        hint = "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the machine a role"
-        return AccessDenied(f"{at}: no usable credentials ({kind})", hint=hint)
-    if isinstance(error, sdk.NoRegionError):
-        return StoreNotFound(
-            f"{at}: no region is set", hint="name the bucket's region: --region, or AWS_DEFAULT_REGION"
-        )
-    if isinstance(error, (sdk.ParamValidationError, sdk.InvalidRegionError, ValueError)):
-        hint = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens; an endpoint is http(s)://HOST"
-        problem = f"{at}: not a valid bucket, region or endpoint ({kind})"
-        return Refused(problem, status=400, path="bucket", hint=hint)
-    if isinstance(
-        error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.SSLError, sdk.ProxyConnectionError)
-    ):
-        hint = (
-            f"the endpoint of bucket {bucket} could not be reached; check endpoint, region and network, then try again"
-        )
-        return StoreUnavailable(f"{at}: no connection ({kind})", hint=hint)
-    hint = "try again; the request may or may not have been carried out"
-    return StoreUnavailable(f"{at}: no complete answer ({kind})", hint=hint)
 
 
 def _region_hint(error: Exception, bucket: str) -> str:

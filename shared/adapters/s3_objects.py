@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from shared.adapters import aws_sdk, s3_errors
 from shared.adapters.aws_sdk import AnsweredDate, AwsClient, sdk_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
-from shared.ports.object_store import Listing, ObjectVersion, StoredObject
+from shared.ports.object_store import Listing, ObjectVersion, PlainObjects, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with headers and index."""
@@ -32,7 +32,8 @@ class S3Objects:
 
     The SDK finds the credentials, and the region if none is given, in the role of the Lambda, the environment or the user's
     profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag `kind` for a key: the
-    bucket's lifecycle uses the tag if no prefix selects the objects.
+    bucket's lifecycle uses the tag if no prefix selects the objects. `waiting` returns the table that keeps inboxes and due
+    markers, or None if they are objects of the bucket.
     """
 
     def __init__(
@@ -43,9 +44,12 @@ class S3Objects:
         region: str | None = None,
         largest: int = LARGEST_OBJECT,
         kind_of: Callable[[str], str | None] = lambda _: None,
+        waiting: Callable[["S3Objects"], PlainObjects | None] = lambda _: None,
     ) -> None:
         self._bucket = bucket
         self._kind_of = kind_of
+        self._find_waiting = waiting
+        self._waiting: PlainObjects | None = None
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
@@ -61,6 +65,13 @@ class S3Objects:
                 self._made = _client(self._endpoint_url, self._region)
                 self._made.meta.events.register("after-call.s3", self._date.hear)
             return self._made
+
+    @property
+    def waiting(self) -> PlainObjects:
+        """Where inboxes and due markers are kept; found out when it is first asked."""
+        if self._waiting is None:
+            self._waiting = self._find_waiting(self) or self
+        return self._waiting
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none. Raises ImageTooLarge instead of downloading one that is too large."""
@@ -175,6 +186,17 @@ class S3Objects:
                 hint="a store must list an object at once when it is written; `townctl doctor` checks what else it must do",
             )
         return times[0]
+
+    def tags(self) -> dict[str, str]:
+        """The tags of the bucket itself."""
+        with self._translated("read the tags"):
+            try:
+                found = self.client.get_bucket_tagging(Bucket=self._bucket)["TagSet"]
+            except sdk_errors() as error:
+                if aws_sdk.code_of(error) == "NoSuchTagSet":
+                    return {}
+                raise
+        return {str(each["Key"]): str(each["Value"]) for each in found}
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """Every state that the bucket still keeps, newest first. Without versioning, the current one."""

@@ -17,6 +17,7 @@
         StoreIncapable          the store ignores conditional writes and cannot be used
         StoreNotFound           no such bucket, or it is in another region or at another endpoint
         UnknownTown             there is no head object: the town was never created
+          ArchivedTown          the town was put away by `townctl town archive`
         TownExists              a town with that id already exists
         DamagedImage            a stored object failed its checks and was not opened
           LostHead              the head object is missing, but not the town's history
@@ -109,6 +110,10 @@ class StoreNotFound(Terminal):
 
 class UnknownTown(Terminal):
     """There is no head object: this town was never created here."""
+
+
+class ArchivedTown(UnknownTown):
+    """The town was put away: it is no town until it is brought back."""
 
 
 class TownExists(Terminal):

@@ -1,12 +1,21 @@
 """Refuses an event, before it is stored, if a different event with the same id already waits in the inbox."""
 
-from collections.abc import Sequence
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from threading import Lock
+from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.tick import Envelope
 from shared.intake.content import ONE_EVENT_FOR_EVER, content_of
 from shared.intake.ingest import AcceptedBatch, read_object
 from shared.ports.waiting_room import InboxObject
+
+EVENTS_KNOWN: Final = 20_000
+
+_Contents = Mapping[tuple[str, int | None], bytes]
+"""A digest of what each event of a batch says, by the event's id and its sender's generation."""
 
 
 def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:
@@ -15,16 +24,79 @@ def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> No
     Another generation of an agent is another sender here: what one generation posts never keeps out a report of the next.
     Events that a tick has already taken are not compared; the tick itself gives such an event the outcome `conflict`.
     """
-    known = {_named(each): each for lying in waiting for each in read_object(lying.key, lying.body, size=lying.size)}
+    _compare(batch, map(_contents_of, waiting))
+
+
+class KnownBatches:
+    """What this process knows of the batches that wait, so that it reads each only once. Safe for threads.
+
+    The id of a batch is made of what its events say, so what is known of a batch stays true. More than 20,000 events are not
+    remembered: the batches that were compared longest ago are forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, _Contents] = OrderedDict()
+        self._events = 0
+        self._lock = Lock()
+
+    def compare(self, batch: AcceptedBatch, waiting: Iterable[str]) -> tuple[str, ...]:
+        """Compare a batch with those of these waiting batches that are known, as `require_no_other` does; returns the others."""
+        unknown, known = [], []
+        with self._lock:
+            for key in waiting:
+                contents = self._known.get(key)
+                if contents is None:
+                    unknown.append(key)
+                else:
+                    self._known.move_to_end(key)
+                    known.append(contents)
+        _compare(batch, known)
+        return tuple(unknown)
+
+    def compare_read(self, batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:
+        """Compare a batch with these waiting batches, and remember them."""
+        read = [(lying.key, _contents_of(lying)) for lying in waiting]
+        for key, contents in read:
+            self._remember(key, contents)
+        _compare(batch, (contents for _, contents in read))
+
+    def stored(self, key: str, batch: AcceptedBatch) -> None:
+        """Remember that this batch waits under this key."""
+        self._remember(key, _contents(batch.envelopes))
+
+    def _remember(self, key: str, contents: _Contents) -> None:
+        with self._lock:
+            self._events += len(contents) - len(self._known.pop(key, ()))
+            self._known[key] = contents
+            while self._events > EVENTS_KNOWN:
+                self._events -= len(self._known.popitem(last=False)[1])
+
+
+def _compare(batch: AcceptedBatch, waiting: Iterable[_Contents]) -> None:
+    known: dict[tuple[str, int | None], bytes] = {}
+    for contents in waiting:
+        known.update(contents)
     for event in batch.events:
         there = known.get(_named(event.envelope))
-        if there is not None and content_of(there) != content_of(event.envelope):
+        if there is not None and there != _digest(event.envelope):
             raise Refused(
                 "an event with this event_id and different content is already waiting",
                 status=409,
                 path=f"{event.path}.event_id",
                 hint=ONE_EVENT_FOR_EVER,
             )
+
+
+def _contents_of(lying: InboxObject) -> _Contents:
+    return _contents(read_object(lying.key, lying.body, size=lying.size))
+
+
+def _contents(events: Iterable[Envelope]) -> _Contents:
+    return {_named(event): _digest(event) for event in events}
+
+
+def _digest(event: Envelope) -> bytes:
+    return hashlib.blake2b(repr(content_of(event)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 def _named(event: Envelope) -> tuple[str, int | None]:

@@ -29,8 +29,10 @@ class Listing:
     times: tuple[datetime, ...] = field(default=(), compare=False)
 
 
-class ObjectStore(Protocol):
-    """One bucket or directory. Reads and listings are strongly consistent: they see every write that has been answered.
+class PlainObjects(Protocol):
+    """Objects that are created once, read, listed and deleted: all that a waiting room needs.
+
+    Reads and listings are strongly consistent: they see every write that has been answered.
 
     Every method may raise
 
@@ -47,13 +49,6 @@ class ObjectStore(Protocol):
         """The object; None if it does not exist. Raises ImageTooLarge instead of downloading an object that is too large."""
         ...
 
-    def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
-        """The object if its ETag differs from `etag`, `unchanged` if it does not, None if the object does not exist.
-
-        An unchanged object is not transferred. Raises ImageTooLarge as `get` does.
-        """
-        ...
-
     def start_of(self, key: str, length: int) -> bytes | None:
         """The first `length` bytes of an object, fewer if it is shorter; None if it does not exist. No more is transferred."""
         ...
@@ -63,14 +58,6 @@ class ObjectStore(Protocol):
 
         Raises PreconditionFailed if the key exists (perhaps because an earlier attempt of this very call succeeded), and
         ConditionRace if two conditional writes collided; then this attempt changed nothing.
-        """
-        ...
-
-    def replace(self, key: str, body: bytes, etag: str) -> str:
-        """Replace the object that has this ETag and return the new ETag; the old state becomes a past version.
-
-        Raises PreconditionFailed if the object has another ETag or is gone (perhaps because an earlier attempt of this very
-        call succeeded), and ConditionRace as `create` does.
         """
         ...
 
@@ -84,6 +71,30 @@ class ObjectStore(Protocol):
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, in ascending order."""
+        ...
+
+
+class ObjectStore(PlainObjects, Protocol):
+    """One bucket or directory. Its other methods take as long as those of PlainObjects, and raise the same."""
+
+    @property
+    def waiting(self) -> PlainObjects:
+        """Where the inboxes and due markers of the towns in this store are kept: in the store itself, or in a table beside it."""
+        ...
+
+    def get_if_changed(self, key: str, etag: str) -> StoredObject | Literal["unchanged"] | None:
+        """The object if its ETag differs from `etag`, `unchanged` if it does not, None if the object does not exist.
+
+        An unchanged object is not transferred. Raises ImageTooLarge as `get` does.
+        """
+        ...
+
+    def replace(self, key: str, body: bytes, etag: str) -> str:
+        """Replace the object that has this ETag and return the new ETag; the old state becomes a past version.
+
+        Raises PreconditionFailed if the object has another ETag or is gone (perhaps because an earlier attempt of this very
+        call succeeded), and ConditionRace as `create` does.
+        """
         ...
 
     def time(self) -> datetime:

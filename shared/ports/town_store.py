@@ -98,10 +98,14 @@ class Publication(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SeenTown:
-    """A town as a listing shows it. `waits`: whether events wait in its inbox; None if the listing does not show that."""
+    """A town as a listing shows it. `waits`: whether events wait in its inbox; None if the listing does not show that.
+
+    `left`: events may have been left for it where nobody reads them.
+    """
 
     town_id: str
     waits: bool | None
+    left: bool = False
 
 
 class TownStore(WaitingRoom, TownArchive, Watch, Protocol):
@@ -159,6 +163,14 @@ class TownStore(WaitingRoom, TownArchive, Watch, Protocol):
 
     def towns_seen(self, *, after: str = "", limit: int) -> Steps[tuple[SeenTown, ...]]:
         """As `towns` with a limit, with what the listing shows of each inbox: no further call is made for it."""
+        ...
+
+    def gather_markers(self) -> Steps[None]:
+        """Take in the due markers that were left where nobody reads them. Makes no call if the store itself keeps what waits."""
+        ...
+
+    def gather_inboxes(self, towns: Sequence[SeenTown], *, now: datetime) -> Steps[None]:
+        """Take in the batches that were left where nobody reads them, for those of these towns whose `left` says so."""
         ...
 
     def standings(self, town_ids: Sequence[str]) -> Steps[tuple[CommitFacts | TownError, ...]]:

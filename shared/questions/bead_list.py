@@ -25,13 +25,11 @@ from shared.questions.lines import columns_of, line_of
 from shared.questions.overview import ConvoyLine
 from shared.questions.pages import LOOKED_AT_MOST, ROWS_SIZE, carried, cursor_of, place_of
 from shared.questions.spend import Spend
+from shared.questions.totals import LIVE, statuses_of, total_of, types_of
 from shared.questions.waiting import Waiting
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
-_LIVE: Final = tuple(status.value for status in BeadStatus if not status.terminal)
-_STATUSES: Final = tuple(status.value for status in BeadStatus)
-_TYPES: Final = tuple(kind.value for kind in BeadType if kind is not BeadType.AGENT)
 _COLUMNS: Final = (
     "b.bead_id, b.type, b.status, b.title, b.rig_id, b.parent_bead_id, b.assignee_agent_bead_id, b.priority, "
     "b.created_at, b.updated_at, b.closed_at, b.labels"
@@ -90,22 +88,29 @@ class BeadList:
     """A page of beads, newest first. `next` is the `cursor` of the next page, null on the last one.
 
     A page may have fewer beads than the limit, even none, although `next` is not null: if few beads match, or if texts are
-    long. `waiting` says, as a status does, why the live beads of the page wait on which no agent works.
+    long. `waiting` says, as a status does, why the live beads of the page wait on which no agent works. `total` is the number of
+    all beads that match, without those in the archive; null if it is over 10,000, if texts or labels would have to be read, or if
+    the caller may see only some.
     """
 
     town_id: str
     beads: tuple[BeadEntry, ...]
     waiting: tuple[Waiting, ...]
     next: str | None
+    total: int | None = None
 
 
 @answer
 class ConvoyList:
-    """A page of convoys, live or not, newest first. `next` is the `cursor` of the next page, null on the last one."""
+    """A page of convoys, live or not, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    `total` as in a list of beads.
+    """
 
     town_id: str
     convoys: tuple[ConvoyLine, ...]
     next: str | None
+    total: int | None = None
 
 
 def beads(
@@ -116,8 +121,8 @@ def beads(
     image = yield from store.load(town_id)
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return _bead_list(sql, image, found, following, now=now)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return _bead_list(sql, image, found, following, now=now, total=total)
 
 
 def beads_in(
@@ -137,7 +142,8 @@ def beads_in(
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place, among=among)
-        return _bead_list(sql, image, found, following, now=now, told=told)
+        total = total_of(sql, wanted) if among is None else None
+        return _bead_list(sql, image, found, following, now=now, told=told, total=total)
 
 
 def _bead_list(
@@ -147,13 +153,14 @@ def _bead_list(
     following: str | None,
     *,
     now: datetime,
+    total: int | None,
     told: Collection[str] | None = None,
 ) -> BeadList:
     entries = [_with_spend(sql, read.bead) for read in found]
     live = {bead.bead_id for bead in entries if not bead.status.terminal and bead.type is not BeadType.AGENT}
     asked = live if told is None else live.intersection(told)
     waiting = _waiting(sql, image, asked, now) if asked else ()
-    return BeadList(image.town_id, tuple(entries), waiting, following)
+    return BeadList(image.town_id, tuple(entries), waiting, following, total)
 
 
 def _with_spend(sql: sqlite3.Connection, bead: BeadEntry) -> BeadEntry:
@@ -177,16 +184,18 @@ def convoys(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str |
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         wanted = BeadFilter(type="convoy")
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return ConvoyList(town_id, _convoy_lines(sql, found), following)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        return ConvoyList(town_id, _convoy_lines(sql, found), following, total)
 
 
 def convoys_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> ConvoyList:
     """The same for an image. `among` are the only convoys that are listed."""
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
-        found, following = page(sql, BeadFilter(type="convoy"), limit=limit, place=place, among=among)
-        return ConvoyList(image.town_id, _convoy_lines(sql, found), following)
+        wanted = BeadFilter(type="convoy")
+        found, following = page(sql, wanted, limit=limit, place=place, among=among)
+        total = total_of(sql, wanted) if among is None else None
+        return ConvoyList(image.town_id, _convoy_lines(sql, found), following, total)
 
 
 def _convoy_lines(sql: sqlite3.Connection, found: Collection[Read]) -> tuple[ConvoyLine, ...]:
@@ -210,25 +219,27 @@ def whole_page(
     limit: int,
     place: Place,
     with_bodies: bool = False,
-) -> Steps[tuple[list[Read], str | None]]:
+) -> Steps[tuple[list[Read], str | None, int | None]]:
     """A page of a private copy of a town, and after its last bead of the archive, block by block: those that left last come first.
 
-    The rows of the archived beads that it looks at are in the copy afterwards. A page looks at BLOCKS_AT_MOST blocks.
+    Then the cursor of the next page, and how many beads match that are not in the archive. The rows of the archived beads that it
+    looks at are in the copy afterwards. A page looks at BLOCKS_AT_MOST blocks.
     """
     found: list[Read] = []
     if wanted.convoy is not None:  # a convoy leaves and comes back with all of its beads
         yield from fetch(sql, archives, town_id, [wanted.convoy])
+    total = total_of(sql, wanted)  # before rows of the archive come into the copy
     if not place[0].startswith(_IN_BLOCK):
         found, following = page(sql, wanted, limit=limit, place=place, with_bodies=with_bodies)
         if following is not None or wanted.convoy is not None or wanted.status in _LIVE_FILTERS:
-            return found, following
+            return found, following, total
         place = (f"{_IN_BLOCK}{_NEWEST}", "")
     index = TownKeys(sql).archive_index
     start = int(place[0].removeprefix(_IN_BLOCK), 16)
     blocks = yield from archives.archive_blocks(town_id, index=index)
     for looked_at, block in enumerate(block for block in blocks if block <= start):
         if len(found) >= limit or looked_at == BLOCKS_AT_MOST:
-            return found, cursor_of((f"{_IN_BLOCK}{block:x}", ""))
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", "")), total
         records = yield from archives.archived_in(town_id, block, index=index)
         new = put_into(sql, records)
         after = place_in_copy(sql, place[1]) if block == start and place[1] else _AFTER_EVERYTHING
@@ -238,13 +249,13 @@ def whole_page(
         found += more
         if following is not None:
             _, last = place_of(following, str, str)
-            return found, cursor_of((f"{_IN_BLOCK}{block:x}", last))
-    return found, None
+            return found, cursor_of((f"{_IN_BLOCK}{block:x}", last)), total
+    return found, None, total
 
 
 _IN_BLOCK: Final = "in block "
 _NEWEST: Final = "f" * 15
-_LIVE_FILTERS: Final = ("live", *(status.value for status in BeadStatus if not status.terminal))
+_LIVE_FILTERS: Final = ("live", *LIVE)
 BLOCKS_AT_MOST: Final = 8
 
 
@@ -285,8 +296,7 @@ def _newest_first(
 ) -> Iterator[Read]:
     """The beads of the wanted types and statuses after a place. Rows are read only when they are needed."""
     start = {"created_at": place[0], "bead_id": place[1]}
-    types = _TYPES if wanted.type is None else (wanted.type,)
-    statuses = _LIVE if wanted.status == "live" else _STATUSES if wanted.status is None else (wanted.status,)
+    types, statuses = types_of(wanted), statuses_of(wanted)
     found: Iterator[Read] | None = None
     if wanted.convoy is not None:
         found = map(_read, sql.execute(_OF_CONVOY, {**start, "convoy": wanted.convoy}))

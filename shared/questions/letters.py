@@ -15,6 +15,7 @@ from shared.ports.town_store import TownImage, TownStore
 from shared.questions.bead_list import Place, Read, page, place_in, whole_page
 from shared.questions.filters import LIMIT, BeadFilter
 from shared.questions.mailbox import MAYOR
+from shared.questions.totals import total_of
 from shared.town import database, migrations
 
 PEOPLE: Final = "people"
@@ -50,11 +51,15 @@ class Letter:
 
 @answer
 class LetterList:
-    """A page of messages, newest first. `next` is the `cursor` of the next page, null on the last one."""
+    """A page of messages, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    `total` as in a list of beads.
+    """
 
     town_id: str
     messages: tuple[Letter, ...]
     next: str | None
+    total: int | None = None
 
 
 @answer
@@ -77,10 +82,11 @@ def mail(town_id: str, store: TownStore, *, limit: int = LIMIT, cursor: str | No
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         mayors, wanted = _mayors(sql), BeadFilter(type="message")
-        found, following = yield from whole_page(
+        found, following, total = yield from whole_page(
             sql, store, town_id, wanted, limit=limit, place=place, with_bodies=True
         )
-        return LetterList(town_id, tuple(_letter(sql, read, mayors) for read in found), following)
+        letters = tuple(_letter(sql, read, mayors) for read in found)
+        return LetterList(town_id, letters, following, total)
 
 
 def mail_in(image: TownImage, *, limit: int, place: Place, among: Collection[str] | None = None) -> LetterList:
@@ -88,10 +94,10 @@ def mail_in(image: TownImage, *, limit: int, place: Place, among: Collection[str
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         mayors = _mayors(sql)
-        found, following = page(
-            sql, BeadFilter(type="message"), limit=limit, place=place, among=among, with_bodies=True
-        )
-        return LetterList(image.town_id, tuple(_letter(sql, read, mayors) for read in found), following)
+        wanted = BeadFilter(type="message")
+        found, following = page(sql, wanted, limit=limit, place=place, among=among, with_bodies=True)
+        letters = tuple(_letter(sql, read, mayors) for read in found)
+        return LetterList(image.town_id, letters, following, total_of(sql, wanted) if among is None else None)
 
 
 def conversation(
@@ -106,7 +112,7 @@ def conversation(
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
         mayors = _mayors(sql)
-        found, following = yield from whole_page(
+        found, following, _ = yield from whole_page(
             sql, store, town_id, BeadFilter(type="message"), limit=limit, place=place, with_bodies=True
         )
         letters = tuple(_letter(sql, read, mayors) for read in found)

@@ -11,6 +11,7 @@ from shared.ports.town_store import TownImage, TownStore
 from shared.questions.bead_list import Place, page, place_in, whole_page
 from shared.questions.filters import LIMIT, BeadFilter, StatusFilter
 from shared.questions.lines import lines_of
+from shared.questions.totals import total_of
 from shared.town import database, migrations
 
 _REVIEW: Final = (
@@ -52,11 +53,15 @@ class ReviewEntry:
 
 @answer
 class ReviewList:
-    """A page of merge requests, newest first. `next` is the `cursor` of the next page, null on the last one."""
+    """A page of merge requests, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    `total` as in a list of beads.
+    """
 
     town_id: str
     reviews: tuple[ReviewEntry, ...]
     next: str | None
+    total: int | None = None
 
 
 @answer
@@ -78,11 +83,15 @@ class EscalationEntry:
 
 @answer
 class EscalationList:
-    """A page of escalations, newest first. `next` is the `cursor` of the next page, null on the last one."""
+    """A page of escalations, newest first. `next` is the `cursor` of the next page, null on the last one.
+
+    `total` as in a list of beads.
+    """
 
     town_id: str
     escalations: tuple[EscalationEntry, ...]
     next: str | None
+    total: int | None = None
 
 
 @answer
@@ -114,8 +123,9 @@ def reviews(
     wanted = BeadFilter(status=status, type="merge_request")
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return ReviewList(town_id, review_entries(sql, (read.bead.bead_id for read in found)), following)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        entries = review_entries(sql, (read.bead.bead_id for read in found))
+        return ReviewList(town_id, entries, following, total)
 
 
 def reviews_in(
@@ -126,7 +136,8 @@ def reviews_in(
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place, among=among)
-        return ReviewList(image.town_id, review_entries(sql, (read.bead.bead_id for read in found)), following)
+        entries = review_entries(sql, (read.bead.bead_id for read in found))
+        return ReviewList(image.town_id, entries, following, total_of(sql, wanted) if among is None else None)
 
 
 def escalations(
@@ -138,8 +149,9 @@ def escalations(
     wanted = BeadFilter(status=status, type="escalation")
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        found, following = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
-        return EscalationList(town_id, escalation_entries(sql, (read.bead.bead_id for read in found)), following)
+        found, following, total = yield from whole_page(sql, store, town_id, wanted, limit=limit, place=place)
+        entries = escalation_entries(sql, (read.bead.bead_id for read in found))
+        return EscalationList(town_id, entries, following, total)
 
 
 def escalations_in(image: TownImage, *, status: StatusFilter | None, limit: int, place: Place) -> EscalationList:
@@ -148,7 +160,8 @@ def escalations_in(image: TownImage, *, status: StatusFilter | None, limit: int,
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, image.town_id)
         found, following = page(sql, wanted, limit=limit, place=place)
-        return EscalationList(image.town_id, escalation_entries(sql, (read.bead.bead_id for read in found)), following)
+        entries = escalation_entries(sql, (read.bead.bead_id for read in found))
+        return EscalationList(image.town_id, entries, following, total_of(sql, wanted))
 
 
 def review_entries(sql: sqlite3.Connection, bead_ids: Iterable[str]) -> tuple[ReviewEntry, ...]:

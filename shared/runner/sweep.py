@@ -1,8 +1,9 @@
 """The hourly sweep of all towns: it writes lost due markers again, and a marker for each event that has none.
 
-It never moves an existing marker and runs no town; the markers that it writes lead to runs. It also reports the towns whose newest
-commit is from the future. An idle town costs a part of one listing, which shows heads and inboxes of many towns, and the start of
-its head.
+It never moves an existing marker and runs no town; the markers that it writes lead to runs. Where a table keeps what waits, it also
+takes in what was left in the bucket, by code that was older or had other settings (`shared.storage.gathering`). It also reports the
+towns whose newest commit is from the future. An idle town costs a part of one listing, which shows heads and inboxes of many towns,
+and the start of its head; with a table, also a query of its inbox.
 """
 
 from collections.abc import Mapping
@@ -48,6 +49,7 @@ def sweep(
     report = SweepReport()
     if not after:
         yield from _look_at_violations(around)
+        yield from around.store.gather_markers()
     earliest: dict[str, datetime] = {}
     for marker in (yield from around.store.due(_EVER)):
         earliest.setdefault(marker.town_id, marker.at)
@@ -61,6 +63,7 @@ def sweep(
                 report.resume_after = after
                 return report
             part = towns[begin : begin + HEADS_AT_ONCE]
+            yield from around.store.gather_inboxes(part, now=now)
             yield from _look_at(around, part, now, report, earliest)
             after = part[-1].town_id
     return report

@@ -9,6 +9,7 @@
     towns/<town>/archive/index/<txid>[-<shard>].lz4     where each archived bead is, as of that commit
     towns/<town>/logs/<agent>/<generation>-<kind>.<writer>.json    what a start of an agent printed, or its transcript
     towns/<town>/inbox/<received ms>-<batch id>.json    waiting events, in the order in which they were received
+    towns/<town>/put-away                               the head of a town that was put away, which has no head
     due/<UTC second>/<town>                             empty: this town wants a tick at that second
     watch/lives/<life>                                  the towns that a process runs together
     watch/apart/<town>                                  a town that such a process did not survive
@@ -73,6 +74,11 @@ def checked_town_id(town_id: str) -> str:
 def head(town_id: str) -> str:
     """The key of the town's head: its newest commit."""
     return f"{TOWNS}{checked_town_id(town_id)}/head"
+
+
+def put_away(town_id: str) -> str:
+    """The key of the head of a town that was put away."""
+    return f"{TOWNS}{checked_town_id(town_id)}/put-away"
 
 
 def snapshot(town_id: str, txid: int) -> str:
@@ -252,6 +258,12 @@ def inbox_object(town_id: str, received_at: datetime, batch_id: str) -> str:
     return f"{inbox(town_id)}{received:013d}-{batch_id}.json"
 
 
+def beside(key: str) -> str:
+    """The key of another batch that was received at the same time."""
+    name, dot, end = key.rpartition(".json")
+    return f"{name}-moved.json" if dot and not end else f"{key}-moved"
+
+
 def received_at(key: str) -> datetime | None:
     """When the batch with this key was received; None if its name does not say."""
     found = _RECEIVED.search(key)
@@ -272,14 +284,13 @@ def is_known(key: str) -> bool:
     """Whether this is the key of any object below `towns/` that the reconciler writes."""
     of_history = (txids_of(key), patched_txids_of(key), ticks_of(key))
     of_a_town = (town_of_head(key), *of_history, archive_block_of(key), archive_index_of(key))
-    return is_inbox_object(key) or is_log(key) or any(each is not None for each in of_a_town)
+    other = is_inbox_object(key) or is_log(key) or key.endswith("/put-away")
+    return other or any(each is not None for each in of_a_town)
 
 
 def kind_of(key: str) -> str | None:
     """The value of the tag `kind`, by which the bucket's lifecycle selects objects: `inbox`, `log`, or None for no tag."""
-    if is_inbox_object(key):
-        return "inbox"
-    return "log" if _LOG.fullmatch(key) else None
+    return "inbox" if is_inbox_object(key) else "log" if is_log(key) else None
 
 
 def due_marker(town_id: str, at: datetime) -> DueMarker:
@@ -336,5 +347,4 @@ def probe(probe_id: str) -> str:
 
 
 def _second_text(at: datetime) -> str:
-    # strftime writes years before 1000 with fewer digits on some platforms; text order needs four
-    return f"{at.year:04d}{at:%m%dT%H%M%SZ}"
+    return f"{at.year:04d}{at:%m%dT%H%M%SZ}"  # strftime may write years before 1000 with fewer than four digits

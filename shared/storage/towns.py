@@ -18,7 +18,6 @@ from shared.ports.steps import Call, Steps, Together
 from shared.ports.town_store import CommitFacts, Published, SeenTown, TownImage
 from shared.storage import commit, head, keys, layer_reading, layers, publish, town_listing, waiting_room
 from shared.storage.archiving import ArchivingStore
-from shared.storage.mending import way_back
 from shared.storage.scratch import ScratchDirectory
 from shared.storage.watch import ObjectWatch
 from shared.town.large_images import large_image
@@ -75,12 +74,7 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
         there = yield Call(f"start_of {keys.head(town_id)}", partial(self._objects.start_of, keys.head(town_id), 1))
         if there is not None:
             raise _exists(town_id)  # first: no marker is written for a town without work
-        left = yield from waiting_room.history_of(self._objects, town_id)
-        if left is not None:
-            raise TownExists(
-                f"town {town_id} cannot be created: the history of a town of this name is there ({left}), but not its head",
-                hint=f"{way_back(town_id)}; or choose another id",
-            )
+        yield from waiting_room.require_free(self._objects, town_id)
         page_size = page_size_of(image)
         manifest = _manifest(
             town_id,
@@ -187,8 +181,14 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
         return tuple(sorted(found)) if limit is None else found
 
     def towns_seen(self, *, after: str = "", limit: int) -> Steps[tuple[SeenTown, ...]]:
-        """As `towns` with a limit, with what the listing shows of each inbox: its objects come behind the head of their town."""
-        return (yield from self._seen(after=after, limit=limit, prefix=""))
+        """As `towns` with a limit, with what the listing shows of each inbox: its objects come behind the head of their town.
+
+        Inboxes in a table are not in that listing, so they are asked, many at the same time.
+        """
+        seen = yield from self._seen(after=after, limit=limit, prefix="")
+        if self._room is self._objects:
+            return seen
+        return (yield from self.with_waiting(seen))
 
     def _seen(self, *, after: str, limit: int | None, prefix: str) -> Steps[tuple[SeenTown, ...]]:
         found: list[SeenTown] = []
@@ -200,8 +200,11 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
                 return tuple(found[:limit])
             place = town_listing.place_after(page.keys[-1])
 
-    def headless(self) -> Steps[tuple[str, ...]]:
-        """The ids of the towns that have lost their head, but not their history, ascending. A few calls for each town."""
+    def headless(self, *, put_away: bool = False) -> Steps[tuple[str, ...]]:
+        """The ids of the towns that have lost their head, but not their history, ascending. A few calls for each town.
+
+        With `put_away`, those that were put away instead.
+        """
         found: list[str] = []
         place = ""
         while (page := (yield from self.listed(keys.TOWNS, after=place, limit=1))).keys:
@@ -211,7 +214,8 @@ class ObjectTownStore(ArchivingStore, ObjectWatch):
                 continue
             key = keys.head(town_id)
             there: bytes | None = yield Call(f"start_of {key}", partial(self._objects.start_of, key, 1))
-            if there is None and (yield from waiting_room.history_of(self._objects, town_id)) is not None:
+            left = yield from (waiting_room.put_away_at if put_away else waiting_room.lost_by)(self._objects, town_id)
+            if there is None and left is not None:
                 found.append(town_id)
         return tuple(sorted(found))
 

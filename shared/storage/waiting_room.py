@@ -21,8 +21,18 @@ from itertools import accumulate
 from typing import Any, Final
 
 from shared.domain import limits
-from shared.domain.errors import ConditionRace, LostHead, PreconditionFailed, Refused, StoreUnavailable, UnknownTown
-from shared.ports.object_store import Listing, ObjectStore, StoredObject
+from shared.domain.errors import (
+    ArchivedTown,
+    ConditionRace,
+    LostHead,
+    PreconditionFailed,
+    Refused,
+    StoreUnavailable,
+    TownExists,
+    UnknownTown,
+)
+from shared.domain.times import to_text
+from shared.ports.object_store import Listing, ObjectStore, PlainObjects, StoredObject
 from shared.ports.steps import Call, Steps, Together
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
@@ -41,10 +51,11 @@ _Listed = tuple[str, int]
 
 
 class ObjectWaitingRoom:
-    """The WaitingRoom port over any ObjectStore."""
+    """The WaitingRoom port over any ObjectStore, or over the table in which the store keeps what waits."""
 
     def __init__(self, objects: ObjectStore) -> None:
         self._objects = objects
+        self._room = objects.waiting
 
     def store_time(self) -> datetime:
         """The present time by the store's own clock. Makes its request at once, unlike the methods that yield steps."""
@@ -85,13 +96,25 @@ class ObjectWaitingRoom:
         yield from self.ensure(marker)
         return key
 
+    def take_in(self, town_id: str, key: str, body: bytes, *, due: datetime) -> Steps[None]:
+        """Make a batch durable that was acknowledged elsewhere, and wake its town; the steps are those of `post`.
+
+        If another body waits here under its id, it waits beside that one.
+        """
+        marker = yield from self.mark_due(town_id, due)
+        try:
+            yield from self._create_batch(key, body)
+        except Refused:
+            yield from self._create_batch(keys.beside(key), body)
+        yield from self.ensure(marker)
+
     def read_inbox(self, town_id: str, *, limit: int) -> Steps[InboxReading]:
         """The oldest batches: at most `limit`, fewer if they are very large, because reading stops at 64 MiB."""
         prefix = keys.inbox(town_id)
         objects: list[InboxObject] = []
         looked_at, room, after = 0, _INBOX_BYTES, ""
         while looked_at < limit and room > 0:
-            page = yield from self.listed(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
+            page = yield from self._page(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
             listed = tuple(zip(page.keys, page.sizes, strict=True))
             read = listed[: _fitting(listed, room)]
             objects += yield from self._read(read)
@@ -108,7 +131,7 @@ class ObjectWaitingRoom:
         """The number of batches behind the one with the key `after`; of more than 10,000 only that many are counted."""
         counted = 0
         while counted < _COUNTED:
-            page = yield from self.listed(keys.inbox(town_id), after=after, limit=PAGE)
+            page = yield from self._page(keys.inbox(town_id), after=after, limit=PAGE)
             counted += len(page.keys)
             if not page.more:
                 break
@@ -122,7 +145,7 @@ class ObjectWaitingRoom:
     def mark_due(self, town_id: str, at: datetime) -> Steps[DueMarker]:
         """Write the marker of the second that contains `at`."""
         marker = keys.due_marker(town_id, at)
-        yield Call(f"put {marker.key}", partial(self._objects.put, marker.key, b""))
+        yield Call(f"put {marker.key}", partial(self._room.put, marker.key, b""))
         return marker
 
     def clear_due(self, keys: tuple[str, ...]) -> Steps[None]:
@@ -135,7 +158,7 @@ class ObjectWaitingRoom:
         found: list[DueMarker] = []
         after = ""
         while True:
-            page = yield from self.listed(keys.DUE, after=after, limit=PAGE)
+            page = yield from self._page(keys.DUE, after=after, limit=PAGE)
             markers = (keys.marker_of(key) for key in page.keys if key < end)
             found += [marker for marker in markers if marker is not None]
             if not page.more or page.keys[-1] >= end:
@@ -150,7 +173,14 @@ class ObjectWaitingRoom:
             raise (yield from no_head(self._objects, town_id))
 
     def _waiting(self, town_id: str) -> Steps[Sequence[_Listed]]:
-        """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`."""
+        """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`.
+
+        A table holds no heads, so a town's own is then asked for first.
+        """
+        if self._room is not self._objects:
+            yield from self._require_head(town_id)
+            page = yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)
+            return tuple(zip(page.keys, page.sizes, strict=True))
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
@@ -160,9 +190,9 @@ class ObjectWaitingRoom:
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
             try:
-                yield Call(f"create {key}", partial(self._objects.create, key, body))
+                yield Call(f"create {key}", partial(self._room.create, key, body))
             except (PreconditionFailed, ConditionRace):
-                there: StoredObject | None = yield Call(f"get {key}", partial(self._objects.get, key))
+                there: StoredObject | None = yield Call(f"get {key}", partial(self._room.get, key))
                 if there is None:
                     # a tick has taken it meanwhile, and its body is unknown: store ours again
                     continue
@@ -182,22 +212,28 @@ class ObjectWaitingRoom:
 
     def ensure(self, marker: DueMarker) -> Steps[None]:
         """Write the marker again if it was deleted meanwhile: step P3 above."""
-        there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._objects.get, marker.key))
+        there: StoredObject | None = yield Call(f"get {marker.key}", partial(self._room.get, marker.key))
         if there is None:
             yield from self.mark_due(marker.town_id, marker.at)
 
     def listed(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
-        """One page of keys."""
-        name = f"list {prefix}" + (f" after {after}" if after else "")
-        listing: Listing = yield Call(name, partial(self._objects.list, prefix, after=after, limit=limit))
+        """One page of the keys of the store."""
+        listing: Listing = yield listing_of(self._objects, prefix, after=after, limit=limit)
+        return listing
+
+    def _page(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
+        """One page of the keys of what waits."""
+        listing: Listing = yield listing_of(self._room, prefix, after=after, limit=limit)
         return listing
 
     def _read(self, found: Sequence[_Listed]) -> Steps[list[InboxObject]]:
         """The objects of these keys that are still there, in the same order. Of one that is too large, only the beginning."""
         if not found:
             return []
-        start_of = self._objects.start_of
-        answers = yield from _all(tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found))
+        start_of = self._room.start_of
+        answers = yield from all_of(
+            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found)
+        )
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
             for (key, size), body in zip(found, answers, strict=True)
@@ -207,12 +243,18 @@ class ObjectWaitingRoom:
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
         if strangers := [key for key in doomed if not only(key)]:
             raise ValueError(f"not keys of the waiting room: {strangers}")
-        calls = tuple(Call(f"delete {key}", partial(self._objects.delete, key)) for key in doomed)
+        calls = tuple(Call(f"delete {key}", partial(self._room.delete, key)) for key in doomed)
         if calls:
-            yield from _all(calls)
+            yield from all_of(calls)
 
 
-def _all(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+def listing_of(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:
+    """The call for one page of keys."""
+    name = f"list {prefix}" + (f" after {after}" if after else "")
+    return Call(name, partial(objects.list, prefix, after=after, limit=limit))
+
+
+def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
     answers: list[object] = yield Together(calls)
     for answer in answers:
@@ -240,7 +282,10 @@ def _is_marker(key: str) -> bool:
 
 
 def no_head(objects: ObjectStore, town_id: str) -> Steps[UnknownTown | LostHead]:
-    """The error for a town without a head: it lost its head, if objects of its history are left, or it does not exist."""
+    """The error for a town without a head: it was put away, it lost its head, if history of it is left, or it does not exist."""
+    at = yield from put_away_at(objects, town_id)
+    if at is not None:
+        return is_put_away(town_id, at)
     left = yield from history_of(objects, town_id)
     return unknown(town_id) if left is None else lost_head(town_id, left)
 
@@ -252,6 +297,41 @@ def history_of(objects: ObjectStore, town_id: str) -> Steps[str | None]:
         if page.keys:
             return page.keys[0]
     return None
+
+
+def put_away_at(objects: ObjectStore, town_id: str) -> Steps[datetime | None]:
+    """When a town without a head was put away; None if it was not."""
+    key = keys.put_away(town_id)
+    page: Listing = yield Call(f"list {key}", partial(objects.list, key, limit=1))
+    return page.times[0] if page.keys == (key,) else None
+
+
+def lost_by(objects: ObjectStore, town_id: str) -> Steps[str | None]:
+    """The key of an object of the history of a town without a head that was not put away; None if there is none."""
+    away = yield from put_away_at(objects, town_id)
+    return None if away is not None else (yield from history_of(objects, town_id))
+
+
+def require_free(objects: ObjectStore, town_id: str) -> Steps[None]:
+    """Check that no history of another town has this id. Raises TownExists."""
+    away = yield from put_away_at(objects, town_id)
+    if away is not None:
+        gone = is_put_away(town_id, away)
+        raise TownExists(gone.message, hint=f"{gone.hint}; or choose another id")
+    left = yield from history_of(objects, town_id)
+    if left is not None:
+        raise TownExists(
+            f"town {town_id} cannot be created: the history of a town of this name is there ({left}), but not its head",
+            hint=f"{way_back(town_id)}; or choose another id",
+        )
+
+
+def is_put_away(town_id: str, at: datetime) -> ArchivedTown:
+    """The error for a town that was put away."""
+    return ArchivedTown(
+        f"town {town_id} was archived at {to_text(at)}",
+        hint=f"`townctl town bring-back {town_id}` makes it a town again",
+    )
 
 
 def lost_head(town_id: str, left: str) -> LostHead:

@@ -1,10 +1,12 @@
 """A backtest of many recorded town-hours, on the cores of this machine: `make bench-backtest` prints what it takes.
 
-The towns lie in a directory. In each one agents work all the time, and each tick has their signs of life and a change
-of a bead. The floor is the same ticks run once more in one process, without reading a record, comparing or summing up anything.
+The towns lie in a directory. In each one as many agents work as in the towns of docs/costs.md, all the time, and each tick has
+their signs of life and a change of a bead. The floor is the same ticks run once more in one process, without reading a record,
+comparing or summing up anything.
 """
 
 import argparse
+import resource
 import subprocess
 import tempfile
 import time
@@ -20,6 +22,7 @@ from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
 from shared.replay.backtest.summary import Backtest
 from shared.replay.starting_point import starting_point
+from tests.benchmarks.month.page import AGENTS
 from tests.integration.townctl_calls import TOWNCTL
 from tests.towns import T, a_town, event
 from tests.worlds import World
@@ -33,7 +36,7 @@ def a_recorded_fleet(directory: Path, *, towns: int, span: timedelta, every: tim
     world = World(objects=DirectoryObjects(directory))
     names = [f"town-{number:03}" for number in range(towns)]
     for name in names:
-        town = a_town(name).agent("p").agent("q")
+        town = a_town(name).config(max_polecats_per_rig=AGENTS)
         for bead in range(BEADS):
             town.bead(f"bead-{bead:02}", title=f"Write part {bead}")
         world.put_in(town)
@@ -53,11 +56,12 @@ def _live(world: World, town: str, step: int) -> None:
         bead=f"bead-{step % BEADS:02}",
         event_id=f"change-{step:06}",
     )
-    world.post(change, town_id=town)
+    said = [change]
     for (place, agent), process in sorted(world.runtime.processes.items()):
         if place == town and process.status == "running":
             beat = {"last_event_at": world.clock.now().isoformat(), "generation": process.generation}
-            world.post(event("agent_heartbeat", beat, agent=agent, event_id=f"beat-{agent}-{step:06}"), town_id=town)
+            said.append(event("agent_heartbeat", beat, agent=agent, event_id=f"beat-{agent}-{step:06}"))
+    world.post(*said, town_id=town)
     world.run(town_id=town)
 
 
@@ -87,17 +91,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         world = a_recorded_fleet(Path(name), towns=asked.towns, span=span, every=timedelta(seconds=asked.every))
         window = ("--from", to_text(T), "--to", to_text(world.clock.now()))
-        start = time.perf_counter()
+        start, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [*TOWNCTL, "--data", name, "backtest", *window, "--json"], stdout=subprocess.PIPE, check=False
         )
-        took = time.perf_counter() - start
+        took, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         made = read(Backtest, foreign(done.stdout, limit=PAST))
         assert made.is_the_same, made
         floor = floor_of(DirectoryObjects(Path(name)), "town-000")
     per_tick = took / made.ticks
     print(
         f"{made.town_hours:,.0f} town-hours, {made.ticks:,} ticks in {took:.1f} s: {per_tick * 1000:.2f} ms a tick of this machine"
+    )
+    print(
+        f"  of the processors: {spent:.1f} s, {spent / made.ticks * 1000:.2f} ms a tick; other programs change them little"
     )
     print(f"  floor, one process: {floor * 1000:.2f} ms of a processor a tick; ratio {per_tick / floor:.2f}")
     print(f"  1,000 town-hours of such towns: {took * 1000 / made.town_hours:.0f} s")

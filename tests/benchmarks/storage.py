@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import lz4.block
 from rich.console import Console
@@ -53,6 +53,10 @@ class Counting:
     gets: int = 0
     sent: int = 0
     calls: list[str] = field(default_factory=list)
+
+    @property
+    def waiting(self) -> Self:
+        return self
 
     def get(self, key: str) -> StoredObject | None:
         self.gets += 1

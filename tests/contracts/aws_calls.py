@@ -97,7 +97,8 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
 def rights_of(call: SdkCall, *, kms_key: str = "") -> tuple[Right, ...]:
     """What IAM asks for a call. With a KMS key, what AWS decrypts and encrypts in the name of the caller is asked too."""
     service = call.service.removeprefix(_PRESIGNED)
-    found = tuple({"s3": _of_s3, "sqs": _of_sqs, "secretsmanager": _of_secrets, "ecs": _of_ecs}[service](call))
+    of = {"s3": _of_s3, "sqs": _of_sqs, "secretsmanager": _of_secrets, "ecs": _of_ecs, "dynamodb": _of_tables}
+    found = tuple(of[service](call))
     return (*found, *_of_kms(found, kms_key)) if kms_key else found
 
 
@@ -126,6 +127,10 @@ def _of_s3(call: SdkCall) -> Iterator[Right]:
 def _of_sqs(call: SdkCall) -> Iterator[Right]:
     name = str(call.given["QueueUrl"]).rpartition("/")[2]
     yield Right(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+
+
+def _of_tables(call: SdkCall) -> Iterator[Right]:
+    yield Right(f"dynamodb:{call.operation}", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{call.given['TableName']}")
 
 
 def _of_secrets(call: SdkCall) -> Iterator[Right]:

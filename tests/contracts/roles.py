@@ -15,9 +15,11 @@ from tests.contracts.transformed import template
 ACCOUNT: Final = "123456789012"
 REGION: Final = "us-east-1"
 BUCKET: Final = "towns"
+TABLE: Final = "waiting"
 QUEUE: Final = "wakes.fifo"
 QUEUE_URL: Final = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{QUEUE}"
 KEY_SECRET: Final = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:TownTokenKey-a1b2c3-d4e5f6"
+TABLE_ARN: Final = f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{TABLE}"
 _PSEUDO: Final = {
     "AWS::Partition": "aws",
     "AWS::Region": REGION,
@@ -25,7 +27,14 @@ _PSEUDO: Final = {
     "AWS::URLSuffix": "amazonaws.com",
     "AWS::StackName": "towns",
 }
-_REFS: Final = {**_PSEUDO, "Towns": BUCKET, "Wakes": QUEUE_URL, "TownTokenKey": KEY_SECRET, "Api": "a1b2c3"}
+_REFS: Final = {
+    **_PSEUDO,
+    "Towns": BUCKET,
+    "Waiting": TABLE,
+    "Wakes": QUEUE_URL,
+    "TownTokenKey": KEY_SECRET,
+    "Api": "a1b2c3",
+}
 _IN_A_TEXT: Final = re.compile(r"\$\{([\w:]+)(?:\.(\w+))?\}")
 
 
@@ -135,6 +144,8 @@ class Stack:
         kind = "AWS::Lambda::Alias" if resource.endswith("Aliaslive") else self.resources[resource]["Type"]
         if kind == "AWS::S3::Bucket":
             return f"arn:aws:s3:::{BUCKET}"
+        if kind == "AWS::DynamoDB::Table":
+            return TABLE_ARN
         service, what = {
             "AWS::SQS::Queue": ("sqs", QUEUE if resource == "Wakes" else resource),
             "AWS::Lambda::Function": ("lambda", f"function:{resource}"),

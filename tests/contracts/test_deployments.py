@@ -50,7 +50,7 @@ def settings_of(resources: dict[str, Any], function: str) -> Any:
 def test_without_a_parameter_nothing_of_ecs_of_a_vpc_and_of_a_shelf_is_there() -> None:
     assert refused() == []
     shown = json.dumps(deployed())
-    for trace in ("ecs", "ECS", "Ecs", "Vpc", "VPC", "vpc", "iam:PassRole", "orders", "AWS::IAM::Policy", "subnet"):
+    for trace in ("ecs", "ECS", "Ecs", "Vpc", "VPC", "vpc", "iam:PassRole", "orders", "subnet"):
         assert trace not in shown, trace
     for function in RUNNERS:
         assert wiring.outside(settings_of(deployed(), function)).runtime is None
@@ -146,7 +146,8 @@ def test_other_functions_get_none_of_it(function: str) -> None:
     plain, on_ecs = deployed(), deployed(**ON_ECS)
     assert on_ecs[function] == plain[function]
     assert on_ecs[f"{function}Role"] == plain[f"{function}Role"]
-    attached = [each["Properties"]["Roles"] for each in on_ecs.values() if each["Type"] == "AWS::IAM::Policy"]
+    added = [each for name, each in on_ecs.items() if each["Type"] == "AWS::IAM::Policy" and name not in plain]
+    attached = [each["Properties"]["Roles"] for each in added]
     runners = [{"Ref": f"{name}Role"} for name in RUNNERS]
     assert attached == [runners, runners[1:], runners[1:]]
 

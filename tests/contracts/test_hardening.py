@@ -14,6 +14,7 @@ KEY = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 BOUNDARY = "arn:aws:iam::111122223333:policy/boundary"
 ENCRYPTED = {
     "AWS::S3::Bucket": "BucketEncryption",
+    "AWS::DynamoDB::Table": "SSESpecification",
     "AWS::SQS::Queue": "KmsMasterKeyId",
     "AWS::SecretsManager::Secret": "KmsKeyId",
     "AWS::Lambda::Function": "KmsKeyArn",

@@ -28,11 +28,13 @@ from functions.runtimes import ecs_settings
 from functions.settings import WorkerSettings
 from functions.tick import app as tick
 from functions.worker import app as worker
+from infra.devstack.waiting_tables import make_table
 from shared.adapters import town_tokens
 from shared.adapters.ecs_runtime import EcsContainers
 from shared.adapters.ecs_tasks import EcsTasks
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.sqs_queue import SqsQueue
+from shared.adapters.table_objects import BODIES, TableObjects
 from shared.adapters.town_tokens import Claims
 from shared.domain.times import to_text
 from shared.events.town import TownStarted
@@ -46,7 +48,7 @@ from shared.runner.life import DISPATCHER_TURN
 from shared.storage import keys
 from tests.contracts.aws_calls import Recorder, SdkCall, record, rights_of
 from tests.contracts.deployments import ON_ECS
-from tests.contracts.roles import ACCOUNT, BUCKET, KEY_SECRET, QUEUE, QUEUE_URL, REGION, Right, Stack
+from tests.contracts.roles import ACCOUNT, BUCKET, KEY_SECRET, QUEUE, QUEUE_URL, REGION, TABLE, TABLE_ARN, Right, Stack
 from tests.contracts.test_hardening import KEY
 from tests.fakes import FakeClock
 from tests.fargate import a_fargate
@@ -68,7 +70,7 @@ HANDLERS: dict[str, Callable[[Any, Any], Any]] = {
 }
 CACHES = (
     tick.dispatcher, worker.worker, events.deployment, authorizer.secret, credentials.deployment, debug.deployment,
-    retention.retention, wiring.objects_of, wiring._secrets_below,
+    retention.retention, wiring._objects_of, wiring._secrets_below,
 )  # fmt: skip
 RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write"]}])
 TOWN = "t1"
@@ -205,7 +207,10 @@ def deployment(task_per: str, home: Path) -> Iterator[Life]:
         }
         stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY})
         clock = FakeClock(datetime.now(UTC) - WHILE_NO_ONE_LOOKS)
-        world = World(objects=S3Objects(BUCKET, kind_of=keys.kind_of), clock=clock)
+        objects = S3Objects(
+            BUCKET, kind_of=keys.kind_of, waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE)
+        )
+        world = World(objects=objects, clock=clock)
         _services()
         try:
             yield Life(stack, record(patched), world)
@@ -229,6 +234,7 @@ def _services() -> None:
     s3 = boto3.client("s3")
     s3.create_bucket(Bucket=BUCKET)
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    make_table(boto3.client("dynamodb"), TABLE)
     boto3.client("sqs").create_queue(QueueName=QUEUE, Attributes={"FifoQueue": "true", "VisibilityTimeout": "0"})
     boto3.client("secretsmanager").create_secret(Name=KEY_SECRET.rpartition(":")[2], SecretString="k" * 48)
 
@@ -367,7 +373,13 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
     token = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{prefix}/towns/t1/forges/github.com-a1b2c3"
     task = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/towns/a-task"
     cluster = {"ecs:cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/towns"}
+    body = f"arn:aws:s3:::{BUCKET}/{BODIES}{inbox}.1"
+    moved = [Right(f"s3:{verb}Object", body) for verb in ("Get", "Put", "Delete")]
     return {
+        # what is too large for the table is in the bucket (tests/unit/storage/test_waiting_rooms.py)
+        "WorkerFunctionRole": moved,
+        "EventsFunctionRole": moved,
+        "DebugFunctionRole": moved[:1],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": deleted,
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)
@@ -375,11 +387,12 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         # a dispatcher whose minute has just begun runs what takes at most half of it: it stops agents, renews their tokens, polls
         # pull requests, and posts the results (tests/unit/runner/test_minute.py)
         "TickFunctionRole": [
-            Right("s3:PutObjectTagging", f"arn:aws:s3:::{BUCKET}/{inbox}"),
             Right("s3:PutObject", f"arn:aws:s3:::{BUCKET}/{keys.head(TOWN)}", {"s3:if-match": "e"}),
-            Right("s3:PutObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
+            *moved,
+            *(Right(f"dynamodb:{verb}Item", TABLE_ARN) for verb in ("Get", "Put", "Delete")),
+            # the hourly sweep takes in what was left in the bucket (tests/unit/storage/test_gathering.py)
             Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{inbox}"),
-            Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
+            Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
             Right("secretsmanager:GetSecretValue", token),
             Right("ecs:StopTask", task, cluster),

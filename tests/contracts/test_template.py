@@ -21,6 +21,7 @@ from infra.ops.dashboards import alarms
 from shared.adapters.forge_tokens import agents_secret_name, rig_secret_name, secret_name
 from shared.telemetry.catalogue import BY_NAME, NAMESPACE
 from tests.contracts.deployments import ON_ECS, SETTINGS, deployed, refused
+from tests.contracts.roles import BUCKET, TABLE_ARN, Right, Stack
 from tests.contracts.transformed import actions, resources, routes, statements, template
 from tests.conventions.sources import ROOT
 from tests.patience import PATIENCE_SECONDS
@@ -103,7 +104,7 @@ def test_debug_can_only_read() -> None:
 
 
 def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> None:
-    towns = {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:PutObjectTagging", "s3:DeleteObject"}
+    towns = {"s3:GetObject", "s3:ListBucket", "s3:PutObject", "s3:DeleteObject"}
     towns |= {"secretsmanager:GetSecretValue"}
     assert actions("WorkerFunction") == towns | {"sqs:ChangeMessageVisibility"}
     assert actions("TickFunction") == towns | {"sqs:SendMessage"}
@@ -122,7 +123,7 @@ def test_dispatcher_and_worker_may_touch_their_prefixes_and_nothing_else() -> No
                 elif statement["Action"] == "sqs:ChangeMessageVisibility":
                     assert resource == {"Fn::GetAtt": ["Wakes", "Arn"]}
                 elif statement["Action"] != "sqs:SendMessage":
-                    assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "due", "watch")
+                    assert resource["Fn::Sub"].removeprefix("${Towns.Arn}/").split("/")[0] in ("towns", "watch")
 
 
 def _listed(resource: Any) -> list[Any]:
@@ -138,8 +139,8 @@ def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_
     }
     assert allowed == {
         "EventsFunction": ["watch/apart/*"],
-        "TickFunction": ["towns/*/inbox/*", "due/*", "watch/*"],
-        "WorkerFunction": ["towns/*/inbox/*", "due/*", "watch/*"],
+        "TickFunction": ["watch/*"],
+        "WorkerFunction": ["watch/*"],
         "RetentionFunction": [
             "towns/*/ltx/*",
             "towns/*/patches/*",
@@ -149,6 +150,42 @@ def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_
         ],
     }
     assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
+
+
+WHAT_WAITS = (
+    "dynamodb:GetItem waiting",
+    "dynamodb:Query waiting",
+    "dynamodb:PutItem waiting",
+    "dynamodb:DeleteItem waiting",
+    *(f"s3:{verb}Object {key}" for verb in ("Get", "Put", "Delete") for key in ("due/x/t1", "bodies/x")),
+    "s3:DeleteObject towns/t1/inbox/x",
+    "s3:PutObjectTagging towns/t1/inbox/x",
+)
+
+
+def test_each_function_may_do_with_what_waits_what_it_does_and_only_where_it_waits() -> None:
+    def allowed(function: str, room: str) -> list[str]:
+        stack = Stack(WaitingRoom=room)
+        arns = {
+            each: TABLE_ARN if " waiting" in each else f"arn:aws:s3:::{BUCKET}/{each.split(' ')[1]}"
+            for each in WHAT_WAITS
+        }
+        return [each for each, arn in arns.items() if stack.allows(f"{function}Role", Right(each.split(" ")[0], arn))]
+
+    table, bodies = list(WHAT_WAITS[:4]), [each for each in WHAT_WAITS if "bodies" in each]
+    left = ["s3:DeleteObject due/x/t1", "s3:DeleteObject towns/t1/inbox/x"]
+    in_bucket = [each for each in WHAT_WAITS if "due/" in each or "inbox" in each]
+    assert set(allowed("WorkerFunction", "table")) == {*table, *bodies}
+    assert set(allowed("TickFunction", "table")) == {*table, *bodies, *left}
+    assert set(allowed("EventsFunction", "table")) == {*table[:3], *bodies}
+    assert set(allowed("DebugFunction", "table")) == {*table[:2], bodies[0]}
+    assert set(allowed("WorkerFunction", "bucket")) == set(in_bucket)
+    assert set(allowed("TickFunction", "bucket")) == set(in_bucket)
+    assert set(allowed("EventsFunction", "bucket")) == {each for each in in_bucket if "Delete" not in each}
+    for room in ("table", "bucket"):
+        for function in ("RetentionFunction", "CredentialsFunction", "AuthorizerFunction"):
+            assert allowed(function, room) == []
+    assert allowed("DebugFunction", "bucket") == []
 
 
 def test_retention_reads_and_deletes_but_writes_nothing() -> None:
@@ -162,10 +199,7 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
     assert heads["Action"] == "s3:PutObject"
     writes = [each for each in statements("EventsFunction") if "s3:PutObject" in _listed(each["Action"])]
     others = [each for each in writes if each is not heads]
-    assert [each["Resource"] for each in others] == [
-        [{"Fn::Sub": "${Towns.Arn}/towns/*/inbox/*"}, {"Fn::Sub": "${Towns.Arn}/due/*"}],
-        {"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"},
-    ]
+    assert [each["Resource"] for each in others] == [{"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"}]
 
 
 def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:

@@ -14,17 +14,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from infra.buckets import Bucket
 from infra.devstack import container as containers
 from infra.devstack.container import Container
 from infra.devstack.emulator import ROOT, Emulator, emulated
 from infra.devstack.gateway import REGION, Gateway, IamCaller, routes_of, serving
 from infra.devstack.s3_servers import S3Server, moto_server, seaweedfs
+from infra.devstack.waiting_tables import make_table
 from shared.adapters import control_keys
+from shared.adapters.s3_objects import S3Objects
 from tests.e2e.control_server_router import ControlServerRouter
 from tests.e2e.fake_sentry import FakeSentry, fake_sentry
 from tests.e2e.stalling_proxy import StallingProxy, stalling_proxy
 
 BUCKET: Final = "towns"
+TABLE: Final = "waiting"
 SECRET: Final = "town-tokens"
 KEY: Final = "local-key-of-town-tokens-0123456789-0123456789"
 SECRETS: Final = "local"
@@ -70,6 +74,12 @@ class LocalCloud:
     emulators: dict[str, Emulator] = field(default_factory=dict)
     starters: dict[str, Callable[..., Emulator]] = field(default_factory=dict)
     lost: list[Emulator] = field(default_factory=list)
+
+    @property
+    def objects(self) -> S3Objects:
+        """The towns in the store, and what waits for them in the table."""
+        bucket = Bucket(BUCKET, self.store.endpoint_url, table=TABLE, table_endpoint=self.services.endpoint_url)
+        return bucket.objects()
 
     def invoke(self, function: str, event: Any) -> Any:
         """Invoke a function."""
@@ -185,6 +195,8 @@ def _environment(cloud: LocalCloud) -> dict[str, str]:
         "SENTRY_DSN": cloud.sentry.dsn,
         "TOWN_BUCKET": BUCKET,
         "STORE_ENDPOINT": cloud.proxy.url,
+        "WAITING_TABLE": TABLE,
+        "TABLE_ENDPOINT": cloud.services.endpoint_url,
         "QUEUE_URL": cloud.queue_url,
         "QUEUE_ENDPOINT": cloud.services.endpoint_url,
         "ACCESS_RULES": json.dumps(RULES),
@@ -213,13 +225,14 @@ def _starter(
 
 
 def _services_set_up(services: S3Server) -> tuple[Any, str]:
-    """Create the secrets and the queue. Returns the queue's client and URL."""
+    """Create the secrets, the table and the queue. Returns the queue's client and URL."""
     import boto3
 
     session = boto3.session.Session("local", "local", region_name=REGION)
     secrets = session.client("secretsmanager", endpoint_url=services.endpoint_url)
     secrets.create_secret(Name=SECRET, SecretString=KEY)
     secrets.create_secret(Name=f"{SECRETS}/{control_keys.PLATFORM}", SecretString=CONTROL_SECRET)
+    make_table(session.client("dynamodb", endpoint_url=services.endpoint_url), TABLE)
     attributes = {
         "FifoQueue": "true",
         "DeduplicationScope": "messageGroup",

@@ -17,7 +17,6 @@ import pytest
 from infra.devstack.gateway import IamCaller
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
-from shared.adapters.s3_objects import S3Objects
 from shared.domain.errors import Refused
 from shared.ports.steps import drive
 from shared.questions.event_list import stored
@@ -37,7 +36,7 @@ pytestmark = pytest.mark.slow
 
 def outcomes(cloud: LocalCloud, town: str = "demo") -> dict[str, str | None]:
     """The outcome of every stored event, read from the store and not through the API."""
-    store = ObjectTownStore(S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url))
+    store = ObjectTownStore(cloud.objects)
     with database.opened(drive(store.load(town)).image) as sql:
         return {event.event_id: event.outcome for event in stored(sql, EventFilter())}
 
@@ -49,7 +48,7 @@ def told_sentry(cloud: LocalCloud, town: str) -> list[dict[str, Any]]:
 
 def leave_poison(cloud: LocalCloud, town: str) -> None:
     """Put an unreadable object into a town's inbox."""
-    store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
+    store = cloud.objects.waiting
     store.put(f"towns/{town}/inbox/{int(time.time() * 1000):013d}-raw.json", b"this is no event")
 
 
@@ -107,7 +106,7 @@ def test_the_schedule_ticks_a_town_that_nobody_has_called(cloud: LocalCloud, as_
 
 def test_a_dry_run_by_a_signed_request_changes_nothing(cloud: LocalCloud, as_owner: None) -> None:
     found_town(cloud)
-    store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
+    store = cloud.objects
     before = store.get("towns/demo/head")
     shown = ask(cloud, "POST", "/api/towns/demo/debug/reconcile-dry-run")
     assert shown.status == 200
@@ -407,7 +406,7 @@ def test_the_doctor_of_a_stack_goes_the_whole_way(
             return (KEY,)
 
     def stack(account: Account) -> Stack:
-        store = S3Objects(BUCKET, endpoint_url=cloud.store.endpoint_url)
+        store = cloud.objects
         outputs = {"TickFunctionArn": "arn:tick"}
         return Stack(outputs, account.client, store, Keys(), Asked(), wait=pumped)  # type: ignore[arg-type]
 

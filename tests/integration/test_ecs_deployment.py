@@ -27,11 +27,11 @@ KEY = "k" * 48
 @pytest.fixture
 def fargate(tmp_path: Path) -> Iterator[Fargate]:
     with a_fargate(tmp_path) as fargate:
-        wiring.objects_of.cache_clear()
+        wiring._objects_of.cache_clear()
         boto3.client("s3").create_bucket(Bucket=BUCKET)
         boto3.client("secretsmanager").create_secret(Name="town-tokens", SecretString=KEY)
         yield fargate
-    wiring.objects_of.cache_clear()
+    wiring._objects_of.cache_clear()
 
 
 def settings(fargate: Fargate, **other: Any) -> WorkerSettings:

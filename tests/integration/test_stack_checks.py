@@ -1,7 +1,7 @@
 """What `townctl doctor --stack` reads of AWS: each finding names its cause, and the command or the parameter that ends it."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,11 +9,16 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from infra.buckets import TABLE_TAG, Bucket
+from infra.devstack.waiting_tables import make_table
 from infra.townctl import stack_checks
 from infra.townctl.stack import Stack, Symptom
 from infra.townctl.stack_secrets import StackSecrets
 from shared.adapters.memory_objects import MemoryObjects
+from shared.adapters.s3_objects import S3Objects
+from shared.storage import keys
 from tests.contracts.transformed import template
+from tests.unit.storage.images import NOON
 
 PREFIX = "town-reconciler/dev"
 FUNCTIONS = {
@@ -176,6 +181,36 @@ def test_a_bucket_without_past_versions_or_with_other_rules_is_found(aws: None) 
     assert found(stack_checks.versions, stack(HeadVersionDays="7")) == []
     [(other, _)] = found(stack_checks.versions, stack(HeadVersionDays="2"))
     assert other == "the bucket keeps past versions for 7 days; HeadVersionDays says 2"
+
+
+def test_a_tag_that_is_wrong_and_markers_that_nobody_reads_are_found(aws: None) -> None:
+    def tag(name: str) -> None:
+        boto3.client("s3").put_bucket_tagging(Bucket="towns", Tagging={"TagSet": [{"Key": TABLE_TAG, "Value": name}]})
+
+    make_table(boto3.client("dynamodb"), "waiting")
+    objects = S3Objects("towns")
+    in_table = Bucket("towns").table_named("waiting", objects)
+
+    def said(**parameters: str) -> list[tuple[str, str]]:
+        at = stack(objects=objects, **parameters)
+        return found(stack_checks.waiting_room, replace(at, outputs={**at.outputs, "WaitingTable": "waiting"}))
+
+    assert found(stack_checks.waiting_room, stack(objects=objects)) == []
+    [(missing, hint)] = said()
+    assert missing == "the tag waiting-table of the bucket is missing, and events wait in waiting"
+    assert "set TOWNCTL_TABLE" in hint
+    tag("waiting")
+    assert said() == []
+    in_table.put(keys.due_marker("t1", NOON).key, b"")
+    assert said() == []
+    objects.put(keys.due_marker("t1", NOON).key, b"")
+    assert said() == [
+        ("due markers were left in the bucket, where nobody reads them", "call `townctl bucket gather`"),
+    ]
+    tag("none")
+    [(left, call)] = said(WaitingRoom="bucket")
+    assert left == "due markers were left in the table waiting, where nobody reads them"
+    assert call == "call `townctl bucket gather --from-table waiting`"
 
 
 def test_errors_and_throttles_of_the_last_hour_are_found_with_the_command_that_shows_them() -> None:

@@ -138,6 +138,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
 
 
 _OF_THIS_MACHINE = {
+    "bucket gather",
     "demo",
     "serve",
     "token",
@@ -154,10 +155,16 @@ _OF_THIS_MACHINE = {
     "secret remove-webhook",
     "ui",
 }
-"""What serves a data directory or opens a browser, or keeps secrets on this machine, whatever bucket the towns are in."""
+"""What serves a data directory or opens a browser, keeps secrets on this machine, or works on a bucket with a table."""
 
 _EVERY_COMMAND = (
     "town create beta",
+    "town create gamma --paused",
+    "town archive gamma --yes",
+    "town archived",
+    "town bring-back gamma",
+    "town delete gamma --yes",
+    "town delete gamma --now --yes",
     "town create gamma --paused",
     "start gamma",
     "pause alpha --by ann",

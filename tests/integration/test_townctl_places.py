@@ -242,6 +242,7 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
         "mend": [ALPHA],
         "import": ["f", "x"],
     }
+    needs |= {f"town {verb}": [ALPHA] for verb in ("archive", "bring-back", "delete")}
     needs |= {"retention": [ALPHA], "export": [ALPHA, "f"], "litestream import": ["f", "x"]}
     code, said = both.at("--api", both.url, *command.split(), *needs.get(command, []))
     assert code == 2

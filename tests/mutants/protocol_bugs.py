@@ -371,9 +371,9 @@ _OF_INGEST: Final = (
     Bug(
         "another event under a known id is accepted",
         _INGESTION,
-        "Ingestion.store",
-        "judge=partial(require_no_other, batch)",
-        "judge=None",
+        "Ingestion._admit",
+        "self.known.compare(batch, beside(batch.share, waiting))",
+        "()",
         "tests/unit/functions/test_events.py::test_the_same_id_with_other_content_is_refused_within_a_batch_and_beside_what_waits",
     ),
     Bug(

@@ -218,10 +218,13 @@ def test_lists_go_on_in_the_archive_page_by_page_each_bead_once() -> None:
     world.post(event("bead_cancelled", bead="b007", event_id="touches-b007"))  # it comes back
     _ticked(world)
     listed, cursor, pages = list[str](), None, 0
+    totals = set[int | None]()
     while pages == 0 or cursor is not None:
         page = drive(bead_list.beads("t1", world.store, BeadFilter(), now=world.clock.now(), limit=70, cursor=cursor))
         listed += [bead.bead_id for bead in page.beads]
+        totals.add(page.total)
         cursor, pages = page.next, pages + 1
+    assert totals == {2}  # without the archive: the live bead and the one that came back
     assert sorted(listed) == sorted([*(f"b{number:03d}" for number in range(300)), "live", "m1"])
     assert listed[0] == "live"
     found = drive(bead_list.beads("t1", world.store, BeadFilter(text="b123"), now=world.clock.now(), limit=5))

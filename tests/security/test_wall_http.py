@@ -303,7 +303,7 @@ class Waits:
 
 
 def test_more_requests_than_can_be_answered_at_once_are_told_to_come_back() -> None:
-    waits, limits = Waits(), Limits(at_once=2, connections=3)
+    waits, limits = Waits(), Limits(at_once=2, turn_seconds=0.05, connections=3)
     request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
     with opened(Guard(waits, limits), limits=limits) as door, ThreadPoolExecutor() as callers:
         wall = Wall(door.port, request, lambda: 0)
@@ -313,6 +313,19 @@ def test_more_requests_than_can_be_answered_at_once_are_told_to_come_back() -> N
         assert wall.send(request).startswith(b"HTTP/1.1 503 ")
         waits.go_on.set()
         assert [each.result(PATIENCE_SECONDS)[-4:] for each in slow] == [b"done", b"done"]
+
+
+def test_two_hundred_requests_at_once_are_all_answered_although_few_are_at_the_same_time() -> None:
+    waits, limits = Waits(), Limits(at_once=2, turn_seconds=PATIENCE_SECONDS)
+    request = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    with opened(Guard(waits, limits), limits=limits) as door, ThreadPoolExecutor(200) as callers:
+        wall = Wall(door.port, request, lambda: 0)
+        answers = [callers.submit(wall.send, request) for _ in range(200)]
+        for _ in range(2):
+            assert waits.begun.acquire(timeout=PATIENCE_SECONDS)
+        assert not waits.begun.acquire(timeout=0.05)
+        waits.go_on.set()
+        assert {each.result(PATIENCE_SECONDS)[-4:] for each in answers} == {b"done"}
 
 
 def test_bodies_are_held_up_to_a_sum() -> None:

@@ -3,6 +3,7 @@
 `python -m tests.ui.browser` installs it where that is possible, and says how else.
 """
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,7 +11,9 @@ import sys
 from typing import Final
 
 NAMES: Final = ("chromium", "chromium-browser", "google-chrome")
-INSTALL: Final = "apt-get update && apt-get install -y chromium"
+INSTALL: Final = "apt-get update && apt-get install -y --no-install-recommends chromium fonts-liberation"
+"""The fonts are for ids and commands; all other text has its font from the page."""
+_SECONDS: Final = 420
 ARGUMENTS: Final = ("--no-sandbox", "--disable-background-networking", "--disable-component-update")
 
 
@@ -25,7 +28,11 @@ def main() -> int:
         return 0
     if os.geteuid() == 0 and shutil.which("apt-get") is not None:
         print("test-ui: installing chromium", file=sys.stderr)
-        subprocess.run(["sh", "-c", INSTALL], check=False, stdout=subprocess.DEVNULL)
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run(
+                ["sh", "-c", INSTALL], check=False, stdout=subprocess.DEVNULL, env=environment, timeout=_SECONDS
+            )
     if program() is not None:
         return 0
     print(f"test-ui: there is no chromium here; install it, then repeat this command: {INSTALL}", file=sys.stderr)

@@ -44,7 +44,7 @@ def test_its_past_is_run_again_as_a_what_if_and_differs_only_where_the_rules_hav
     assert (first.equal, first.differences) == (True, ())
     assert first.note is not None
     assert (
-        "before the schema changed (0002_identity_and_lease_times, 0003_senders, 0004_usage, 0005_wide_rows)"
+        "before the schema changed (0002_identity_and_lease_times, 0003_senders, 0004_usage, 0005_wide_rows, 0006_known_events)"
         in first.note
     )
     assert {tick.equal for tick in again.ticks} <= {True, False}

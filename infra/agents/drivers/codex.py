@@ -143,6 +143,8 @@ def _configuration(setting: contract.Setting) -> str:
     if setting.model_url or not is_logged_in:
         lines.append(f"model_provider = {_quoted(_PROVIDER)}")
     lines += ["[analytics]", "enabled = false", "[otel]", 'exporter = "none"']
+    # A snapshot is a file with every variable of the program, its keys too, and stays if the program is killed.
+    lines += ["[features]", "shell_snapshot = false"]
     lines += ["[shell_environment_policy]", 'inherit = "all"', "ignore_default_excludes = true"]
     lines.append(f"exclude = {json.dumps(list(_SECRETS))}")
     if setting.model_url or not is_logged_in:

@@ -17,7 +17,8 @@
   function merge(old, fresh) {
     if (old.nodeType === Node.TEXT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
     if (old.nodeType !== Node.ELEMENT_NODE || old.isEqualNode(fresh)) return;
-    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !(name === "hidden" && old.dataset.mine)) old.removeAttribute(name);
+    const mine = (name) => (name === "hidden" && old.dataset.mine) || (name === "open" && old.nodeName === "DETAILS");
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name) && !mine(name)) old.removeAttribute(name);
     for (const { name, value } of [...fresh.attributes]) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
     if (old.nodeName === "INPUT" || old.nodeName === "SELECT" || old.nodeName === "TEXTAREA") {
       if (document.activeElement !== old && !old.closest("form[data-do]")) old.value = fresh.getAttribute("value") ?? "";
@@ -28,8 +29,8 @@
     let at = old.firstChild;
     for (const next of [...fresh.childNodes]) {
       const key = next.nodeType === 1 && (next.id || next.dataset.key);
-      const mine = key ? keyed.get(key) : null;
-      if (mine && mine !== at) { old.insertBefore(mine, at); at = mine; }
+      const moved = key ? keyed.get(key) : null;
+      if (moved && moved !== at) { old.insertBefore(moved, at); at = moved; }
       if (at && sameKind(at, next)) { merge(at, next); at = at.nextSibling; }
       else { old.insertBefore(next.cloneNode(true), at); }
     }

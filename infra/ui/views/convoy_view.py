@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from infra.ui import graph, pieces, sentences, words
 from infra.ui.graph import Graph
 from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.views import convoy_steps
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
@@ -79,7 +80,8 @@ def _card(town: Town, convoy: ConvoyLine, place: int) -> Html:
             )
         )
         return pieces.card(head, said, aside=aside, id_=id_)
-    return pieces.card(head, _drawing(drawn, beads, town, names), aside=aside, id_=id_)
+    narrow = convoy_steps.convoy_steps(drawn, beads, names, {each: _mark(beads[each], town) for each in beads})
+    return pieces.card(head, _drawing(drawn, beads, town, names), narrow, aside=aside, id_=id_)
 
 
 def _state(convoy: ConvoyLine) -> str:
@@ -162,11 +164,9 @@ def _node(drawn: Graph, bead: ViewedBead, town: Town, names: Names, *, critical:
     name = names.of(bead.bead_id)
     letters = int((_width(drawn) - 34) / _PER_LETTER)
     shown = name if len(name) <= letters else f"{name[: letters - 1].rstrip()}…"
-    agent = next((each for each in town.view.status.agents if each.hook == bead.bead_id), None)
-    silent = agent is not None and sentences.is_silent(agent.last_activity_at, town.view.status.now)
     word = words.bead_word(bead.status)
-    shape = "attn" if silent else "blocked" if bead.status == "open" and _is_blocked(town, bead) else word.shape
-    classes = f"node {bead.status}{' crit' if critical else ''}{' silent' if silent else ''}"
+    shape, tone = _mark(bead, town)
+    classes = f"node {bead.status}{' crit' if critical else ''}{' silent' if shape == 'attn' else ''}"
     body = tag(
         "g",
         tag("title", f"{name}: {word.text}"),
@@ -179,7 +179,7 @@ def _node(drawn: Graph, bead: ViewedBead, town: Town, names: Names, *, critical:
             width="14",
             height="14",
             viewBox="0 0 16 16",
-            class_=f"shape {'attn' if silent else word.tone}",
+            class_=f"shape {tone}",
         ),
         tag("text", shown, x=x + 27, y=y + 18),
         class_=classes,
@@ -193,6 +193,15 @@ def _node(drawn: Graph, bead: ViewedBead, town: Town, names: Names, *, critical:
         aria_label=f"{name}: {word.text}{', on the critical chain' if critical else ''}",
         data_key=f"node-{bead.bead_id}",
     )
+
+
+def _mark(bead: ViewedBead, town: Town) -> tuple[str, str]:
+    """The shape and the tone of a bead."""
+    word = words.bead_word(bead.status)
+    agent = next((each for each in town.view.status.agents if each.hook == bead.bead_id), None)
+    if agent is not None and sentences.is_silent(agent.last_activity_at, town.view.status.now):
+        return "attn", "attn"
+    return "blocked" if bead.status == "open" and _is_blocked(town, bead) else word.shape, word.tone
 
 
 def _is_blocked(town: Town, bead: ViewedBead) -> bool:

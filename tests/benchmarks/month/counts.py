@@ -33,7 +33,7 @@ from shared.runner.minute import Dispatcher
 from shared.runner.sweep import sweep
 from shared.telemetry.emf import EmfMetrics
 from shared.town import database
-from tests.benchmarks.month.ledger import Ledger, LedgerObjects
+from tests.benchmarks.month.ledger import Ledger, LedgerObjects, LedgerTable
 from tests.fakes import FakeClock, FakeProcess
 from tests.queues import FifoQueue
 from tests.towns import T, TownBuilder, a_town, ago
@@ -103,7 +103,7 @@ def live(*, agents: int, towns: int, in_process: int, minutes: int = MINUTES) ->
     ledger = Ledger()
     clock = Timetable(T)
     memory = MemoryObjects(now=clock.now)
-    objects: Any = LedgerObjects(memory, ledger)
+    objects: Any = LedgerObjects(memory, ledger, LedgerTable(MemoryObjects(now=clock.now), ledger))
     world = World(objects=objects, clock=clock)
     names = [f"t{number}" for number in range(towns)]
     for name in names:
@@ -141,7 +141,9 @@ def sweep_of(towns: int = IDLE_TOWNS) -> Ledger:
     ledger = Ledger()
     clock = FakeClock(T)
     memory = MemoryObjects(now=clock.now)
-    world = World(objects=LedgerObjects(memory, ledger), clock=clock)
+    table = MemoryObjects(now=clock.now)
+    objects: Any = LedgerObjects(memory, ledger, LedgerTable(table, ledger))
+    world = World(objects=objects, clock=clock)
     image = a_town("idle").image()
     for number in range(towns):
         name = f"idle-{number:04d}"
@@ -149,8 +151,8 @@ def sweep_of(towns: int = IDLE_TOWNS) -> Ledger:
         drive(world.store.create(name, image, facts))
         for piece in range(OBJECTS_OF_HISTORY):
             memory.put(f"towns/{name}/journal/{piece}", b"")
-    for key in memory.list("due/").keys:
-        memory.delete(key)
+    for key in table.list("due/").keys:
+        table.delete(key)
     with ledger.during("sweep"):
         drive(sweep(world.around))
     return ledger

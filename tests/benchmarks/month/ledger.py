@@ -6,14 +6,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from shared.adapters.memory_objects import MemoryObjects
+from shared.adapters.table_objects import SHARDS
+from shared.ports.object_store import Listing, StoredObject
 from tests.counting import COUNTED
 
 Activity = Literal["setup", "post", "dispatcher", "tick", "sweep", "retention"]
 
 WRITES: Final = frozenset(("create", "replace", "put", "list", "versions"))
 READS: Final = frozenset(("get", "get_if_changed", "start_of", "get_version", "time"))
-STORE: Final = (*WRITES, *READS, "delete")
-assert set(STORE) == COUNTED | {"time"}
+OF_S3: Final = (*WRITES, *READS, "delete")
+assert set(OF_S3) == COUNTED | {"time"}
+OF_TABLE: Final = ("table get", "table put", "table delete", "table query")
+STORE: Final = (*OF_S3, *OF_TABLE)
+WRITE_UNIT: Final = "write unit"
+READ_UNIT: Final = "read unit"
+_ITEM_BYTES: Final = 30
+"""Of the names of attributes, and of what is neither the sort key nor the body: the partition and the size."""
 
 
 @dataclass(slots=True)
@@ -35,16 +44,19 @@ class Ledger:
         yield
         self.activity = before
 
-    def charge(self, kind: str, key: str = "") -> None:
-        """One request. If a dispatcher runs a town itself, all but its looks at due markers and notes is charged to the tick."""
+    def charge(self, kind: str, key: str = "", *, count: int = 1) -> None:
+        """One request, or so many units.
+
+        If a dispatcher runs a town itself, all but its looks at due markers and notes is charged to the tick.
+        """
         activity = self.activity
         if (
             activity == "dispatcher"
             and not key.startswith("watch/")
-            and not (kind == "list" and key.startswith("due/"))
+            and not (kind in ("list", "table query", READ_UNIT) and key == "due/")
         ):
             activity = "dispatcher" if kind in ("time", "send") else "tick"
-        self.requests[activity][kind] += 1
+        self.requests[activity][kind] += count
 
     def each(self, activity: str, *kinds: str, per: float | None = None) -> float:
         """Requests of these kinds, or all to the store, for each time that the activity happened."""
@@ -54,11 +66,71 @@ class Ledger:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerTable:
+    """A table beside a bucket, whose requests and units are charged as those of `shared.adapters.table_objects`.
+
+    A unit writes or deletes 1 KB of one item, or reads 4 KB of an item, or of all items that a query goes through.
+    """
+
+    behind: MemoryObjects
+    ledger: Ledger
+
+    def get(self, key: str) -> StoredObject | None:
+        self._charge_read("table get", key, self._bytes(key))
+        return self.behind.get(key)
+
+    def start_of(self, key: str, length: int) -> bytes | None:
+        self._charge_read("table get", key, self._bytes(key))
+        return self.behind.start_of(key, length)
+
+    def create(self, key: str, body: bytes) -> str:
+        self._charge_write("table put", key, _item_bytes(key, len(body)))
+        return self.behind.create(key, body)
+
+    def put(self, key: str, body: bytes) -> str:
+        self._charge_write("table put", key, max(_item_bytes(key, len(body)), self._bytes(key)))
+        return self.behind.put(key, body)
+
+    def delete(self, key: str) -> None:
+        self._charge_write("table delete", key, self._bytes(key))
+        self.behind.delete(key)
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        found = self.behind.list(prefix, after=after, limit=limit + 1)
+        size = sum(map(_item_bytes, found.keys, found.sizes))
+        for _ in range(SHARDS if prefix.startswith("due/") else 1):
+            self._charge_read("table query", prefix, size // (SHARDS if prefix.startswith("due/") else 1))
+        return self.behind.list(prefix, after=after, limit=limit)
+
+    def _bytes(self, key: str) -> int:
+        found = self.behind.get(key)
+        return 0 if found is None else _item_bytes(key, len(found.body))
+
+    def _charge_read(self, kind: str, key: str, size: int) -> None:
+        self.ledger.charge(kind, key)
+        self.ledger.charge(READ_UNIT, key, count=max(1, -(-size // 4096)))
+
+    def _charge_write(self, kind: str, key: str, size: int) -> None:
+        self.ledger.charge(kind, key)
+        self.ledger.charge(WRITE_UNIT, key, count=max(1, -(-size // 1024)))
+
+
+def _item_bytes(key: str, size: int) -> int:
+    return len(key) + size + _ITEM_BYTES
+
+
+@dataclass(frozen=True, slots=True)
 class LedgerObjects:
     """Any object store, whose requests are charged to a ledger."""
 
     behind: Any
     ledger: Ledger
+    table: "LedgerTable | None" = None
+
+    @property
+    def waiting(self) -> Any:
+        """The table, if there is one; else everything waits in the store itself."""
+        return self.table or self
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)

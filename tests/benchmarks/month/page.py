@@ -7,13 +7,15 @@ from typing import Final, Literal
 
 from infra.ops.dashboards import alarms
 from shared.actions import ACTIONS
+from shared.adapters.table_objects import SHARDS
 from shared.telemetry import catalogue
 from tests.benchmarks.month import prices
 from tests.benchmarks.month.counts import IDLE_TOWNS, Measured
-from tests.benchmarks.month.ledger import READS, WRITES, Ledger
+from tests.benchmarks.month.ledger import READ_UNIT, READS, WRITE_UNIT, WRITES, Ledger
 from tests.conventions.sources import ROOT
 
 PAGE: Final = 1000
+MARKER_BYTES: Final = 100
 AGENTS: Final = 3
 ACTIVE_SHARE: Final = 0.05
 HOURS: Final = 30 * 24
@@ -181,8 +183,9 @@ def _dispatcher(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Li
         MINUTES * of.dollars("TickFunction", slept),
         f"{slept:.0f} s a minute, nearly all asleep",
     )
-    looks = MINUTES * _dollars(ledger, "dispatcher") * pages
-    said = f"{_requests(ledger, 'dispatcher')} a minute, for each 1,000 active towns"
+    markers = fleet.active * MARKER_BYTES / 4096 * ledger.each("dispatcher", "table query") / SHARDS
+    looks = MINUTES * (_dollars(ledger, "dispatcher") * pages + markers * prices.TABLE_READ_UNIT)
+    said = f"{_requests(ledger, 'dispatcher')} a minute, for each 1,000 active towns, and {MARKER_BYTES} bytes of each marker"
     yield Line("dispatcher: store", "requests", looks, said)
 
 
@@ -251,7 +254,9 @@ def _commits_an_hour(measured: Measured) -> float:
 
 def _dollars(ledger: Ledger, activity: str, *, per: float | None = None) -> float:
     writes, reads = ledger.each(activity, *WRITES, per=per), ledger.each(activity, *READS, per=per)
-    return writes * prices.S3_WRITE + reads * prices.S3_READ
+    written, read = (ledger.each(activity, unit, per=per) for unit in (WRITE_UNIT, READ_UNIT))
+    in_table = written * prices.TABLE_WRITE_UNIT + read * prices.TABLE_READ_UNIT
+    return writes * prices.S3_WRITE + reads * prices.S3_READ + in_table
 
 
 def _requests(ledger: Ledger, activity: str, *, per: float | None = None) -> str:

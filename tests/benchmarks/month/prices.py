@@ -9,6 +9,10 @@ S3_WRITE: Final = 0.005 / 1000
 """A PUT or a LIST."""
 S3_READ: Final = 0.0004 / 1000
 """A GET or a HEAD. A DELETE is free."""
+TABLE_WRITE_UNIT: Final = 0.625 / 1e6
+"""On demand: writes or deletes 1 KB of an item."""
+TABLE_READ_UNIT: Final = 0.125 / 1e6
+"""On demand: reads 4 KB, strongly consistent."""
 S3_GB_MONTH: Final = 0.023
 LAMBDA_REQUEST: Final = 0.20 / 1e6
 LAMBDA_GB_SECOND: Final = 0.0000133334

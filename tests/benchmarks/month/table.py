@@ -52,11 +52,11 @@ def lines_of(*given: Fleet) -> Iterator[str]:
 
 
 def minutes_of_a_sweep(towns: int, *, request_seconds: float = 0.02) -> float:
-    """Minutes that a sweep works: its listings one after another, the heads as many at a time as it reads."""
+    """Minutes that a sweep works: its listings one after another, heads and inboxes as many at a time as it reads."""
     swept = sweep_of()
-    in_turn = swept.each("sweep", per=IDLE_TOWNS) - swept.each("sweep", "start_of", per=IDLE_TOWNS)
-    at_once = swept.each("sweep", "start_of", per=IDLE_TOWNS) / HEADS_AT_ONCE
-    return towns * (in_turn + at_once) * request_seconds / 60
+    at_once = swept.each("sweep", "start_of", "table query", per=IDLE_TOWNS)
+    in_turn = swept.each("sweep", per=IDLE_TOWNS) - at_once
+    return towns * (in_turn + at_once / HEADS_AT_ONCE) * request_seconds / 60
 
 
 def _activity(fleet: Fleet) -> str:

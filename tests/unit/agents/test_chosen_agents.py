@@ -104,6 +104,12 @@ def test_the_configuration_of_codex_is_toml_whatever_the_system_prompt_says(tmp_
     assert found["mcp_servers"]["town"]["command"] == "town-agent"
 
 
+def test_codex_writes_no_snapshot_of_its_environment(tmp_path: Path) -> None:
+    """A file of its home held the key of the model, and stayed if the program was killed at the wrong moment."""
+    Codex().start("codex", "", Setting(ORDER, tmp_path, {}), session_id=None)
+    assert not tomllib.loads((tmp_path / "config.toml").read_text(encoding="utf-8"))["features"]["shell_snapshot"]
+
+
 def test_a_model_server_of_ones_own_is_addressed_as_each_program_expects_it(tmp_path: Path) -> None:
     for url in ("http://127.0.0.1:1", "http://127.0.0.1:1/v1/"):
         setting = Setting(ORDER, tmp_path, {}, Models("m"), url)

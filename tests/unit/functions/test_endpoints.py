@@ -49,6 +49,13 @@ def test_a_forgotten_endpoint_does_not_mean_the_real_bucket(missing: str) -> Non
     assert complaint({**HERE, **OF_HERE, missing: ""}).endswith(f"mean AWS: {missing}")
 
 
+def test_a_table_is_on_the_same_side_as_the_bucket() -> None:
+    assert complaint(HERE | OF_HERE | {"WAITING_TABLE": "waiting"}).endswith("mean AWS: TABLE_ENDPOINT")
+    table = {"WAITING_TABLE": "waiting", "TABLE_ENDPOINT": "http://127.0.0.1:5000"}
+    assert WorkerSettings.from_environment(HERE | OF_HERE | table).table_endpoint == "http://127.0.0.1:5000"
+    assert "TABLE_ENDPOINT" in complaint(AT_AWS | OF_AWS | table)
+
+
 @pytest.mark.parametrize(
     "url", ["https://s3.eu-west-1.amazonaws.com", "https://bucket.vpce-1.s3.eu-west-1.vpce.amazonaws.com"]
 )

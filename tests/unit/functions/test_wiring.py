@@ -15,6 +15,7 @@ from shared.adapters.control_keys import ControlKeys
 from shared.adapters.control_server import ControlServerRuntime
 from shared.adapters.ecs_runtime import EcsAgents
 from shared.adapters.forges import Forges
+from shared.adapters.table_objects import TableObjects
 from shared.domain.errors import Terminal
 from shared.ports.forge import Asker, ForgeError
 from shared.runner.perform import Outside
@@ -60,6 +61,15 @@ def test_a_worker_with_both_calls_them() -> None:
 )
 def test_agents_run_where_the_deployment_says(environment: dict[str, str], runtime: type) -> None:
     assert isinstance(wiring.outside(WorkerSettings.from_environment(environment)).runtime, runtime)
+
+
+def test_what_waits_is_in_the_bucket_or_in_the_table_that_the_deployment_names() -> None:
+    in_bucket = wiring.objects_of(DebugSettings.from_environment(LEAST))
+    assert in_bucket.waiting is in_bucket
+    named = LEAST | {"WAITING_TABLE": "waiting"}
+    in_table = wiring.objects_of(DebugSettings.from_environment(named))
+    assert isinstance(in_table.waiting, TableObjects)
+    assert wiring.objects_of(EventsSettings.from_environment(named)) is in_table
 
 
 def test_lists_come_with_commas_as_parameters_of_a_template_do() -> None:
@@ -142,7 +152,7 @@ def test_what_a_function_puts_into_an_inbox_carries_the_tag_of_the_buckets_lifec
 
     with stub_s3() as stub:
         stub.faults += [note, note]
-        objects = wiring.objects_of("towns", stub.url)
+        objects = wiring.objects_of(DebugSettings.from_environment(LEAST | {"STORE_ENDPOINT": stub.url}))
         objects.create("towns/one/inbox/1768046400000-b.json", b"{}")
         objects.create("towns/one/head", b"head")
     assert [request.headers.get("x-amz-tagging") for request in asked] == ["kind=inbox", None]

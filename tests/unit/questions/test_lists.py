@@ -14,7 +14,7 @@ from shared.domain.tick import Envelope
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
 from shared.ports.steps import drive
-from shared.questions import bead_list, event_list, pages, rosters, status, tick_list
+from shared.questions import bead_list, event_list, pages, rosters, status, tick_list, totals
 from shared.questions.bead_list import BeadList
 from shared.questions.event_list import EventList
 from shared.questions.filters import BeadFilter, EventFilter
@@ -185,6 +185,33 @@ def test_a_page_of_beads_says_why_they_wait_as_the_status_does() -> None:
 )
 def test_beads_are_filtered(wanted: BeadFilter, found: set[str]) -> None:
     assert set(ids(beads(a_world(some_beads()), wanted))) == found
+
+
+@pytest.mark.parametrize(
+    ("wanted", "total"),
+    [
+        (BeadFilter(), 6),
+        (BeadFilter(status="live"), 3),
+        (BeadFilter(type="merge_request"), 1),
+        (BeadFilter(convoy="c1"), 2),
+        (BeadFilter(convoy="c1", status="closed"), 1),
+        (BeadFilter(rig="rig-1", status="live"), 2),
+        (BeadFilter(label="gt:held"), None),
+        (BeadFilter(text="lexer"), None),
+    ],
+    ids=str,
+)
+def test_a_page_of_beads_says_how_many_match_in_all(wanted: BeadFilter, total: int | None) -> None:
+    world = a_world(some_beads())
+    assert beads(world, wanted, limit=1).total == total
+    if total is not None:
+        assert total == len(every_page(lambda cursor: beads(world, wanted, limit=1, cursor=cursor), "beads"))
+
+
+def test_more_beads_than_a_page_may_read_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(totals, "LOOKED_AT_MOST", 5)
+    assert beads(a_world(some_beads())).total is None
+    assert beads(a_world(some_beads()), BeadFilter(status="live")).total == 3
 
 
 def test_every_bead_of_an_old_town_is_on_exactly_one_page(monkeypatch: pytest.MonkeyPatch) -> None:

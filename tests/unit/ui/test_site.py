@@ -56,6 +56,14 @@ def test_the_fleet_lists_its_towns(site: Site) -> None:
     assert 'data-row="t1"' in shown(site, "/")
 
 
+def test_a_convoy_is_a_list_too_and_what_is_done_is_folded(site: Site) -> None:
+    page = shown(site, "/t/t1")
+    steps = page.partition('<div class="steps">')[2]
+    left, _, folded = steps.partition("<details><summary>2 beads done</summary>")
+    assert "Two" in left.partition("</ol>")[0]
+    assert {">One<" in folded, ">Three<" in folded} == {True}
+
+
 def test_the_finder_of_a_town_that_is_not_there_leads_to_the_towns(site: Site) -> None:
     """The browser test of this page waited for a finder that never knew anything."""
     assert [place["id"] for place in site.places(address_of("/t/nowhere"))] == ["t1"]

@@ -1,0 +1,231 @@
+"""What waits, in a DynamoDB table: one item for each batch of an inbox and each due marker.
+
+    p (partition)           s (sort key)                                    n       b           o
+    towns/demo/inbox/       towns/demo/inbox/1768046407000-b1.json          bytes   the batch   or where a large one is
+    due/2                   due/20260110T120000Z/demo                       0       empty
+
+All reads and queries are strongly consistent, and every item is written with one request. So the order of writes and reads in
+`shared.storage.waiting_room` holds here as it does in a bucket. The due index has several partitions, because one partition takes
+1,000 writes a second.
+
+Each write of an item costs a unit for each KB, and so does its deletion. A body of more than LARGEST_ITEM bytes is therefore an
+object of its own in the bucket, which only its item names: it is written before the item and deleted after it. Its name is new for
+each attempt, so no attempt deletes the body of another. If a process dies in between, a body is left over that nothing reads.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from heapq import merge
+from itertools import islice
+from threading import Lock
+from typing import Any, Final
+
+from shared.adapters import aws_sdk, table_errors
+from shared.adapters.aws_sdk import AwsClient, sdk_errors
+from shared.domain.errors import PreconditionFailed, StoreUnavailable
+from shared.ports.object_store import Listing, PlainObjects, StoredObject
+
+LARGEST_ITEM: Final = 16 << 10
+BODIES: Final = "bodies/"
+SHARDS: Final = 4
+"""A table has its markers where this number puts them. 5,000 busy towns write and delete about 350 markers a second."""
+
+_CONNECT_SECONDS: Final = 2.0
+_READ_SECONDS: Final = 10.0
+_ATTEMPTS: Final = 3
+_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
+_LARGEST_PAGE: Final = 1000
+
+_Item = Mapping[str, Mapping[str, Any]]
+
+
+class TableObjects:
+    """The PlainObjects port over one table. `bodies` keeps what is too large for an item, below `BODIES`.
+
+    The folder of a key is its partition. The keys below the prefix `spread` have SHARDS partitions, by their last parts.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        bodies: PlainObjects,
+        *,
+        spread: str,
+        endpoint_url: str | None = None,
+        region: str | None = None,
+    ) -> None:
+        self._table = table
+        self._bodies = bodies
+        self._spread = spread
+        self._endpoint_url = endpoint_url
+        self._region = region
+        self._made: AwsClient = None
+        self._making = Lock()
+
+    @property
+    def client(self) -> AwsClient:
+        """The boto3 client, safe for threads, made at its first use."""
+        with self._making:
+            if self._made is None:
+                self._made = aws_sdk.client(
+                    "dynamodb",
+                    connect_seconds=_CONNECT_SECONDS,
+                    read_seconds=_READ_SECONDS,
+                    attempts=_ATTEMPTS,
+                    endpoint_url=self._endpoint_url,
+                    region=self._region,
+                    max_pool_connections=_CONNECTIONS,
+                    tcp_keepalive=True,
+                )
+            return self._made
+
+    def get(self, key: str) -> StoredObject | None:
+        """The object, or None if there is none."""
+        body = self._read(key, self._whole)
+        return None if body is None else StoredObject(body, _etag(body))
+
+    def start_of(self, key: str, length: int) -> bytes | None:
+        """The first `length` bytes of an object; None if there is none."""
+        body = self._read(key, lambda place: self._bodies.start_of(place, length))
+        return None if body is None else body[:length]
+
+    def create(self, key: str, body: bytes) -> str:
+        """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
+        item = self._item(key, body)
+        try:
+            with self._translated(f"create {key}"):
+                self.client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(p)")
+        except PreconditionFailed:
+            place = _place_of(item)
+            if place is not None and place != _place_of(self._found(key) or {}):
+                self._bodies.delete(place)  # no item names it, and none will
+            raise
+        return _etag(body)
+
+    def put(self, key: str, body: bytes) -> str:
+        """Store unconditionally."""
+        item = self._item(key, body)
+        with self._translated(f"put {key}"):
+            answer = self.client.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
+        self._forget(answer.get("Attributes", {}))
+        return _etag(body)
+
+    def delete(self, key: str) -> None:
+        """Remove the object; no error if there is none."""
+        with self._translated(f"delete {key}"):
+            answer = self.client.delete_item(TableName=self._table, Key=self._key(key), ReturnValues="ALL_OLD")
+        self._forget(answer.get("Attributes", {}))
+
+    def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """At most `limit` keys that start with `prefix` and are greater than `after`, ascending. Their times are not known."""
+        partitions = self._partitions_below(prefix)
+        page = min(limit // len(partitions) + 1, _LARGEST_PAGE)
+        with self._translated(f"list {prefix}"):
+            each = (self._below(partition, prefix, after=after, page=page) for partition in partitions)
+            found = list(islice(merge(*each), limit + 1))
+        return Listing(
+            tuple(key for key, _ in found[:limit]),
+            more=len(found) > limit,
+            sizes=tuple(size for _, size in found[:limit]),
+        )
+
+    def _below(self, partition: str, prefix: str, *, after: str, page: int) -> Iterator[tuple[str, int]]:
+        """Keys and sizes of one partition, ascending. A page is read when it is needed."""
+        is_within = after >= prefix
+        place: dict[str, _Item] = {}
+        while True:
+            answer = self.client.query(
+                TableName=self._table,
+                ConsistentRead=True,
+                KeyConditionExpression="p = :p AND s > :s" if is_within else "p = :p AND begins_with(s, :s)",
+                ExpressionAttributeValues={":p": {"S": partition}, ":s": {"S": after if is_within else prefix}},
+                ProjectionExpression="s, n",
+                Limit=page,
+                **place,
+            )
+            for item in answer["Items"]:
+                key = str(item["s"]["S"])
+                if not key.startswith(prefix):
+                    return
+                yield key, int(item["n"]["N"])
+            if not answer.get("LastEvaluatedKey"):
+                return
+            place = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
+
+    def _read(self, key: str, large: Callable[[str], bytes | None]) -> bytes | None:
+        item = self._found(key)
+        while item is not None:
+            place = _place_of(item)
+            if place is None:
+                return bytes(item.get("b", {}).get("B", b""))
+            body = large(place)
+            if body is not None:
+                return body
+            again = self._found(key)
+            if again is not None and _place_of(again) == place:
+                return b""  # somebody removed the body. Nothing can be read from no bytes, and that is reported
+            item = again
+        return None
+
+    def _whole(self, place: str) -> bytes | None:
+        found = self._bodies.get(place)
+        return None if found is None else found.body
+
+    def _found(self, key: str) -> _Item | None:
+        with self._translated(f"get {key}"):
+            answer = self.client.get_item(TableName=self._table, Key=self._key(key), ConsistentRead=True)
+            found: _Item | None = answer.get("Item")
+            return found
+
+    def _item(self, key: str, body: bytes) -> _Item:
+        item = {**self._key(key), "n": {"N": str(len(body))}}
+        if len(body) <= LARGEST_ITEM:
+            return {**item, "b": {"B": body}}
+        place = f"{BODIES}{key}.{uuid.uuid4().hex}"
+        self._bodies.create(place, body)
+        return {**item, "o": {"S": place}}
+
+    def _forget(self, item: _Item) -> None:
+        """Delete the large body of the item that was replaced or deleted."""
+        place = _place_of(item)
+        if place is not None:
+            self._bodies.delete(place)
+
+    def _key(self, key: str) -> _Item:
+        return {"p": {"S": self._partition_of(key)}, "s": {"S": key}}
+
+    def _partition_of(self, key: str) -> str:
+        folder, _, name = key.rpartition("/")
+        shard = int.from_bytes(hashlib.sha256(name.encode()).digest()[:4]) % SHARDS
+        return f"{self._spread}{shard}" if key.startswith(self._spread) else f"{folder}/"
+
+    def _partitions_below(self, prefix: str) -> tuple[str, ...]:
+        if prefix.startswith(self._spread):
+            return tuple(f"{self._spread}{shard}" for shard in range(SHARDS))
+        return (self._partition_of(prefix),)
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except _failures() as error:
+            where = f"table {self._table}" + (f" at {self._endpoint_url}" if self._endpoint_url else "")
+            if isinstance(error, KeyError):
+                hint = "try again; the request may or may not have been carried out"
+                raise StoreUnavailable(f"{doing} in {where}: the answer lacks {error}", hint=hint) from error
+            raise table_errors.translated(error, doing=doing, where=where, table=self._table) from error
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    return KeyError, *sdk_errors()
+
+
+def _place_of(item: _Item) -> str | None:
+    """Where the body of an item is, if it is too large for the item."""
+    return str(item["o"]["S"]) if "o" in item else None
+
+
+def _etag(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
