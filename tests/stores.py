@@ -7,6 +7,7 @@ that wants it.
 """
 
 import os
+import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -81,6 +82,8 @@ ON_DYNALITE: Final = pytest.param("dynalite", marks=pytest.mark.dynalite)
 @pytest.fixture(params=["memory", "directory", "moto in process", "seaweedfs", "table", ON_DYNALITE])
 def waiting_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     if request.param == "dynalite":
+        if shutil.which("dynalite") is None:
+            pytest.skip("there is no dynalite here: make test-dynalite installs it")
         request.getfixturevalue("as_owner")
         server: S3Server = request.getfixturevalue("dynalite")
         name = make_table(server.tables(), f"waiting-{uuid.uuid4().hex}")

@@ -28,12 +28,9 @@ def gather(
     """
     from shared.storage import gathering
 
+    there = _other_place(context, from_table)
     store = context.store()
-    found = drive(
-        gathering.gather(
-            store, _other_place(context, from_table), drive(store.towns()), now=context.checked_time(store)
-        )
-    )
+    found = drive(gathering.gather(store, there, drive(store.towns()), now=context.checked_time(store)))
     if not found.batches and not found.markers:
         return Answer(found, ("nothing was left there",))
     moved = f"{quantity(found.batches, 'batch', 'batches')} of events and {quantity(found.markers, 'due marker')}"
@@ -50,9 +47,9 @@ def _other_place(context: "Context", table: str | None) -> "PlainObjects":
     if table is None and used is None:
         hint = "name the table that it used before: --from-table NAME"
         raise Refused(
-            f"{context.place} has no table: what waits is read there", status=400, path="from_table", hint=hint
+            f"{context.place} has no table: what waits is read there", status=400, path="from-table", hint=hint
         )
     if table is not None and table == used:
         hint = "leave --from-table out, to take in what was left in the bucket"
-        raise Refused(f"what waits is read in the table {table}", status=400, path="from_table", hint=hint)
+        raise Refused(f"what waits is read in the table {table}", status=400, path="from-table", hint=hint)
     return objects if table is None else context.bucket.table_named(table, objects)

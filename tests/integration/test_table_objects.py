@@ -129,6 +129,9 @@ def test_townctl_finds_the_table_of_a_bucket_by_its_tag(
 
         monkeypatch.setenv(TABLE_VARIABLE, NO_TABLE)
         _townctl(capsys, tmp_path, "event", "post", "demo", "--type", "nudge_timeout")
+        without_a_bucket = main.run(["--data", str(tmp_path), "bucket", "gather"]), capsys.readouterr().err
+        assert without_a_bucket[0] == 2
+        assert "name the bucket with --bucket or TOWNCTL_BUCKET" in without_a_bucket[1]
         assert "has no table: what waits is read there" in _townctl(capsys, tmp_path, "bucket", "gather")[1]
         assert _townctl(capsys, tmp_path, "bucket", "gather", "--from-table", table)["markers"] > 0
         monkeypatch.delenv(TABLE_VARIABLE)

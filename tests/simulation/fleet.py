@@ -264,7 +264,7 @@ class Fleet:
 
         def slow() -> None:
             marker = keys.due_marker(town_id, around.clock.now())
-            self._ground.objects.put(marker.key, b"")
+            self._ground.objects.waiting.put(marker.key, b"")
             run = worker.run_town(town_id, around, worker_id=self._worker_id(), markers=(marker,))
             self._start(Host(around), "slow", paused(run, before="delete due/", seconds=pause), _nothing, town=town_id)
 

@@ -41,14 +41,24 @@ _VERSIONS = 2000
 
 
 class WatchedObjects(MemoryObjects):
-    """The store in memory; the checkers see every write, and whose it is."""
+    """The store in memory; the checkers see every write, and whose it is. With a table, what waits is there."""
 
-    def __init__(self, checks: Checks, scheduler: Scheduler) -> None:
+    def __init__(self, checks: Checks, scheduler: Scheduler, *, table: bool = False) -> None:
         super().__init__(kept_versions=_VERSIONS, now=scheduler.time)
         self._checks = checks
+        self._table = WatchedObjects(checks, scheduler) if table else None
         checks.holdings = self
         self.driver: Driver | None = None
-        self.seen: Counter[str] = Counter()
+        self.seen: Counter[str] = Counter() if self._table is None else self._table.seen
+
+    @property
+    def waiting(self) -> "WatchedObjects":
+        """Where inboxes and due markers are."""
+        return self._table or self
+
+    def driven_by(self, driver: Driver) -> None:
+        """Let the checkers know which process is running."""
+        self.driver = self.waiting.driver = driver
 
     def get(self, key: str) -> Any:
         self._seen("get", key)
@@ -95,12 +105,12 @@ class WatchedObjects(MemoryObjects):
 
     def markers(self, town_id: str) -> tuple[str, ...]:
         """The town's due markers, unseen by the checkers."""
-        return tuple(key for key in super().list(keys.DUE, limit=100_000).keys if key.endswith(f"/{town_id}"))
+        found = MemoryObjects.list(self.waiting, keys.DUE, limit=100_000).keys
+        return tuple(key for key in found if key.endswith(f"/{town_id}"))
 
     def inbox(self, town_id: str) -> tuple[str, ...]:
         """The keys of a town's batches, unseen by the checkers."""
-        keys_: tuple[str, ...] = super().list(keys.inbox(town_id), limit=100_000).keys
-        return keys_
+        return MemoryObjects.list(self.waiting, keys.inbox(town_id), limit=100_000).keys
 
     @property
     def _process(self) -> Process | None:
@@ -174,7 +184,8 @@ class Ground:
 
     def __post_init__(self) -> None:
         self.store = WatchedTowns(self.objects, self.checks, large_above=self.large_above)
-        self.objects.driver = self.checks.driver = self.driver
+        self.objects.driven_by(self.driver)
+        self.checks.driver = self.driver
 
 
 class Skew:
@@ -311,7 +322,7 @@ class Post:
         if ground.plan.happens("redelivered"):
             after = self._random.randrange(SECOND, 300 * SECOND)
             ground.arrives(after)
-            ground.scheduler.after(after, lambda: _ignore(ground.objects.put(key, batch.body)))
+            ground.scheduler.after(after, lambda: _ignore(ground.objects.waiting.put(key, batch.body)))
 
     def say_much(self, town_id: str, bead: str, number: int) -> None:
         """A program of the operator says so much about a bead, in batches that are as large as batches may be."""
@@ -329,8 +340,8 @@ class Post:
             batch = ingest.batch_of(events, received_at=now, source=EventSource.INGEST)
             self._ground.checks.offered(town_id, batch.envelopes)
             key = keys.inbox_object(town_id, now, f"b{next(self._batches)}")
-            self._ground.objects.put(keys.due_marker(town_id, now).key, b"")
-            self._ground.objects.put(key, batch.body)
+            self._ground.objects.waiting.put(keys.due_marker(town_id, now).key, b"")
+            self._ground.objects.waiting.put(key, batch.body)
             self._ground.checks.acknowledged(town_id, batch.envelopes)
         self._ground.checks.figures["backlogs"] += 1
 
@@ -340,8 +351,8 @@ class Post:
         event_id = self.new_id("poison")
         body = f'{{"event_id": "{event_id}", "event_type": "no_such_event", "payload": {{}}}}'.encode()
         key = keys.inbox_object(town_id, now, f"b{next(self._batches)}")
-        self._ground.objects.put(keys.due_marker(town_id, now).key, b"")
-        self._ground.objects.put(key, body)
+        self._ground.objects.waiting.put(keys.due_marker(town_id, now).key, b"")
+        self._ground.objects.waiting.put(key, body)
         envelopes: tuple[Envelope, ...] = ingest.read_object(key, body)
         self._ground.checks.offered(town_id, envelopes)
         self._ground.checks.acknowledged(town_id, envelopes)

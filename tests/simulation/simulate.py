@@ -81,7 +81,8 @@ class World:
         self.scale = scale or Scale()
         replays = 1.0 if seed % _REPLAYED_WHOLE == 0 else _REPLAYED_ELSE
         self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most, replays=replays)
-        objects = WatchedObjects(self.checks, self.scheduler)
+        # in every second world a table keeps what waits
+        objects = WatchedObjects(self.checks, self.scheduler, table=seed % 2 == 1)
         driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
         large_above = 0 if seed % 3 == 1 else IN_FILES_ABOVE  # in every third world all images lie in files
         self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew, large_above)
