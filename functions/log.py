@@ -2,7 +2,9 @@
 
 import json
 import sys
+from dataclasses import asdict
 
+from shared.adapters.aws_sdk import SdkCall, watch_calls
 from shared.domain.errors import SettingsInvalid
 from shared.domain.secret_texts import digest_of, masked, named, places_of
 
@@ -10,6 +12,21 @@ from shared.domain.secret_texts import digest_of, masked, named, places_of
 def write_line(line: str) -> None:
     """Write one line."""
     print(line, file=sys.stdout, flush=True)  # noqa: T201 - standard output is the log of a Lambda
+
+
+def start(level: str) -> None:
+    """Log what a level asks for. DEBUG adds the calls of services of AWS; all else is logged at every level.
+
+    Call it when a handler is loaded. An unknown level is only a line in the log.
+    """
+    if level == "DEBUG":
+        watch_calls(_sdk_called)
+    elif level not in ("INFO", "WARN"):
+        setting_ignored("LOG_LEVEL")
+
+
+def _sdk_called(call: SdkCall) -> None:
+    write_line(json.dumps({"event": "sdk.called", **asdict(call)}))
 
 
 def setting_ignored(variable: str) -> None:

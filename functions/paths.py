@@ -26,7 +26,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
     "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
 }
-"""The paths of the events and the credentials function with all their methods.
+"""The paths of the events, the redrive and the credentials function with all their methods.
 
 The debug function answers requests that match no route.
 """

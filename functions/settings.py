@@ -85,6 +85,7 @@ class FunctionSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     stage: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
+    profile: Literal["standard", "small"] = "standard"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Self:
@@ -117,18 +118,20 @@ def _named(problem: FieldError) -> str:
 
 
 class ErrorSettings(BaseModel):
-    """Where errors are reported. Read before anything else, by every function, so no value is invalid here."""
+    """Where errors are reported, and what is logged. Read before anything else, by every function, so no value is invalid here."""
 
     model_config = ConfigDict(frozen=True)
 
     dsn: str = ""
+    log_level: str = "INFO"
     stage: str = "unknown"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> "ErrorSettings":
         """Read the variables. Without a DSN, errors go only to the log."""
         given = os.environ if environment is None else environment
-        return cls(dsn=given.get("SENTRY_DSN", "").strip(), stage=given.get("STAGE", "").strip() or "unknown")
+        stage, level = (given.get(name, "").strip() for name in ("STAGE", "LOG_LEVEL"))
+        return cls(dsn=given.get("SENTRY_DSN", "").strip(), log_level=level.upper() or "INFO", stage=stage or "unknown")
 
 
 class StoreSettings(FunctionSettings):
@@ -252,6 +255,10 @@ class EventsSettings(QueueSettings):
     """The events API, for producers and for operators. `access_rules` say which operators may call it."""
 
     access_rules: Json[tuple[AccessRule, ...]] = ()
+
+
+class RedriveSettings(EventsSettings):
+    """Redrive, for operators. Its settings are those of the events API."""
 
 
 class CredentialsSettings(StoreSettings):

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from functions import log, room
-from functions.settings import CredentialsSettings, ErrorSettings, QueueSettings, StoreSettings, WorkerSettings
+from functions.settings import (
+    CredentialsSettings,
+    ErrorSettings,
+    FunctionSettings,
+    QueueSettings,
+    StoreSettings,
+    WorkerSettings,
+)
 from shared.adapters import ids
 from shared.adapters.clock import SystemClock, monotonic_seconds
 from shared.adapters.s3_objects import S3Objects
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
     from shared.storage.restore import KeptPast
+    from shared.telemetry.emf import EmfMetrics
 
 CLOCK: Final[Clock] = SystemClock()
 _RELEASE: Final = Path(__file__).with_name("release.txt")
@@ -124,12 +132,13 @@ def proven_store(settings: StoreSettings) -> ObjectTownStore:
 
 @cache
 def watch_errors() -> bool:
-    """Start sending errors to Sentry if the deployment names a valid DSN; returns whether it does.
+    """Start logging as the deployment's level says, and sending errors to Sentry if it names a valid DSN; returns whether it does.
 
     Call it when a handler is loaded. Later calls only return the answer. An invalid DSN is only a line in the log, because
     telemetry must never stop a function.
     """
     named = ErrorSettings.from_environment()
+    log.start(named.log_level)
     if not named.dsn:
         return False
     from shared.telemetry import errors  # noqa: PLC0415 - takes a tenth of a second, and most deployments do not use it
@@ -159,6 +168,15 @@ def alerts() -> Alerts:
     from shared.telemetry import errors  # noqa: PLC0415 - as above
 
     return SeldomAlerts(EveryAlert(lines, errors.SentryAlerts()), CLOCK)
+
+
+def metrics(settings: FunctionSettings) -> "EmfMetrics":
+    """Where metrics go: to the log, from which CloudWatch makes the series of the deployment's profile."""
+    from shared.telemetry.emf import EmfMetrics  # noqa: PLC0415 - not every function counts
+    from shared.telemetry.profiles import SMALL  # noqa: PLC0415 - as above
+
+    series = SMALL if settings.profile == "small" else None
+    return EmfMetrics(log.write_line, stage=settings.stage, series=series)
 
 
 def queue(settings: QueueSettings) -> Queue:
@@ -240,9 +258,9 @@ def _secrets(settings: WorkerSettings) -> Secrets | None:
 @cache
 def _secrets_below(prefix: str, endpoint_url: str | None) -> Secrets:
     """The secrets below a prefix. All callers in this environment share one client and one cache."""
-    from shared.adapters.secrets_manager import SecretsManager  # noqa: PLC0415 - only for functions that perform effects
+    from functions.secret_stores import secrets_below  # noqa: PLC0415 - only for functions that perform effects
 
-    return SecretsManager(prefix, CLOCK, endpoint_url=endpoint_url)
+    return secrets_below(prefix, CLOCK, endpoint_url=endpoint_url)
 
 
 def agent_credentials(settings: CredentialsSettings) -> "AgentCredentials":

@@ -12,7 +12,8 @@ from functions.credentials import app as credentials
 from functions.credentials.issuing import Issuing
 from functions.debug import app as debug
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
+from functions.redrive import app as redrive
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
 from shared.adapters.agent_credentials import AgentCredentials
@@ -26,6 +27,7 @@ HANDLERS = {"events": events.lambda_handler, "debug": debug.lambda_handler}
 GATEWAY = sorted(
     [
         *((Route(each.method, each.path, "", each.guard), events.lambda_handler) for each in events.ROUTES),
+        *((Route(each.method, each.path, "", each.guard), redrive.lambda_handler) for each in redrive.ROUTES),
         *((Route(each.method, each.path, "", each.guard), debug.lambda_handler) for each in debug.ROUTES),
         *((Route(each.method, each.path, "", each.guard), credentials.lambda_handler) for each in credentials.ROUTES),
         *((Route(method, path, "", None), HANDLERS[name]) for method, path, name in BESIDES),
@@ -43,11 +45,12 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, verbs: tuple[Verb, 
     rules = (AccessRule(callers=("*",), towns=("*",), verbs=verbs),)
     access = Access(rules, lambda _: None)
     metrics = EmfMetrics(lambda _: None, stage="test")
-    there = events.EventsDeployment(
-        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None), access, cloud.world.objects
-    )
+    ingestion = Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None)
+    there = events.EventsDeployment(ingestion, access, cloud.world.objects)
+    redrives = redrive.RedriveDeployment(ingestion, access)
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
+    monkeypatch.setattr(redrive, "deployment", lambda: redrives)
     monkeypatch.setattr(debug, "deployment", lambda: here)
     issuing = Issuing(cloud.world.store, AgentCredentials(FakeSecrets()))
     issues = credentials.CredentialsDeployment(issuing, cloud.world.clock)

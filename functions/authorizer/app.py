@@ -15,12 +15,14 @@ from urllib.parse import quote
 from functions import audit, log
 from functions.boundary import told
 from functions.headers import header
-from functions.settings import AuthorizerSettings
+from functions.settings import AuthorizerSettings, ErrorSettings
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.adapters.rotated_secret import RotatedSecret
 from shared.adapters.town_tokens import Claims
 from shared.domain.errors import Refused
+
+log.start(ErrorSettings.from_environment().log_level)
 
 KEY_LIFE: Final = timedelta(minutes=1)
 """How long a key that was rotated away is still believed here; the gateway adds the life of its cached answers."""

@@ -1,6 +1,7 @@
 """The handler of the events API: facts from producers (town token), and write requests from operators (IAM).
 
-Operators' write requests are here and not in the debug API, so that the debug function needs no write permission.
+Operators' write requests are here and not in the debug API, so that the debug function needs no write permission. No request
+loads the image of a town: what needs one, as a redrive does, is in a function of its own.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,8 +13,8 @@ from functions import api, claims, log, wiring
 from functions.access import Access, SignedRequest, person_in, request_of
 from functions.api import Call, Reply, Route
 from functions.events import town_list
-from functions.events.ingestion import Ingestion
 from functions.events.schemas import LogQuery, NewTown, TownsQuery, Words
+from functions.ingestion import Ingestion
 from functions.pace import Pace
 from functions.queries import Query
 from functions.settings import EventsSettings
@@ -21,12 +22,10 @@ from shared.adapters import ids
 from shared.domain.errors import Refused, TownError
 from shared.domain.senders import Sender
 from shared.intake import ingest
-from shared.intake.redrive import redriven
 from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
 from shared.ports.steps import drive
 from shared.questions.receipts import CreatedTown, ResumedTown, Said
-from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
@@ -51,7 +50,7 @@ class EventsDeployment:
 def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
-    metrics = EmfMetrics(log.write_line, stage=settings.stage)
+    metrics = wiring.metrics(settings)
     around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
     ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
     objects = wiring.objects_of(settings)
@@ -113,14 +112,6 @@ def resume(call: Call[Query]) -> Reply:
     return api.answer(200, ResumedTown(call.town_id, drive(resumed(deployment().ingestion.around, call.town_id))))
 
 
-def redrive(call: Call[Query]) -> Reply:
-    """Post a copy of a poisoned event, with the id `<id>:r<n>`. The poisoned event itself stays unchanged."""
-    here = deployment().ingestion
-    now = drive(here.around.time())
-    batch = drive(redriven(call.town_id, call.ids["eventId"], here.around.store, now=now))
-    return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
-
-
 def say_to_mayor(call: Call[Query]) -> Reply:
     """Say something to the mayor, in the name of the caller: a message that wakes the mayor, or starts it.
 
@@ -176,7 +167,6 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
     Route("POST", f"{_TOWN}/resume", "Run a town again that was set aside", _may_write, resume, Query),
-    Route("POST", f"{_TOWN}/events/{{eventId}}/redrive", "Send a poisoned event again", _may_write, redrive, Query),
     Route("POST", f"{_TOWN}/mayor/messages", "Say something to the mayor", _may_write, say_to_mayor, Query),
 )
 

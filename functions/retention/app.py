@@ -4,13 +4,12 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from functions import log, wiring
+from functions import wiring
 from functions.boundary import told
 from functions.retention.hour import Retention
 from functions.schedule import ScheduledCall
 from functions.settings import RetentionSettings
 from shared.storage.retention import Keep
-from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
@@ -32,7 +31,7 @@ def retention() -> Retention:
         ),
         clock=wiring.CLOCK,
         guard=wiring.clock_guard(settings, alerts=alerts),
-        metrics=EmfMetrics(log.write_line, stage=settings.stage),
+        metrics=wiring.metrics(settings),
         alerts=alerts,
     )
 

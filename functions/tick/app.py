@@ -4,14 +4,13 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from functions import log, wiring
+from functions import wiring
 from functions.boundary import told
 from functions.schedule import ScheduledCall
 from functions.settings import TickSettings
 from shared.adapters import ids
 from shared.ports.steps import drive
 from shared.runner.minute import Dispatcher
-from shared.telemetry.emf import EmfMetrics
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
 
@@ -20,7 +19,7 @@ wiring.watch_errors()  # before the first call, because its timeout warning must
 def dispatcher() -> Dispatcher:
     """Built once for this environment. Raises Terminal if the settings are invalid."""
     settings = TickSettings.from_environment()
-    metrics = EmfMetrics(log.write_line, stage=settings.stage)
+    metrics = wiring.metrics(settings)
     return Dispatcher(
         around=wiring.surroundings(settings, wiring.proven_store(settings), alerts=wiring.alerts(), metrics=metrics),
         queue=wiring.queue(settings),

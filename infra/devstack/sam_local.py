@@ -109,7 +109,9 @@ class LocalServers:
             "SECRETS_ENDPOINT": self.services.endpoint_url,
             "SECRETS_PREFIX": SECRETS,
             "ACCESS_RULES": json.dumps(RULES),
-            **dict.fromkeys(("AGENTS_API", "CONTROL_SERVER", "ECS", "FORGE_HOSTS", "SENTRY_DSN"), ""),
+            **dict.fromkeys(
+                ("AGENTS_API", "CONTROL_SERVER", "ECS", "FORGE_HOSTS", "LOG_LEVEL", "PROFILE", "SENTRY_DSN"), ""
+            ),
         }
         return {name: value.replace(_HERE, host) for name, value in named.items()}
 

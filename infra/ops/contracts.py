@@ -5,9 +5,9 @@ The functions do not import these shapes at start, so the tables of routes lack 
 
 from typing import Any, Final, NamedTuple
 
+from functions.accepted import AcceptedReport
 from functions.credentials.answers import IssuedCredential
 from functions.debug.answers import Health
-from functions.events.answers import AcceptedReport
 from functions.events.schemas import NewTown, Words
 from infra.ops.event_schemas import POSTED
 from shared.questions.agent_log import AgentLog

@@ -19,6 +19,7 @@ from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.problems import Problem
+from functions.redrive import app as redrive
 from infra.ops.contracts import BODIES, CONTRACTS, TEXT
 from infra.ops.event_schemas import COMPONENTS, PAYLOADS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
@@ -89,7 +90,12 @@ def document() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     bodies, schemas = _bodies()
     names = Names(schemas)
-    for tag, routes in (("events", events.ROUTES), ("debug", debug.ROUTES), ("credentials", credentials.ROUTES)):
+    tables = (
+        ("events", (*events.ROUTES, *redrive.ROUTES)),
+        ("debug", debug.ROUTES),
+        ("credentials", credentials.ROUTES),
+    )
+    for tag, routes in tables:
         for route in routes:
             paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, tag, bodies)
     return {

@@ -287,7 +287,7 @@ class ApiTowns:
     def secrets(self, prefix: str | None) -> SecretStore:
         """The tokens of the deployment, in the region of its API. No API accepts a token, so townctl writes it directly."""
         from infra.townctl.forges import PREFIX_VARIABLE
-        from infra.townctl.stack_secrets import StackSecrets
+        from infra.townctl.stack_secrets import secrets_of_stack
 
         if prefix is None:
             hint = f"give the stack's output SecretsPrefix with --secrets-prefix or {PREFIX_VARIABLE}"
@@ -295,7 +295,7 @@ class ApiTowns:
                 f"--secrets-prefix is required with --api {self.name}: it says where the deployment keeps its tokens"
             )
             raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
-        return StackSecrets(prefix, region=self._api.region_named)
+        return secrets_of_stack(prefix, region=self._api.region_named)
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""

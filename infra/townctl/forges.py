@@ -68,10 +68,10 @@ def issuing_of(data: Path, store: TownStore, *, secrets_prefix: str | None = Non
 
 
 def _secrets_of(data: Path, clock: Clock, secrets_prefix: str | None) -> Secrets:
-    from shared.adapters.secrets_manager import SecretsManager
+    from functions.secret_stores import secrets_below
 
     prefix = prefix_of(secrets_prefix)
-    return secret_files(data) if prefix is None else SecretsManager(prefix, clock)
+    return secret_files(data) if prefix is None else secrets_below(prefix, clock)
 
 
 def prefix_of(given: str | None) -> str | None:

@@ -15,7 +15,7 @@ from infra.townctl.arguments import TownName
 from infra.townctl.forges import PREFIX_HELP, prefix_of
 from infra.townctl.output import FOUND, OK, Answer, table
 from infra.townctl.place import Place, ThePlace
-from infra.townctl.stack_secrets import StackSecrets
+from infra.townctl.stack_secrets import StackParameters, StackSecrets
 from shared.adapters import control_keys
 from shared.adapters.clock import SystemClock
 from shared.adapters.forge_hosts import ForgeHost
@@ -42,7 +42,7 @@ _ForAgents = Annotated[
 ]
 _Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; default: github.com or gitlab.com.")]
 
-SecretStore = SecretFiles | StackSecrets
+SecretStore = SecretFiles | StackSecrets | StackParameters
 """A place that stores, lists and removes tokens: files on this machine, or Secrets Manager."""
 
 
@@ -229,7 +229,7 @@ def _name(
 def secrets_of_town(place: Place, prefix: str | None, town_id: str) -> SecretStore:
     """Where the secrets of a town are, which must exist if it can be looked for. Raises Refused, UnknownTown."""
     secrets = secrets_at(place, prefix)
-    if isinstance(secrets, StackSecrets) and place.is_directory:
+    if not isinstance(secrets, SecretFiles) and place.is_directory:
         checked_town_id(town_id)  # the town is in the deployment, not here
     else:
         place.require(town_id)
@@ -240,8 +240,8 @@ def stored(secrets: SecretStore, name: str, secret: Secret) -> Answer:
     """Store a secret, and say where."""
     secrets.put(name, secret)
     where = "in a file that only its owner can read"
-    if isinstance(secrets, StackSecrets):
-        where = f"below {secrets.prefix} in AWS Secrets Manager; the functions use it within five minutes"
+    if not isinstance(secrets, SecretFiles):
+        where = f"below {secrets.prefix} in {secrets.service}; the functions use it within five minutes"
     return Answer(StoredSecret(name), (f"{name}: stored {where}",))
 
 

@@ -209,7 +209,8 @@ def served_from(
     from functions.credentials import app as credentials
     from functions.debug import app as debug
     from functions.events import app as events
-    from functions.events.ingestion import Ingestion
+    from functions.ingestion import Ingestion
+    from functions.redrive import app as redrive
     from functions.settings import DebugSettings
     from shared.telemetry.emf import EmfMetrics
 
@@ -233,10 +234,12 @@ def served_from(
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
+    redrives = redrive.RedriveDeployment(ingestion, access)
     # The functions call this to build their deployment; in Lambda it reads the environment.
     setattr(credentials, "deployment", lambda: issues)  # noqa: B010 - as below
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
+    setattr(redrive, "deployment", lambda: redrives)  # noqa: B010 - as above
     turn = threading.Lock()
 
     def in_turn(answered: Callable[..., dict[str, Any]]) -> Callable[[Any, Any], dict[str, Any]]:
@@ -248,13 +251,16 @@ def served_from(
 
     handlers = {
         "events": lambda event, _: events.answered(event, write),
+        "redrive": lambda event, _: redrive.answered(event, write),
         # these share warm images or a cache of credentials, so they answer one request at a time
         "debug": in_turn(debug.answered),
         "credentials": in_turn(credentials.answered),
     }
-    tables = (("events", events.ROUTES), ("debug", debug.ROUTES), ("credentials", credentials.ROUTES))
+    functions = {"events": events, "redrive": redrive, "debug": debug, "credentials": credentials}
     found = [
-        (Route(each.method, each.path, "", each.guard), handlers[name]) for name, routes in tables for each in routes
+        (Route(each.method, each.path, "", each.guard), handlers[name])
+        for name, function in functions.items()
+        for each in function.ROUTES
     ]
     found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
     return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)

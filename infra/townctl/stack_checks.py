@@ -1,15 +1,18 @@
 """What `townctl doctor --stack` reads of AWS without touching a town: parameters, secrets, the clock, the bucket, the last hour."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from functions.secret_stores import are_parameters
 from infra.buckets import NO_TABLE, TABLE_TAG, Bucket
 from infra.townctl.bucket_rules import days_of_past_versions
 from infra.townctl.stack import Stack, Symptom
+from infra.townctl.stack_secrets import secrets_of_stack
 from infra.townctl.wording import quantity
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forge_tokens import secret_name
+from shared.adapters.ssm_parameters import parameter_of
 from shared.domain.limits import CLOCKS_AGREE_WITHIN
 from shared.storage import keys
 
@@ -72,6 +75,9 @@ def unread_secrets(stack: Stack) -> Iterator[Symptom]:
         if (problem := _why_unread(name, towns, hosts, stack.parameters)) is not None:
             full = f"{stack.outputs['SecretsPrefix']}/{name}"
             hint = f"remove {full} with `aws secretsmanager delete-secret`; it can be recovered for a month"
+            if are_parameters(full):
+                parameter = parameter_of(stack.outputs["SecretsPrefix"], name)
+                hint = f"remove it with `aws ssm delete-parameter --name {parameter}`"
             yield Symptom(f"secret {name}", problem, hint)
     prefix, _, stage = stack.outputs.get("SecretsPrefix", "").rpartition("/")
     for name in _beside(stack, prefix):
@@ -109,11 +115,18 @@ def _beside(stack: Stack, prefix: str) -> Iterator[str]:
     """The names below the prefix that begin where the stage should stand."""
     if not prefix:
         return
+    if are_parameters(prefix):
+        yield from _without_a_stage(secrets_of_stack(prefix).names())
+        return
     below = f"{prefix}/"
     pages = stack.client("secretsmanager").get_paginator("list_secrets")
     for page in pages.paginate(Filters=[{"Key": "name", "Values": [below]}]):
         names = (str(each["Name"]).removeprefix(below) for each in page["SecretList"] if each["Name"].startswith(below))
-        yield from (name for name in names if name.partition("/")[0] in _KINDS and "/" in name)
+        yield from _without_a_stage(names)
+
+
+def _without_a_stage(names: Iterable[str]) -> Iterator[str]:
+    yield from (name for name in names if name.partition("/")[0] in _KINDS and "/" in name)
 
 
 def clock(stack: Stack) -> Iterator[Symptom]:

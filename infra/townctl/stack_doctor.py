@@ -94,7 +94,7 @@ def deployed(name: str) -> Stack:
     import boto3
 
     from infra.townctl.api import Api as Signed
-    from infra.townctl.stack_secrets import StackSecrets
+    from infra.townctl.stack_secrets import secrets_of_stack
 
     session = boto3.session.Session()
     if session.region_name is None:
@@ -109,7 +109,7 @@ def deployed(name: str) -> Stack:
         objects=S3Objects(outputs["TownsBucket"]),
         keys=RotatedSecret(outputs["TownTokenKeyArn"], SystemClock()),
         api=Signed(outputs["ApiUrl"]),
-        secrets=StackSecrets(outputs["SecretsPrefix"]) if "SecretsPrefix" in outputs else None,
+        secrets=secrets_of_stack(outputs["SecretsPrefix"]) if "SecretsPrefix" in outputs else None,
         parameters=parameters,
     )
 

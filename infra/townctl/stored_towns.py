@@ -297,12 +297,12 @@ class StoredTowns:
     def secrets(self, prefix: str | None) -> SecretStore:
         """The tokens below a prefix, in the region of the bucket if one is named; without a prefix those of the directory."""
         from infra.townctl.forges import secret_files
-        from infra.townctl.stack_secrets import StackSecrets
+        from infra.townctl.stack_secrets import secrets_of_stack
 
         if prefix is None:
             return secret_files(self._context.data)
         bucket = self._context.bucket
-        return StackSecrets(prefix, region=None if bucket is None else bucket.region)
+        return secrets_of_stack(prefix, region=None if bucket is None else bucket.region)
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""

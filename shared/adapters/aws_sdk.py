@@ -4,7 +4,8 @@ Importing boto3 takes a quarter of a second, so it is imported at its first use.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -45,7 +46,69 @@ def client(
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
     settings = Config(connect_timeout=connect_seconds, read_timeout=read_seconds, retries=retries, **more)
     session = boto3.session.Session()
-    return session.client(service, endpoint_url=endpoint_url, region_name=region, config=settings)
+    made = session.client(service, endpoint_url=endpoint_url, region_name=region, config=settings)
+    for watcher in _watchers:
+        _Watch(service, watcher).over(made)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class SdkCall:
+    """One call of a service as it ended. It has nothing of what was asked or answered. `status` is 0 if there was no answer."""
+
+    service: str
+    operation: str
+    status: int
+    took_ms: int
+    retries: int
+    request_id: str
+
+
+Watcher = Callable[[SdkCall], object]
+
+_watchers: list[Watcher] = []
+
+
+def watch_calls(watcher: Watcher) -> None:
+    """Tell `watcher` of each call of every client that is made from now on."""
+    _watchers.append(watcher)
+
+
+@dataclass(frozen=True, slots=True)
+class _Watch:
+    """One watcher of one client."""
+
+    service: str
+    watcher: Watcher
+
+    def over(self, client_: AwsClient) -> None:
+        """Register for the events of a client."""
+        events = client_.meta.events
+        events.register("before-call", self._begins)
+        events.register("after-call", self._answered)
+        events.register("after-call-error", self._failed)
+
+    def _begins(self, *, context: dict[str, Any], **_: object) -> None:
+        context["town_reconciler_begun"] = time.monotonic()
+
+    def _answered(self, *, model: Any, parsed: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
+        self._tell(str(model.name), context, parsed.get("ResponseMetadata", {}))
+
+    def _failed(self, *, event_name: str, context: dict[str, Any], **_: object) -> None:
+        self._tell(event_name.rpartition(".")[2], context, {})
+
+    def _tell(self, operation: str, context: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+        took = time.monotonic() - context["town_reconciler_begun"]
+        self.watcher(
+            SdkCall(
+                self.service,
+                operation,
+                status=int(about.get("HTTPStatusCode") or 0),
+                took_ms=round(took * 1000),
+                retries=int(about.get("RetryAttempts") or 0),
+                request_id=str(about.get("RequestId") or ""),
+            )
+        )
 
 
 class AnsweredDate:

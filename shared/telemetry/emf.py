@@ -5,7 +5,7 @@ Powertools' `Metrics` is one object for the whole process, in which the figures 
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
 
 from aws_lambda_powertools.metrics import EphemeralMetrics
@@ -25,11 +25,18 @@ _ACTION_TYPES: Final = frozenset(action.type for action in ACTIONS)
 
 
 class EmfMetrics:
-    """The Metrics port over a function that writes one line, for example to the standard output of a Lambda."""
+    """The Metrics port over a function that writes one line, for example to the standard output of a Lambda.
 
-    def __init__(self, write_line: Callable[[str], object], *, stage: str) -> None:
+    CloudWatch makes a series of each metric in `series` and charges for it; without `series`, of all. The others are properties of
+    the line, with the same names and values.
+    """
+
+    def __init__(
+        self, write_line: Callable[[str], object], *, stage: str, series: Container[str] | None = None
+    ) -> None:
         self._write_line = write_line
         self._stage = stage
+        self._series = series
         self._waiting = WaitingCounts()
 
     def tick_ran(self, report: RunFigures) -> None:
@@ -40,10 +47,7 @@ class EmfMetrics:
         about |= self._waiting.noted(report)
         self.write(values_of(report), about)
         for action_type, count in sorted(by_type(report).items()):
-            line = self._line()
-            line.add_dimension(catalogue.ACTION_TYPE, action_type)
-            self._add(line, catalogue.ACTIONS_BY_TYPE, count)
-            self._finish(line, about)
+            self._write({catalogue.ACTIONS_BY_TYPE: count}, about, {catalogue.ACTION_TYPE: action_type})
 
     def town_failed(self, failed: FailedRun) -> None:
         """One line for a run that ended with an error."""
@@ -65,23 +69,30 @@ class EmfMetrics:
 
     def write(self, values: Mapping[str, float], about: Mapping[str, object]) -> None:
         """One line with these metrics of the catalogue. `about` are properties of the line, not dimensions."""
-        line = self._line()
-        for name, value in values.items():
-            self._add(line, catalogue.BY_NAME[name], value)
-        self._finish(line, about)
+        self._write({catalogue.BY_NAME[name]: value for name, value in values.items()}, about, {})
 
-    def _line(self) -> EphemeralMetrics:
-        line = EphemeralMetrics(namespace=catalogue.NAMESPACE, service=catalogue.SERVICE)
-        line.add_dimension("stage", self._stage)
-        return line
+    def _write(
+        self, values: Mapping[Metric, float], about: Mapping[str, object], dimensions: Mapping[str, str]
+    ) -> None:
+        charged = {metric: value for metric, value in values.items() if self._is_series(metric)}
+        others = {metric.name: [value] for metric, value in values.items() if metric not in charged}
+        named = {"stage": self._stage, **dimensions}
+        properties = {**others, **about}
+        if not charged:
+            said: object = {"service": catalogue.SERVICE, **named, **properties}
+        else:
+            line = EphemeralMetrics(namespace=catalogue.NAMESPACE, service=catalogue.SERVICE)
+            for name, text in named.items():
+                line.add_dimension(name, text)
+            for metric, value in charged.items():
+                line.add_metric(name=metric.name, unit=metric.unit.value, value=value)
+            for key, content in properties.items():
+                line.add_metadata(key, content)
+            said = line.serialize_metric_set()
+        self._write_line(json.dumps(said, separators=(",", ":")))
 
-    def _add(self, line: EphemeralMetrics, metric: Metric, value: float) -> None:
-        line.add_metric(name=metric.name, unit=metric.unit.value, value=value)
-
-    def _finish(self, line: EphemeralMetrics, about: Mapping[str, object]) -> None:
-        for key, value in about.items():
-            line.add_metadata(key, value)
-        self._write_line(json.dumps(line.serialize_metric_set(), separators=(",", ":")))
+    def _is_series(self, metric: Metric) -> bool:
+        return self._series is None or metric.name in self._series
 
 
 def values_of(report: RunFigures) -> dict[str, float]:

@@ -97,7 +97,8 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
 def rights_of(call: SdkCall, *, kms_key: str = "") -> tuple[Right, ...]:
     """What IAM asks for a call. With a KMS key, what AWS decrypts and encrypts in the name of the caller is asked too."""
     service = call.service.removeprefix(_PRESIGNED)
-    of = {"s3": _of_s3, "sqs": _of_sqs, "secretsmanager": _of_secrets, "ecs": _of_ecs, "dynamodb": _of_tables}
+    of = {"s3": _of_s3, "sqs": _of_sqs, "secretsmanager": _of_secrets, "ecs": _of_ecs}
+    of |= {"ssm": _of_ssm, "dynamodb": _of_tables}
     found = tuple(of[service](call))
     return (*found, *_of_kms(found, kms_key)) if kms_key else found
 
@@ -137,6 +138,12 @@ def _of_secrets(call: SdkCall) -> Iterator[Right]:
     name = str(call.given["SecretId"])
     arn = name if name.startswith("arn:") else f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{name}-a1b2c3"
     yield Right(f"secretsmanager:{call.operation}", arn)
+
+
+def _of_ssm(call: SdkCall) -> Iterator[Right]:
+    assert call.operation == "GetParameters", call
+    for name in call.given["Names"]:
+        yield Right("ssm:GetParameters", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}")
 
 
 def _of_ecs(call: SdkCall) -> Iterator[Right]:

@@ -22,6 +22,7 @@ from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.redrive import app as redrive
 from functions.retention import app as retention
 from functions.retention.hour import hour_of
 from functions.runtimes import ecs_settings
@@ -63,14 +64,15 @@ HANDLERS: dict[str, Callable[[Any, Any], Any]] = {
     "TickFunction": tick.lambda_handler,
     "WorkerFunction": worker.lambda_handler,
     "EventsFunction": events.lambda_handler,
+    "RedriveFunction": redrive.lambda_handler,
     "AuthorizerFunction": authorizer.lambda_handler,
     "CredentialsFunction": credentials.lambda_handler,
     "DebugFunction": debug.lambda_handler,
     "RetentionFunction": retention.lambda_handler,
 }
 CACHES = (
-    tick.dispatcher, worker.worker, events.deployment, authorizer.secret, credentials.deployment, debug.deployment,
-    retention.retention, wiring._objects_of, wiring._secrets_below,
+    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, authorizer.secret, credentials.deployment,
+    debug.deployment, retention.retention, wiring._objects_of, wiring._secrets_below,
 )  # fmt: skip
 RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write"]}])
 TOWN = "t1"
@@ -96,11 +98,13 @@ class Life:
 
     def operator(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """A signed request to the function that has the route, which answers it well."""
-        function = (
-            "EventsFunction"
-            if any(_fits(route.method, route.path, method, path) for route in events.ROUTES)
-            else "DebugFunction"
+        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES}
+        having = (
+            name
+            for name, routes in tables.items()
+            if any(_fits(route.method, route.path, method, path) for route in routes)
         )
+        function = next(having, "DebugFunction")
         return self._answered(function, request(method, path, body, caller=OPERATOR, query=query))
 
     def holder(
@@ -259,6 +263,7 @@ def live(life: Life) -> None:
         path = f"/api/towns/{town}/agents/{agent}/refresh-token"
         life.holder("POST", path, function="CredentialsFunction", **{**holder, "town": town})
     life.operator("POST", f"{here}/events/poisoned-event/redrive")
+    life.operator("POST", "/api/towns/t9/events/poisoned-event/redrive")
     life.operator("POST", f"{here}/mayor/messages", {"text": "hello"})
     life.operator("POST", f"{here}/resume")
     _asked(life, agent)
@@ -379,6 +384,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         # what is too large for the table is in the bucket (tests/unit/storage/test_waiting_rooms.py)
         "WorkerFunctionRole": moved,
         "EventsFunctionRole": moved,
+        "RedriveFunctionRole": [*moved, Right("dynamodb:GetItem", TABLE_ARN)],
         "DebugFunctionRole": moved[:1],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": deleted,

@@ -16,6 +16,7 @@ from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
 from functions.paths import OTHER_PATHS
+from functions.redrive import app as redrive
 from functions.schedule import ScheduledCall
 from infra.ops.dashboards import alarms
 from shared.adapters.forge_tokens import agents_secret_name, rig_secret_name, secret_name
@@ -30,6 +31,7 @@ FUNCTIONS = [
     "TickFunction",
     "WorkerFunction",
     "EventsFunction",
+    "RedriveFunction",
     "AuthorizerFunction",
     "DebugFunction",
     "CredentialsFunction",
@@ -67,13 +69,14 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     functions = {"events": "EventsFunction", "debug": "DebugFunction"}
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
+    written |= {(route.method, route.path): "RedriveFunction" for route in redrive.ROUTES}
     written |= {(route.method, route.path): "CredentialsFunction" for route in credentials.ROUTES}
     assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
 
 
 def test_the_debug_function_knows_every_method_of_the_paths_that_other_functions_have() -> None:
     methods: dict[str, set[str]] = {}
-    others = (*events.ROUTES, *credentials.ROUTES)
+    others = (*events.ROUTES, *redrive.ROUTES, *credentials.ROUTES)
     for route in (*others, *debug.ROUTES):
         methods.setdefault(route.path, set()).add(route.method)
     assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
@@ -183,6 +186,7 @@ def test_each_function_may_do_with_what_waits_what_it_does_and_only_where_it_wai
     assert set(allowed("TickFunction", "bucket")) == set(in_bucket)
     assert set(allowed("EventsFunction", "bucket")) == {each for each in in_bucket if "Delete" not in each}
     for room in ("table", "bucket"):
+        assert allowed("RedriveFunction", room) == allowed("EventsFunction", room)
         for function in ("RetentionFunction", "CredentialsFunction", "AuthorizerFunction"):
             assert allowed(function, room) == []
     assert allowed("DebugFunction", "bucket") == []
@@ -198,8 +202,12 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
     assert heads["Condition"] == {"Null": {"s3:if-none-match": "false"}}
     assert heads["Action"] == "s3:PutObject"
     writes = [each for each in statements("EventsFunction") if "s3:PutObject" in _listed(each["Action"])]
-    others = [each for each in writes if each is not heads]
+    others = [each for each in writes if each != heads]
     assert [each["Resource"] for each in others] == [{"Fn::Sub": "${Towns.Arn}/towns/*/logs/*"}]
+
+
+def test_a_redrive_reads_towns_and_wakes_workers_and_may_nothing_else_but_post() -> None:
+    assert actions("RedriveFunction") == {"s3:GetObject", "s3:ListBucket", "sqs:SendMessage"}
 
 
 def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:
@@ -483,7 +491,7 @@ def test_a_secret_has_the_same_name_in_every_document_and_in_the_functions_of_it
     for parameters in overrides().values():
         worker = deployed(**parameters)["WorkerFunction"]["Properties"]["Environment"]["Variables"]
         prefixes.add(worker["SECRETS_PREFIX"])
-    assert prefixes == {"town-reconciler/dev", "town-reconciler/prod"}
+    assert prefixes == {"/town-reconciler/dev", "town-reconciler/prod"}  # parameters, and secrets
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {
         name for page in pages for name in re.findall(r"town-reconciler/[\w/-]+", page.read_text(encoding="utf-8"))

@@ -43,9 +43,21 @@ def routes() -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def statements(function: str) -> list[dict[str, Any]]:
-    """Every statement of the inline policies of a function's role."""
+    """Every statement of the inline policies of a function's role, with secrets in Secrets Manager, as is the default."""
     [role] = [properties for name, properties in resources("AWS::IAM::Role").items() if name == f"{function}Role"]
-    return [statement for policy in role.get("Policies", ()) for statement in policy["PolicyDocument"]["Statement"]]
+    return [
+        {name: _by_default(value) for name, value in statement.items()}
+        for policy in role.get("Policies", ())
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def _by_default(value: Any) -> Any:
+    if not isinstance(value, dict) or "Fn::If" not in value:
+        return value
+    condition, _, otherwise = value["Fn::If"]
+    assert condition == "SecretsAreParameters"
+    return otherwise
 
 
 def actions(function: str) -> set[str]:

@@ -14,6 +14,7 @@ SHARED_BY_ENTRY_POINTS: Final = {
     "audit",
     "boundary",
     "headers",
+    "ingestion",
     "log",
     "pace",
     "paths",

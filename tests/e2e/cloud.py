@@ -50,6 +50,7 @@ FUNCTIONS: Final = (
     "TickFunction",
     "WorkerFunction",
     "EventsFunction",
+    "RedriveFunction",
     "DebugFunction",
     "AuthorizerFunction",
     "CredentialsFunction",

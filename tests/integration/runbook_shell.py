@@ -15,7 +15,7 @@ import pytest
 from infra.townctl import main
 from tests.conventions.sources import ROOT
 
-_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^ *```sh\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 _S3 = re.compile(r"s3://([^/]+)/?(.*)")
 
 
@@ -31,12 +31,16 @@ def commands_of(page: str, *, section: str = "") -> Iterator[list[str]]:
 
 @dataclass
 class RunbookShell:
-    """`names` stands for what the page writes in capitals. `said` has what townctl printed, by its command."""
+    """`names` stands for what the page writes in capitals. `said` has what townctl printed, by its command.
+
+    `programs` has what other commands than those of townctl and aws do, by their beginning.
+    """
 
     home: Path
     capsys: pytest.CaptureFixture[str]
     names: dict[str, str]
     before: Mapping[str, Callable[[], None]] = field(default_factory=dict)
+    programs: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     said: dict[str, Any] = field(default_factory=dict)
     ran: list[str] = field(default_factory=list)
 
@@ -48,7 +52,10 @@ class RunbookShell:
                     happens()
             words = [self._named(word) for word in written]
             self.ran.append(" ".join(written))
-            if words[0] == "townctl":
+            own = next((program for start, program in self.programs.items() if self.ran[-1].startswith(start)), None)
+            if own is not None:
+                own()
+            elif words[0] == "townctl":
                 self._townctl(words[1:])
             else:
                 assert words[0] == "aws", words
@@ -62,11 +69,14 @@ class RunbookShell:
     def _townctl(self, words: list[str]) -> None:
         if words[0] == "doctor" and "--stack" in words:
             return  # tests/e2e calls it
+        words, into = (words[:-2], words[-1]) if words[-2:-1] == [">"] else (words, "")
         self.capsys.readouterr()
         code = main.run(["--data", str(self.home / "data"), "--json", *words])
         shown = self.capsys.readouterr()
         assert code == 0, (words, shown.out[-2000:], shown.err[-2000:])
         said = json.loads(shown.out)
+        if into:
+            (self.home / into).write_text(shown.out, encoding="utf-8")
         self.said[words[2] if words[0].startswith("--") else words[0]] = said
         if said.get("points"):
             self.names["N"] = str(said["points"][0]["txid"])

@@ -15,12 +15,14 @@ from typing import Any
 import pexpect  # type: ignore[import-untyped]
 import pytest
 
+from functions.secret_stores import secrets_below
 from infra.devstack.gateway import serving
 from infra.devstack.s3_servers import moto_server
 from shared.adapters import aws_sdk
 from shared.adapters.clock import SystemClock
-from shared.adapters.secrets_manager import SecretsManager
+from shared.ports.secrets import Secrets
 from tests.contracts.deployments import deployed
+from tests.contracts.test_created_stacks import of_samconfig
 from tests.contracts.transformed import resources, template
 from tests.fake_cloudformation import FakeCloudFormation
 from tests.key_pairs import key_pair
@@ -162,10 +164,11 @@ def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secre
             timeout=600,
         )
         assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-        dev, prod = (secrets_of(stage, services.endpoint_url) for stage in ("dev", "prod"))
+        dev, prod = (secrets_of(stage, services.endpoint_url) for stage in ("default", "prod"))
         assert dev.get("platform/forges/git.example.com") is not None
         assert dev.get("towns/demo/forges/github.com") is not None
-        assert dev.get("platform/sentry-dsn") is not None
+        dsn = secret(services.endpoint_url).get_secret_value(SecretId="town-reconciler/dev/platform/sentry-dsn")
+        assert dsn["SecretString"]
         assert prod.get("platform/control-key") is not None
     stages = [change.given["Stage"] for change in project.formation.change_sets]
     assert stages == ["dev", "prod", "prod"]
@@ -182,10 +185,10 @@ def secret(url: str) -> Any:
     )
 
 
-def secrets_of(stage: str, url: str) -> SecretsManager:
-    """The secrets that the functions of a stage read."""
-    variables = deployed(Stage=stage)["WorkerFunction"]["Properties"]["Environment"]["Variables"]
-    return SecretsManager(variables["SECRETS_PREFIX"], SystemClock(), client=secret(url))
+def secrets_of(section: str, url: str) -> Secrets:
+    """The secrets that the functions of a stage of samconfig.toml read."""
+    variables = deployed(**of_samconfig(section))["WorkerFunction"]["Properties"]["Environment"]["Variables"]
+    return secrets_below(variables["SECRETS_PREFIX"], SystemClock(), endpoint_url=url)
 
 
 def stand_ins(place: Path) -> Path:

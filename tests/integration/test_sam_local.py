@@ -21,7 +21,7 @@ ANSWERS = {
     "events-post": 202,
     "worker": {"batchItemFailures": []},
     "events-list-towns": 200,
-    "events-redrive": 404,  # no event of the new town is poisoned
+    "redrive": 404,  # no event of the new town is poisoned
     "debug-health": 200,
     "debug-status": 200,
     "debug-ticks": 200,

@@ -44,7 +44,7 @@ _PATCHES: Final = "shared/storage/patches.py"
 _INGEST: Final = "shared/intake/ingest.py"
 _STORED: Final = "shared/intake/stored.py"
 _REDRIVE: Final = "shared/intake/redrive.py"
-_INGESTION: Final = "functions/events/ingestion.py"
+_INGESTION: Final = "functions/ingestion.py"
 
 _OF_COMMIT: Final = (
     Bug(

@@ -26,7 +26,7 @@ from functions.access import Access
 from functions.authorizer import app as authorizer
 from functions.events import app as events
 from functions.events.app import EventsDeployment
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from infra.devstack import container as containers
 from infra.devstack import git_seed
 from infra.devstack.container import Container

@@ -10,7 +10,7 @@ import pytest
 
 from functions.access import Access
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from infra.devstack.evil_agent.forgeries import Forgery, Known, farewell, forgeries
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import a_cloud

@@ -20,7 +20,8 @@ from functions.access import Access
 from functions.authorizer import app as authorizer
 from functions.debug import app as debug
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
+from functions.redrive import app as redrive
 from functions.settings import AccessRule, DebugSettings
 from shared.adapters.town_tokens import Claims, issue, key_id, read
 from shared.domain.errors import StoreUnavailable
@@ -90,7 +91,9 @@ class Logs:
         asked = self._asked(method, path, body, HONEST, {}, None)
         if caller is not None:
             asked["requestContext"]["authorizer"] = {"iam": {"userArn": caller}}
-        function = events if path.endswith(("/redrive", "/api/towns")) or method == "PUT" else debug
+        function: Any = events if path.endswith("/api/towns") or method == "PUT" else debug
+        if path.endswith("/redrive"):
+            function = redrive
         return self._status(function, asked)
 
     def _asked(
@@ -135,13 +138,12 @@ def logs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     metrics = EmfMetrics(made.lines.append, stage="test")
     rules = (AccessRule(callers=(ANN,), towns=("one",), verbs=("read", "debug", "write")),)
     access = Access(rules, made.lines.append)
-    there = events.EventsDeployment(
-        Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append),
-        access,
-        cloud.world.objects,
-    )
+    ingestion = Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append)
+    there = events.EventsDeployment(ingestion, access, cloud.world.objects)
+    redrives = redrive.RedriveDeployment(ingestion, access)
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
+    monkeypatch.setattr(redrive, "deployment", lambda: redrives)
     monkeypatch.setattr(debug, "deployment", lambda: here)
     monkeypatch.setattr(authorizer, "secret", lambda: Keys(cloud.world.clock))
     yield made

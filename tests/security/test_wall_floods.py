@@ -11,7 +11,7 @@ from functions.access import Access
 from functions.debug import app as debug
 from functions.debug.agents import MOST_QUESTIONS
 from functions.events import app as events
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from functions.pace import WINDOW
 from shared.domain.limits import WAITING_BATCHES, WAITING_EVENTS
 from shared.telemetry.emf import EmfMetrics

@@ -9,6 +9,7 @@ from typing import Any, Final
 from infra.ops.dashboards import alarms, cloudwatch
 from infra.ops.dashboards.panels import PER_TOWN
 from shared.telemetry.catalogue import ACTIONS_BY_TYPE, METRICS
+from shared.telemetry.profiles import SMALL
 
 ROOT: Final = Path(__file__).resolve().parents[3]
 TEMPLATE: Final = ROOT / "template.yaml"
@@ -36,6 +37,7 @@ def generated() -> dict[str, Any]:
     found = dict(alarms.resources())
     found["Dashboard"] = {
         "Type": "AWS::CloudWatch::Dashboard",
+        "Condition": "WatchesAll",
         "Properties": {
             "DashboardName": {"Fn::Sub": "${AWS::StackName}"},
             "DashboardBody": {"Fn::Sub": json.dumps(cloudwatch.body(), separators=(",", ":"))},
@@ -61,7 +63,8 @@ def metrics_page() -> str:
         "`make dashboards` generates this page from `shared/telemetry/catalogue.py`. The namespace is `TownReconciler`, the",
         "dimensions are `service` and `stage`; the town's id is a property of the log line. In every scheduled minute, zeros are",
         "written for every metric; for those marked with * only if no town is due, because a zero would lower the mean of real",
-        "ticks.",
+        "ticks. With the profile `small`, only the metrics with + are series of CloudWatch; the others are properties of the same",
+        "lines of the log.",
         "",
         "| Metric | Unit | Read as | Meaning | Alarms |",
         "|---|---|---|---|---|",
@@ -69,6 +72,7 @@ def metrics_page() -> str:
     for metric in METRICS:
         pages = ", ".join(f"[{alarm.name}]({alarm.name}.md)" for alarm in metric.alarms)
         star = "" if metric.idle_zero == "always" else " *"
+        star += " +" if metric.name in SMALL else ""
         lines.append(
             f"| {metric.name}{star} | {metric.unit.value} | {metric.statistic.value} | {metric.meaning} | {pages} |"
         )
@@ -80,7 +84,8 @@ def metrics_page() -> str:
 def _yaml(resources: dict[str, Any]) -> Iterator[str]:
     """YAML with one property per line, so that a change is one line of a diff. Values are JSON, which is also YAML."""
     for name, resource in resources.items():
-        yield f"  {name}:\n    Type: {resource['Type']}\n    Properties:\n"
+        condition = f"    Condition: {resource['Condition']}\n" if "Condition" in resource else ""
+        yield f"  {name}:\n    Type: {resource['Type']}\n{condition}    Properties:\n"
         for key, value in resource["Properties"].items():
             yield f"      {key}: {json.dumps(value)}\n"
 

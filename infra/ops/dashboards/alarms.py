@@ -104,6 +104,23 @@ OF_AWS: Final = (
 )
 
 
+SMALL: Final = frozenset(
+    (
+        "tick-slow-mean",
+        "invariant-violated",
+        "event-poisoned",
+        "replay-diverged",
+        "tick-missed",
+        "town-fails",
+        "town-waits-long",
+        "dispatcher-fails",
+        "workers-fail",
+        "api-fails",
+    )
+)
+"""The alarms of the profile `small`; ten are free. Deployments that alarms take back need those among them that are about ticks."""
+
+
 def resources() -> dict[str, dict[str, Any]]:
     """Every alarm by its logical id."""
     found = {}
@@ -155,5 +172,6 @@ def _resource(properties: dict[str, Any], name: str, says: str) -> dict[str, Any
     """An alarm with its name, its action and a description that links its runbook page."""
     actions = [{"Fn::If": ["HasOwnTopic", {"Ref": "AlarmTopic"}, {"Ref": "AlarmTopicArn"}]}]
     about = {"Fn::Sub": f"{says[0].upper()}{says[1:]}. What to do: ${{RunbookUrl}}/{name}.md"}
+    when = {} if name in SMALL else {"Condition": "WatchesAll"}
     named = {"AlarmName": {"Fn::Sub": "${AWS::StackName}-" + name}, "AlarmDescription": about, "AlarmActions": actions}
-    return {"Type": "AWS::CloudWatch::Alarm", "Properties": named | {"Period": PERIOD} | properties}
+    return {"Type": "AWS::CloudWatch::Alarm", **when, "Properties": named | {"Period": PERIOD} | properties}

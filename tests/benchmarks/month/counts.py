@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from functions.audit import Trail
 from functions.claims import Holder
-from functions.events.ingestion import Ingestion
+from functions.ingestion import Ingestion
 from shared.adapters.control_keys import ControlKeys
 from shared.adapters.forge_tokens import token_for
 from shared.adapters.memory_objects import MemoryObjects
@@ -98,8 +98,13 @@ class Measured:
         return count * 60 / self.minutes / self.towns
 
 
-def live(*, agents: int, towns: int, in_process: int, minutes: int = MINUTES) -> Measured:
-    """Some minutes of a few active towns with so many working agents each. `in_process` 0: every tick goes through the queue."""
+def live(
+    *, agents: int, towns: int, in_process: int, minutes: int = MINUTES, pause: timedelta = limits.ACTIVE_INTERVAL
+) -> Measured:
+    """Some minutes of a few active towns with so many working agents each. `in_process` 0: every tick goes through the queue.
+
+    `pause` is the time between two passes of the dispatcher.
+    """
     ledger = Ledger()
     clock = Timetable(T)
     memory = MemoryObjects(now=clock.now)
@@ -110,7 +115,7 @@ def live(*, agents: int, towns: int, in_process: int, minutes: int = MINUTES) ->
         world.put_in(_a_busy_town(name, agents))
         world.runtime.processes |= {(name, f"agent-{number}"): FakeProcess("p", 1) for number in range(agents)}
     world.guard = ClockGuard(clock, objects.time, lambda: clock.now().timestamp())
-    functions = _functions(world, ledger, in_process=in_process)
+    functions = _functions(world, ledger, in_process=in_process, pause=pause)
     for number, name in enumerate(names):
         begin = T + timedelta(seconds=2 + 30 * number / towns)
         _agents_speak(functions, clock, name, agents=agents, begin=begin, until=T + timedelta(minutes=minutes))
@@ -209,14 +214,14 @@ class _Functions:
             self.queue.settle(batch, set(again))
 
 
-def _functions(world: World, ledger: Ledger, *, in_process: int) -> _Functions:
+def _functions(world: World, ledger: Ledger, *, in_process: int, pause: timedelta) -> _Functions:
     def write(line: str) -> None:
         ledger.line_bytes[ledger.activity] += len(line)
 
     metrics = EmfMetrics(write, stage="dev")
     around = replace(world.around, metrics=metrics)
     queue = LedgerQueue(world.clock, ledger=ledger)
-    dispatcher = Dispatcher(around, queue, metrics, world.worker_id, in_process=in_process)
+    dispatcher = Dispatcher(around, queue, metrics, world.worker_id, pause, in_process)
     return _Functions(
         ledger,
         queue,

@@ -9,6 +9,7 @@ from infra.ops.dashboards import alarms
 from shared.actions import ACTIONS
 from shared.adapters.table_objects import SHARDS
 from shared.telemetry import catalogue
+from shared.telemetry.profiles import SMALL
 from tests.benchmarks.month import prices
 from tests.benchmarks.month.counts import IDLE_TOWNS, Measured
 from tests.benchmarks.month.ledger import READ_UNIT, READS, WRITE_UNIT, WRITES, Ledger
@@ -42,19 +43,28 @@ TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "g
 """Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
 PLATFORM_SECRETS: Final = 3
 """The key of town tokens, the platform's control key and its forge token: no town needs a secret of its own."""
+STACK_SECRETS: Final = 1
+"""Those of them that are in Secrets Manager where all others are parameters: the key of town tokens, which the stack makes."""
 ENVIRONMENTS: Final = 10
 """WorkerConcurrency of the template: each environment has a cache of its own."""
 CACHED_MINUTES: Final = 5
 
 
+Profile = Literal["standard", "small"]
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How many towns there are, which share of them is active, for how many hours a day, and with how many working agents."""
+    """How many towns there are, which share of them is active, for how many hours a day, and with how many working agents.
+
+    `profile` is the parameter of their deployment.
+    """
 
     towns: int
     active_share: float = ACTIVE_SHARE
     hours_a_day: float = 24
     agents: int = AGENTS
+    profile: Profile = "standard"
 
     @property
     def active(self) -> int:
@@ -75,10 +85,11 @@ class Deployment:
     metrics: int = len(catalogue.METRICS) + len(ACTIONS)
     alarms: int = len(alarms.names())
     dashboards: int = 1
+    secrets_are_parameters: bool = False
 
     @classmethod
-    def of_template(cls) -> "Deployment":
-        """The defaults of template.yaml."""
+    def of_template(cls, profile: Profile = "standard") -> "Deployment":
+        """The defaults of template.yaml; with the profile `small`, the parameters of the stage dev."""
         text = (ROOT / "template.yaml").read_text(encoding="utf-8")
         usual = int(re.search(r"^    MemorySize: (\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
         found = {}
@@ -86,6 +97,8 @@ class Deployment:
             name = part.partition(":")[0]
             own = re.search(r"^      MemorySize: (\d+)", part, re.MULTILINE)
             found[name] = int(own[1]) if own else usual
+        if profile == "small":
+            return cls(found, metrics=len(SMALL), alarms=len(alarms.SMALL), dashboards=0, secrets_are_parameters=True)
         return cls(found)
 
     def dollars(self, function: str, seconds: float, *, requests: float = 0, cpu: float = 0) -> float:
@@ -123,8 +136,11 @@ def lines(fleet: Fleet, measured: Measured, sweep: Ledger, secrets_an_hour: floa
     stored = heads * measured.head_bytes / 1e9 * prices.S3_GB_MONTH
     yield Line("heads and snapshots", "storage", stored, f"a head has {measured.head_bytes / 1000:.0f} kB")
     asked = fleet.active_hours * secrets_an_hour * min(ENVIRONMENTS, _commits_an_hour(measured) / (60 / CACHED_MINUTES))
-    kept = PLATFORM_SECRETS * prices.SECRET_MONTH
-    yield Line("secrets kept", "secrets", kept, f"{PLATFORM_SECRETS} of the platform; a town's own costs $0.40 more")
+    if of.secrets_are_parameters:  # standard parameters and their requests cost nothing
+        asked = 0
+    secrets = STACK_SECRETS if of.secrets_are_parameters else PLATFORM_SECRETS
+    kept = secrets * prices.SECRET_MONTH
+    yield Line("secrets kept", "secrets", kept, f"{secrets} of the platform; a town's own costs $0.40 more")
     yield Line(
         "secrets read", "secrets", asked * prices.SECRET_REQUEST, f"{secrets_an_hour:.0f} an hour, town and environment"
     )
@@ -174,14 +190,17 @@ def _ticks(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
 
 def _dispatcher(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
     ledger, pages = measured.ledger, -(-fleet.active // PAGE)
-    slept = ledger.seconds["dispatcher"] / measured.minutes
+    slept, requests = (
+        ledger.seconds["dispatcher"] / measured.minutes,
+        ledger.each("dispatcher", per=measured.minutes),
+    )
     yield Line("dispatcher: schedule", "schedule", MINUTES * prices.SCHEDULE_CALL, "one call a minute")
     yield Line("dispatcher: invocations", "Lambda requests", MINUTES * prices.LAMBDA_REQUEST, "one a minute")
     yield Line(
         "dispatcher: time",
         "Lambda time",
-        MINUTES * of.dollars("TickFunction", slept),
-        f"{slept:.0f} s a minute, nearly all asleep",
+        MINUTES * of.dollars("TickFunction", slept, requests=requests),
+        f"{requests:.1f} requests and {slept:.0f} s asleep a minute",
     )
     markers = fleet.active * MARKER_BYTES / 4096 * ledger.each("dispatcher", "table query") / SHARDS
     looks = MINUTES * (_dollars(ledger, "dispatcher") * pages + markers * prices.TABLE_READ_UNIT)

@@ -1,21 +1,26 @@
 """The table of costs for fleets of 1, 1,000 and 100,000 towns, as docs/costs.md shows it."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from functools import cache
 from typing import Final
 
+from shared.domain import limits
 from shared.runner.sweep import HEADS_AT_ONCE
 from tests.benchmarks.month.counts import IDLE_TOWNS, Measured, live, secret_requests_an_hour, sweep_of
-from tests.benchmarks.month.page import ACTIVE_SHARE, AGENTS, Deployment, Fleet, Line, free_of, lines
+from tests.benchmarks.month.page import ACTIVE_SHARE, AGENTS, Deployment, Fleet, Line, Profile, free_of, lines
 
 IN_PROCESS: Final = 3
 """InProcess of the template."""
+PASSES: Final[dict[Profile, timedelta]] = {"standard": limits.ACTIVE_INTERVAL, "small": timedelta(minutes=1)}
+"""The time between two passes of the dispatcher, by profile."""
 _STAGGERED: Final = 6
 
 
 def fleets(*, agents: int = AGENTS, active_share: float = ACTIVE_SHARE) -> tuple[Fleet, ...]:
-    """One town that is active for eight hours a day, and large fleets of which a share is active at any time."""
+    """One town that is active for eight hours a day, with both profiles, and large fleets of which a share is always active."""
     return (
+        Fleet(1, active_share=1, hours_a_day=8, agents=agents, profile="small"),
         Fleet(1, active_share=1, hours_a_day=8, agents=agents),
         Fleet(1_000, active_share=active_share, agents=agents),
         Fleet(100_000, active_share=active_share, agents=agents),
@@ -24,10 +29,16 @@ def fleets(*, agents: int = AGENTS, active_share: float = ACTIVE_SHARE) -> tuple
 
 def costs(fleet: Fleet) -> tuple[Line, ...]:
     """Every line of the page for one fleet. Towns of a large fleet tick behind the queue, one town alone in the dispatcher."""
-    measured = _measured(agents=fleet.agents, alone=fleet.active <= IN_PROCESS)
+    measured = _measured(agents=fleet.agents, alone=fleet.active <= IN_PROCESS, profile=fleet.profile)
     an_hour = measured.an_hour(measured.commits)
     return tuple(
-        lines(fleet, measured, sweep_of(), secret_requests_an_hour(ticks_an_hour=an_hour), Deployment.of_template())
+        lines(
+            fleet,
+            measured,
+            sweep_of(),
+            secret_requests_an_hour(ticks_an_hour=an_hour),
+            Deployment.of_template(fleet.profile),
+        )
     )
 
 
@@ -61,12 +72,13 @@ def minutes_of_a_sweep(towns: int, *, request_seconds: float = 0.02) -> float:
 
 def _activity(fleet: Fleet) -> str:
     if fleet.hours_a_day < 24:
-        return f"{fleet.active:,} active {fleet.hours_a_day:.0f} h a day"
+        small = ", profile small" if fleet.profile == "small" else ""
+        return f"{fleet.active:,} active {fleet.hours_a_day:.0f} h a day{small}"
     return f"{fleet.active:,} active"
 
 
 @cache
-def _measured(*, agents: int, alone: bool) -> Measured:
+def _measured(*, agents: int, alone: bool, profile: Profile) -> Measured:
     if alone:
-        return live(agents=agents, towns=1, in_process=IN_PROCESS)
-    return live(agents=agents, towns=_STAGGERED, in_process=0)
+        return live(agents=agents, towns=1, in_process=IN_PROCESS, pause=PASSES[profile])
+    return live(agents=agents, towns=_STAGGERED, in_process=0, pause=PASSES[profile])

@@ -11,6 +11,7 @@ from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.redrive import app as redrive
 from infra.devstack.gateway import LARGEST_BODY
 from infra.townctl.api_client import ANSWER_SECONDS
 from shared.ports.logged_texts import MOST_SENT
@@ -22,7 +23,7 @@ from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import a_town
 from tests.worlds import a_world
 
-ROUTES = [(route, each) for each in (events, debug, credentials) for route in each.ROUTES]
+ROUTES = [(route, each) for each in (events, redrive, debug, credentials) for route in each.ROUTES]
 WITHOUT_A_BODY = ("/redrive", "/resume", "/reconcile-dry-run", "/refresh-token")
 WRITES = [(each, at) for each, at in ROUTES if each.method != "GET" and not each.path.endswith(WITHOUT_A_BODY)]
 each_write_with_a_body = pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_function_ends_before_the_gateway_gives_up_and_its_callers_wait_longer
     functions = resources("AWS::Lambda::Function")
     called = {json.dumps(each["x-amazon-apigateway-integration"]["uri"]) for each in routes().values()}
     behind_it = [name for name in functions if any(name in uri for uri in called)]
-    assert sorted(behind_it) == ["CredentialsFunction", "DebugFunction", "EventsFunction"]
+    assert sorted(behind_it) == ["CredentialsFunction", "DebugFunction", "EventsFunction", "RedriveFunction"]
     assert {functions[name]["Timeout"] for name in behind_it} == {29}
     assert ANSWER_SECONDS > 30
 

@@ -13,6 +13,7 @@ from functions.api import Route
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
+from functions.redrive import app as redrive
 from shared.adapters import path_ids
 from shared.domain.times import to_text
 from shared.ports.agent_logs import LogName
@@ -46,7 +47,7 @@ ODD = [
     "//",
     "ö",
 ]
-ROUTES = [(route, each) for each in (events, debug, credentials) for route in each.ROUTES]
+ROUTES = [(route, each) for each in (events, redrive, debug, credentials) for route in each.ROUTES]
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
 KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001", "tick": "2"}
 ASKED = {"/api/towns/one/timeline": {"start": to_text(T), "end": to_text(T + timedelta(hours=1))}}

@@ -1,4 +1,4 @@
-"""Which requests load a town's image, told by the objects that are read: the events function loads one only for a redrive.
+"""Which requests load a town's image, told by the objects that are read: the events function loads none, a redrive does.
 
 An image needs memory and room in /tmp that grow with the town (functions/room.py). Producers post all day, so what they call
 must cost the same for a large town.
@@ -10,11 +10,10 @@ import pytest
 
 from functions.api import Route
 from functions.events import app as events
-from functions.room import largest_here
+from functions.redrive import app as redrive
 from tests import apis
 from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
-from tests.contracts.transformed import resources
 from tests.counting import CountingObjects
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.small_layers import small_layers
@@ -39,7 +38,6 @@ SENDERS = {
     "POST /api/towns/{townId}/events": {"scope": "container"},
     "PUT /api/towns/{townId}/agents/{agentId}/log": {"scope": "agent", "agent": "toast", "generation": "1"},
 }
-LOADS_AN_IMAGE = {"POST /api/towns/{townId}/events/{eventId}/redrive"}
 
 
 def is_of_an_image(key: str) -> bool:
@@ -80,8 +78,8 @@ def poison(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
             world.clock.move(seconds=10)
 
 
-@pytest.mark.parametrize("route", events.ROUTES, ids=[f"{route.method} {route.path}" for route in events.ROUTES])
-def test_the_events_function_reads_no_part_of_an_image_except_to_redrive(route: Route[Any], cloud: Cloud) -> None:
+def parts_read_for(function: Any, route: Route[Any], cloud: Cloud) -> list[str]:
+    """The parts of images that a function reads to answer a request well."""
     counted = cloud.world.objects
     assert isinstance(counted, CountingObjects)
     counted.reset()
@@ -92,17 +90,17 @@ def test_the_events_function_reads_no_part_of_an_image_except_to_redrive(route: 
     body = BODIES.get(name)
     headers = {"content-type": "text/plain"} if isinstance(body, bytes) else {}
     asked = request(route.method, path, body, caller=OPERATOR, claims=claims, headers=headers)
-    answer = Answer.of(events.lambda_handler(asked, Context()))
+    answer = Answer.of(function.lambda_handler(asked, Context()))
     assert answer.status in (200, 202, 409), answer
-    loaded = sorted({key for key in counted.keys if is_of_an_image(key)})
-    assert (loaded != []) == (name in LOADS_AN_IMAGE), loaded
+    return sorted({key for key in counted.keys if is_of_an_image(key)})
 
 
-def test_a_redrive_has_room_for_every_image_that_its_function_accepts() -> None:
-    """Its memory is a gibibyte, so the largest image that it accepts is smaller than that of a worker."""
-    function = resources("AWS::Lambda::Function")["EventsFunction"]
-    assert largest_here(int(function["MemorySize"])) > 0
-    assert (
-        function["EphemeralStorage"]["Size"]
-        == resources("AWS::Lambda::Function")["WorkerFunction"]["EphemeralStorage"]["Size"]
-    )
+@pytest.mark.parametrize("route", events.ROUTES, ids=[f"{route.method} {route.path}" for route in events.ROUTES])
+def test_the_events_function_reads_no_part_of_an_image(route: Route[Any], cloud: Cloud) -> None:
+    assert parts_read_for(events, route, cloud) == []
+
+
+def test_a_redrive_reads_the_image_in_a_function_that_has_room_for_it(cloud: Cloud) -> None:
+    """Which images it has room for is what `test_room` checks."""
+    [route] = redrive.ROUTES
+    assert parts_read_for(redrive, route, cloud)

@@ -1,6 +1,7 @@
 """The figures of a tick as CloudWatch takes them: valid, with zeros, and with no town in a dimension."""
 
 import json
+from collections.abc import Container
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from shared.actions import ACTIONS
 from shared.runner.run_report import FailedRun, RunReport
 from shared.telemetry import catalogue
 from shared.telemetry.emf import OTHER, EmfMetrics, by_type, values_of, zeros
+from shared.telemetry.profiles import SMALL
 from tests.emf import dimensions_of, metrics_of
 from tests.towns import a_town, event
 from tests.worlds import World, a_world
@@ -32,9 +34,9 @@ def a_busy_world() -> World:
     return world
 
 
-def lines_of(*reports: RunReport) -> list[dict[str, Any]]:
+def lines_of(*reports: RunReport, series: Container[str] | None = None) -> list[dict[str, Any]]:
     lines: list[dict[str, Any]] = []
-    metrics = EmfMetrics(lambda line: lines.append(json.loads(line)), stage="test")
+    metrics = EmfMetrics(lambda line: lines.append(json.loads(line)), stage="test", series=series)
     for report in reports:
         metrics.tick_ran(report)
     return lines
@@ -102,6 +104,19 @@ def test_an_action_of_no_known_type_does_not_open_a_series_of_its_own() -> None:
 
     assert set(by_type(run)) <= known | {OTHER}
     assert by_type(run)[OTHER] == 2
+
+
+def test_a_small_profile_makes_few_series_and_logs_the_same_figures() -> None:
+    run = a_busy_world().run()
+    whole, *types = lines_of(run)
+    small, *small_types = lines_of(run, series=SMALL)
+
+    assert set(metrics_of(small)) == TICK_METRICS & SMALL
+    assert {name: small[name] for name in TICK_METRICS} == {name: whole[name] for name in TICK_METRICS}
+    assert dimensions_of(small) == dimensions_of(whole)
+    assert not any("_aws" in line for line in small_types)
+    for line, of_all in zip(small_types, types, strict=True):
+        assert line == {name: value for name, value in of_all.items() if name != "_aws"}
 
 
 def test_a_failed_run_is_one_line_that_names_the_town_and_the_class_of_its_error() -> None:

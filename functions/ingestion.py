@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
+from functions.accepted import AcceptedReport
 from functions.access import require_town_id
 from functions.audit import Trail
 from functions.claims import Holder
-from functions.events.answers import AcceptedReport
 from functions.problems import not_found
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.domain.senders import sent_id, stored_id
@@ -28,8 +28,6 @@ from shared.telemetry.emf import EmfMetrics
 
 _HEARTBEAT: Final = "agent_heartbeat"
 _EVICTION: Final = "container_eviction"
-_NONCE_IN_MANIFEST: Final = 4
-"""The schema of the first release whose commits write the nonce of a drain into the manifest of the head."""
 _AN_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 
@@ -119,14 +117,9 @@ class Ingestion:
     def _draining(self, town_id: str) -> str | None:
         """The nonce of the drain in the last commit; None if the town is not draining.
 
-        The manifest of the head says it. Only the head of an older release, which no tick has replaced yet, leaves it to the image.
+        The manifest of the head says it. The head of an older release does not, until the town's next tick replaces it.
         """
-        newest = drive(self.around.store.standing(town_id))
-        if newest.schema_version >= _NONCE_IN_MANIFEST:
-            return newest.drain_nonce
-        from shared.images import summary  # noqa: PLC0415 - opening images is the exception
-
-        return summary.drain_nonce_in(drive(self.around.store.load(town_id)).content)
+        return drive(self.around.store.standing(town_id)).drain_nonce
 
 
 def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:

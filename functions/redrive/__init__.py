@@ -1,0 +1,1 @@
+"""Redrive: posts a copy of a poisoned event, for an operator."""
