@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from shared.adapters.table_objects import TableObjects
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
-    from shared.storage.restore import Archive
+    from shared.storage.restore import KeptPast
     from shared.telemetry.emf import EmfMetrics
 
 CLOCK: Final[Clock] = SystemClock()
@@ -109,12 +109,12 @@ def past(settings: StoreSettings) -> TownPast:
     return StoredPast(objects, objects)
 
 
-def archive(settings: StoreSettings, town_id: str) -> "Archive":
+def kept_past(settings: StoreSettings, town_id: str) -> "KeptPast":
     """The objects of one town, with their past versions."""
-    from shared.storage.restore import Archive  # noqa: PLC0415 - only the debug API reads the past
+    from shared.storage.restore import KeptPast  # noqa: PLC0415 - only the debug API reads the past
 
     objects = objects_of(settings)
-    return Archive(objects, objects, town_id)
+    return KeptPast(objects, objects, town_id)
 
 
 def proven_store(settings: StoreSettings) -> ObjectTownStore:

@@ -38,7 +38,7 @@ from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from shared.storage.restore import Archive
+    from shared.storage.restore import KeptPast
 
 BODY_SIZE: Final = 7 << 20
 OPENAPI: Final = Path(__file__).parents[1] / "openapi.json"
@@ -63,9 +63,9 @@ class DebugDeployment:
         """The logs of agents."""
         return wiring.agent_logs(self.settings)
 
-    def archive(self, town_id: str) -> "Archive":
+    def kept_past(self, town_id: str) -> "KeptPast":
         """The objects of a town with their versions."""
-        return wiring.archive(self.settings, town_id)
+        return wiring.kept_past(self.settings, town_id)
 
 
 @cache
@@ -215,7 +215,7 @@ def points(call: Call[PointsQuery]) -> Reply:
     """The newest commits that the town can be restored to, and the total number of such commits."""
     from shared.questions import point_list  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(point_list.points(deployment().archive(call.town_id), limit=call.query.limit)))
+    return api.answer(200, drive(point_list.points(deployment().kept_past(call.town_id), limit=call.query.limit)))
 
 
 def events(call: Call[EventsQuery]) -> Reply:

@@ -22,7 +22,7 @@ from shared.ports.steps import drive
 from shared.runner.clock_guard import ClockGuard
 from shared.runner.life import RETENTION_TURN, Life
 from shared.storage import retention
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.emf import EmfMetrics
 
@@ -105,7 +105,7 @@ class Retention:
             return "left"
         try:
             now = drive(self.guard.time())
-            return drive(retention.forget(Archive(self.objects, self.versions, town_id), self.keep, now=now))
+            return drive(retention.forget(KeptPast(self.objects, self.versions, town_id), self.keep, now=now))
         except Exception as error:  # noqa: BLE001 - the error boundary of a town: it is reported, and the other towns are tidied
             return error
 

@@ -39,7 +39,7 @@ def bring_back(town_id: TownName, /, *, context: TheContext) -> Answer:
     from shared.storage.put_away import bring_back as bringing
 
     store = context.store()
-    note = drive(bringing(store, context.archive(town_id), now=context.checked_time(store)))
+    note = drive(bringing(store, context.kept_past(town_id), now=context.checked_time(store)))
     start = f"it is paused, as it was; to start it: townctl start {town_id}"
     return Answer(note, (f"town {town_id} is back as of commit {note.txid}", start))
 
@@ -48,7 +48,7 @@ def archived(*, context: TheContext) -> Answer:
     """List the archived towns, with who archived them, and until when they are certainly kept."""
     from shared.storage.put_away import ArchivedTowns, all_put_away
 
-    found = drive(all_put_away(context.store(), context.archive))
+    found = drive(all_put_away(context.store(), context.kept_past))
     now = context.clock.now()
     rows = [(each.town_id, when(each.at, now), each.by, when(each.kept_until, now), each.txid) for each in found]
     if not rows:
@@ -66,7 +66,7 @@ def delete(
     yes: Yes = False,
     context: TheContext,
 ) -> Answer:
-    """Archive a paused town; or delete one for good, with its whole past, that has been archived for 30 days."""
+    """KeptPast a paused town; or delete one for good, with its whole past, that has been archived for 30 days."""
     from shared.storage.put_away import delete as deleting
 
     store = context.store()
@@ -80,7 +80,7 @@ def delete(
         later = f"from {to_text(note.kept_until)} on, repeat this command to delete it for good"
         return Answer(note, (_archived(note), kept, later))
     _ask(context, town_id, f"delete town {town_id} with its whole past, for good", yes=yes)
-    gone = drive(deleting(context.archive(town_id), now=context.checked_time(store), insist=now))
+    gone = drive(deleting(context.kept_past(town_id), now=context.checked_time(store), insist=now))
     shown = f"deleted town {town_id} for good ({quantity(gone.objects, 'object')})"
     return Answer(gone, (shown, f"its tokens are left: townctl secret remove {town_id} github"))
 
@@ -89,7 +89,7 @@ def _put_away(context: Context, town_id: str) -> PutAway:
     from shared.storage.put_away import put_away
 
     store = context.store()
-    return drive(put_away(store, context.archive(town_id), by=getuser(), now=context.checked_time(store)))
+    return drive(put_away(store, context.kept_past(town_id), by=getuser(), now=context.checked_time(store)))
 
 
 def _archived(note: PutAway) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from shared.ports.object_store import ObjectStore
     from shared.ports.runtime import AgentRuntime
     from shared.runner.surroundings import Surroundings
-    from shared.storage.restore import Archive
+    from shared.storage.restore import KeptPast
     from shared.storage.towns import ObjectTownStore
 
 DATA_VARIABLE: Final = "TOWNCTL_DATA"
@@ -115,12 +115,12 @@ class Context:
 
         return AllLogs((LocalLogs(self.data.resolve() / AGENTS), StoredLogs(self.objects())))
 
-    def archive(self, town_id: str) -> Archive:
+    def kept_past(self, town_id: str) -> KeptPast:
         """A town with its past. Raises Refused if the directory does not exist."""
-        from shared.storage.restore import Archive
+        from shared.storage.restore import KeptPast
 
         objects = self.objects()
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
     def founding_store(self) -> ObjectTownStore:
         """Like `store`, but if the directory does not exist, the first write creates it."""

@@ -45,7 +45,7 @@ from shared.questions.next_due import next_due
 from shared.questions.snapshot import next_input
 from shared.runner.clock_guard import from_the_future, lead_of
 from shared.runner.neighbours import is_set_aside
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys, all_stored
@@ -113,11 +113,11 @@ def doctor(
     findings: list[Finding] = []
     rows = 0
     for each in towns:
-        archive = context.archive(each)
+        kept = context.kept_past(each)
         own = tuple(marker for marker in markers if marker.town_id == each)
-        found, looked_at, image = _of_town(store, archive, own, context.clock.now())
+        found, looked_at, image = _of_town(store, kept, own, context.clock.now())
         findings += found
-        findings += [] if quick else _of_history(archive, image)
+        findings += [] if quick else _of_history(kept, image)
         rows += looked_at
     findings += _of_the_watch(store, towns)
     findings += _of_clock(context, store)
@@ -132,23 +132,23 @@ def doctor(
 
 
 def _of_town(
-    store: ObjectTownStore, archive: Archive, markers: tuple[DueMarker, ...], now: datetime
+    store: ObjectTownStore, kept: KeptPast, markers: tuple[DueMarker, ...], now: datetime
 ) -> tuple[list[Finding], int, TownImage | None]:
     """The findings of the newest commit of a town, the number of rows that were checked, and its image, unless it is lost."""
-    town_id = archive.town_id
+    town_id = kept.town_id
     try:
         image = drive(store.load(town_id))
     except TownError as error:
-        hint = history_checks.way_back(archive, error)
+        hint = history_checks.way_back(kept, error)
         lost = Finding(town_id, "head", type(error).__name__, error.message, hint)
         return [lost, *_of_inbox(store, town_id)], 0, None
     found, rows = _of_newest(store, image, markers, now)
     return found, rows, image
 
 
-def _of_history(archive: Archive, image: TownImage | None) -> Iterator[Finding]:
-    for each in history_checks.problems(archive, image):
-        yield Finding(archive.town_id, each.check, each.subject, each.text, each.hint)
+def _of_history(kept: KeptPast, image: TownImage | None) -> Iterator[Finding]:
+    for each in history_checks.problems(kept, image):
+        yield Finding(kept.town_id, each.check, each.subject, each.text, each.hint)
 
 
 def _of_newest(

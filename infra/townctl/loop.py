@@ -33,7 +33,7 @@ from shared.ports.steps import drive
 from shared.runner.passes import OwnProcess, Passes
 from shared.runner.run_report import FailedRun, PassReport, RunOutcome, RunReport
 from shared.runner.surroundings import Surroundings
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 
 EVERYTHING: Final = "*"
 """Stands for the town in the report of a pass that could not read the due markers: this concerns every town."""
@@ -177,10 +177,10 @@ class TownLoop:
         *,
         speed: float,
         in_directory: bool = False,
-        archives: Callable[[str], Archive] | None = None,
+        pasts: Callable[[str], KeptPast] | None = None,
         own_process: OwnProcess | None = None,
     ) -> None:
-        """`archives` is for retention, which runs on real time only, because objects are dated by the store's clock.
+        """`pasts` is for retention, which runs on real time only, because objects are dated by the store's clock.
 
         `in_directory`: the towns are on a disk of this machine, so a look at them is cheap.
         """
@@ -192,7 +192,7 @@ class TownLoop:
             self,
             worker_id=ids.worker_id,
             pause=pause,
-            archives=None if around.own_clock else archives,
+            pasts=None if around.own_clock else pasts,
             own_process=own_process,
         )
         self._clock = around.clock
@@ -290,7 +290,7 @@ def run(  # noqa: PLR0913 - one for each option
         Lines(context.talk),
         speed=speed_of(clock),
         in_directory=context.bucket is None,
-        archives=None if alone else context.archive,
+        pasts=None if alone else context.kept_past,
         own_process=own_runs.own_process(context, clock, options=options),
     )
     if once:

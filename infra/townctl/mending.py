@@ -39,7 +39,7 @@ def mend(
     blocks of the archive say what these objects contained. Nothing that can be read is changed. Exit code 1 if an object cannot
     be made again.
     """
-    past = context.archive(town_id)
+    past = context.kept_past(town_id)
     decided = drive(remaking.plan(past))
     if not only_list:
         drive(remaking.carry_out(past, decided))

@@ -21,7 +21,7 @@ from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
 from shared.storage import in_place, publishing
 from shared.storage import retention as forgetting
-from shared.storage.restore import Archive, Restored, RestorePoint
+from shared.storage.restore import KeptPast, Restored, RestorePoint
 
 _InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newest commit; you can undo this.")]
 _Verify = Annotated[
@@ -74,7 +74,7 @@ def restore(
         raise Refused("restore needs exactly one of --to and --in-place", status=400, path="to", hint=hint)
     if to is not None:
         require_new(to, force=force, what="to")
-    past = context.archive(town_id)
+    past = context.kept_past(town_id)
     old = _restored(past, at=at, txid=txid)
     agrees = _litestream_agrees(context, town_id, old) if verify_with_litestream else None
     committed = None
@@ -105,7 +105,7 @@ def _restored_view(restored: RestoredTown, size: int) -> Iterator[str]:
         yield f"it is now the newest commit, {restored.txid}; to undo this: {undo}"
 
 
-def _restored(past: Archive, *, at: str | None, txid: int | None) -> Restored:
+def _restored(past: KeptPast, *, at: str | None, txid: int | None) -> Restored:
     """The commit that exactly one of the options names. Raises Refused."""
     moment = time_of(at, what="at")
     if txid is not None and moment is None:
@@ -116,7 +116,7 @@ def _restored(past: Archive, *, at: str | None, txid: int | None) -> Restored:
     raise Refused("restore needs exactly one of --at and --txid", status=400, path="at", hint=hint)
 
 
-def _in_place(context: Context, past: Archive, old: Restored) -> TownImage:
+def _in_place(context: Context, past: KeptPast, old: Restored) -> TownImage:
     store = context.store()
     now = context.checked_time(store)  # not the clock of the town, which may be ahead: a restore brings time back
     return drive(in_place.restore_in_place(store, past, old, now=now, worker_id=ids.worker_id()))
@@ -124,7 +124,7 @@ def _in_place(context: Context, past: Archive, old: Restored) -> TownImage:
 
 def flush(town_id: TownName, /, *, context: TheContext) -> Answer:
     """Publish the newest commit as a file that Litestream can read."""
-    past = context.archive(town_id)
+    past = context.kept_past(town_id)
     image = drive(context.store().load(town_id))
     key = drive(publishing.flush(past.objects, image))
     return Answer(
@@ -147,7 +147,7 @@ def retention(
 
     For the bucket of a deployed stack, give the days of the stack's parameters with the same names.
     """
-    past = context.archive(town_id)
+    past = context.kept_past(town_id)
     store = context.store()
     keep = forgetting.Keep(
         commits=timedelta(days=head_version_days),

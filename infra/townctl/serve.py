@@ -39,7 +39,7 @@ from shared.ports.secrets import Secret
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
 from shared.runner.surroundings import Surroundings
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 
 DEFAULT_PORT: Final = 8765
 _SERVED: Final = '{"served":"townctl"}'
@@ -184,7 +184,7 @@ def serve(
         around,
         Lines(context.talk),
         speed=speed_of(clock),
-        archives=context.archive,
+        pasts=context.kept_past,
         in_directory=context.bucket is None,
         own_process=own_runs.own_process(context, clock),
     )
@@ -226,8 +226,8 @@ def served_from(
         def logs(self) -> AgentLogs:
             return context.logs()
 
-        def archive(self, town_id: str) -> Archive:
-            return context.archive(town_id)
+        def kept_past(self, town_id: str) -> KeptPast:
+            return context.kept_past(town_id)
 
     access = OwnTown((), write)
     ingestion = Ingestion(around, LoopInside(wake), EmfMetrics(lambda _: None, stage="local"), write)

@@ -244,7 +244,7 @@ class StoredTowns:
         """The newest restore points."""
         from shared.questions import point_list
 
-        return drive(point_list.points(self._context.archive(town_id), limit=limit))
+        return drive(point_list.points(self._context.kept_past(town_id), limit=limit))
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for in the newest commit."""

@@ -12,7 +12,7 @@ from shared.domain.times import to_text
 from shared.ports.object_store import ObjectVersion
 from shared.ports.steps import Steps
 from shared.storage.head import Manifest
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 
 
 def made_by_nothing(txid: int, at: datetime) -> str:
@@ -28,23 +28,23 @@ def is_former_restore(commit_id: str | None) -> bool:
     return commit_id is None or "-restore-" in commit_id
 
 
-def unrecorded_commits(archive: Archive) -> Steps[list[Manifest]]:
+def unrecorded_commits(kept: KeptPast) -> Steps[list[Manifest]]:
     """The commits among the retained heads that nothing made which may commit, oldest first. A few reads for each."""
-    versions: Sequence[ObjectVersion] = tuple(reversed((yield from archive.versions_or_files())))
+    versions: Sequence[ObjectVersion] = tuple(reversed((yield from kept.versions_or_files())))
     found: list[Manifest] = []
-    yield from _search(archive, versions, 0, len(versions) - 1, found)
+    yield from _search(kept, versions, 0, len(versions) - 1, found)
     return found
 
 
 def _search(
-    archive: Archive, oldest_first: Sequence[ObjectVersion], low: int, high: int, found: list[Manifest]
+    kept: KeptPast, oldest_first: Sequence[ObjectVersion], low: int, high: int, found: list[Manifest]
 ) -> Steps[None]:
     """Look between two versions; those that cannot be read are passed over."""
-    first = yield from archive.readable_from(oldest_first, low)
+    first = yield from kept.readable_from(oldest_first, low)
     if first is None or first[0] >= high:
         return
     low, before = first[0], first[1].manifest
-    last = yield from _newest_readable(archive, oldest_first, low, high)
+    last = yield from _newest_readable(kept, oldest_first, low, high)
     if last is None or _step(before, last[1]) == 0:
         return
     high = last[0]
@@ -53,15 +53,15 @@ def _search(
             found.append(last[1])
         return
     middle = (low + high) // 2
-    yield from _search(archive, oldest_first, low, middle, found)
-    yield from _search(archive, oldest_first, middle, high, found)
+    yield from _search(kept, oldest_first, low, middle, found)
+    yield from _search(kept, oldest_first, middle, high, found)
 
 
 def _newest_readable(
-    archive: Archive, oldest_first: Sequence[ObjectVersion], low: int, high: int
+    kept: KeptPast, oldest_first: Sequence[ObjectVersion], low: int, high: int
 ) -> Steps[tuple[int, Manifest] | None]:
     newest_first = tuple(reversed(oldest_first[low + 1 : high + 1]))
-    found = yield from archive.readable_from(newest_first, 0)
+    found = yield from kept.readable_from(newest_first, 0)
     return None if found is None else (high - found[0], found[1].manifest)
 
 

@@ -14,7 +14,7 @@ from shared.ports.town_past import JournalRow, PastImage, journal_row
 from shared.storage import keys, layers, publish, waiting_room
 from shared.storage.archive import TownArchives
 from shared.storage.listing import first_fitting
-from shared.storage.restore import Archive, Restored
+from shared.storage.restore import KeptPast, Restored
 from shared.town import database, journal
 
 
@@ -26,7 +26,7 @@ class StoredPast:
     versions: VersionedObjects
     _blocks: dict[str, tuple[tuple[int, int, str], ...]] = field(default_factory=dict)
     _newest: dict[str, Restored] = field(default_factory=dict)
-    _archives: dict[str, Archive] = field(default_factory=dict)
+    _pasts: dict[str, KeptPast] = field(default_factory=dict)
     _damage: dict[str, str] | None = None
     """The messages of the damaged journal objects that were left out; None if they are not left out."""
 
@@ -37,12 +37,12 @@ class StoredPast:
 
     def around_damage(self) -> "StoredPast":
         """The same past without the journal objects that are damaged."""
-        return StoredPast(self.objects, self.versions, self._blocks, self._newest, self._archives, {})
+        return StoredPast(self.objects, self.versions, self._blocks, self._newest, self._pasts, {})
 
     @property
     def passed_over(self) -> tuple[str, ...]:
         """What is wrong with each past head that could not be read, so that an older one was taken."""
-        found = [each for archive in self._archives.values() for each in archive.passed_over.items()]
+        found = [each for kept in self._pasts.values() for each in kept.passed_over.items()]
         return tuple(f"{problem} (version {version})" for version, problem in found)
 
     def newest(self, town_id: str) -> Steps[PastImage]:
@@ -51,38 +51,38 @@ class StoredPast:
 
     def oldest(self, town_id: str) -> Steps[PastImage]:
         """The oldest image that is kept: a snapshot or the oldest head."""
-        archive = self._archive(town_id)
-        files = yield from archive.files()
-        oldest_head = yield from archive.oldest_head((yield from archive.versions_or_files()))
+        kept = self._kept(town_id)
+        files = yield from kept.files()
+        oldest_head = yield from kept.oldest_head((yield from kept.versions_or_files()))
         ends = [span[1] for key, span in files.items() if keys.is_snapshot(key)]
         if oldest_head is None or (ends and min(ends) < oldest_head.manifest.txid):
-            return _past(town_id, (yield from archive.of_files(min(ends))))
-        return _past(town_id, (yield from archive.of_head(oldest_head)))
+            return _past(town_id, (yield from kept.of_files(min(ends))))
+        return _past(town_id, (yield from kept.of_head(oldest_head)))
 
     def before(self, town_id: str, at: datetime) -> Steps[PastImage | None]:
         """The newest kept image whose commit is earlier than `at`; None if there is none."""
-        archive = self._archive(town_id)
-        found = yield from archive.newest_by_time(lambda time: time < at)
+        kept = self._kept(town_id)
+        found = yield from kept.newest_by_time(lambda time: time < at)
         return None if found is None else _past(town_id, found)
 
     def up_to_tick(self, town_id: str, tick_no: int) -> Steps[PastImage | None]:
         """The newest kept image whose last tick is this one or an earlier one."""
-        archive = self._archive(town_id)
-        found = yield from archive.newest_head(lambda manifest: manifest.tick_no <= tick_no)
+        kept = self._kept(town_id)
+        found = yield from kept.newest_head(lambda manifest: manifest.tick_no <= tick_no)
         if found is not None:
-            return _past(town_id, (yield from archive.of_head(found)))
-        ends = sorted({span[1] for span in (yield from archive.files()).values()})
+            return _past(town_id, (yield from kept.of_head(found)))
+        ends = sorted({span[1] for span in (yield from kept.files()).values()})
         later = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no + 1))
-        return _past(town_id, (yield from archive.of_files(ends[later - 1]))) if later else None
+        return _past(town_id, (yield from kept.of_files(ends[later - 1]))) if later else None
 
     def after_tick(self, town_id: str, tick_no: int) -> Steps[tuple[PastImage, ...]]:
         """All kept images whose last tick is this one, in order of commits."""
-        archive = self._archive(town_id)
+        kept = self._kept(town_id)
         found: dict[int, PastImage] = {}
-        for read in (yield from archive.heads_of_tick(tick_no)):
-            found[read.manifest.txid] = _past(town_id, (yield from archive.of_head(read)))
+        for read in (yield from kept.heads_of_tick(tick_no)):
+            found[read.manifest.txid] = _past(town_id, (yield from kept.of_head(read)))
         for end in (yield from self._ends_from(town_id, tick_no)):
-            past = _past(town_id, (yield from archive.of_files(end)))
+            past = _past(town_id, (yield from kept.of_files(end)))
             if past.tick_no != tick_no:
                 break
             found.setdefault(end, past)
@@ -90,14 +90,14 @@ class StoredPast:
 
     def from_tick(self, town_id: str, tick_no: int) -> Steps[PastImage]:
         """The oldest kept image whose last tick is this one or a later one; the newest image if all are older."""
-        archive = self._archive(town_id)
-        versions = yield from archive.head_versions()
-        older = yield from archive.position_of_head(versions, lambda manifest: manifest.tick_no < tick_no)
-        oldest_head = yield from archive.oldest_head(versions[: max(older, 1)])
+        kept = self._kept(town_id)
+        versions = yield from kept.head_versions()
+        older = yield from kept.position_of_head(versions, lambda manifest: manifest.tick_no < tick_no)
+        oldest_head = yield from kept.oldest_head(versions[: max(older, 1)])
         ends = yield from self._ends_from(town_id, tick_no)
         if oldest_head is None or (ends and ends[0] < oldest_head.manifest.txid):
-            return _past(town_id, (yield from archive.of_files(ends[0])))
-        return _past(town_id, (yield from archive.of_head(oldest_head)))
+            return _past(town_id, (yield from kept.of_files(ends[0])))
+        return _past(town_id, (yield from kept.of_head(oldest_head)))
 
     def rows_after(self, town_id: str, tick_no: int) -> Steps[tuple[JournalRow, ...]]:
         """The next block of journal rows after a tick. The last block is in the newest image."""
@@ -142,31 +142,31 @@ class StoredPast:
 
     def _ends_from(self, town_id: str, tick_no: int) -> Steps[list[int]]:
         """The last commits of the files whose images have that tick or a later one as their last tick, in order."""
-        files = yield from self._archive(town_id).files()
+        files = yield from self._kept(town_id).files()
         ends = sorted({span[1] for span in files.values()})
         first = yield from first_fitting(ends, partial(self._end_has_tick, town_id, tick_no))
         return ends[first:]
 
     def _end_has_tick(self, town_id: str, tick_no: int, end: int) -> Steps[bool]:
         """Whether the image at the end of a file has that tick or a later one as its last tick."""
-        return _past(town_id, (yield from self._archive(town_id).of_files(end))).tick_no >= tick_no
+        return _past(town_id, (yield from self._kept(town_id).of_files(end))).tick_no >= tick_no
 
-    def _archive(self, town_id: str) -> Archive:
-        return self._archives.setdefault(town_id, Archive(self.objects, self.versions, town_id))
+    def _kept(self, town_id: str) -> KeptPast:
+        return self._pasts.setdefault(town_id, KeptPast(self.objects, self.versions, town_id))
 
     def _newest_of(self, town_id: str) -> Steps[Restored]:
         if town_id not in self._newest:
-            archive = self._archive(town_id)
-            version = (yield from archive.head_versions())[0]
+            kept = self._kept(town_id)
+            version = (yield from kept.head_versions())[0]
             if not version.current:
                 raise (yield from waiting_room.no_head(self.objects, town_id))
-            self._newest[town_id] = yield from archive.of_head((yield from archive.head_of(version)))
+            self._newest[town_id] = yield from kept.of_head((yield from kept.head_of(version)))
         return self._newest[town_id]
 
     def _journal_of(self, town_id: str) -> Steps[tuple[tuple[int, int, str], ...]]:
         """First tick, last tick and key of every journal object, in order. Listed once."""
         if town_id not in self._blocks:
-            self._blocks[town_id] = tuple((yield from self._archive(town_id).journal_objects()))
+            self._blocks[town_id] = tuple((yield from self._kept(town_id).journal_objects()))
         return self._blocks[town_id]
 
     def _block(self, key: str) -> Steps[list[JournalRow]]:

@@ -3,7 +3,7 @@
 from shared.domain.shapes import answer
 from shared.ports.steps import Steps
 from shared.questions.filters import POINTS
-from shared.storage.restore import Archive, RestorePoint
+from shared.storage.restore import KeptPast, RestorePoint
 
 
 @answer
@@ -19,8 +19,8 @@ class PointList:
     notes: tuple[str, ...] = ()
 
 
-def points(archive: Archive, *, limit: int = POINTS) -> Steps[PointList]:
+def points(kept: KeptPast, *, limit: int = POINTS) -> Steps[PointList]:
     """The newest restore points of a town. Raises UnknownTown."""
-    found = yield from archive.points(limit=limit)
-    total = yield from archive.count_points()
-    return PointList(archive.town_id, tuple(found), total, (yield from archive.lost()))
+    found = yield from kept.points(limit=limit)
+    total = yield from kept.count_points()
+    return PointList(kept.town_id, tuple(found), total, (yield from kept.lost()))

@@ -24,7 +24,7 @@ from shared.runner.run_report import ApartRun, FailedRun, PassReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.sweep import TOWNS_PER_PAGE, sweep
 from shared.runner.warm_images import WarmImages
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.retention import Keep, forget
 
 PATIENCE_SECONDS: Final = 2.0
@@ -73,7 +73,7 @@ class Passes:
         *,
         worker_id: Callable[[], str],
         pause: float = limits.ACTIVE_INTERVAL.total_seconds(),
-        archives: Callable[[str], Archive] | None = None,
+        pasts: Callable[[str], KeptPast] | None = None,
         sweep_page: int = TOWNS_PER_PAGE,
         own_process: OwnProcess | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class Passes:
         self._watcher = watcher
         self._worker_id = worker_id
         self._pause = pause
-        self._archives = archives
+        self._pasts = pasts
         self._sweep_page = sweep_page
         self._warm = WarmImages()
         self._swept_at: datetime | None = None
@@ -239,7 +239,7 @@ class Passes:
 
     def _tidy(self) -> Steps[None]:
         """In the first pass and then once a day, begin retention of every town, in parallel with the ticks."""
-        if self._archives is None:
+        if self._pasts is None:
             return
         now = yield from self._around.time()
         if self._tidied_at is not None and now - self._tidied_at < TIDY_EVERY:
@@ -247,14 +247,14 @@ class Passes:
         if None in (yield Await(self._tidying, 0)):
             return  # the previous one is still running
         towns = yield from self._around.store.towns()
-        self._tidying = ((yield Begin("retention", self._forget(self._archives, towns, now))),)
+        self._tidying = ((yield Begin("retention", self._forget(self._pasts, towns, now))),)
         self._tidied_at = now
 
-    def _forget(self, archives: Callable[[str], Archive], towns: tuple[str, ...], now: datetime) -> Steps[None]:
+    def _forget(self, pasts: Callable[[str], KeptPast], towns: tuple[str, ...], now: datetime) -> Steps[None]:
         for town_id in towns:
             if self._is_ending:
                 return
             try:
-                yield from forget(archives(town_id), Keep(window=self._around.restore_window), now=now)
+                yield from forget(pasts(town_id), Keep(window=self._around.restore_window), now=now)
             except Exception as error:  # noqa: BLE001 - the one boundary per town: the failure is reported, and the others go on
                 yield Call("tell", partial(self._watcher.not_tidied, FailedRun(town_id, error)))

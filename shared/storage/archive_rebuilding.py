@@ -15,7 +15,7 @@ from shared.storage import keys, layers
 from shared.storage.archive import TownArchives
 from shared.storage.archive_index import Index, Shard, hash_of, shard_of
 from shared.storage.mending import damaged
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import archive
 
 
@@ -27,7 +27,7 @@ class Lineage:
     lost: frozenset[int] = frozenset()
 
 
-def index(past: Archive, txid: int, lineage: Lineage) -> Steps[list[layers.ImmutableObject]]:
+def index(past: KeptPast, txid: int, lineage: Lineage) -> Steps[list[layers.ImmutableObject]]:
     """The index of commit `txid`, and all shards that it names. Raises DamagedImage if a block is missing or damaged."""
     root, previous = Index(), 0
     shards: dict[int, Shard] = {}
@@ -44,7 +44,7 @@ def index(past: Archive, txid: int, lineage: Lineage) -> Steps[list[layers.Immut
     return [*made, _object(keys.archive_index(past.town_id, txid), root)]
 
 
-def shard(past: Archive, txid: int, number: int, lineage: Lineage) -> Steps[layers.ImmutableObject]:
+def shard(past: KeptPast, txid: int, number: int, lineage: Lineage) -> Steps[layers.ImmutableObject]:
     """One shard as of commit `txid`. Raises DamagedImage if a block is missing or damaged."""
     entries: dict[bytes, int] = {}
     for block, bead_ids in (yield from _blocks(past, txid, lineage)):
@@ -64,7 +64,7 @@ def is_remembered(txid: int, end: int, restores: Sequence[InPlaceRestore]) -> bo
     return False
 
 
-def _blocks(past: Archive, txid: int, lineage: Lineage) -> Steps[list[tuple[int, list[str]]]]:
+def _blocks(past: KeptPast, txid: int, lineage: Lineage) -> Steps[list[tuple[int, list[str]]]]:
     """The blocks up to a commit in order, with the ids of their beads."""
     archives = TownArchives(past.objects)
     found: list[tuple[int, list[str]]] = []

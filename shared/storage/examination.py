@@ -18,7 +18,7 @@ from shared.ports.town_past import JournalRow
 from shared.storage import agent_logs, archive_examination, head, keys, ltx, patch_files, publish
 from shared.storage.listing import all_keys
 from shared.storage.mending import damaged
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database
 from shared.town.town_keys import TownKeys
 
@@ -39,48 +39,46 @@ class Problem:
 
 
 def problems(
-    archive: Archive, *, first_row: int | None, restores: Sequence[InPlaceRestore] = (), archive_index: int = 0
+    kept: KeptPast, *, first_row: int | None, restores: Sequence[InPlaceRestore] = (), archive_index: int = 0
 ) -> Steps[list[Problem]]:
     """Everything that is wrong. Of the newest image, `first_row` is the oldest tick (None: unknown), `restores` its restores, and
     `archive_index` the commit of the index of the archive on which it relies.
     """
     found: list[Problem] = []
-    everything = yield from all_keys(archive.objects, keys.town(archive.town_id))
+    everything = yield from all_keys(kept.objects, keys.town(kept.town_id))
     rows: list[tuple[int, int, list[JournalRow] | None]] = []
     digests: dict[int, str] = {}
     for key in everything:
         if keys.txids_of(key) is not None:
-            digests |= (yield from _read(archive, key, partial(_check_file, archive.town_id), found)) or {}
+            digests |= (yield from _read(kept, key, partial(_check_file, kept.town_id), found)) or {}
         elif keys.patched_txids_of(key) is not None:
-            yield from _read(archive, key, _check_patch_file, found)
+            yield from _read(kept, key, _check_patch_file, found)
         elif (span := keys.ticks_of(key)) is not None:
-            rows.append((*span, (yield from _read(archive, key, publish.rows_of, found))))
+            rows.append((*span, (yield from _read(kept, key, publish.rows_of, found))))
         elif keys.is_log(key):
-            yield from _read(archive, key, agent_logs.read_log, found)
+            yield from _read(kept, key, agent_logs.read_log, found)
         elif not keys.is_known(key):
-            found.append(_stranger(archive.town_id, key))
-    of_archive = yield from archive_examination.problems(
-        archive.objects, archive.town_id, everything, index=archive_index
-    )
+            found.append(_stranger(kept.town_id, key))
+    of_archive = yield from archive_examination.problems(kept.objects, kept.town_id, everything, index=archive_index)
     found += [Problem("archive", each.key, each.text, each.hint) for each in of_archive]
-    found += yield from _past_heads(archive, digests)
+    found += yield from _past_heads(kept, digests)
     rows.sort(key=lambda each: each[:2])
-    found += _gaps_in_journal(archive.town_id, rows, first_row, restores)
-    found += _strange_rows(archive.town_id, rows, digests)
-    newest = yield from archive.newest_head(lambda _: True)
-    found += _missing_files(archive.town_id, everything, None if newest is None else newest.manifest)
+    found += _gaps_in_journal(kept.town_id, rows, first_row, restores)
+    found += _strange_rows(kept.town_id, rows, digests)
+    newest = yield from kept.newest_head(lambda _: True)
+    found += _missing_files(kept.town_id, everything, None if newest is None else newest.manifest)
     return found
 
 
-def _read(archive: Archive, key: str, check: Callable[[bytes, str], T], found: list[Problem]) -> Steps[T | None]:
+def _read(kept: KeptPast, key: str, check: Callable[[bytes, str], T], found: list[Problem]) -> Steps[T | None]:
     """What is in an object; None, and a problem, if it cannot be read."""
-    body: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
+    body: StoredObject | None = yield Call(f"get {key}", partial(kept.objects.get, key))
     if body is None:  # retention has deleted it since it was listed
         return None
     try:
         return check(body.body, key)
     except TownError as error:
-        found.append(Problem("history", key, error.message, _what_is_lost(archive.town_id, key, error)))
+        found.append(Problem("history", key, error.message, _what_is_lost(kept.town_id, key, error)))
         return None
 
 
@@ -181,14 +179,14 @@ def _missing_files(town_id: str, everything: Sequence[str], newest: head.Manifes
             yield Problem("history", key, text, f"put that file back from a backup; {_from_now_on(town_id)}")
 
 
-def _past_heads(archive: Archive, digests: dict[int, str]) -> Steps[list[Problem]]:
+def _past_heads(kept: KeptPast, digests: dict[int, str]) -> Steps[list[Problem]]:
     """The past heads that cannot be read; adds the image digests of the others by their last ticks."""
     found: list[Problem] = []
-    key = keys.head(archive.town_id)
-    versions = [each for each in (yield from archive.versions_or_files()) if not each.current]
+    key = keys.head(kept.town_id)
+    versions = [each for each in (yield from kept.versions_or_files()) if not each.current]
     for version in reversed(versions[:HEADS_READ]):
         try:
-            manifest = (yield from archive.head_of(version)).manifest
+            manifest = (yield from kept.head_of(version)).manifest
             digests[manifest.tick_no] = manifest.image_digest
         except (DamagedImage, WrongTown) as error:
             hint = "this commit is lost; the town and its other commits are not concerned"

@@ -26,7 +26,7 @@ from shared.ports.town_store import CommitFacts, TownImage
 from shared.storage import keys, layers, publish
 from shared.storage.listing import all_keys
 from shared.storage.publishing import create_once, publish_snapshot
-from shared.storage.restore import Archive, Restored
+from shared.storage.restore import KeptPast, Restored
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from shared.town.town_keys import TownKeys
@@ -53,12 +53,12 @@ class _Newest:
 
 
 def restore_in_place(
-    store: ObjectTownStore, archive: Archive, old: Restored, *, now: datetime, worker_id: str
+    store: ObjectTownStore, kept: KeptPast, old: Restored, *, now: datetime, worker_id: str
 ) -> Steps[TownImage]:
     """Make an old image the newest commit, with or without a readable head. Raises Conflict."""
-    town_id, now = archive.town_id, whole_milliseconds(now)
-    newest = yield from _newest(store, archive, old)
-    yield from _publish_journal(archive.objects, town_id, newest.image)
+    town_id, now = kept.town_id, whole_milliseconds(now)
+    newest = yield from _newest(store, kept, old)
+    yield from _publish_journal(kept.objects, town_id, newest.image)
     skipped = 0 if newest.base is not None else abs(now - newest.time) // FASTEST_TICKS + limits.TICKS_AT_ONCE + 1
     with database.opened(old.image) as sql:
         restored_tick = TownKeys(sql).tick_no
@@ -89,44 +89,44 @@ def restore_in_place(
         committed = yield from store.commit(newest.base, image, facts)
     else:
         committed = yield from store.replace_lost(town_id, image, facts, txid=restore.txid, damaged=newest.damaged)
-    yield from publish_snapshot(archive.objects, committed)
+    yield from publish_snapshot(kept.objects, committed)
     return committed
 
 
-def _newest(store: ObjectTownStore, archive: Archive, old: Restored) -> Steps[_Newest]:
+def _newest(store: ObjectTownStore, kept: KeptPast, old: Restored) -> Steps[_Newest]:
     """The present image, or what is left if it is lost: the newest image that can be read, and the last numbers that are known.
 
     After a rollback, an image that the newer code has migrated counts as lost: this code knows no such schema.
     """
     try:
-        base: TownImage = yield from store.load(archive.town_id)
+        base: TownImage = yield from store.load(kept.town_id)
         with database.opened(base.image):
             pass
     except (DamagedImage, SchemaMismatch, UnknownTown, WrongTown):
-        return (yield from _left(archive, old))
+        return (yield from _left(kept, old))
     facts = base.facts
     return _Newest(base.image, base.image_digest, base.txid, facts.tick_no, facts.time, facts.epoch, base)
 
 
-def _left(archive: Archive, old: Restored) -> Steps[_Newest]:
-    key = keys.head(archive.town_id)
-    damaged: StoredObject | None = yield Call(f"get {key}", partial(archive.objects.get, key))
-    image = (yield from archive.newest_readable()) or old
+def _left(kept: KeptPast, old: Restored) -> Steps[_Newest]:
+    key = keys.head(kept.town_id)
+    damaged: StoredObject | None = yield Call(f"get {key}", partial(kept.objects.get, key))
+    image = (yield from kept.newest_readable()) or old
     with database.opened(image.image) as sql:
         tick = TownKeys(sql).tick_no
     ahead = image.point.txid - tick
     commits = [image.point.txid]
-    ticks = [tick, *(last for _, last, _ in (yield from archive.journal_objects()))]
+    ticks = [tick, *(last for _, last, _ in (yield from kept.journal_objects()))]
     epochs = [image.point.epoch]
-    head = yield from archive.newest_head(lambda _: True)
+    head = yield from kept.newest_head(lambda _: True)
     if head is not None:
         commits.append(head.manifest.txid)
         ticks.append(head.manifest.tick_no)
         epochs.append(head.manifest.epoch)
-    for file, (_, last) in (yield from archive.files()).items():
+    for file, (_, last) in (yield from kept.files()).items():
         commits.append(last)
         with contextlib.suppress(DamagedImage):
-            epochs.append((yield from archive.header_of(file)).epoch)
+            epochs.append((yield from kept.header_of(file)).epoch)
     tick = max(*ticks, max(commits) - ahead)
     digest = image_digest.of_image(image.image)
     return _Newest(image.image, digest, tick + ahead, tick, image.point.time, max(epochs), damaged=damaged)

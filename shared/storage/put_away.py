@@ -32,7 +32,7 @@ from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.storage import head, keys
 from shared.storage.listing import all_keys
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import migrations
 from shared.town.town_keys import TownKeys
@@ -80,20 +80,20 @@ class _Away:
     head: bytes
 
 
-def put_away(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime) -> Steps[PutAway]:
+def put_away(store: ObjectTownStore, kept: KeptPast, *, by: str, now: datetime) -> Steps[PutAway]:
     """Put a town away. Raises UnknownTown, Refused (409) if something of it may still run or waits, and Conflict."""
-    town_id = archive.town_id
-    note = yield from _half_done(archive)
+    town_id = kept.town_id
+    note = yield from _half_done(kept)
     if note is None:
-        note = yield from _moved(store, archive, by=by, now=now)
+        note = yield from _moved(store, kept, by=by, now=now)
     far = yield from store.due(now + _FAR)
     yield from store.clear_due(tuple(marker.key for marker in far if marker.town_id == town_id))
     return note
 
 
-def _moved(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime) -> Steps[PutAway]:
+def _moved(store: ObjectTownStore, kept: KeptPast, *, by: str, now: datetime) -> Steps[PutAway]:
     """Move the head of a town in which nothing runs or waits."""
-    town_id, objects = archive.town_id, archive.objects
+    town_id, objects = kept.town_id, kept.objects
     image = yield from store.load(town_id)
     waiting = yield from store.count_inbox(town_id, after="")
     if waiting:
@@ -113,29 +113,29 @@ def _moved(store: ObjectTownStore, archive: Archive, *, by: str, now: datetime) 
     return note
 
 
-def bring_back(store: ObjectTownStore, archive: Archive, *, now: datetime) -> Steps[PutAway]:
+def bring_back(store: ObjectTownStore, kept: KeptPast, *, now: datetime) -> Steps[PutAway]:
     """Make it a town again, at its newest commit. Raises Refused (404), TownExists, DamagedImage."""
-    town_id = archive.town_id
-    away = yield from _read(archive)
+    town_id = kept.town_id
+    away = yield from _read(kept)
     key, place = keys.head(town_id), keys.put_away(town_id)
     marker = yield from store.mark_due(town_id, now)
     try:
-        yield Call(f"create {key}", partial(archive.objects.create, key, away.head))
+        yield Call(f"create {key}", partial(kept.objects.create, key, away.head))
     except PreconditionFailed:
         raise TownExists(f"town {town_id} is not archived: it has a head", hint="use it") from None
     yield from store.ensure(marker)
-    yield Call(f"delete {place}", partial(archive.objects.delete, place))
+    yield Call(f"delete {place}", partial(kept.objects.delete, place))
     return away.note
 
 
-def delete(archive: Archive, *, now: datetime, insist: bool) -> Steps[DeletedTown]:
+def delete(kept: KeptPast, *, now: datetime, insist: bool) -> Steps[DeletedTown]:
     """Delete a town that was put away, for good. Without `insist` only when it was kept long enough.
 
     Raises Refused: 404 if it is not archived, 409 if it is too early or if the town is back.
     """
-    town_id, key = archive.town_id, keys.head(archive.town_id)
-    away = yield from _read(archive)
-    there: bytes | None = yield Call(f"start_of {key}", partial(archive.objects.start_of, key, 1))
+    town_id, key = kept.town_id, keys.head(kept.town_id)
+    away = yield from _read(kept)
+    there: bytes | None = yield Call(f"start_of {key}", partial(kept.objects.start_of, key, 1))
     if there is not None:
         hint = f"archive it first: `townctl town archive {town_id}`"
         raise Refused(f"town {town_id} is not archived: it has a head", status=409, path="town_id", hint=hint)
@@ -147,19 +147,19 @@ def delete(archive: Archive, *, now: datetime, insist: bool) -> Steps[DeletedTow
             hint=f"`townctl town bring-back {town_id}` makes it a town again; to delete it now and for good, add --now",
         )
     place = keys.put_away(town_id)
-    everything = yield from all_keys(archive.objects, keys.town(town_id))
+    everything = yield from all_keys(kept.objects, keys.town(town_id))
     for each in everything:
         if each != place:
-            yield Call(f"delete {each}", partial(archive.objects.delete, each))
-    past: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(archive.versions.versions, key))
+            yield Call(f"delete {each}", partial(kept.objects.delete, each))
+    past: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(kept.versions.versions, key))
     for version in past:
-        yield Call(f"delete_version {key}", partial(archive.versions.delete_version, key, version.version_id))
+        yield Call(f"delete_version {key}", partial(kept.versions.delete_version, key, version.version_id))
     for last in (keys.apart(town_id), keys.violated(town_id), place):
-        yield Call(f"delete {last}", partial(archive.objects.delete, last))
+        yield Call(f"delete {last}", partial(kept.objects.delete, last))
     return DeletedTown(town_id, len(everything))
 
 
-def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], Archive]) -> Steps[tuple[PutAway, ...]]:
+def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], KeptPast]) -> Steps[tuple[PutAway, ...]]:
     """Every town that is put away, ascending. A few calls for each town."""
     found: list[PutAway] = []
     for town_id in (yield from store.headless(put_away=True)):
@@ -168,14 +168,14 @@ def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], Archive]) -
     return tuple(found)
 
 
-def _half_done(archive: Archive) -> Steps[PutAway | None]:
+def _half_done(kept: KeptPast) -> Steps[PutAway | None]:
     """Finish what a process began that ended between the mark and the deletion; None if there is no mark."""
-    key = keys.head(archive.town_id)
-    there: bytes | None = yield Call(f"start_of {key}", partial(archive.objects.start_of, key, len(_MARK)))
+    key = keys.head(kept.town_id)
+    there: bytes | None = yield Call(f"start_of {key}", partial(kept.objects.start_of, key, len(_MARK)))
     if there != _MARK:
         return None
-    away = yield from _read(archive)
-    yield Call(f"delete {key}", partial(archive.objects.delete, key))
+    away = yield from _read(kept)
+    yield Call(f"delete {key}", partial(kept.objects.delete, key))
     return away.note
 
 
@@ -219,10 +219,10 @@ def _written(note: PutAway, body: bytes) -> bytes:
     return json.dumps(line).encode() + b"\n" + body
 
 
-def _read(archive: Archive) -> Steps[_Away]:
-    town_id = archive.town_id
+def _read(kept: KeptPast) -> Steps[_Away]:
+    town_id = kept.town_id
     place = keys.put_away(town_id)
-    found: StoredObject | None = yield Call(f"get {place}", partial(archive.objects.get, place))
+    found: StoredObject | None = yield Call(f"get {place}", partial(kept.objects.get, place))
     if found is None:
         hint = "`townctl town archived` lists those that are"
         raise Refused(f"no town {town_id} is archived here", status=404, path="town_id", hint=hint)

@@ -23,7 +23,7 @@ from shared.ports.object_store import ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.storage import archive_rebuilding, examination, head, keys, layer_reading, layers, patch_files, publish
 from shared.storage.listing import all_keys
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database, journal
 from shared.town.town_keys import TownKeys
 
@@ -68,7 +68,7 @@ class _Mended:
         return found if key not in self.bodies else StoredObject(self.bodies[key], "" if found is None else found.etag)
 
 
-def plan(past: Archive) -> Steps[Plan]:
+def plan(past: KeptPast) -> Steps[Plan]:
     """Decide what can be made again. Reads only. Raises UnknownTown."""
     made = _Making(past)
     newest = yield from past.newest_head(lambda _: True)
@@ -93,7 +93,7 @@ def plan(past: Archive) -> Steps[Plan]:
 class _Making:
     """What was made again so far. Later objects are made on top of it."""
 
-    def __init__(self, past: Archive) -> None:
+    def __init__(self, past: KeptPast) -> None:
         self.store = _Mended(past.objects)
         self.remade: dict[str, Remade] = {}
         self.not_remade: dict[str, NotRemade] = {}
@@ -133,7 +133,7 @@ class _Making:
         return None if found is None else found.image
 
 
-def carry_out(past: Archive, decided: Plan) -> Steps[None]:
+def carry_out(past: KeptPast, decided: Plan) -> Steps[None]:
     """Write what the plan has made again. It may be repeated. Raises what the store raises."""
     for key, body in decided.bodies.items():
         etag = decided.etags[key]
@@ -143,7 +143,7 @@ def carry_out(past: Archive, decided: Plan) -> Steps[None]:
         yield Call(f"{'create' if etag is None else 'replace'} {key}", write)
 
 
-def leads_to_the_newest(past: Archive, decided: Plan) -> Steps[bool]:
+def leads_to_the_newest(past: KeptPast, decided: Plan) -> Steps[bool]:
     """Whether the newest commit can be read again after the plan was carried out, so that nothing is lost."""
     key = keys.head(past.town_id)
     there: StoredObject | None = yield Call(f"get {key}", partial(past.objects.get, key))
@@ -185,7 +185,7 @@ def _why_not(key: str) -> str:
     return "what it was made of is not kept any more: past heads are kept for a day"
 
 
-def _made_again(past: Archive, store: _Mended, key: str) -> Steps[tuple[layers.ImmutableObject, str] | None]:
+def _made_again(past: KeptPast, store: _Mended, key: str) -> Steps[tuple[layers.ImmutableObject, str] | None]:
     """A layer or a journal object, and what it was made of; None if that is not kept."""
     ticks = keys.ticks_of(key)
     if ticks is not None:
@@ -216,7 +216,9 @@ def _patch_file(of_commit: head.Head) -> layers.ImmutableObject | None:
     return layers.ImmutableObject(key, body, decoded=patch_files.decode)
 
 
-def _of_rows(past: Archive, store: _Mended, ticks: tuple[int, int]) -> Steps[tuple[layers.ImmutableObject, str] | None]:
+def _of_rows(
+    past: KeptPast, store: _Mended, ticks: tuple[int, int]
+) -> Steps[tuple[layers.ImmutableObject, str] | None]:
     first, last = ticks
     for read in (yield from past.heads_of_tick(last)):
         with contextlib.suppress(DamagedImage, SchemaMismatch):
@@ -229,7 +231,7 @@ def _of_rows(past: Archive, store: _Mended, ticks: tuple[int, int]) -> Steps[tup
 
 
 def _index_objects(
-    past: Archive, wanted: Iterable[str], index: int, lineage: archive_rebuilding.Lineage
+    past: KeptPast, wanted: Iterable[str], index: int, lineage: archive_rebuilding.Lineage
 ) -> Steps[dict[str, tuple[layers.ImmutableObject, str]]]:
     """The objects of the archive's index that are wanted, of the blocks of the archive; none if a block cannot be read."""
     found: dict[str, tuple[layers.ImmutableObject, str]] = {}

@@ -50,7 +50,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class KeptPast:
     """The objects of one town, with their past versions."""
 
     objects: ObjectStore
@@ -148,7 +148,7 @@ class Archive:
         position = yield from first_fitting(newest_first, header_fits)
         return (yield from self.of_files(files[newest_first[position]][1])) if position < len(newest_first) else None
 
-    def without_damaged_files(self) -> Steps["Archive"]:
+    def without_damaged_files(self) -> Steps["KeptPast"]:
         """The same town without the spills and snapshots whose header cannot be read. It reads every header."""
         bad: set[str] = set()
         for key in (yield from self.files()):

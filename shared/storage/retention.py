@@ -42,7 +42,7 @@ from shared.storage import head, keys
 from shared.storage.archive import TownArchives
 from shared.storage.listing import all_listed
 from shared.storage.mending import damaged
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 
 DELETED_AT_ONCE: Final = 100
 _JOURNAL_MARGIN: Final = timedelta(hours=1)
@@ -96,22 +96,22 @@ class _File:
     written_at: datetime
 
 
-def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
+def plan(past: KeptPast, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     """Decide what may be deleted. Reads only. Raises UnknownTown, DamagedImage.
 
     `now` must agree with the store's clock.
     """
-    heads, old_heads = yield from _heads(archive, None if keep.commits is None else now - keep.commits)
-    kept_head = yield from archive.oldest_head(heads)
+    heads, old_heads = yield from _heads(past, None if keep.commits is None else now - keep.commits)
+    kept_head = yield from past.oldest_head(heads)
     if kept_head is None:
-        raise damaged(keys.head(archive.town_id), "no retained state of it can be read, so nothing may be deleted")
+        raise damaged(keys.head(past.town_id), "no retained state of it can be read, so nothing may be deleted")
     oldest = kept_head.manifest
-    files = yield from _files(archive)
+    files = yield from _files(past)
     spills = [file for file in files if not keys.is_snapshot(file.key)]
     snapshots = [file for file in files if keys.is_snapshot(file.key)]
     base = _base_of_window(snapshots, now - keep.window)
     if base is not None:
-        yield from archive.header_of(base.key)  # older files may be deleted because of it, so it must not be damaged
+        yield from past.header_of(base.key)  # older files may be deleted because of it, so it must not be damaged
     snapshots_from = now - max(keep.snapshots, keep.window)
     points = [file for file in files if file.span[1] >= oldest.txid]
     points += [file for file in spills if file.written_at >= now - keep.spills]
@@ -119,21 +119,21 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     points += [] if base is None else [base]
     needed = _with_all_below(points, files)
     if oldest.snapshot is not None:
-        needed.add(keys.snapshot(archive.town_id, oldest.snapshot.txid))
-    needed.update(keys.spill(archive.town_id, spill.min_txid, spill.max_txid) for spill in oldest.spills)
+        needed.add(keys.snapshot(past.town_id, oldest.snapshot.txid))
+    needed.update(keys.spill(past.town_id, spill.min_txid, spill.max_txid) for spill in oldest.spills)
     kept_files = [file for file in files if file.key in needed]
-    patch_files, old_patch_files = yield from _patch_files(archive, oldest)
-    superseded = yield from _superseded_indexes(archive, heads, oldest, kept_files)
-    rows, old_rows = yield from _journal(archive, base)
-    doomed = [Doomed(keys.head(archive.town_id), version.size, version.version_id) for version in old_heads]
+    patch_files, old_patch_files = yield from _patch_files(past, oldest)
+    superseded = yield from _superseded_indexes(past, heads, oldest, kept_files)
+    rows, old_rows = yield from _journal(past, base)
+    doomed = [Doomed(keys.head(past.town_id), version.size, version.version_id) for version in old_heads]
     doomed += [Doomed(file.key, file.size) for file in files if file.key not in needed]
     doomed += old_patch_files
     doomed += old_rows
     doomed += [Doomed(key, size) for key, size in superseded.items()]
-    doomed += yield from _old_logs(archive, now - keep.logs)
+    doomed += yield from _old_logs(past, now - keep.logs)
     kept = [version.size for version in heads] + [file.size for file in kept_files] + patch_files + rows
     return RetentionPlan(
-        town_id=archive.town_id,
+        town_id=past.town_id,
         doomed=tuple(doomed),
         freed_bytes=sum(each.size for each in doomed),
         kept_objects=len(kept),
@@ -141,14 +141,14 @@ def plan(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]
     )
 
 
-def forget(archive: Archive, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
+def forget(past: KeptPast, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     """Decide what may be deleted, and delete it; returns the plan that was carried out."""
-    decided = yield from plan(archive, keep, now=now)
-    yield from carry_out(archive, decided)
+    decided = yield from plan(past, keep, now=now)
+    yield from carry_out(past, decided)
     return replace(decided, carried_out=True)
 
 
-def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
+def carry_out(past: KeptPast, decided: RetentionPlan) -> Steps[int]:
     """Delete the objects that the plan names; returns how many it names. It may be repeated.
 
     Heads are deleted first: if the deletion stops halfway, every commit that is still listed can be restored. Raises what
@@ -157,44 +157,44 @@ def carry_out(archive: Archive, decided: RetentionPlan) -> Steps[int]:
     heads = [each for each in decided.doomed if each.version_id is not None]
     objects = [each for each in decided.doomed if each.version_id is None]
     for part in (*_parts_of(heads), *_parts_of(objects)):
-        for result in (yield Together(tuple(_deletion(archive, each) for each in part))):
+        for result in (yield Together(tuple(_deletion(past, each) for each in part))):
             if isinstance(result, Exception):
                 raise result
     return len(decided.doomed)
 
 
 def _superseded_indexes(
-    archive: Archive, heads: Sequence[ObjectVersion], oldest: head.Manifest, files: Sequence[_File]
+    past: KeptPast, heads: Sequence[ObjectVersion], oldest: head.Manifest, files: Sequence[_File]
 ) -> Steps[Mapping[str, int]]:
     """The objects of the archive's index on which none of these restore points relies, with their sizes.
 
     None while commits from before a restore in place are kept: the restore brought back an older index than that of its commit.
     """
-    newest = yield from archive.readable_from(heads, 0)
+    newest = yield from past.readable_from(heads, 0)
     txid, epoch = oldest.txid, oldest.epoch
     if files and files[0].span[1] < txid:
         try:
-            header = yield from archive.header_of(files[0].key)
+            header = yield from past.header_of(files[0].key)
         except DamagedImage:
             return {}
         txid, epoch = header.max_txid, header.epoch
     if newest is None or epoch < newest[1].manifest.epoch:
         return {}
-    return (yield from TownArchives(archive.objects).superseded(archive.town_id, oldest=txid))
+    return (yield from TownArchives(past.objects).superseded(past.town_id, oldest=txid))
 
 
-def _patch_files(archive: Archive, oldest: head.Manifest) -> Steps[tuple[list[int], list[Doomed]]]:
+def _patch_files(past: KeptPast, oldest: head.Manifest) -> Steps[tuple[list[int], list[Doomed]]]:
     """The sizes of the patch files to keep, and the files that no head from the oldest one on can refer to."""
-    listed = yield from all_listed(archive.objects, keys.patches_prefix(archive.town_id))
+    listed = yield from all_listed(past.objects, keys.patches_prefix(past.town_id))
     first = oldest.patch_files[0].min_txid if oldest.patch_files else oldest.tail_start
     spans = {key: span for key in listed if (span := keys.patched_txids_of(key)) is not None}
     kept = [listed[key].size for key, (_, last) in spans.items() if last >= first]
     return kept, [Doomed(key, listed[key].size) for key, (_, last) in spans.items() if last < first]
 
 
-def _old_logs(archive: Archive, kept_from: datetime) -> Steps[list[Doomed]]:
+def _old_logs(past: KeptPast, kept_from: datetime) -> Steps[list[Doomed]]:
     """The logs of agents that were stored earlier: no restore point needs one, so they go by their age."""
-    logs = yield from all_listed(archive.objects, keys.logs_of(archive.town_id))
+    logs = yield from all_listed(past.objects, keys.logs_of(past.town_id))
     return [Doomed(key, log.size) for key, log in logs.items() if log.written_at < kept_from]
 
 
@@ -203,16 +203,16 @@ def _parts_of(doomed: Sequence[Doomed]) -> Iterator[Sequence[Doomed]]:
         yield doomed[start : start + DELETED_AT_ONCE]
 
 
-def _deletion(archive: Archive, doomed: Doomed) -> Call:
+def _deletion(past: KeptPast, doomed: Doomed) -> Call:
     if doomed.version_id is None:
-        return Call(f"delete {doomed.key}", partial(archive.objects.delete, doomed.key))
+        return Call(f"delete {doomed.key}", partial(past.objects.delete, doomed.key))
     name = f"delete_version {doomed.key} {doomed.version_id}"
-    return Call(name, partial(archive.versions.delete_version, doomed.key, doomed.version_id))
+    return Call(name, partial(past.versions.delete_version, doomed.key, doomed.version_id))
 
 
-def _heads(archive: Archive, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
+def _heads(past: KeptPast, since: datetime | None) -> Steps[tuple[list[ObjectVersion], list[ObjectVersion]]]:
     """The versions that were current at or after `since`, newest first; and the older ones."""
-    versions = yield from archive.head_versions()
+    versions = yield from past.head_versions()
     if since is None:
         return list(versions), []
     # A version was replaced when the next newer one was written. A clock that was set may have broken the order of their times.
@@ -240,9 +240,9 @@ def _base_of_window(snapshots: Sequence[_File], start: datetime) -> _File | None
     return (before[-1] if before else snapshots[0]) if snapshots else None
 
 
-def _files(archive: Archive) -> Steps[list[_File]]:
+def _files(past: KeptPast) -> Steps[list[_File]]:
     """Spills and snapshots in the order of their last commits."""
-    listed = yield from all_listed(archive.objects, keys.ltx_prefix(archive.town_id))
+    listed = yield from all_listed(past.objects, keys.ltx_prefix(past.town_id))
     found = [
         _File(key, span, each.size, each.written_at)
         for key, each in listed.items()
@@ -251,13 +251,13 @@ def _files(archive: Archive) -> Steps[list[_File]]:
     return sorted(found, key=lambda file: (file.span[1], file.key))
 
 
-def _journal(archive: Archive, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
+def _journal(past: KeptPast, base: _File | None) -> Steps[tuple[list[int], list[Doomed]]]:
     """The sizes of the journal objects to keep, and the objects that end before the base of the window.
 
     The rows of an object are older than the object. So one that was written before the snapshot holds no row that is needed; as
     the store's times may be whole seconds and its clock may be set, an hour more is kept.
     """
-    listed = yield from all_listed(archive.objects, keys.journal_prefix(archive.town_id))
+    listed = yield from all_listed(past.objects, keys.journal_prefix(past.town_id))
     kept_from = datetime.min.replace(tzinfo=UTC) if base is None else base.written_at - _JOURNAL_MARGIN
     blocks = {key: each for key, each in listed.items() if keys.ticks_of(key) is not None}
     kept = [each.size for each in blocks.values() if each.written_at >= kept_from]

@@ -28,7 +28,7 @@ from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts
 from shared.runner.sweep import sweep
 from shared.storage import keys
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.retention import Keep, forget
 from shared.town import database
 from tests.benchmarks.pages_by_table import PagesByTable
@@ -203,7 +203,7 @@ class LongLife:
                     self.one_pass(pace)
                 if pace == PASS:
                     day.calls += self._counting.requests.total()
-            in_order(forget(Archive(self._counting, self._counting, TOWN), Keep(), now=self._clock.at))
+            in_order(forget(KeptPast(self._counting, self._counting, TOWN), Keep(), now=self._clock.at))
             image = self.world.image(TOWN)
             with database.opened(image.content) as sql:
                 day.image = image.size

@@ -12,7 +12,7 @@ from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.runner import worker
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database
 from tests.fakes import FakeProcess
 from tests.replayed import a_world_with_a_past, past_of
@@ -113,9 +113,9 @@ def a_world_with_a_restored_town() -> World:
     for number in range(3):
         _tick(world, number, RESTORED)
     past = past_of(world)
-    archive = Archive(past.objects, past.versions, RESTORED)
-    old, now = drive(archive.at_txid(2)), world.clock.now()
-    drive(restore_in_place(world.store, archive, old, now=now, worker_id="restorer"))
+    kept = KeptPast(past.objects, past.versions, RESTORED)
+    old, now = drive(kept.at_txid(2)), world.clock.now()
+    drive(restore_in_place(world.store, kept, old, now=now, worker_id="restorer"))
     _tick(world, 3, RESTORED)
     return world
 

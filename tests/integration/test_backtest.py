@@ -15,7 +15,7 @@ from shared.replay.time_window import Window
 from shared.replay.what_if.comparison import Outputs, Parting
 from shared.rules import RULES
 from shared.storage import in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.replayed import a_busy_world, a_world_with_a_past, past_of
 from tests.towns import T, a_town, event
 from tests.worlds import World
@@ -158,6 +158,6 @@ def test_the_summary_counts_by_rule_and_names_the_first_of_each_kind(without_dis
 
 def restored(world: World, *, to_txid: int) -> None:
     """The town as it was after a commit, as its newest commit."""
-    archive = Archive(world.objects, past_of(world).versions, "t1")
-    old = drive(archive.at_txid(to_txid))
-    drive(in_place.restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id=world.worker_id()))
+    kept = KeptPast(world.objects, past_of(world).versions, "t1")
+    old = drive(kept.at_txid(to_txid))
+    drive(in_place.restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id=world.worker_id()))

@@ -8,7 +8,7 @@ import pytest
 from shared.domain.tick import Envelope
 from shared.domain.times import from_text
 from shared.ports.steps import drive
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.fakes import FakeClock
 from tests.towns import TOWN, T, a_town, event
 from tests.worlds import World, a_world
@@ -43,7 +43,7 @@ def test_writers_with_other_clocks_take_turns_and_time_goes_forward(apart: timed
     assert len(times) == 6
     assert all(earlier < later for earlier, later in pairwise(times))
     assert slow.image() == fast.image()
-    points = drive(Archive(slow.objects, slow.objects, TOWN).points())  # type: ignore[arg-type]
+    points = drive(KeptPast(slow.objects, slow.objects, TOWN).points())  # type: ignore[arg-type]
     assert [point.txid for point in points] == list(range(7, 0, -1))
     assert sorted(points, key=lambda point: point.time) == points[::-1]
 

@@ -24,7 +24,7 @@ from shared.runner.run_report import RunReport
 from shared.runner.surroundings import Surroundings
 from shared.runner.worker import run_town
 from shared.storage import keys, publish
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.fakes import FakeClock
@@ -162,11 +162,11 @@ def _judge(town: _Town, wanted: TownImage, *, at: int) -> None:
     numbers = [row["tick_no"] for row in published]
     kept = [row["tick_no"] for row in rows if row["tick_no"] > (numbers[-1] if numbers else 0)]
     assert [*numbers, *kept] == list(range(1, image.facts.tick_no + 1)), at
-    archive = Archive(town.objects, _NoVersions(), "t1")
+    past = KeptPast(town.objects, _NoVersions(), "t1")
     for key in town.objects.list(keys.ltx_prefix("t1")).keys:
         span = keys.txids_of(key)
         assert span is not None
-        assert drive(archive.of_files(span[1])).image == town.images[span[1]], (at, key)
+        assert drive(past.of_files(span[1])).image == town.images[span[1]], (at, key)
 
 
 class _NoVersions:

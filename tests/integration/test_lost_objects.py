@@ -27,7 +27,7 @@ from shared.storage import head, keys, layer_reading, layers
 from shared.storage.agent_logs import StoredLogs
 from shared.storage.archive_index import hash_of, shard_of
 from shared.storage.listing import all_keys
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 from tests.integration.townctl_calls import Townctl
@@ -65,8 +65,8 @@ class Place:
     townctl: Townctl
     beads: dict[int, list[str]] = field(default_factory=dict)
 
-    def archive(self) -> Archive:
-        return Archive(self.objects, self.objects, TOWN)
+    def kept(self) -> KeptPast:
+        return KeptPast(self.objects, self.objects, TOWN)
 
     def key_of(self, kind: str, town_id: str = TOWN) -> str:
         """The object of this kind that a town would miss most."""
@@ -223,7 +223,7 @@ def _check(place: Place, harms: tuple[tuple[str, str], ...]) -> None:
     chosen = {kind: place.key_of(kind) for kind, _ in harms}  # before the head is harmed, which names them
     damaged = {place.harm(kind, harm, key=chosen[kind]) for kind, harm in harms}
     before = _contents(place.objects)
-    readable = drive(place.archive().newest_readable())
+    readable = drive(place.kept().newest_readable())
     assert readable is not None
     findings = place.findings()
     for kind, harm in harms:

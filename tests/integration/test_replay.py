@@ -25,7 +25,7 @@ from shared.replay.what_if.comparison import Attempt, outputs_in
 from shared.runner import code_version as versions
 from shared.runner import worker
 from shared.storage import in_place, keys, retention
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database, migrations, schemas
 from shared.town.columns import TABLES, columns_of
 from shared.town.migrations import Migration
@@ -222,9 +222,9 @@ def test_after_retention_a_window_is_told_exactly_or_refused_with_the_time_from_
             lived(world, 1)
             at[world.image().facts.tick_no] = world.clock.now()
         world.clock.move(days=1)
-    archive = Archive(past_of(world).objects, past_of(world).versions, "t1")
-    plan = drive(retention.plan(archive, retention.Keep(), now=world.clock.now()))
-    drive(retention.carry_out(archive, plan))
+    kept = KeptPast(past_of(world).objects, past_of(world).versions, "t1")
+    plan = drive(retention.plan(kept, retention.Keep(), now=world.clock.now()))
+    drive(retention.carry_out(kept, plan))
     assert any(each.key.startswith(keys.journal_prefix("t1")) for each in plan.doomed)
     window = world.clock.now() - limits.RESTORE_WINDOW
     answers = {tick_no: _told_or_refused(world, time) for tick_no, time in at.items() if tick_no % 3 == 0}
@@ -252,9 +252,9 @@ def _told_or_refused(world: World, at: datetime) -> list[int] | str:
 
 def _restore_in_place(world: World, txid: int) -> None:
     objects = past_of(world).objects
-    archive = Archive(objects, past_of(world).versions, "t1")
-    old = drive(archive.at_txid(txid))
-    drive(in_place.restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id=world.worker_id()))
+    kept = KeptPast(objects, past_of(world).versions, "t1")
+    old = drive(kept.at_txid(txid))
+    drive(in_place.restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id=world.worker_id()))
 
 
 def test_a_restore_in_place_ends_a_page_and_the_next_page_goes_on_from_the_restored_commit() -> None:

@@ -23,7 +23,7 @@ from shared.runner.surroundings import Surroundings
 from shared.runner.worker import run_town
 from shared.storage import in_place, keys, ltx, publish, publishing, retention
 from shared.storage.archive import TownArchives
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, journal
 from tests.counting import CountingObjects
@@ -60,7 +60,7 @@ class History:
         self.objects = MemoryObjects(kept_versions=100_000, now=lambda: self.clock.now() + self.behind)
         self.store = ObjectTownStore(self.objects)
         self.around = Surroundings(store=self.store, clock=self.clock)
-        self.archive = Archive(self.objects, self.objects, "t1")
+        self.kept = KeptPast(self.objects, self.objects, "t1")
         image = drive(found_town("t1", self.around, worker_id="founder"))
         self.commits.append(Commit(image.txid, image.facts.time, image.image, 0))
         self.post("rig_registered", {"rig_id": "r1", "name": "main", "git_url": "https://example.org/a/b.git"})
@@ -100,8 +100,8 @@ class History:
 
     def forget(self) -> retention.RetentionPlan:
         """Run retention now."""
-        plan = drive(retention.plan(self.archive, retention.Keep(), now=self.clock.now()))
-        drive(retention.carry_out(self.archive, plan))
+        plan = drive(retention.plan(self.kept, retention.Keep(), now=self.clock.now()))
+        drive(retention.carry_out(self.kept, plan))
         return plan
 
 
@@ -121,7 +121,7 @@ def ten_days() -> History:
 
 def test_every_commit_comes_back_by_its_number_as_long_as_its_head_is_kept(ten_days: History) -> None:
     for commit in ten_days.commits:
-        restored = drive(ten_days.archive.at_txid(commit.txid))
+        restored = drive(ten_days.kept.at_txid(commit.txid))
         assert (restored.image, restored.point.tick) == (commit.image, commit.tick_no)
 
 
@@ -130,11 +130,11 @@ def test_every_instant_gives_the_newest_commit_before_it(ten_days: History) -> N
     span = int((ten_days.clock.at - T).total_seconds())
     for _ in range(60):
         moment = T + timedelta(seconds=rng.randrange(span))
-        assert drive(ten_days.archive.at_time(moment)).image == ten_days.at(moment).image
+        assert drive(ten_days.kept.at_time(moment)).image == ten_days.at(moment).image
 
 
 def test_restore_points_are_listed_newest_first_with_what_they_are(ten_days: History) -> None:
-    points = drive(ten_days.archive.points(limit=1000))
+    points = drive(ten_days.kept.points(limit=1000))
     assert [point.txid for point in points] == sorted({commit.txid for commit in ten_days.commits}, reverse=True)
     assert {point.kind for point in points} == {"head"}
     assert points[0].time == ten_days.commits[-1].time
@@ -142,12 +142,12 @@ def test_restore_points_are_listed_newest_first_with_what_they_are(ten_days: His
 
 def test_an_unknown_town_and_a_commit_that_is_not_retained_are_refused_with_what_to_do(ten_days: History) -> None:
     with pytest.raises(UnknownTown):
-        drive(Archive(ten_days.objects, ten_days.objects, "nobody").points())
+        drive(KeptPast(ten_days.objects, ten_days.objects, "nobody").points())
     with pytest.raises(Refused, match="cannot be restored to commit 999") as refused:
-        drive(ten_days.archive.at_txid(999))
+        drive(ten_days.kept.at_txid(999))
     assert "townctl points t1" in refused.value.hint
     with pytest.raises(Refused):
-        drive(ten_days.archive.at_time(T - timedelta(days=1)))
+        drive(ten_days.kept.at_time(T - timedelta(days=1)))
 
 
 def test_after_retention_the_ends_of_files_remain_restore_points_and_give_what_was_committed() -> None:
@@ -157,8 +157,8 @@ def test_after_retention_the_ends_of_files_remain_restore_points_and_give_what_w
     assert plan.freed_bytes > 0
     images = {commit.txid: commit.image for commit in history.commits}
     kinds = set()
-    for point in drive(history.archive.points(limit=1000)):
-        assert drive(history.archive.at_txid(point.txid)).image == images[point.txid]
+    for point in drive(history.kept.points(limit=1000)):
+        assert drive(history.kept.at_txid(point.txid)).image == images[point.txid]
         kinds.add(point.kind)
     assert {"head", "snapshot"} <= kinds
 
@@ -214,9 +214,9 @@ def test_what_a_restore_in_place_made_stays_for_the_window_however_short_snapsho
     keep = retention.Keep(spills=timedelta(days=1), snapshots=timedelta(days=1), window=timedelta(days=10))
     assert history.clock.now() - restored.time > timedelta(days=2)
 
-    drive(retention.forget(history.archive, keep, now=history.clock.now()))
+    drive(retention.forget(history.kept, keep, now=history.clock.now()))
 
-    assert drive(history.archive.at_txid(restored.txid)).image == restored.image
+    assert drive(history.kept.at_txid(restored.txid)).image == restored.image
 
 
 def test_the_archive_of_a_restored_image_is_still_found_when_the_restored_commit_is_forgotten() -> None:
@@ -235,10 +235,10 @@ def test_the_archive_of_a_restored_image_is_still_found_when_the_restored_commit
     newest = _archived(history, "ended-later", index=restored)
     day = timedelta(days=1)
 
-    drive(retention.forget(history.archive, retention.Keep(day, day, day, window=day), now=history.clock.now()))
+    drive(retention.forget(history.kept, retention.Keep(day, day, day, window=day), now=history.clock.now()))
 
     with pytest.raises(Refused):
-        drive(history.archive.at_txid(history.commits[9].txid))
+        drive(history.kept.at_txid(history.commits[9].txid))
     sought = ["ended-0", "ended-5", "ended-later"]
     counting: Any = CountingObjects(history.objects)
     assert len(drive(TownArchives(counting).find("t1", sought[:2], index=restored))) == 2
@@ -266,7 +266,7 @@ def test_planning_deletes_nothing() -> None:
     history.live_on(30, seed=7, longest=timedelta(hours=8))
     before = [history.objects.list(prefix).keys for prefix in ("towns/", "due/")]
     versions = history.objects.versions("towns/t1/head")
-    drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    drive(retention.plan(history.kept, retention.Keep(), now=history.clock.now()))
     assert [history.objects.list(prefix).keys for prefix in ("towns/", "due/")] == before
     assert history.objects.versions("towns/t1/head") == versions
 
@@ -274,9 +274,9 @@ def test_planning_deletes_nothing() -> None:
 def test_a_commit_that_runs_beside_retention_keeps_everything_it_refers_to() -> None:
     history = History()
     history.live_on(40, seed=8, longest=timedelta(hours=8))
-    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    plan = drive(retention.plan(history.kept, retention.Keep(), now=history.clock.now()))
     history.live_on(5, seed=9, longest=timedelta(minutes=1))
-    drive(retention.carry_out(history.archive, plan))
+    drive(retention.carry_out(history.kept, plan))
     assert drive(history.store.load("t1")).image == history.commits[-1].image
     history.live_on(5, seed=10, longest=timedelta(minutes=1))
     assert drive(history.store.load("t1")).image == history.commits[-1].image
@@ -289,10 +289,10 @@ def test_two_retentions_at_once_do_not_take_each_others_deletions_for_damage() -
     """
     history = History()
     history.live_on(40, seed=11, longest=timedelta(hours=8))
-    slower = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    slower = drive(retention.plan(history.kept, retention.Keep(), now=history.clock.now()))
     assert history.forget().doomed
 
-    drive(retention.carry_out(history.archive, slower))
+    drive(retention.carry_out(history.kept, slower))
 
     assert history.forget().doomed == ()
     assert drive(history.store.load("t1")).image == history.commits[-1].image
@@ -302,7 +302,7 @@ def test_what_was_written_a_minute_ago_is_not_deleted_because_its_commits_look_o
     """A worker ten years behind made these commits. Their times are ten years old, and their objects are not."""
     history = History(behind=timedelta(days=3653))
     history.live_on(40, seed=11, longest=timedelta(minutes=2))
-    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.objects.time()))
+    plan = drive(retention.plan(history.kept, retention.Keep(), now=history.objects.time()))
     assert plan.doomed == ()
 
 
@@ -320,16 +320,16 @@ def test_commits_of_a_clock_that_was_ahead_are_deleted_when_their_objects_are_ol
     assert written > 2
     real.move(days=45)
 
-    drive(retention.forget(history.archive, retention.Keep(), now=real.at))
+    drive(retention.forget(history.kept, retention.Keep(), now=real.at))
 
     assert len(history.objects.list(keys.ltx_prefix("t1")).keys) < written
     assert drive(history.store.load("t1")).image == history.commits[-1].image
 
 
 def _restore_in_place(history: History, txid: int) -> None:
-    old = drive(history.archive.at_txid(txid))
+    old = drive(history.kept.at_txid(txid))
     image = drive(
-        in_place.restore_in_place(history.store, history.archive, old, now=history.clock.now(), worker_id="operator")
+        in_place.restore_in_place(history.store, history.kept, old, now=history.clock.now(), worker_id="operator")
     )
     history.commits.append(Commit(image.txid, image.facts.time, image.image, image.facts.tick_no))
 
@@ -401,20 +401,20 @@ def test_a_restore_brings_time_back_and_every_instant_then_gives_the_state_that_
     for commit in kept:
         for moment in (commit.time, commit.time + timedelta(milliseconds=1)):
             wanted = [each for each in kept if each.time <= moment][-1]
-            assert drive(history.archive.at_time(moment)).image == wanted.image
+            assert drive(history.kept.at_time(moment)).image == wanted.image
     tomorrow = history.clock.at + timedelta(days=30)
-    assert drive(history.archive.at_time(tomorrow)).image == history.commits[-1].image
+    assert drive(history.kept.at_time(tomorrow)).image == history.commits[-1].image
     for commit in history.commits:
-        assert drive(history.archive.at_txid(commit.txid)).image == commit.image
+        assert drive(history.kept.at_txid(commit.txid)).image == commit.image
 
 
 def test_where_only_files_are_left_time_goes_back_in_them_too() -> None:
     history, then, restored = _history_with_a_clock_that_jumped()
-    archive = Archive(history.objects, _OnlyTheNewestHead(history.objects), "t1")  # type: ignore[arg-type]
-    assert drive(archive.at_time(restored.time)).image == restored.image
-    before = drive(archive.at_time(restored.time - timedelta(milliseconds=1)))
+    kept = KeptPast(history.objects, _OnlyTheNewestHead(history.objects), "t1")  # type: ignore[arg-type]
+    assert drive(kept.at_time(restored.time)).image == restored.image
+    before = drive(kept.at_time(restored.time - timedelta(milliseconds=1)))
     assert before.point.txid <= then.txid
-    assert drive(archive.points())[0].epoch == 1
+    assert drive(kept.points())[0].epoch == 1
 
 
 class _OnlyTheNewestHead:
@@ -487,11 +487,11 @@ def test_retention_of_a_long_history_reads_few_objects_and_of_files_only_their_h
     history = History()
     history.live_on(150, seed=16, longest=timedelta(hours=3))
     counting: Any = CountingObjects(history.objects)
-    archive = Archive(counting, counting, "t1")
+    kept = KeptPast(counting, counting, "t1")
 
-    plan = drive(retention.plan(archive, retention.Keep(), now=history.clock.now()))
+    plan = drive(retention.plan(kept, retention.Keep(), now=history.clock.now()))
 
-    assert plan == drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    assert plan == drive(retention.plan(history.kept, retention.Keep(), now=history.clock.now()))
     assert counting.requests["get"] <= 8  # of the journal
     assert counting.requests["get_version"] <= 10
     assert counting.requests["start_of"] <= 30
@@ -503,21 +503,21 @@ def test_where_the_store_forgets_replaced_heads_itself_none_is_deleted_and_all_t
     heads = history.objects.versions("towns/t1/head")
     keep = retention.Keep(commits=None)
 
-    plan = drive(retention.forget(history.archive, keep, now=history.clock.now()))
+    plan = drive(retention.forget(history.kept, keep, now=history.clock.now()))
 
     assert history.objects.versions("towns/t1/head") == heads
     assert not [each for each in plan.doomed if each.version_id is not None]
     for commit in history.commits:
-        assert drive(history.archive.at_txid(commit.txid)).image == commit.image
+        assert drive(history.kept.at_txid(commit.txid)).image == commit.image
 
 
 def test_a_deletion_that_fails_is_told_and_the_next_retention_finishes() -> None:
     history = History()
     history.live_on(60, seed=18, longest=timedelta(hours=8))
-    plan = drive(retention.plan(history.archive, retention.Keep(), now=history.clock.now()))
+    plan = drive(retention.plan(history.kept, retention.Keep(), now=history.clock.now()))
     faults = Faults(Fault("error", at=3))
     with pytest.raises(StoreUnavailable):
-        faults.drive(retention.carry_out(history.archive, plan))
+        faults.drive(retention.carry_out(history.kept, plan))
     assert 0 < len(history.forget().doomed) < len(plan.doomed)
     assert history.forget().doomed == ()
 
@@ -526,7 +526,7 @@ def test_a_commit_whose_head_could_not_be_forgotten_can_still_be_restored(monkey
     """Heads and the files that they stand on were deleted side by side: what was given up in the middle left heads of nothing."""
     history = History()
     history.live_on(60, seed=18, longest=timedelta(hours=8))
-    before = drive(history.archive.points(limit=1000))
+    before = drive(history.kept.points(limit=1000))
     day = timedelta(days=1)
     keep = retention.Keep(commits=day, spills=day, snapshots=day, window=day)
 
@@ -536,9 +536,9 @@ def test_a_commit_whose_head_could_not_be_forgotten_can_still_be_restored(monkey
     with monkeypatch.context() as patched:
         patched.setattr(history.objects, "delete_version", unavailable)
         with pytest.raises(StoreUnavailable):
-            drive(retention.forget(history.archive, keep, now=history.clock.now()))
+            drive(retention.forget(history.kept, keep, now=history.clock.now()))
 
-    assert drive(history.archive.points(limit=1000)) == before
+    assert drive(history.kept.points(limit=1000)) == before
     images = {commit.txid: commit.image for commit in history.commits}
     for point in before:
-        assert drive(history.archive.at_txid(point.txid)).image == images[point.txid]
+        assert drive(history.kept.at_txid(point.txid)).image == images[point.txid]

@@ -21,7 +21,7 @@ from shared.ports.steps import drive
 from shared.questions import explain, point_list, status, tick_list
 from shared.replay import replay_call
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database
 from tests.integration.townctl_calls import Townctl
 from tests.scenarios.table import scenario
@@ -46,9 +46,9 @@ class Told:
         assert self.world.run().outcome == "committed"
 
     @property
-    def archive(self) -> Archive:
+    def kept(self) -> KeptPast:
         objects: Any = self.world.objects
-        return Archive(objects, objects, TOWN)
+        return KeptPast(objects, objects, TOWN)
 
     @property
     def past(self) -> StoredPast:
@@ -57,8 +57,8 @@ class Told:
 
     def restore(self, txid: int) -> None:
         self.world.clock.move(seconds=10)
-        old = drive(self.archive.at_txid(txid))
-        drive(restore_in_place(self.world.store, self.archive, old, now=self.world.clock.now(), worker_id="person"))
+        old = drive(self.kept.at_txid(txid))
+        drive(restore_in_place(self.world.store, self.kept, old, now=self.world.clock.now(), worker_id="person"))
 
     def story(self, bead_id: str) -> dict[str, Any]:
         found = explain.explain_bead(TOWN, bead_id, self.past, now=self.world.clock.now())
@@ -98,7 +98,7 @@ def test_a_restore_stands_in_ticks_status_points_and_the_stories_and_the_discard
     assert restore is not None
     assert (restore.restored_txid, restore.restored_tick, restore.epoch, restore.lost_head) == (3, 3, 1, False)
     assert drive(status.status(TOWN, told.world.around)).last_restore == restore
-    assert [(point.txid, point.epoch) for point in drive(point_list.points(told.archive)).points][:3] == [
+    assert [(point.txid, point.epoch) for point in drive(point_list.points(told.kept)).points][:3] == [
         (8, 1), (7, 1), (6, 0)
     ]  # fmt: skip
     story = told.story("b1")

@@ -18,7 +18,7 @@ from shared.replay import faithful
 from shared.replay.time_window import PageLimits, Window
 from shared.storage import in_place, layers, retention
 from shared.storage.archive import TownArchives
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database
 from shared.town.town_keys import TownKeys
 from tests.fakes import FakeClock
@@ -36,7 +36,7 @@ class Life:
     """A town, and which beads it had at each of its commits."""
 
     world: World
-    archive: Archive
+    kept: KeptPast
     beads: dict[int, frozenset[str]] = field(default_factory=dict)
     created: int = 0
 
@@ -56,23 +56,23 @@ class Life:
 
     def restore(self, txid: int) -> None:
         """Bring an old commit back."""
-        old = drive(self.archive.at_txid(txid))
+        old = drive(self.kept.at_txid(txid))
         now = self.world.clock.now()
-        done = drive(in_place.restore_in_place(self.world.store, self.archive, old, now=now, worker_id=f"w{now:%d%H}"))
+        done = drive(in_place.restore_in_place(self.world.store, self.kept, old, now=now, worker_id=f"w{now:%d%H}"))
         self.beads[done.txid] = self.beads[txid]
 
     def forget(self) -> int:
         """What retention does once a day; the number of objects that it deletes."""
-        plan = retention.forget(self.archive, retention.Keep(snapshots=timedelta(days=8)), now=self.world.clock.now())
+        plan = retention.forget(self.kept, retention.Keep(snapshots=timedelta(days=8)), now=self.world.clock.now())
         return len(drive(plan).doomed)
 
     def points(self) -> list[int]:
         """The commits that can be restored."""
-        return [point.txid for point in drive(self.archive.points(limit=1000))]
+        return [point.txid for point in drive(self.kept.points(limit=1000))]
 
     def at(self, txid: int) -> frozenset[str]:
         """The beads that a restored commit has, in its image and in the archive on which it relies."""
-        image = drive(self.archive.at_txid(txid)).image
+        image = drive(self.kept.at_txid(txid)).image
         with database.opened(image) as sql:
             index = TownKeys(sql).archive_index
             here = {row[0] for row in sql.execute("SELECT bead_id FROM beads WHERE type = 'issue'")}
@@ -89,7 +89,7 @@ def life(monkeypatch: pytest.MonkeyPatch) -> Life:
     objects = MemoryObjects(kept_versions=1000, now=clock.now)
     world = a_world(a_town().config(archive={"failed_after_minutes": 30 * 60}), objects=objects)
     world.clock = clock
-    return Life(world, Archive(objects, objects, TOWN), {world.image().txid: frozenset()})
+    return Life(world, KeptPast(objects, objects, TOWN), {world.image().txid: frozenset()})
 
 
 @scenario(599)
@@ -111,7 +111,7 @@ def test_every_restore_point_that_is_left_is_whole_however_often_the_town_was_re
     assert deleted > 50
     life.tick()
     now = life.world.clock.now()
-    past = StoredPast(life.world.objects, life.archive.versions)
+    past = StoredPast(life.world.objects, life.kept.versions)
     window = Window(now - timedelta(hours=20), now)
     again = drive(faithful.replay(TOWN, past, window, page=PageLimits(timedelta(days=30))))
     assert again.divergence is None, "and what happened since the last restore can be replayed"

@@ -15,7 +15,7 @@ from shared.domain.errors import DamagedImage, StoreUnavailable
 from shared.domain.orders import StartOrder
 from shared.ports.runtime import Started, StartRejected, StartUnknown
 from shared.runner.run_report import FailedRun, RunReport
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.fakes import FakeRuntime
 from tests.patience import PATIENCE_SECONDS
 from tests.towns import a_town
@@ -176,14 +176,14 @@ def test_at_first_and_then_once_a_day_every_town_forgets_and_one_that_cannot_is_
     runtime.go_on.set()
     seen, asked = Seen(), []
 
-    def archive_of(town_id: str) -> Archive:
+    def archive_of(town_id: str) -> KeptPast:
         asked.append(town_id)
         if town_id == "slow":
             raise DamagedImage("slow is damaged", hint="restore it")
         objects: Any = world.objects
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
-    loop = TownLoop(world.around, seen, speed=1, archives=archive_of)
+    loop = TownLoop(world.around, seen, speed=1, pasts=archive_of)
     loop.one_pass()
     loop.one_pass()
     assert asked == ["quick", "slow"]
@@ -210,13 +210,13 @@ def test_retention_whose_list_of_towns_failed_begins_in_the_next_pass_and_not_a_
 
     asked = []
 
-    def archive_of(town_id: str) -> Archive:
+    def archive_of(town_id: str) -> KeptPast:
         asked.append(town_id)
         objects: Any = world.objects
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
     around = replace(world.around, store=NotListed(world.objects))
-    loop = TownLoop(around, Seen(), speed=1, archives=archive_of)
+    loop = TownLoop(around, Seen(), speed=1, pasts=archive_of)
     assert isinstance(loop.one_pass().problem, StoreUnavailable)
     assert asked == []
     loop.one_pass()
@@ -229,12 +229,12 @@ def test_ticks_do_not_wait_until_every_town_has_forgotten() -> None:
     runtime.go_on.set()
     ticked, seen = threading.Event(), Seen()
 
-    def archive_of(town_id: str) -> Archive:
+    def archive_of(town_id: str) -> KeptPast:
         assert ticked.wait(PATIENCE_SECONDS)
         objects: Any = world.objects
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
-    with going_on(TownLoop(world.around, seen, speed=1000, archives=archive_of)):
+    with going_on(TownLoop(world.around, seen, speed=1000, pasts=archive_of)):
         assert wait_for(lambda: {run.town_id for run in seen.runs} == {"quick", "slow"}, seconds=PATIENCE_SECONDS)
         ticked.set()
     assert seen.failures == []
@@ -246,12 +246,12 @@ def test_a_loop_over_some_towns_forgets_nothing_of_the_others() -> None:
     runtime.go_on.set()
     asked = []
 
-    def archive_of(town_id: str) -> Archive:
+    def archive_of(town_id: str) -> KeptPast:
         asked.append(town_id)
         objects: Any = world.objects
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
     around = replace(world.around, store=open_store(world.objects, towns=["slow", "nobody"]))
-    TownLoop(around, Seen(), speed=1000, archives=archive_of).one_pass()
+    TownLoop(around, Seen(), speed=1000, pasts=archive_of).one_pass()
 
     assert asked == ["slow"]

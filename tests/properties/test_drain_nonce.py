@@ -12,7 +12,7 @@ from shared.images import summary
 from shared.moving.transfer import import_town
 from shared.ports.steps import drive
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.properties.amount import examples
 from tests.replayed import a_world_with_a_past, past_of
 from tests.scenarios.table import scenario
@@ -58,9 +58,9 @@ class Told:
     def restore(self, town_id: str, number: int) -> None:
         past, world = past_of(self.world), self.world
         txid = 1 + number % world.image(town_id).txid
-        archive = Archive(past.objects, past.versions, town_id)
-        old = drive(archive.at_txid(txid))
-        drive(restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id=world.worker_id()))
+        kept = KeptPast(past.objects, past.versions, town_id)
+        old = drive(kept.at_txid(txid))
+        drive(restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id=world.worker_id()))
 
     def move(self, town_id: str, _: int) -> None:
         self.towns.append(f"t{len(self.towns)}")

@@ -23,7 +23,7 @@ from shared.replay.recordings.masking import SECRET, Masks
 from shared.replay.recordings.scrubbing import Scrubbing
 from shared.replay.time_window import Window
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database
 from tests.fakes import FakeClock
 from tests.recordings.golden import past_of
@@ -353,9 +353,9 @@ def with_a_restore() -> World:
         world.run()
         if number == 5:
             past = past_of(world)
-            archive = Archive(past.objects, past.versions, TOWN)
-            old, now = drive(archive.at_txid(4)), world.clock.now()
-            drive(restore_in_place(world.store, archive, old, now=now, worker_id="restorer"))
+            kept = KeptPast(past.objects, past.versions, TOWN)
+            old, now = drive(kept.at_txid(4)), world.clock.now()
+            drive(restore_in_place(world.store, kept, old, now=now, worker_id="restorer"))
     return world
 
 

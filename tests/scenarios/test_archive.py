@@ -18,7 +18,7 @@ from shared.questions.filters import BeadFilter
 from shared.replay.faithful import replay
 from shared.replay.time_window import Window
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.scenarios.table import scenario
 from tests.towns import T, TownBuilder, a_town, ago, event, outcome_of
 from tests.worlds import World, a_world
@@ -280,7 +280,7 @@ def test_a_replay_over_leaving_and_coming_back_is_exact_and_a_restored_town_find
     told = drive(replay("t1", past, Window(T + timedelta(minutes=15), world.clock.now(), None)))
     assert told.exact
     assert len(told.ticks) == 2
-    of_town = Archive(world.objects, world.objects, "t1")  # type: ignore[arg-type] # as above
+    of_town = KeptPast(world.objects, world.objects, "t1")  # type: ignore[arg-type] # as above
     old = drive(of_town.at_txid(archived_at))
     drive(restore_in_place(world.store, of_town, old, now=world.clock.now(), worker_id="r"))
     assert _in_image(world) == set()

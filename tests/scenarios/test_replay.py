@@ -19,7 +19,7 @@ from shared.replay import faithful, judging
 from shared.replay.replayed import Replay
 from shared.replay.time_window import Window
 from shared.storage import head, keys, ltx, publish
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database, known_events, packed_rows
 from tests.fakes import FakeClock
@@ -172,7 +172,7 @@ def test_a_row_changed_later_in_an_old_image_is_named_by_the_first_tick_that_sta
     lived = a_life(60)
     objects = lived.objects
     [kept] = drive(lived.past().after_tick(TOWN, 30))
-    versions = drive(Archive(objects, objects, TOWN).heads_of_tick(30))
+    versions = drive(KeptPast(objects, objects, TOWN).heads_of_tick(30))
     objects.versions_of_ticks[30] = head_of(
         forged(kept.image, "UPDATE beads SET title = 'forged' WHERE bead_id = 'b2'"), versions[0].manifest
     )

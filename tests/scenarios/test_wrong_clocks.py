@@ -19,7 +19,7 @@ from shared.runner.run_report import FailedRun, PassReport
 from shared.runner.sweep import SweepReport, sweep
 from shared.runner.worker import run_town
 from shared.storage import in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.fakes import FakeClock, RecordingAlerts
 from tests.fault_injection import meanwhile
 from tests.scenarios.table import scenario
@@ -103,11 +103,11 @@ class Quiet:
 
 
 def a_loop(world: World) -> Passes:
-    def archive(town_id: str) -> Archive:
+    def kept(town_id: str) -> KeptPast:
         objects: MemoryObjects = world.objects  # type: ignore[assignment]
-        return Archive(objects, objects, town_id)
+        return KeptPast(objects, objects, town_id)
 
-    return Passes(world.around, Quiet(), worker_id=world.worker_id, archives=archive)
+    return Passes(world.around, Quiet(), worker_id=world.worker_id, pasts=kept)
 
 
 # --- 560 to 562: a worker whose clock is wrong ------------------------------------------------------
@@ -295,10 +295,10 @@ def test_a_head_from_the_future_is_told_by_the_sweep_the_status_and_whoever_runs
 def test_restoring_brings_time_back_and_the_town_goes_on(machines: Machines) -> None:
     right = moved_by(machines, DAY)
     right.post(a_bead(8))
-    archive = Archive(machines.objects, machines.objects, TOWN)
-    last_good = next(point for point in drive(archive.points()) if point.time <= right.clock.now())
-    old = drive(archive.at_txid(last_good.txid))
-    drive(in_place.restore_in_place(right.store, archive, old, now=right.clock.now(), worker_id="operator"))
+    kept = KeptPast(machines.objects, machines.objects, TOWN)
+    last_good = next(point for point in drive(kept.points()) if point.time <= right.clock.now())
+    old = drive(kept.at_txid(last_good.txid))
+    drive(in_place.restore_in_place(right.store, kept, old, now=right.clock.now(), worker_id="operator"))
     assert drive(status(TOWN, right.around)).ahead_seconds is None
     for _ in range(60):
         machines.live(5 * SECOND)

@@ -23,7 +23,7 @@ from shared.runner.sweep import SweepReport
 from shared.runner.warm_images import WarmImages
 from shared.storage import keys, retention
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.retention import Keep, RetentionPlan
 from tests.simulation.agents import SimulatedRuntime
 from tests.simulation.cloud import Cloud, Settings
@@ -224,12 +224,12 @@ class Fleet:
         """Retention, as the deployment runs it beside everything else."""
         host = self._free_host()
         if host is not None:
-            archive = Archive(self._ground.objects, self._ground.objects, town_id)
-            self._start(host, "tidy", self._tidying(host, archive), self._tidied, town=town_id)
+            kept = KeptPast(self._ground.objects, self._ground.objects, town_id)
+            self._start(host, "tidy", self._tidying(host, kept), self._tidied, town=town_id)
 
-    def _tidying(self, host: Host, archive: Archive) -> Steps[RetentionPlan]:
+    def _tidying(self, host: Host, kept: KeptPast) -> Steps[RetentionPlan]:
         now = yield from host.around.time()
-        return (yield from retention.forget(archive, self._keep_objects, now=now))
+        return (yield from retention.forget(kept, self._keep_objects, now=now))
 
     def _tidied(self, plan: RetentionPlan) -> None:
         self._ground.checks.figures["objects deleted by retention"] += len(plan.doomed)
@@ -241,16 +241,16 @@ class Fleet:
         """
         host = self._free_host()
         if host is not None:
-            archive = Archive(self._ground.objects, self._ground.objects, town_id)
-            self._start(host, "restore", self._restoring(host, archive), town=town_id, excused=Refused)
+            kept = KeptPast(self._ground.objects, self._ground.objects, town_id)
+            self._start(host, "restore", self._restoring(host, kept), town=town_id, excused=Refused)
 
-    def _restoring(self, host: Host, archive: Archive) -> Steps[None]:
-        points = yield from archive.points(limit=_POINTS_SHOWN)
+    def _restoring(self, host: Host, kept: KeptPast) -> Steps[None]:
+        points = yield from kept.points(limit=_POINTS_SHOWN)
         point = self._random.choice(points)
-        old = yield from archive.at_txid(point.txid)
+        old = yield from kept.at_txid(point.txid)
         now = yield from host.around.time()
         worker_id = self._worker_id()
-        yield from restore_in_place(self._ground.store, archive, old, now=now, worker_id=worker_id)
+        yield from restore_in_place(self._ground.store, kept, old, now=now, worker_id=worker_id)
 
     def rush(self, town_id: str) -> None:
         """Within one second a worker that is slow at the wrong moment, an event, and a tick by hand.

@@ -8,7 +8,7 @@ from random import Random
 from shared.runner.passes import Passes
 from shared.runner.run_report import FailedRun, PassReport
 from shared.runner.surroundings import Surroundings
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.simulation.ground import Ground
 from tests.simulation.processes import Ending
 from tests.simulation.scheduler import CALM_PASS_SECONDS, SECOND
@@ -54,13 +54,13 @@ class Loops:
             self,
             worker_id=self._worker_id,
             pause=pause / SECOND,
-            archives=self._archive,
+            pasts=self._kept,
             sweep_page=self._sweep_page,
         )
         self._ground.driver.start(f"loop {next(self._names)}", passes.until(is_enough), self._ended)
 
-    def _archive(self, town_id: str) -> Archive:
-        return Archive(self._ground.objects, self._ground.objects, town_id)
+    def _kept(self, town_id: str) -> KeptPast:
+        return KeptPast(self._ground.objects, self._ground.objects, town_id)
 
     def _is_enough(self) -> bool:
         return self._ground.plan.happens("loop_stopped") and self._random.random() < 0.1

@@ -18,7 +18,7 @@ from shared.images.pages import page_size_of
 from shared.ports.steps import drive
 from shared.storage import head, keys, publish
 from shared.storage.archive import TownArchives, families_in
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import archive, database, lookup
 from shared.town.town_keys import TownKeys
 
@@ -118,7 +118,7 @@ class Past:
 
     def judge(self, image: bytes) -> None:
         """At the end: what is listed as a restore point can be restored, and is what was committed; the journal has no gap."""
-        history = Archive(self._objects, self._objects, self._town_id)
+        history = KeptPast(self._objects, self._objects, self._town_id)
         try:
             points = drive(history.points(limit=100_000))
             files = [point for point in points if point.kind != "head"]
@@ -137,7 +137,7 @@ class Past:
         except TownError as error:
             self._fail("restore", f"{self._town_id}: {type(error).__name__}: {error}")
 
-    def _journal_is_whole(self, history: Archive) -> None:
+    def _journal_is_whole(self, history: KeptPast) -> None:
         """The published blocks can be read, overlap nowhere but after restores, and end where the image begins."""
         blocks = drive(history.journal_objects())
         numbers: list[int] = []

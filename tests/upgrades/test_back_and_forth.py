@@ -13,7 +13,7 @@ from shared.adapters.directory_objects import DirectoryObjects
 from shared.domain.errors import SchemaMismatch
 from shared.ports.steps import drive
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.town import database, migrations, schemas
 from tests.properties.starts import begin
 from tests.towns import TOWN, event
@@ -62,9 +62,9 @@ def upgraded(tmp_path: Path) -> tuple[World, int]:
 
 def restored(world: World, txid: int) -> None:
     assert isinstance(world.objects, DirectoryObjects)
-    archive = Archive(world.objects, world.objects, TOWN)
-    old = drive(archive.at_txid(txid))
-    drive(restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id="back"))
+    kept = KeptPast(world.objects, world.objects, TOWN)
+    old = drive(kept.at_txid(txid))
+    drive(restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id="back"))
 
 
 def test_the_older_release_refuses_a_migrated_town_and_changes_nothing_and_the_newer_one_goes_on(

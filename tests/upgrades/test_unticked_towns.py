@@ -27,7 +27,7 @@ from shared.questions.tick_list import ticks
 from shared.replay.faithful import replay
 from shared.replay.time_window import Window
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.telemetry.waiting_counts import WaitingCounts
 from shared.town import database, migrations, schemas
 from tests.fakes import FakeClock
@@ -179,9 +179,9 @@ def test_an_old_commit_is_restored_in_the_newest_schema(tmp_path: Path) -> None:
     assert isinstance(world.objects, DirectoryObjects)
     first = world.image(TOWN)
     world.run()
-    archive = Archive(world.objects, world.objects, TOWN)
-    old = drive(archive.at_txid(first.txid))
-    drive(restore_in_place(world.store, archive, old, now=world.clock.now(), worker_id="w"))
+    kept = KeptPast(world.objects, world.objects, TOWN)
+    old = drive(kept.at_txid(first.txid))
+    drive(restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id="w"))
     restored = world.image(TOWN)
     with database.opened(restored.image) as sql:
         assert (database.schema_version(sql), restored.facts.schema_version) == (database.SCHEMA_VERSION,) * 2

@@ -11,7 +11,7 @@ from functions.events import app as events
 from shared.ports.logged_texts import MOST_KEPT, MOST_SENT
 from shared.ports.steps import drive
 from shared.storage import keys
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.retention import Keep, forget
 from tests.apis import deploy
 from tests.cloud import Cloud, a_cloud
@@ -170,10 +170,10 @@ def test_ids_that_look_like_paths_stay_in_their_town(cloud: Cloud) -> None:
 def test_logs_go_after_fourteen_days_and_nothing_else_with_them(cloud: Cloud) -> None:
     put("text", agent())
     objects: Any = cloud.world.objects
-    archive = Archive(objects, objects, "one")
+    kept = KeptPast(objects, objects, "one")
     [state] = objects.versions(keys.logs_of("one") + "toast/0000000003-log.agent.json")
-    drive(forget(archive, Keep(), now=state.at + timedelta(days=14)))
+    drive(forget(kept, Keep(), now=state.at + timedelta(days=14)))
     assert get().status == 200
-    gone = drive(forget(archive, Keep(), now=state.at + timedelta(days=14, milliseconds=1)))
+    gone = drive(forget(kept, Keep(), now=state.at + timedelta(days=14, milliseconds=1)))
     assert [each.key for each in gone.doomed if "/logs/" in each.key] != []
     assert get().status == 404

@@ -19,7 +19,7 @@ from shared.history.retained_past import StoredPast
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.town_past import TownPast
 from shared.storage.agent_logs import StoredLogs
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world
@@ -67,9 +67,9 @@ class Here(debug.DebugDeployment):
         assert self.world is not None
         return StoredLogs(self.world.objects)
 
-    def archive(self, town_id: str) -> Archive:
+    def kept_past(self, town_id: str) -> KeptPast:
         assert self.world is not None
-        return Archive(self.world.objects, self.world.objects, town_id)  # type: ignore[arg-type]
+        return KeptPast(self.world.objects, self.world.objects, town_id)  # type: ignore[arg-type]
 
 
 @dataclass

@@ -22,7 +22,7 @@ from shared.questions.point_list import points
 from shared.questions.repeated_events import types_and_outcomes
 from shared.questions.spend import spend_words
 from shared.questions.tick_list import TickList
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.conventions.test_query_plans import with_history
 from tests.towns import T, TownBuilder, a_town, event
 from tests.worlds import World, a_world
@@ -327,9 +327,9 @@ def test_settings_show_every_value_that_applies_and_which_are_stored() -> None:
 
 
 def test_points_say_how_many_there_are(old: World) -> None:
-    archive = Archive(old.objects, old.objects, TOWN)  # type: ignore[arg-type]
-    found = drive(points(archive, limit=5))
-    everything = drive(archive.points(limit=50_000))
+    kept = KeptPast(old.objects, old.objects, TOWN)  # type: ignore[arg-type]
+    found = drive(points(kept, limit=5))
+    everything = drive(kept.points(limit=50_000))
     assert [each.txid for each in found.points] == [each.txid for each in everything[:5]]
     assert found.total == len(everything)
 

@@ -14,7 +14,7 @@ from shared.runner.surroundings import Surroundings
 from shared.runner.worker import run_town
 from shared.storage import keys, publish, publishing
 from shared.storage.in_place import restore_in_place
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from shared.town import database
 from tests.fakes import FakeClock
@@ -35,9 +35,9 @@ def store() -> ObjectTownStore:
 def restored(store: ObjectTownStore) -> TownImage:
     """The first commit brought back."""
     objects = store._objects
-    archive = Archive(objects, objects, "t1")  # type: ignore[arg-type]
-    old = drive(archive.at_txid(1))
-    return drive(restore_in_place(store, archive, old, now=NOW, worker_id="w"))
+    kept = KeptPast(objects, objects, "t1")  # type: ignore[arg-type]
+    old = drive(kept.at_txid(1))
+    return drive(restore_in_place(store, kept, old, now=NOW, worker_id="w"))
 
 
 def test_each_restore_begins_an_epoch(store: ObjectTownStore) -> None:
@@ -67,10 +67,10 @@ def test_a_restore_without_a_head_skips_a_number_for_each_second_in_which_a_lost
     store: ObjectTownStore,
 ) -> None:
     drive(publishing.publish_snapshot(store._objects, drive(store.load("t1"))))
-    old = drive(Archive(store._objects, store._objects, "t1").at_txid(1))  # type: ignore[arg-type]
+    old = drive(KeptPast(store._objects, store._objects, "t1").at_txid(1))  # type: ignore[arg-type]
     store._objects.delete(keys.head("t1"))
-    archive = Archive(store._objects, MemoryObjects(), "t1")
-    committed = drive(restore_in_place(store, archive, old, now=NOW, worker_id="w"))
+    kept = KeptPast(store._objects, MemoryObjects(), "t1")
+    committed = drive(restore_in_place(store, kept, old, now=NOW, worker_id="w"))
     seconds = (NOW - T) // timedelta(seconds=1)
     skipped = seconds + limits.TICKS_AT_ONCE
     assert (committed.facts.tick_no, committed.txid) == (skipped + 2, skipped + 3)

@@ -16,7 +16,7 @@ from shared.images.pages import page_size_of
 from shared.ports.steps import drive
 from shared.ports.town_store import CommitFacts, Published, TownImage
 from shared.storage import head, keys, layer_reading, layers, ltx, publish, publishing
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from tests.fault_injection import meanwhile
 from tests.scenarios.table import scenario
@@ -451,7 +451,7 @@ def test_a_flush_publishes_whole_pages_though_the_head_has_patches(
     town = _step(store, town, _changed(town.image, 3), 2)
     key = drive(publishing.flush(objects, drive(store.load("t1"))))
     assert not keys.is_snapshot(key)
-    assert drive(Archive(objects, objects, "t1").of_files(town.txid)).image == town.image
+    assert drive(KeptPast(objects, objects, "t1").of_files(town.txid)).image == town.image
 
 
 def test_a_head_that_an_earlier_release_wrote_is_read_and_continued(

@@ -13,7 +13,7 @@ from shared.ports.steps import Steps, drive
 from shared.storage import keys
 from shared.storage.listing import all_keys
 from shared.storage.put_away import KEPT, all_put_away, bring_back, delete, put_away
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from tests.fault_injection import Crash, death, meanwhile
 from tests.towns import TownBuilder, a_town, event
 from tests.worlds import World, a_world
@@ -25,9 +25,9 @@ def a_paused_town() -> TownBuilder:
     return a_town(TOWN).key("paused", True).bead("b1", title="Write the lexer")
 
 
-def archive_of(world: World, town_id: str = TOWN) -> Archive:
+def archive_of(world: World, town_id: str = TOWN) -> KeptPast:
     assert isinstance(world.objects, MemoryObjects)
-    return Archive(world.objects, world.objects, town_id)
+    return KeptPast(world.objects, world.objects, town_id)
 
 
 def a_tick(world: World) -> None:

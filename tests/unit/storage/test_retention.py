@@ -9,7 +9,7 @@ from shared.domain.errors import DamagedImage
 from shared.ports.steps import drive
 from shared.ports.town_store import Published
 from shared.storage import keys, layers, publish, publishing, retention
-from shared.storage.restore import Archive
+from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
 from tests.fakes import FakeClock
 from tests.unit.storage.images import NOON, an_image, facts
@@ -34,7 +34,7 @@ class Kept:
 
     def doomed(self, *, at: timedelta) -> list[str]:
         """What may be deleted so long after noon."""
-        plan = retention.plan(Archive(self.objects, self.objects, "demo"), retention.Keep(), now=NOON + at)
+        plan = retention.plan(KeptPast(self.objects, self.objects, "demo"), retention.Keep(), now=NOON + at)
         return [each.key for each in drive(plan).doomed]
 
 
