@@ -3,6 +3,7 @@
 Release N is this code without its newest migration: its schema is the one that a real release wrote.
 """
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,19 +23,40 @@ from tests.upgrades.test_unticked_towns import OLDEST, a_world
 from tests.worlds import World
 
 BEFORE = schemas.NEWEST - 1
+_KNOWN_EVENTS = next(
+    statement.replace("CREATE TABLE", "CREATE TEMP TABLE IF NOT EXISTS")
+    for statement in migrations.MIGRATIONS[-1].statements
+    if statement.startswith("CREATE TABLE known_events")
+)
 
 
 @contextmanager
 def release_before() -> Iterator[None]:
-    """While it lasts, this code knows the schema before the newest one, and migrates to that."""
+    """While it lasts, this code knows the schema before the newest one, makes towns with it, and migrates to it.
+
+    This code needs a table that the release before has not: `known_events` is one of the connection, which no image has.
+    """
     for version in range(schemas.OLDEST, schemas.NEWEST + 1):
         schemas._known(version)  # what each release wrote is read once, before the newest one is another
     apply = migrations.apply_pending
     known = tuple(each for each in migrations.MIGRATIONS if each.version <= BEFORE)
+    made = Path(schemas.__file__).with_name("former") / f"{BEFORE:04}.sql"
+
+    def create(sql: sqlite3.Connection) -> None:
+        sql.execute(f"PRAGMA application_id = {schemas.APPLICATION_ID}")
+        sql.execute(f"PRAGMA user_version = {BEFORE}")
+        sql.executescript(made.read_text(encoding="utf-8"))
+
+    def apply_pending(sql: sqlite3.Connection) -> tuple[str, ...]:
+        with database.migrating(sql):
+            sql.execute(_KNOWN_EVENTS)
+        return apply(sql, migrations=known)
+
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(schemas, "NEWEST", BEFORE)
         patched.setattr(database, "SCHEMA_VERSION", BEFORE)
-        patched.setattr(migrations, "apply_pending", lambda sql: apply(sql, migrations=known))
+        patched.setattr(schemas, "create", create)
+        patched.setattr(migrations, "apply_pending", apply_pending)
         yield
 
 
