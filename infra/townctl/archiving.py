@@ -66,7 +66,7 @@ def delete(
     yes: Yes = False,
     context: TheContext,
 ) -> Answer:
-    """KeptPast a paused town; or delete one for good, with its whole past, that has been archived for 30 days."""
+    """Archive a paused town; or delete one for good, with its whole past, that has been archived for 30 days."""
     from shared.storage.put_away import delete as deleting
 
     store = context.store()

@@ -111,6 +111,7 @@ def test_the_guided_dialogue_ends_if_each_prompt_is_answered_with_enter_and_its_
 ) -> None:
     """It asked for the DSN of Sentry for ever, and took a space as the DSN, with which every function failed."""
     words = ["deploy", "--guided", "--no-execute-changeset"]
+    of_the_stage = dict(each.split("=", 1) for each in project.configured("default")["parameter_overrides"])
     dialogue = pexpect.spawn(
         str(sam_program()), words, cwd=project.home, env=project.environment, timeout=120, encoding="utf-8",
         dimensions=(50, 400),
@@ -126,7 +127,7 @@ def test_the_guided_dialogue_ends_if_each_prompt_is_answered_with_enter_and_its_
     defaults = {name: str(about["Default"]) for name, about in template()["Parameters"].items()}
     [first] = project.formation.change_sets
     assert (first.stack, first.kind) == ("town-reconciler-dev", "CREATE")
-    assert first.given == {**defaults, "Stage": "dev", "AccessRules": RULES}
+    assert first.given == {**defaults, **of_the_stage, "AccessRules": RULES}
     assert {f"Parameter {name}" for name in defaults} <= set(asked)
     project.sam()
     assert project.formation.change_sets[1] == first

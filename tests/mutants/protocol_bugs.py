@@ -113,8 +113,8 @@ _OF_COMMIT: Final = (
     ),
     Bug(
         "a town is created over a lost one",
-        _TOWNS,
-        "ObjectTownStore.create",
+        _ROOM,
+        "require_free",
         "if left is not None:",
         "if False:",
         "tests/unit/storage/test_in_place.py::test_a_lost_town_is_not_created_over_its_history",
@@ -288,7 +288,7 @@ _OF_INBOX: Final = (
     Bug(
         "a failed call of many is forgotten",
         _ROOM,
-        "_all",
+        "all_of",
         "            raise answer",
         "            continue",
         "tests/unit/storage/test_commit_protocol.py::test_a_batch_that_could_not_be_deleted_is_told_and_the_others_are_gone",
