@@ -109,9 +109,8 @@ class LocalServers:
             "SECRETS_ENDPOINT": self.services.endpoint_url,
             "SECRETS_PREFIX": SECRETS,
             "ACCESS_RULES": json.dumps(RULES),
-            **dict.fromkeys(
-                ("AGENTS_API", "CONTROL_SERVER", "ECS", "FORGE_HOSTS", "LOG_LEVEL", "PROFILE", "SENTRY_DSN"), ""
-            ),
+            "LOG_LEVEL": "INFO",  # Lambda's emulator reads it too, and does not start if it is empty
+            **dict.fromkeys(("AGENTS_API", "CONTROL_SERVER", "ECS", "FORGE_HOSTS", "PROFILE", "SENTRY_DSN"), ""),
         }
         return {name: value.replace(_HERE, host) for name, value in named.items()}
 

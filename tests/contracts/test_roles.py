@@ -26,6 +26,7 @@ from functions.redrive import app as redrive
 from functions.retention import app as retention
 from functions.retention.hour import hour_of
 from functions.runtimes import ecs_settings
+from functions.secret_stores import are_parameters
 from functions.settings import WorkerSettings
 from functions.tick import app as tick
 from functions.worker import app as worker
@@ -195,8 +196,8 @@ def _fail(*_: Any) -> Any:
 
 
 @contextmanager
-def deployment(task_per: str, home: Path) -> Iterator[Life]:
-    """A deployment with agents on ECS, in which nothing has happened yet."""
+def deployment(task_per: str, home: Path, *, secrets: str = "secretsmanager") -> Iterator[Life]:
+    """A deployment with agents on ECS, in which nothing has happened yet. `secrets` is the service that keeps its secrets."""
     with pytest.MonkeyPatch.context() as patched, a_fargate(home) as fargate:
         patched.setenv("AWS_ACCESS_KEY_ID", "AKIA" + "0" * 16)
         patched.setenv("AWS_REGION", REGION)
@@ -209,7 +210,7 @@ def deployment(task_per: str, home: Path) -> Iterator[Life]:
             "EcsSubnets": ",".join(fargate.network["subnets"]),
             "EcsSecurityGroups": ",".join(fargate.network["groups"]),
         }
-        stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY})
+        stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets})
         clock = FakeClock(datetime.now(UTC) - WHILE_NO_ONE_LOOKS)
         objects = S3Objects(
             BUCKET, kind_of=keys.kind_of, waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE)
@@ -223,9 +224,9 @@ def deployment(task_per: str, home: Path) -> Iterator[Life]:
                 cached.cache_clear()
 
 
-@pytest.fixture(scope="module")
-def life(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
-    with deployment("agent", tmp_path_factory.mktemp("fargate")) as made:
+@pytest.fixture(scope="module", params=["secretsmanager", "ssm"])
+def life(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Life]:
+    with deployment("agent", tmp_path_factory.mktemp("fargate"), secrets=request.param) as made:
         a_past(made.world)
         aged()
         without_replaced_heads()
@@ -375,7 +376,14 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
     ]
     deleted = [Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{key}") for key in forgotten]
     prefix = stack.environment("TickFunction")["SECRETS_PREFIX"]
-    token = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{prefix}/towns/t1/forges/github.com-a1b2c3"
+    token = (
+        Right("ssm:GetParameters", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{prefix}/towns/t1/forges/github.com")
+        if are_parameters(prefix)
+        else Right(
+            "secretsmanager:GetSecretValue",
+            f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{prefix}/towns/t1/forges/github.com-a1b2c3",
+        )
+    )
     task = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/towns/a-task"
     cluster = {"ecs:cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/towns"}
     body = f"arn:aws:s3:::{BUCKET}/{BODIES}{inbox}.1"
@@ -400,7 +408,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{inbox}"),
             Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
-            Right("secretsmanager:GetSecretValue", token),
+            token,
             Right("ecs:StopTask", task, cluster),
         ],
     }

@@ -230,7 +230,8 @@ def test_a_commit_whose_answer_the_sdk_lost_is_committed_once(stub: StubS3, as_o
 
 def test_a_first_head_whose_answer_the_sdk_lost_is_no_foreign_town(stub: StubS3, as_owner: None) -> None:
     store = ObjectTownStore(S3Objects("towns", endpoint_url=stub.url))
-    stub.faults += [*[lambda request, ordinary: ordinary(request)] * 4, lose_the_answer]
+    before = 5  # requests: is there a head, a history, an archived town; and the marker
+    stub.faults += [*[lambda request, ordinary: ordinary(request)] * before, lose_the_answer]
     created = drive(store.create("demo", an_image(), facts("0-x")))
     assert stub.requests.count(f"PUT {HEAD}") == 2
     assert drive(store.load("demo")) == created
