@@ -135,8 +135,9 @@ def test_the_guided_dialogue_ends_if_each_prompt_is_answered_with_enter_and_its_
 
 @pytest.mark.long
 def test_every_command_of_the_guide_is_accepted_and_the_functions_find_the_secrets_that_it_stores(
-    project: Project, tmp_path: Path
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AWS_DEFAULT_REGION", project.environment["AWS_DEFAULT_REGION"])
     bin_ = stand_ins(tmp_path)
     for name in ("TOKEN-FILE", "DSN-FILE"):
         (project.home / name).write_text("a-token-or-a-dsn\n")

@@ -17,7 +17,7 @@ from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.towns import ObjectTownStore
 from tests.contracts.deployments import deployed
-from tests.contracts.roles import ACCOUNT, BUCKET, QUEUE, QUEUE_URL, REGION
+from tests.contracts.roles import ACCOUNT, BUCKET, QUEUE, QUEUE_URL, REGION, TABLE
 from tests.contracts.test_roles import Life, deployment
 from tests.integration.runbook_shell import RunbookShell
 
@@ -146,8 +146,12 @@ def test_a_bucket_without_its_newest_day_goes_on_under_numbers_that_the_lost_day
     assert stack.beads() == {"b1", "b3"}
 
 
-def test_a_bucket_moves_to_another_account_with_everything_that_a_town_needs(stack: Stack) -> None:
+def test_a_bucket_moves_to_another_account_with_everything_that_a_town_needs(
+    stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = newest()
+    stack.shell.names["TABLE"] = TABLE
+    stack.shell.programs = {"export TOWNCTL_TABLE=none": lambda: monkeypatch.setenv("TOWNCTL_TABLE", "none")}
     boto3.client("s3").put_object(Bucket=BUCKET, Key=keys.life("an-old-process"), Body=b"{}")
     stack.shell.run("move-a-bucket")
     assert all(stack.is_stopped(function) for function in ARNS.values())

@@ -240,7 +240,9 @@ class SimulatedForge:
         if pull.shown is not None and happens("forge_lags"):
             return pull.shown
         if pull.ordered and happens("forge_confuses"):
-            return self._shown(self._random.choice(list(self.pulls.values())), want_feedback=want_feedback)
+            # an earlier one of the same branch could not be told from it by anything that the answer says
+            others = [each for each in self.pulls.values() if each.branch != pull.branch]
+            return self._shown(self._random.choice(others or [pull]), want_feedback=want_feedback)
         pull.shown = seen = self._shown(pull, want_feedback=want_feedback)
         if self._now >= pull.veiled_until and (happens("forge_hides") or happens("rig_renamed")):
             pull.veil = self._random.choice(_HIDDEN)
