@@ -229,6 +229,8 @@ class Ledger:
         events = [Envelope.from_json(event) for event in row["inputs"]["new_events"]]
         self.walls.judge(row, events=events, before=self.image, after=sql, generations=self.generations)
         self._events(events, row["outputs"]["events"])
+        for event_id, event_type in sql.execute(_DELETED_WITH_THEIR_BEAD, (row["now"],)).fetchall():
+            self._outcome(event_id, event_type, "skipped: deleted")
         self._effects(sql, row)
         self._beads(sql, row["outputs"]["events"])
         self.tracks = _tracks(sql)
@@ -372,6 +374,9 @@ class Ledger:
 _MET_AT_FORGES: Final = (
     "SELECT DISTINCT json_extract(metadata, '$.obstacle'), json_extract(metadata, '$.poll_error_kind') FROM beads "
     "WHERE type = 'merge_request' AND status = 'in_progress'"
+)
+_DELETED_WITH_THEIR_BEAD: Final = (
+    "SELECT event_id, event_type FROM town_events WHERE outcome = 'skipped: deleted' AND processed_at = ? ORDER BY seq"
 )
 _OPEN_VIOLATIONS: Final = "SELECT message FROM open_violations WHERE opened_at IS NOT NULL ORDER BY invariant, subject"
 _REVOKED_OR_OVER: Final = (
