@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -113,6 +114,26 @@ def card(title: Child, *content: Child, aside: Child = None, id_: str | None = N
     """A card with a title, what is said at its right, and its content."""
     head = tag("div", tag("h2", title), tag("span", aside, class_="aside") if aside else None, class_="card-head")
     return tag("section", head, *content, class_=f"card {class_}".strip(), id=id_)
+
+
+def table_head(*heads: str, right: Container[int] = ()) -> Html:
+    """The head of a table. The first column keeps its place when the table scrolls; those in `right` hold figures."""
+    cells = (
+        tag("th", text, scope="col", class_="right" if place in right else None if place else "first")
+        for place, text in enumerate(heads)
+    )
+    return tag("thead", tag("tr", *cells))
+
+
+def outside_link(url: str, shown: Child, *, class_: str, title: str | None = None) -> Html:
+    """A link to a page of somebody else, which learns nothing of this one."""
+    return tag("a", shown, href=url, class_=class_, rel="noreferrer noopener", target="_blank", title=title)
+
+
+def no_match(address: Address, *, count: int = 0, hidden: bool) -> Html:
+    """What a list of so many entries shows if its filter matches none. The page shows and hides it while somebody types."""
+    clear = link(address.with_(q=None), "Clear the filter", class_="name")
+    return tag("div", tag("p", tag("b", f"0 of {count}."), " ", clear), class_="empty", data_none=True, hidden=hidden)
 
 
 def empty(sentence: Child, *, command_: str | None = None, more: Child = None) -> Html:

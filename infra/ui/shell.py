@@ -125,24 +125,16 @@ def _header(standing: Standing) -> Html:
         ),
         _mode(standing),
         _as_of(standing),
-        tag(
-            "button",
-            pieces.shape("theme", "ink", "Light or dark"),
-            type="button",
-            class_="iconbutton",
-            data_key_press="d",
-            title="Light or dark (d)",
-        ),
-        tag(
-            "button",
-            pieces.shape("help", "ink", "Keys"),
-            type="button",
-            class_="iconbutton keys",
-            data_key_press="?",
-            title="Keys (?)",
-        ),
+        _for_a_key("d", "theme", "Light or dark", class_="iconbutton"),
+        _for_a_key("?", "help", "Keys", class_="iconbutton keys"),
         class_="top past" if standing.is_past else "top",
     )
+
+
+def _for_a_key(key: str, shape: str, label: str, *, class_: str) -> Html:
+    """A button that does what a key does."""
+    shown = pieces.shape(shape, "ink", label)
+    return tag("button", shown, type="button", class_=class_, data_key_press=key, title=f"{label} ({key})")
 
 
 def _tabs(address: Address) -> Html:

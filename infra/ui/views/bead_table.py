@@ -21,14 +21,7 @@ def bead_table(town: Town, entries: Iterable[Entry], *, limit: int = 400) -> Htm
     names, status = town.names, town.view.status
     chain = town_chain(town)
     rows = list(entries)
-    heads = ("Bead", "State", "Why", "Since", "Until", "Who can help")
-    header = tag(
-        "thead",
-        tag(
-            "tr",
-            *(tag("th", text, scope="col", class_="first" if not place else None) for place, text in enumerate(heads)),
-        ),
-    )
+    header = pieces.table_head("Bead", "State", "Why", "Since", "Until", "Who can help")
     body = tag("tbody", *(_table_row(entry, names, status, chain) for entry in rows[:limit]))
     more = (
         tag("div", f"{limit} of {len(rows):,}. Filter by convoy, or use townctl bead list.", class_="more")

@@ -49,18 +49,7 @@ def board_card(town: Town) -> Html:
         pieces.filter_box("Filter beads", address.query.get("q", "")),
         class_="toolbar",
     )
-    none = tag(
-        "div",
-        tag(
-            "p",
-            tag("b", f"0 of {shown.count}."),
-            " ",
-            pieces.link(address.with_(q=None), "Clear the filter", class_="name"),
-        ),
-        class_="empty",
-        data_none=True,
-        hidden=True,
-    )
+    none = pieces.no_match(address, count=shown.count, hidden=True)
     if not everything.count:
         bead = '{"bead": {"bead_id": "first", "type": "issue", "title": "...", "rig_id": "..."}}'
         body: Html = pieces.empty(
@@ -108,25 +97,21 @@ def _columns(town: Town, shown: Board) -> Html:
             town=town,
             empty="Nothing waits.",
         ),
-        _column(
-            "In progress",
-            "work",
-            len(shown.in_progress),
-            "",
-            [bead_card(each, names, status, chain) for each in shown.in_progress[: board.SHOWN]],
-            rest=len(shown.in_progress) - board.SHOWN,
-            town=town,
-            empty="No agent is at work.",
-        ),
-        _column(
-            "In review",
-            "review",
-            len(shown.in_review),
-            "",
-            [bead_card(each, names, status, chain) for each in shown.in_review[: board.SHOWN]],
-            rest=len(shown.in_review) - board.SHOWN,
-            town=town,
-            empty="Nothing is in review.",
+        *(
+            _column(
+                title,
+                tone,
+                len(entries),
+                "",
+                [bead_card(each, names, status, chain) for each in entries[: board.SHOWN]],
+                rest=len(entries) - board.SHOWN,
+                town=town,
+                empty=empty,
+            )
+            for title, tone, entries, empty in (
+                ("In progress", "work", shown.in_progress, "No agent is at work."),
+                ("In review", "review", shown.in_review, "Nothing is in review."),
+            )
         ),
         tag(
             "div",

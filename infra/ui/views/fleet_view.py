@@ -127,26 +127,11 @@ def _table(standing: Standing, rows: Sequence[TownRow], counts: dict[fleet.Group
         class_="toolbar",
     )
     heads = ("State", "Town", "What goes on", "For", "Agents", "Beads that wait", "Today", "Last tick", "Next")
-    header = tag(
-        "thead",
-        tag(
-            "tr",
-            *(
-                tag("th", text, scope="col", class_="first" if not place else "right" if place > 5 else None)
-                for place, text in enumerate(heads)
-            ),
-        ),
-    )
+    header = pieces.table_head(*heads, right=(6, 7, 8))
     scale = max((sum(row.waits.values()) for row in rows), default=1)
     now = standing.now or _LONG_AGO
     body = tag("tbody", *_rows(kept, scale, now, grouped=sort in (None, "need")))
-    none = tag(
-        "div",
-        tag("p", tag("b", "0 of 0."), " ", pieces.link(address.with_(q=None), "Clear the filter", class_="name")),
-        class_="empty",
-        data_none=True,
-        hidden=bool(kept),
-    )
+    none = pieces.no_match(address, hidden=bool(kept))
     return tag("section", tools, tag("table", header, body, class_="grid"), none, class_="card", aria_label="Towns")
 
 

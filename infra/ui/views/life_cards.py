@@ -206,19 +206,7 @@ def facts(told: Explanation, town: Town) -> Html:
             ("Merge", tag("code", review.merge_commit[:12]) if review.merge_commit else None),
         ]
         if review.pr_url:
-            rows.append(
-                (
-                    "Pull request",
-                    tag(
-                        "a",
-                        review.pr_url,
-                        href=review.pr_url,
-                        class_="name",
-                        rel="noreferrer noopener",
-                        target="_blank",
-                    ),
-                )
-            )
+            rows.append(("Pull request", pieces.outside_link(review.pr_url, review.pr_url, class_="name")))
     if told.now is not None:
         rows += [("Unapplied", f"{event.type}: {event.outcome} {event.error or ''}") for event in told.now.events]
     return pieces.card("Facts", tag("div", pieces.facts(*rows), class_="body-pad"))
@@ -232,20 +220,10 @@ def log_card(town: Town, log: AgentLog | None, problem: str | None) -> Html | No
         ("Log", address.with_(log=None), kind == "log"),
         ("Transcript", address.with_(log="transcript"), kind == "transcript"),
     ]
+    tools: list[Child] = [tag("h2", "Log", class_="skip"), pieces.segments(*choices, label="Log or transcript")]
     if log is None:
         said = pieces.empty(problem or "No log is kept of it.")
-        return tag(
-            "section",
-            tag(
-                "div",
-                tag("h2", "Log", class_="skip"),
-                pieces.segments(*choices, label="Log or transcript"),
-                class_="toolbar",
-            ),
-            said,
-            class_="card",
-            id="log",
-        )
+        return tag("section", tag("div", *tools, class_="toolbar"), said, class_="card", id="log")
     lines = log.text.splitlines()
     shown = lines[-200:]
     who = joined(town.names.link(log.agent_id), f", start {log.generation}")
@@ -254,16 +232,10 @@ def log_card(town: Town, log: AgentLog | None, problem: str | None) -> Html | No
         if len(lines) > len(shown)
         else words.quantity(len(lines), "line")
     )
+    tools += [tag("span", class_="grow"), tag("span", who, class_="small")]
     return tag(
         "section",
-        tag(
-            "div",
-            tag("h2", "Log", class_="skip"),
-            pieces.segments(*choices, label="Log or transcript"),
-            tag("span", class_="grow"),
-            tag("span", who, class_="small"),
-            class_="toolbar",
-        ),
+        tag("div", *tools, class_="toolbar"),
         tag("div", "\n".join(shown), class_="lines log", tabindex="0", role="region", aria_label="Log"),
         tag("div", count, class_="more"),
         class_="card",

@@ -59,13 +59,7 @@ def beads_page(town: Town) -> Html:
         pieces.filter_box("Filter beads", address.query.get("q", "")),
         class_="toolbar",
     )
-    none = tag(
-        "div",
-        tag("p", tag("b", "0 of 0."), " ", pieces.link(address.with_(q=None), "Clear the filter", class_="name")),
-        class_="empty",
-        data_none=True,
-        hidden=bool(shown),
-    )
+    none = pieces.no_match(address, hidden=bool(shown))
     note = tag(
         "div",
         "Closed and failed beads: the newest 50 of each. ",
@@ -81,19 +75,9 @@ def beads_page(town: Town) -> Html:
 
 def agents_page(town: Town) -> Html:
     """Every agent."""
-    view = town.view
-    title = title_bar(
-        "Agents", f"{words.quantity(len(view.status.agents), 'agent')} of {view.status.town_id}, worst first"
-    )
-    tools = tag(
-        "div", pieces.filter_box("Filter agents", town.standing.address.query.get("q", "")), class_="toolbar bare"
-    )
-    return page(
-        town.standing,
-        title,
-        tag("div", tools, rosters.agents_card(town, all_of_them=True), class_="pad"),
-        title=f"{view.status.town_id} · Agents",
-    )
+    status = town.view.status
+    said = f"{words.quantity(len(status.agents), 'agent')} of {status.town_id}, worst first"
+    return _roster("Agents", said, rosters.agents_card(town, all_of_them=True), town)
 
 
 def reviews_page(town: Town) -> Html:
@@ -106,16 +90,15 @@ def reviews_page(town: Town) -> Html:
             -(review.closed_at or review.created_at or view.at).timestamp(),
         ),
     )
-    title = title_bar("Reviews", f"{words.quantity(len(ordered), 'review')} of {view.status.town_id}")
-    tools = tag(
-        "div", pieces.filter_box("Filter reviews", town.standing.address.query.get("q", "")), class_="toolbar bare"
-    )
-    return page(
-        town.standing,
-        title,
-        tag("div", tools, rosters.reviews_card(town, entries=ordered), class_="pad"),
-        title=f"{view.status.town_id} · Reviews",
-    )
+    said = f"{words.quantity(len(ordered), 'review')} of {view.status.town_id}"
+    return _roster("Reviews", said, rosters.reviews_card(town, entries=ordered), town)
+
+
+def _roster(name: str, said: str, card: Html, town: Town) -> Html:
+    """A page with one card and a box that filters its rows."""
+    box = pieces.filter_box(f"Filter {name.lower()}", town.standing.address.query.get("q", ""))
+    content = tag("div", tag("div", box, class_="toolbar bare"), card, class_="pad")
+    return page(town.standing, title_bar(name, said), content, title=f"{town.view.status.town_id} · {name}")
 
 
 def _has(status: str, wanted: str) -> bool:

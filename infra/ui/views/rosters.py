@@ -36,24 +36,8 @@ def agents_card(town: Town, *, all_of_them: bool = False) -> Html:
     lanes = {} if town.recent is None else {lane.id: lane for lane in town.recent.lanes}
     ordered = sorted(status.agents, key=lambda agent: _worst(agent, status.now))
     shown = ordered if all_of_them else ordered[:12]
-    head = tag(
-        "thead",
-        tag(
-            "tr",
-            *(
-                tag("th", text, scope="col", class_=cls)
-                for text, cls in (
-                    ("Agent", "first"),
-                    ("Does", None),
-                    ("Last sign of life", None),
-                    ("Last 40 min", None),
-                    ("Starts", "right"),
-                    ("Tokens", "right"),
-                    ("Spend", "right"),
-                )
-            ),
-        ),
-    )
+    heads = ("Agent", "Does", "Last sign of life", "Last 40 min", "Starts", "Tokens", "Spend")
+    head = pieces.table_head(*heads, right=(4, 5, 6))
     rows = (_agent(agent, town, lanes.get(agent.agent_id)) for agent in shown)
     more = (
         tag(
@@ -146,22 +130,7 @@ def reviews_card(town: Town, *, entries: Sequence[ReviewEntry] | None = None) ->
         return pieces.card(
             joined("Reviews ", tag("span", said, class_="quiet")), pieces.empty("No review is open."), id_="reviews"
         )
-    head = tag(
-        "thead",
-        tag(
-            "tr",
-            *(
-                tag("th", text, scope="col", class_=cls)
-                for text, cls in (
-                    ("Pull request", "first"),
-                    ("What it waits for", None),
-                    ("Reviewer", None),
-                    ("Since", None),
-                    ("Next look", "right"),
-                )
-            ),
-        ),
-    )
+    head = pieces.table_head("Pull request", "What it waits for", "Reviewer", "Since", "Next look", right=(4,))
     rows = (_review(review, town) for review in shown)
     return pieces.card(
         joined("Reviews ", tag("span", said, class_="quiet")),
@@ -190,15 +159,7 @@ def _review(review: ReviewEntry, town: Town) -> Html:
     pull = (
         None
         if review.pr_url is None
-        else tag(
-            "a",
-            review.branch,
-            href=review.pr_url,
-            rel="noreferrer noopener",
-            target="_blank",
-            class_="mono name",
-            title=review.pr_url,
-        )
+        else pieces.outside_link(review.pr_url, review.branch, class_="mono name", title=review.pr_url)
     )
     branch = pull or tag("span", review.branch, class_="mono quiet")
     return tag(

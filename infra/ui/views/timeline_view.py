@@ -209,13 +209,7 @@ def _lanes(standing: Standing, timeline: Timeline, names: Names, window: Window,
             rows += [lane_row(track, names, address, kind) for track in mine]
     grid = tag("div", *lines, class_="grid-lines", data_moves=True, aria_hidden="true")
     window_ms = f"{pieces.milliseconds(window.start)} {pieces.milliseconds(window.end)}"
-    none = tag(
-        "div",
-        tag("p", tag("b", "0 of 0."), " ", pieces.link(address.with_(q=None), "Clear the filter", class_="name")),
-        class_="empty",
-        data_none=True,
-        hidden=True,
-    )
+    none = pieces.no_match(address, hidden=True)
     return joined(
         _ruler(timeline, window, address, chosen),
         tag(

@@ -216,16 +216,7 @@ def _partings(machine: Machine, found: WhatIf, names: Names) -> Html | None:
             )
         )
     rest = found.ticks_parted - len(shown)
-    head = tag(
-        "thead",
-        tag(
-            "tr",
-            *(
-                tag("th", text, scope="col", class_="first" if not place else None)
-                for place, text in enumerate(("Tick", "As it happened", "What if"))
-            ),
-        ),
-    )
+    head = pieces.table_head("Tick", "As it happened", "What if")
     more = tag(
         "div",
         f"{words.quantity(rest, 'more tick')} {'differs' if rest == 1 else 'differ'}; at the end "
