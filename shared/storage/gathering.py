@@ -17,10 +17,11 @@ from datetime import datetime
 from functools import partial
 
 from shared.domain.shapes import answer
-from shared.ports.object_store import Listing, PlainObjects, StoredObject
+from shared.ports.object_store import PlainObjects, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.storage import keys
-from shared.storage.waiting_room import PAGE, ObjectWaitingRoom
+from shared.storage.listing import all_keys
+from shared.storage.waiting_room import ObjectWaitingRoom
 
 
 @answer
@@ -43,7 +44,7 @@ def gather(room: ObjectWaitingRoom, there: PlainObjects, town_ids: Sequence[str]
 def markers_from(room: ObjectWaitingRoom, there: PlainObjects) -> Steps[int]:
     """Move all due markers."""
     moved = 0
-    for key in (yield from _all_keys(there, keys.DUE)):
+    for key in (yield from all_keys(there, keys.DUE)):
         marker = keys.marker_of(key)
         if marker is not None:
             yield from room.mark_due(marker.town_id, marker.at)
@@ -55,7 +56,7 @@ def markers_from(room: ObjectWaitingRoom, there: PlainObjects) -> Steps[int]:
 def inbox_from(room: ObjectWaitingRoom, there: PlainObjects, town_id: str, *, now: datetime) -> Steps[int]:
     """Move what waits for one town."""
     moved = 0
-    for key in (yield from _all_keys(there, keys.inbox(town_id))):
+    for key in (yield from all_keys(there, keys.inbox(town_id))):
         found: StoredObject | None = yield Call(f"get {key} there", partial(there.get, key))
         if found is None:
             continue  # a worker of old code took it
@@ -63,14 +64,3 @@ def inbox_from(room: ObjectWaitingRoom, there: PlainObjects, town_id: str, *, no
         yield Call(f"delete {key} there", partial(there.delete, key))
         moved += 1
     return moved
-
-
-def _all_keys(there: PlainObjects, prefix: str) -> Steps[list[str]]:
-    """The keys, before anything is moved."""
-    found: list[str] = []
-    while True:
-        after = found[-1] if found else ""
-        page: Listing = yield Call(f"list {prefix} there", partial(there.list, prefix, after=after, limit=PAGE))
-        found += page.keys
-        if not page.more:
-            return found

@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
-from shared.ports.object_store import Listing, ObjectStore
+from shared.ports.object_store import Listing, ObjectStore, PlainObjects
 from shared.ports.steps import Call, Steps
 
 T = TypeVar("T")
@@ -20,9 +20,9 @@ class Listed:
     written_at: datetime
 
 
-def all_keys(objects: ObjectStore, prefix: str) -> Steps[list[str]]:
+def all_keys(objects: PlainObjects, prefix: str) -> Steps[list[str]]:
     """Every key that starts with `prefix`, ascending. Raises what listing raises."""
-    return list((yield from all_listed(objects, prefix)))
+    return [key for page in (yield from _pages(objects, prefix)) for key in page.keys]
 
 
 def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
@@ -33,13 +33,17 @@ def all_sizes(objects: ObjectStore, prefix: str) -> Steps[dict[str, int]]:
 def all_listed(objects: ObjectStore, prefix: str) -> Steps[dict[str, Listed]]:
     """Every object whose key starts with `prefix`, in ascending order of keys. Raises what listing raises."""
     found: dict[str, Listed] = {}
-    after = ""
-    while True:
-        page: Listing = yield Call(f"list {prefix}", partial(objects.list, prefix, after=after))
+    for page in (yield from _pages(objects, prefix)):
         found.update(zip(page.keys, map(Listed, page.sizes, page.times), strict=True))
-        if not page.more:
-            return found
-        after = page.keys[-1]
+    return found
+
+
+def _pages(objects: PlainObjects, prefix: str) -> Steps[list[Listing]]:
+    found: list[Listing] = []
+    while not found or found[-1].more:
+        after = found[-1].keys[-1] if found else ""
+        found.append((yield Call(f"list {prefix}", partial(objects.list, prefix, after=after))))
+    return found
 
 
 def first_fitting(items: Sequence[T], fits: Callable[[T], Steps[bool]]) -> Steps[int]:

@@ -2,7 +2,7 @@
 
     put_away       write put-away (a line of JSON, then the head as it was), replace that head by a mark, delete the mark
     bring_back     create the head from put-away, delete put-away
-    delete         delete everything below the town's prefix, put-away last
+    delete         delete everything below the town's prefix and what waits for it elsewhere, put-away last
 
 Each step may be repeated after a crash: while there is a head, a put-away object beside it counts for nothing. Only the head that
 was written to put-away is replaced by the mark, so no commit is lost; and whoever read that head before cannot commit any more,
@@ -151,12 +151,16 @@ def delete(kept: KeptPast, *, now: datetime, insist: bool) -> Steps[DeletedTown]
     for each in everything:
         if each != place:
             yield Call(f"delete {each}", partial(kept.objects.delete, each))
+    room = kept.objects.waiting
+    waiting = yield from all_keys(room, keys.inbox(town_id))  # in a table; what waits in the bucket is gone already
+    for each in waiting:
+        yield Call(f"delete {each}", partial(room.delete, each))
     past: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(kept.versions.versions, key))
     for version in past:
         yield Call(f"delete_version {key}", partial(kept.versions.delete_version, key, version.version_id))
     for last in (keys.apart(town_id), keys.violated(town_id), place):
         yield Call(f"delete {last}", partial(kept.objects.delete, last))
-    return DeletedTown(town_id, len(everything))
+    return DeletedTown(town_id, len(everything) + len(waiting))
 
 
 def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], KeptPast]) -> Steps[tuple[PutAway, ...]]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -148,6 +148,29 @@ def test_a_town_is_deleted_for_good_only_after_its_time_or_by_insisting() -> Non
     assert archive_of(world).versions.versions(keys.head(TOWN)) == ()
     assert drive(world.store.towns()) == ("two",)
     assert world.put_in(a_town(TOWN)) is world
+
+
+class BesideATable(MemoryObjects):
+    """A bucket whose inboxes and due markers are elsewhere, if it has a table."""
+
+    table: Self | None = None
+
+    @property
+    def waiting(self) -> Self:
+        return self.table or self
+
+
+def test_what_waits_in_a_table_for_a_town_that_is_deleted_reaches_no_new_town_of_its_name() -> None:
+    """A batch may come between the last look at the inbox and the end of the town. In a bucket it went with the town."""
+    bucket = BesideATable()
+    bucket.table = BesideATable()
+    world = a_world(a_paused_town(), objects=bucket)
+    drive(away(world))
+    in_bucket = drive(all_keys(world.objects, keys.town(TOWN)))
+    world.objects.waiting.create(keys.inbox_object(TOWN, world.clock.now(), "late"), b"{}")
+    gone = drive(delete(archive_of(world), now=world.clock.now(), insist=True))
+    assert gone.objects == len(in_bucket) + 1
+    assert drive(all_keys(world.objects.waiting, keys.inbox(TOWN))) == []
 
 
 def test_a_town_that_is_not_archived_is_neither_deleted_nor_brought_back() -> None:
