@@ -3,20 +3,14 @@
 A missing secret is cached too, so that a town without its own token does not cost a request at every poll.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from threading import Lock
-from typing import Final
 
 from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
-from shared.domain.errors import AccessDenied, SecretsUnavailable
+from shared.adapters.aws_secrets import KEPT_FOR, unreadable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
-
-KEPT_FOR: Final = timedelta(minutes=5)
-_REFUSED: Final = frozenset(
-    {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException"}
-)
 
 
 class SecretsManager:
@@ -49,13 +43,9 @@ class SecretsManager:
         try:
             answer = self._open().get_secret_value(SecretId=f"{self._prefix}/{name}")
         except aws_sdk.sdk_errors() as error:
-            code = aws_sdk.code_of(error)
-            if code in ("ResourceNotFoundException", "InvalidRequestException"):
+            if aws_sdk.code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                 return None  # it does not exist, or is marked for deletion
-            if code in _REFUSED:
-                hint = f"allow secretsmanager:GetSecretValue on {self._prefix}/*"
-                raise AccessDenied(f"the secret {name} may not be read: {code}", hint=hint) from None
-            raise SecretsUnavailable(f"the secret {name} could not be read: {code or type(error).__name__}") from None
+            raise unreadable(error, name, allow=f"secretsmanager:GetSecretValue on {self._prefix}/*") from None
         text = (answer.get("SecretString") or "").strip()
         return Secret(text) if text else None
 

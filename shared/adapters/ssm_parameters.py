@@ -12,21 +12,18 @@ from typing import Final
 
 from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
+from shared.adapters.aws_secrets import KEPT_FOR, unreadable
 from shared.domain import strict_json
-from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
+from shared.domain.errors import Refused, SecretsUnavailable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
-KEPT_FOR: Final = timedelta(minutes=5)
 AT_ONCE: Final = 10
 """The most parameters of one request; the limit is that of SSM."""
 
 LONGEST: Final = 8192
 """The most bytes of a parameter, of the advanced tier too."""
 
-_REFUSED: Final = frozenset(
-    {"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException"}
-)
 _OTHER: Final = re.compile(r"[^A-Za-z0-9./-]")
 _OF_A_TOWN: Final = re.compile(r"((?:agents/)?towns/[^/]+)/(.+)")
 
@@ -90,12 +87,7 @@ class SsmParameters:
                 )
             answer = self._client.get_parameters(Names=list(parameters), WithDecryption=True)
         except aws_sdk.sdk_errors() as error:
-            code = aws_sdk.code_of(error)
-            if code in _REFUSED:
-                hint = f"allow ssm:GetParameters on parameter/{self._prefix}/*"
-                raise AccessDenied(f"the secret {names[0]} may not be read: {code}", hint=hint) from None
-            problem = f"the secret {names[0]} could not be read: {code or type(error).__name__}"
-            raise SecretsUnavailable(problem) from None
+            raise unreadable(error, names[0], allow=f"ssm:GetParameters on parameter/{self._prefix}/*") from None
         return {parameters[each["Name"]]: str(each["Value"]).strip() for each in answer["Parameters"]}
 
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.aws_secrets import KEPT_FOR
 from shared.adapters.forge_tokens import NamedToken, secret_name, token_for
 from shared.adapters.secret_files import SecretFiles
-from shared.adapters.secrets_manager import KEPT_FOR, SecretsManager
+from shared.adapters.secrets_manager import SecretsManager
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.forge import Asker
 from shared.ports.secrets import Secret

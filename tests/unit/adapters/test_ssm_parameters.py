@@ -11,7 +11,8 @@ from botocore.exceptions import ClientError
 from moto import mock_aws
 
 from infra.townctl.stack_secrets import MOST_OF_A_PARAMETER, StackParameters, StackSecrets, secrets_of_stack
-from shared.adapters.ssm_parameters import AT_ONCE, KEPT_FOR, SsmParameters, name_of, parameter_of
+from shared.adapters.aws_secrets import KEPT_FOR
+from shared.adapters.ssm_parameters import AT_ONCE, SsmParameters, name_of, parameter_of
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock
