@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Final
+from typing import Final, Self
 
+from functions import log, wiring
 from functions.accepted import AcceptedReport
 from functions.access import require_town_id
 from functions.audit import Trail
 from functions.claims import Holder
 from functions.problems import not_found
+from functions.settings import EventsSettings
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.domain.senders import sent_id, stored_id
 from shared.events.containers import drain_nonce
@@ -41,6 +43,13 @@ class Ingestion:
     write_line: Callable[[str], object]
     counts: Counts = field(default_factory=Counts)
     known: KnownBatches = field(default_factory=KnownBatches)
+
+    @classmethod
+    def deployed(cls, settings: EventsSettings) -> Self:
+        """The one of a function. Makes no request."""
+        metrics = wiring.metrics(settings)
+        around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
+        return cls(around, wiring.queue(settings), metrics, log.write_line)
 
     def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""

@@ -50,11 +50,8 @@ class EventsDeployment:
 def deployment() -> EventsDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = EventsSettings.from_environment()
-    metrics = wiring.metrics(settings)
-    around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
-    ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    objects = wiring.objects_of(settings)
-    return EventsDeployment(ingestion, Access(settings.access_rules, log.write_line), objects)
+    access = Access(settings.access_rules, log.write_line)
+    return EventsDeployment(Ingestion.deployed(settings), access, wiring.objects_of(settings))
 
 
 def post_events(call: Call[Query]) -> Reply:

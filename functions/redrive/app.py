@@ -33,10 +33,7 @@ class RedriveDeployment:
 def deployment() -> RedriveDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = RedriveSettings.from_environment()
-    metrics = wiring.metrics(settings)
-    around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
-    ingestion = Ingestion(around, wiring.queue(settings), metrics, log.write_line)
-    return RedriveDeployment(ingestion, Access(settings.access_rules, log.write_line))
+    return RedriveDeployment(Ingestion.deployed(settings), Access(settings.access_rules, log.write_line))
 
 
 def redrive(call: Call[Query]) -> Reply:

@@ -88,6 +88,15 @@ _PARALLEL_CALLS = 16
 _REST_SECONDS = 10.0
 
 
+def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+    """The answers of calls that are made together. Raises the first failure, after all calls were made."""
+    answers: list[object] = yield Together(calls)
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    return answers
+
+
 def drive(steps: Steps[T]) -> T:
     """Make the calls of `steps` for real, step by step, and return what the steps return.
 

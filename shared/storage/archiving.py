@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from shared.domain.images import ArchiveBlock, Record
 from shared.domain.tick import Archived
 from shared.ports.object_store import Listing, ObjectStore
-from shared.ports.steps import Steps
+from shared.ports.steps import Steps, all_of
 from shared.ports.town_store import SeenTown, TownImage
 from shared.storage import keys
-from shared.storage.waiting_room import ObjectWaitingRoom, all_of, listing_of
+from shared.storage.waiting_room import ObjectWaitingRoom, listing_of
 
 if TYPE_CHECKING:
     from shared.storage.archive import TownArchives

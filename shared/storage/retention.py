@@ -37,7 +37,7 @@ from shared.domain import limits
 from shared.domain.errors import DamagedImage
 from shared.domain.shapes import answer
 from shared.ports.object_store import ObjectVersion
-from shared.ports.steps import Call, Steps, Together
+from shared.ports.steps import Call, Steps, all_of
 from shared.storage import head, keys
 from shared.storage.archive import TownArchives
 from shared.storage.listing import all_listed
@@ -157,9 +157,7 @@ def carry_out(past: KeptPast, decided: RetentionPlan) -> Steps[int]:
     heads = [each for each in decided.doomed if each.version_id is not None]
     objects = [each for each in decided.doomed if each.version_id is None]
     for part in (*_parts_of(heads), *_parts_of(objects)):
-        for result in (yield Together(tuple(_deletion(past, each) for each in part))):
-            if isinstance(result, Exception):
-                raise result
+        yield from all_of(tuple(_deletion(past, each) for each in part))
     return len(decided.doomed)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
-from typing import Any, Final
+from typing import Final
 
 from shared.domain import limits
 from shared.domain.errors import (
@@ -33,7 +33,7 @@ from shared.domain.errors import (
 )
 from shared.domain.times import to_text
 from shared.ports.object_store import Listing, ObjectStore, PlainObjects, StoredObject
-from shared.ports.steps import Call, Steps, Together
+from shared.ports.steps import Call, Steps, all_of
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
 from shared.storage.mending import way_back
@@ -252,15 +252,6 @@ def listing_of(objects: PlainObjects, prefix: str, *, after: str, limit: int) ->
     """The call for one page of keys."""
     name = f"list {prefix}" + (f" after {after}" if after else "")
     return Call(name, partial(objects.list, prefix, after=after, limit=limit))
-
-
-def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
-    """The answers of calls that are made together. Raises the first failure, after all calls were made."""
-    answers: list[object] = yield Together(calls)
-    for answer in answers:
-        if isinstance(answer, Exception):
-            raise answer
-    return answers
 
 
 def _read_of(listed: _Listed) -> int:

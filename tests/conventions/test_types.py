@@ -186,7 +186,7 @@ REASONS: Final = {
     "shared/town/known_events.py: _of_row": _STORED,
     "shared/town/known_events.py: content_of_event": "the fields of an envelope, of an arrival or of a stored row, by name",
     "shared/town/inbox.py: _told": _STORED,
-    "shared/storage/waiting_room.py: all_of": _STEP,
+    "shared/ports/steps.py: all_of": _STEP,
     "shared/telemetry/errors.py: MONITOR_CONFIG": "Sentry's types are not importable without Sentry, which no town needs",
     "shared/telemetry/errors.py: start": "Sentry's types are not importable without Sentry, which no town needs",
     "shared/telemetry/errors.py: _exception": "Sentry's types are not importable without Sentry, which no town needs",
