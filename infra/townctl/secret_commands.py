@@ -43,7 +43,7 @@ _ForAgents = Annotated[
 _Host = Annotated[str | None, Parameter(help="The host of a self-hosted forge; default: github.com or gitlab.com.")]
 
 SecretStore = SecretFiles | StackSecrets | StackParameters
-"""A place that stores, lists and removes tokens: files on this machine, or Secrets Manager."""
+"""A place that stores, lists and removes tokens: files on this machine, Secrets Manager, or SSM parameters."""
 
 
 @answer
