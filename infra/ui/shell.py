@@ -63,7 +63,7 @@ def page(standing: Standing, *content: Child, title: str, drawer: Child = None) 
         drawer,
         _places(address),
         _overlays(),
-        tag("div", id="toast", class_="toast", role="status"),
+        tag("div", id="toast", class_="toast", role="status", data_own=True),
         id="page",
         data_view=address.view,
         data_town=address.town or None,
@@ -237,7 +237,7 @@ def _overlays() -> Html:
         tabindex="-1",
     )
     return joined(
-        tag("div", find, id="find", class_="overlay", hidden=True),
-        tag("div", keys, id="keys", class_="overlay", hidden=True),
-        tag("div", rule, id="rule", class_="overlay", hidden=True),
+        tag("div", find, id="find", class_="overlay", data_own=True, hidden=True),
+        tag("div", keys, id="keys", class_="overlay", data_own=True, hidden=True),
+        tag("div", rule, id="rule", class_="overlay", data_own=True, hidden=True),
     )

@@ -134,6 +134,19 @@ def test_the_finder_finds_a_bead_by_its_name(watched: Watched) -> None:
     expect(page.locator("#page")).to_have_attribute("data-view", re.compile("bead|agent"))
 
 
+def test_news_of_the_town_close_no_finder_and_take_no_word_from_it(watched: Watched) -> None:
+    """The page merged the finder as the server sends it, which is closed: whoever typed when a tick came had typed for nothing."""
+    page = watched.open("/t/t1")
+    as_sent = page.evaluate("() => document.getElementById('page').outerHTML")
+    page.keyboard.press("/")
+    page.keyboard.type("7")
+    page.evaluate("html => townPage.show(html, townPage.address(), 'refresh')", as_sent)
+    expect(page.locator("#find")).to_be_visible()
+    expect(page.locator("#find li a").first).to_contain_text("Tick 7")
+    page.keyboard.press("Enter")
+    expect(page.locator("#page")).to_have_attribute("data-view", "timeline")
+
+
 def test_the_filter_hides_what_does_not_fit_and_is_part_of_the_address(watched: Watched) -> None:
     page = watched.open("/t/t1/beads")
     page.keyboard.press("f")

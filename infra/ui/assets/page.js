@@ -14,7 +14,10 @@
   // ---- merging new HTML into the page: only what differs is touched, so nothing flashes, and scroll and focus stay
   const sameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && (a.id || "") === (b.id || "") &&
     (a.dataset?.key || "") === (b.dataset?.key || "");
+  // data-own: only the browser changes it (the finder, the toast). An armed button stays armed while its command stays the same.
+  const own = (e, fresh) => e.dataset?.own !== undefined || (e.dataset?.asked && !e.disabled && e.value === fresh.value);
   function merge(old, fresh) {
+    if (own(old, fresh)) return;
     if (old.nodeType === Node.TEXT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
     if (old.nodeType !== Node.ELEMENT_NODE || old.isEqualNode(fresh)) return;
     const mine = (name) => (name === "hidden" && old.dataset.mine) || (name === "open" && old.nodeName === "DETAILS");
@@ -45,8 +48,9 @@
     const moved = address !== here();
     if (how === "refresh" && (moved || asked)) return;      // somebody has gone elsewhere in the meantime
     if (moved) history[how === "replace" ? "replaceState" : "pushState"]({}, "", address);
-    const other = page().dataset.view !== fresh.dataset.view;
+    const other = page().dataset.view !== fresh.dataset.view, focused = document.activeElement;
     merge(page(), fresh);
+    if (document.activeElement !== focused && document.contains(focused)) focused.focus({ preventScroll: true });   // its row has moved
     document.title = page().dataset.title;
     asked = null;
     if (other) scrollTo(0, 0);
