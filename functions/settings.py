@@ -76,7 +76,7 @@ class AccessRule(BaseModel):
 
     callers: tuple[Pattern, ...] = Field(min_length=1)
     towns: tuple[Pattern, ...] = Field(min_length=1)
-    verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
+    verbs: tuple[Literal["read", "debug", "write", "delete"], ...] = Field(min_length=1)
 
 
 class FunctionSettings(BaseModel):
@@ -259,6 +259,12 @@ class EventsSettings(QueueSettings):
 
 class RedriveSettings(EventsSettings):
     """Redrive, for operators. Its settings are those of the events API."""
+
+
+class ArchiveSettings(StoreSettings):
+    """The archive of towns. `access_rules` say who may archive and delete which town, and who may see which archived one."""
+
+    access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
 class CredentialsSettings(StoreSettings):
