@@ -210,7 +210,8 @@ def deployment(task_per: str, home: Path, *, secrets: str = "secretsmanager") ->
             "EcsSubnets": ",".join(fargate.network["subnets"]),
             "EcsSecurityGroups": ",".join(fargate.network["groups"]),
         }
-        stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets})
+        more = {"AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets, "NoticeEmail": "me@example.com"}
+        stack = Stack(**{**ON_ECS, **on_ecs, **more})
         clock = FakeClock(datetime.now(UTC) - WHILE_NO_ONE_LOOKS)
         objects = S3Objects(
             BUCKET, kind_of=keys.kind_of, waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE)
@@ -241,6 +242,7 @@ def _services() -> None:
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     make_table(boto3.client("dynamodb"), TABLE)
     boto3.client("sqs").create_queue(QueueName=QUEUE, Attributes={"FifoQueue": "true", "VisibilityTimeout": "0"})
+    boto3.client("sns").create_topic(Name="NoticeTopic")
     boto3.client("secretsmanager").create_secret(Name=KEY_SECRET.rpartition(":")[2], SecretString="k" * 48)
 
 
@@ -271,7 +273,8 @@ def live(life: Life) -> None:
     life.minute()
     life.work()
     life.post(TOWN, "bead_cancelled", {"by": "me"}, bead_id="b1")
-    life.work()  # a worker stops the agent
+    life.post(TOWN, "escalation_raised", {"title": "The disk is full", "severity": "high"})
+    life.work()  # a worker stops the agent, and sends a mail
     _beside_workers(life)
     _without_luck(life)
     hour = f"2026-01-10T{hour_of(TOWN):02d}:30:00Z"
@@ -410,6 +413,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
             token,
             Right("ecs:StopTask", task, cluster),
+            Right("sns:Publish", stack.arn("NoticeTopic")),
         ],
     }
 

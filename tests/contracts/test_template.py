@@ -532,6 +532,37 @@ def test_every_alarm_notifies_a_topic(parameters: dict[str, str], topic: Any, su
     assert (subscription and subscription["Properties"]["Endpoint"]) == subscribed
 
 
+@pytest.mark.parametrize(
+    ("parameters", "topic", "subscribed"),
+    [
+        ({}, None, None),
+        ({"NoticeEmail": "me@example.com"}, {"Ref": "NoticeTopic"}, "me@example.com"),
+        (
+            {"NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours"},
+            "arn:aws:sns:eu-west-1:111122223333:ours",
+            None,
+        ),
+        (
+            {"NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours", "NoticeEmail": "me@example.com"},
+            "arn:aws:sns:eu-west-1:111122223333:ours",
+            None,
+        ),
+    ],
+)
+def test_notices_are_sent_to_the_topic_that_is_named_or_to_one_of_the_stack(
+    parameters: dict[str, str], topic: Any, subscribed: str | None
+) -> None:
+    found = deployed(**parameters)
+    for function in ("TickFunction", "WorkerFunction", "DebugFunction"):
+        assert found[function]["Properties"]["Environment"]["Variables"]["NOTICE_TOPIC"] == (topic or "")
+    policy = found.get("MailsNotices")
+    allowed = [] if policy is None else policy["Properties"]["PolicyDocument"]["Statement"]
+    assert [each["Resource"] for each in allowed] == ([] if topic is None else [topic])
+    subscription = found.get("NoticeSubscription")
+    assert (subscription and subscription["Properties"]["Endpoint"]) == subscribed
+    assert ("NoticeTopic" in found) == (subscribed is not None)
+
+
 def test_the_stages_of_samconfig_set_only_parameters_that_exist_and_reserve_no_concurrency() -> None:
     config = tomllib.loads(Path(ROOT / "samconfig.toml").read_text(encoding="utf-8"))
     for stage in overrides().values():
