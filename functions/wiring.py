@@ -84,8 +84,9 @@ def _objects_of(bucket: str, endpoint_url: str | None, table: str | None, table_
         if table is None:
             return None
         from shared.adapters.table_objects import TableObjects  # noqa: PLC0415 - a bucket may keep what waits
+        from shared.storage.large_batches import BODIES  # noqa: PLC0415 - as above
 
-        return TableObjects(table, bodies, spread=keys.DUE, endpoint_url=table_endpoint)
+        return TableObjects(table, bodies, spread=keys.DUE, large=BODIES, endpoint_url=table_endpoint)
 
     return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of, waiting=waiting)
 

@@ -30,7 +30,7 @@ from shared.domain.times import from_text, to_text
 from shared.ports.object_store import ObjectStore, ObjectVersion, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.storage import head, keys
+from shared.storage import head, keys, large_batches
 from shared.storage.listing import all_keys
 from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
@@ -155,12 +155,15 @@ def delete(kept: KeptPast, *, now: datetime, insist: bool) -> Steps[DeletedTown]
     waiting = yield from all_keys(room, keys.inbox(town_id))  # in a table; what waits in the bucket is gone already
     for each in waiting:
         yield Call(f"delete {each}", partial(room.delete, each))
+    left_behind = yield from all_keys(kept.objects, large_batches.bodies_of(town_id))
+    for each in left_behind:
+        yield Call(f"delete {each}", partial(kept.objects.delete, each))
     past: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(kept.versions.versions, key))
     for version in past:
         yield Call(f"delete_version {key}", partial(kept.versions.delete_version, key, version.version_id))
     for last in (keys.apart(town_id), keys.violated(town_id), place):
         yield Call(f"delete {last}", partial(kept.objects.delete, last))
-    return DeletedTown(town_id, len(everything) + len(waiting))
+    return DeletedTown(town_id, len(everything) + len(waiting) + len(left_behind))
 
 
 def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], KeptPast]) -> Steps[tuple[PutAway, ...]]:

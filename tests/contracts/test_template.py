@@ -187,8 +187,10 @@ def test_each_function_may_do_with_what_waits_what_it_does_and_only_where_it_wai
     assert set(allowed("EventsFunction", "bucket")) == {each for each in in_bucket if "Delete" not in each}
     for room in ("table", "bucket"):
         assert allowed("RedriveFunction", room) == allowed("EventsFunction", room)
-        for function in ("RetentionFunction", "CredentialsFunction", "AuthorizerFunction"):
+        for function in ("CredentialsFunction", "AuthorizerFunction"):
             assert allowed(function, room) == []
+    assert set(allowed("RetentionFunction", "table")) == {table[0], *(each for each in bodies if "Put" not in each)}
+    assert allowed("RetentionFunction", "bucket") == []
     assert allowed("DebugFunction", "bucket") == []
 
 
