@@ -15,7 +15,7 @@ from shared.domain.shapes import answer
 from shared.domain.times import to_text
 from shared.ports.object_store import ObjectVersion, PlainObjects
 from shared.ports.steps import Call, Steps, all_of
-from shared.storage import keys, put_away
+from shared.storage import keys, large_batches, put_away
 from shared.storage.listing import all_keys
 from shared.storage.restore import KeptPast
 
@@ -53,6 +53,7 @@ def delete(kept: KeptPast, *, now: datetime, insist: bool, most: int | None = No
     doomed = [
         *_deletions(kept.objects, [key for key in found if key != place]),
         *_deletions(room, in_table),
+        *_deletions(kept.objects, (yield from all_keys(kept.objects, large_batches.bodies_of(town_id)))),
         *(yield from _past_versions(kept, keys.head(town_id))),
         *(yield from _past_versions(kept, place)),
     ]

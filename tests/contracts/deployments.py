@@ -99,6 +99,8 @@ def _holds(test: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
         return not _holds(arguments[0], values)
     if name == "Fn::And":
         return all(_holds(each, values) for each in arguments)
+    if name == "Fn::Or":
+        return any(_holds(each, values) for each in arguments)
     if name == "Condition":
         return _holds(template()["Conditions"][arguments], values)
     assert name == "Fn::Equals"

@@ -37,7 +37,7 @@ from shared.adapters.ecs_runtime import EcsContainers
 from shared.adapters.ecs_tasks import EcsTasks
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.sqs_queue import SqsQueue
-from shared.adapters.table_objects import BODIES, TableObjects
+from shared.adapters.table_objects import TableObjects
 from shared.adapters.town_tokens import Claims
 from shared.domain.times import to_text
 from shared.events.town import TownStarted
@@ -49,6 +49,7 @@ from shared.ports.watch import LifeNote
 from shared.runner.founding import found_town
 from shared.runner.life import DISPATCHER_TURN
 from shared.storage import keys
+from shared.storage.large_batches import BODIES, bodies_of
 from tests.contracts.aws_calls import Recorder, SdkCall, record, rights_of
 from tests.contracts.deployments import ON_ECS
 from tests.contracts.roles import ACCOUNT, BUCKET, KEY_SECRET, QUEUE, QUEUE_URL, REGION, TABLE, TABLE_ARN, Right, Stack
@@ -212,10 +213,13 @@ def deployment(task_per: str, home: Path, *, secrets: str = "secretsmanager") ->
             "EcsSubnets": ",".join(fargate.network["subnets"]),
             "EcsSecurityGroups": ",".join(fargate.network["groups"]),
         }
-        stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets})
+        more = {"AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets, "NoticeEmail": "me@example.com"}
+        stack = Stack(**{**ON_ECS, **on_ecs, **more})
         clock = FakeClock(datetime.now(UTC) - WHILE_NO_ONE_LOOKS)
         objects = S3Objects(
-            BUCKET, kind_of=keys.kind_of, waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE)
+            BUCKET,
+            kind_of=keys.kind_of,
+            waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE, large=BODIES),
         )
         world = World(objects=objects, clock=clock)
         _services()
@@ -243,6 +247,7 @@ def _services() -> None:
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     make_table(boto3.client("dynamodb"), TABLE)
     boto3.client("sqs").create_queue(QueueName=QUEUE, Attributes={"FifoQueue": "true", "VisibilityTimeout": "0"})
+    boto3.client("sns").create_topic(Name="NoticeTopic")
     boto3.client("secretsmanager").create_secret(Name=KEY_SECRET.rpartition(":")[2], SecretString="k" * 48)
 
 
@@ -261,6 +266,8 @@ def live(life: Life) -> None:
     holder = {"scope": "agent", "agent": agent, "generation": "1"}
     life.holder("PUT", f"{here}/agents/{agent}/log", b"working", **holder)
     aged(f"towns/{TOWN}/logs/")
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{bodies_of(TOWN)}left-behind.1", Body=b"[]")
+    aged(BODIES)
     life.post(TOWN, "agent_heartbeat", {"last_event_type": "turn"}, agent_id=agent)
     for town in (TOWN, "t9"):
         path = f"/api/towns/{town}/agents/{agent}/refresh-token"
@@ -273,7 +280,8 @@ def live(life: Life) -> None:
     life.minute()
     life.work()
     life.post(TOWN, "bead_cancelled", {"by": "me"}, bead_id="b1")
-    life.work()  # a worker stops the agent
+    life.post(TOWN, "escalation_raised", {"title": "The disk is full", "severity": "high"})
+    life.work()  # a worker stops the agent, and sends a mail
     _beside_workers(life)
     _without_luck(life)
     _put_away(life)
@@ -414,7 +422,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         "ArchiveFunctionRole": moved[2:],
         "DebugFunctionRole": moved[:1],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
-        "RetentionFunctionRole": deleted,
+        "RetentionFunctionRole": [*deleted, moved[0]],
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)
         "CredentialsFunctionRole": [Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}")],
         # a dispatcher whose minute has just begun runs what takes at most half of it: it stops agents, renews their tokens, polls
@@ -429,6 +437,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
             token,
             Right("ecs:StopTask", task, cluster),
+            Right("sns:Publish", stack.arn("NoticeTopic")),
         ],
     }
 

@@ -145,7 +145,7 @@ def test_only_the_archive_may_delete_heads_and_versions_and_only_it_and_retentio
     }
     assert allowed == {
         "EventsFunction": ["watch/apart/*"],
-        "ArchiveFunction": ["towns/*", "watch/apart/*", "watch/violated/*"],
+        "ArchiveFunction": ["towns/*", "bodies/*", "watch/apart/*", "watch/violated/*"],
         "TickFunction": ["watch/*"],
         "WorkerFunction": ["watch/*"],
         "RetentionFunction": [
@@ -210,11 +210,13 @@ def test_each_function_may_do_with_what_waits_what_it_does_and_only_where_it_wai
     assert set(allowed("TickFunction", "bucket")) == set(in_bucket)
     assert set(allowed("EventsFunction", "bucket")) == {each for each in in_bucket if "Delete" not in each}
     assert set(allowed("ArchiveFunction", "table")) == {*table, bodies[2], left[1]}
-    assert set(allowed("ArchiveFunction", "bucket")) == set(in_bucket)
+    assert set(allowed("ArchiveFunction", "bucket")) == {*in_bucket, bodies[2]}
     for room in ("table", "bucket"):
         assert allowed("RedriveFunction", room) == allowed("EventsFunction", room)
-        for function in ("RetentionFunction", "CredentialsFunction", "AuthorizerFunction"):
+        for function in ("CredentialsFunction", "AuthorizerFunction"):
             assert allowed(function, room) == []
+    assert set(allowed("RetentionFunction", "table")) == {table[0], *(each for each in bodies if "Put" not in each)}
+    assert allowed("RetentionFunction", "bucket") == []
     assert allowed("DebugFunction", "bucket") == []
 
 
@@ -556,6 +558,37 @@ def test_every_alarm_notifies_a_topic(parameters: dict[str, str], topic: Any, su
     assert ("AlarmTopic" in found) == ("AlarmTopicArn" not in parameters)
     subscription = found.get("AlarmSubscription")
     assert (subscription and subscription["Properties"]["Endpoint"]) == subscribed
+
+
+@pytest.mark.parametrize(
+    ("parameters", "topic", "subscribed"),
+    [
+        ({}, None, None),
+        ({"NoticeEmail": "me@example.com"}, {"Ref": "NoticeTopic"}, "me@example.com"),
+        (
+            {"NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours"},
+            "arn:aws:sns:eu-west-1:111122223333:ours",
+            None,
+        ),
+        (
+            {"NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours", "NoticeEmail": "me@example.com"},
+            "arn:aws:sns:eu-west-1:111122223333:ours",
+            None,
+        ),
+    ],
+)
+def test_notices_are_sent_to_the_topic_that_is_named_or_to_one_of_the_stack(
+    parameters: dict[str, str], topic: Any, subscribed: str | None
+) -> None:
+    found = deployed(**parameters)
+    for function in ("TickFunction", "WorkerFunction", "DebugFunction"):
+        assert found[function]["Properties"]["Environment"]["Variables"]["NOTICE_TOPIC"] == (topic or "")
+    policy = found.get("MailsNotices")
+    allowed = [] if policy is None else policy["Properties"]["PolicyDocument"]["Statement"]
+    assert [each["Resource"] for each in allowed] == ([] if topic is None else [topic])
+    subscription = found.get("NoticeSubscription")
+    assert (subscription and subscription["Properties"]["Endpoint"]) == subscribed
+    assert ("NoticeTopic" in found) == (subscribed is not None)
 
 
 def test_the_stages_of_samconfig_set_only_parameters_that_exist_and_reserve_no_concurrency() -> None:

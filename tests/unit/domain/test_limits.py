@@ -92,7 +92,7 @@ CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "EVENT_RETENTION": 7 * DAY,
     "EVENT_ROWS_KEPT": 6 * HOUR,
     "RESTORE_WINDOW": 7 * DAY,
-    "EFFECTS_KEPT": 24 * HOUR,
+    "EFFECTS_KEPT": 12 * HOUR,
     "EXITS_KEPT": 48 * HOUR,
     "EVENTS_PER_TICK": 1000,
     "BUDGET_WINDOW": 10 * MINUTE,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
@@ -16,9 +16,11 @@ from shared.ports.steps import Steps, drive
 from shared.runner.bringing_back import bring_back
 from shared.storage import keys
 from shared.storage.deletion import delete
+from shared.storage.large_batches import bodies_of
 from shared.storage.listing import all_keys
 from shared.storage.put_away import KEPT, LONGEST_REASON, all_put_away, put_away
 from shared.storage.restore import KeptPast
+from tests.fakes import a_bucket_beside_a_table
 from tests.fault_injection import Crash, death, meanwhile
 from tests.towns import TownBuilder, a_town, event
 from tests.worlds import World, a_world
@@ -231,28 +233,19 @@ def test_of_a_return_and_a_deletion_at_the_same_time_only_one_goes_on(step: str)
         assert [each for each in left if "/inbox/" not in each] == []
 
 
-class BesideATable(MemoryObjects):
-    """A bucket whose inboxes and due markers are elsewhere, if it has a table."""
-
-    table: Self | None = None
-
-    @property
-    def waiting(self) -> Self:
-        return self.table or self
-
-
 def test_what_waits_in_a_table_for_a_town_that_is_deleted_reaches_no_new_town_of_its_name() -> None:
     """A batch may come between the last look at the inbox and the end of the town. In a bucket it went with the town."""
-    bucket = BesideATable()
-    bucket.table = BesideATable()
-    world = a_world(a_paused_town(), objects=bucket)
+    world = a_world(a_paused_town(), objects=a_bucket_beside_a_table())
     drive(away(world))
     in_bucket = drive(all_keys(world.objects, keys.town(TOWN)))
-    world.objects.waiting.create(keys.inbox_object(TOWN, world.clock.now(), "late"), b"{}")
+    late = keys.inbox_object(TOWN, world.clock.now(), "late")
+    world.objects.waiting.create(late, b"{}")
+    world.objects.create(f"{bodies_of(TOWN)}left-behind.1", b"{}")
     gone = drive(delete(archive_of(world), now=world.clock.now(), insist=True))
     replaced = [keys.head(TOWN), keys.put_away(TOWN)]  # by marks: what they were is deleted too
-    assert gone.objects == len(in_bucket) + 1 + len(replaced)
+    assert gone.objects == len(in_bucket) + 2 + len(replaced)
     assert drive(all_keys(world.objects.waiting, keys.inbox(TOWN))) == []
+    assert drive(all_keys(world.objects, bodies_of(TOWN))) == []
 
 
 def test_a_town_that_is_not_archived_is_neither_deleted_nor_brought_back() -> None:
