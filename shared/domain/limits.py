@@ -124,7 +124,7 @@ STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
 ARCHIVE_CLOSED_AFTER: Final = timedelta(hours=48)
-ARCHIVE_FAILED_AFTER: Final = timedelta(days=90)
+ARCHIVE_FAILED_AFTER: Final = timedelta(days=30)
 ARCHIVE_BEADS: Final = 64
 """So many beads that may leave are archived at once; fewer, when the first of them has waited for ARCHIVE_LATEST."""
 ARCHIVE_BEADS_AT_MOST: Final = 128

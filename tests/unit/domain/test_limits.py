@@ -135,7 +135,7 @@ CONSTANTS: dict[str, timedelta | int | float | dict[str, int]] = {
     "STANDSTILL_VOICED_AFTER": 2 * HOUR,
     "HOOK_LIMIT_HOURS": 12,
     "ARCHIVE_CLOSED_AFTER": 48 * HOUR,
-    "ARCHIVE_FAILED_AFTER": 90 * DAY,
+    "ARCHIVE_FAILED_AFTER": 30 * DAY,
     "ARCHIVE_BEADS": 64,
     "ARCHIVE_BEADS_AT_MOST": 128,
     "ARCHIVE_BLOCK_BYTES": 512 * KIB,
