@@ -105,7 +105,7 @@ MOST_MODULES = {
     "worker": 552,
     "events": 522,
     "debug": 351,
-    "archive": 456,
+    "archive": 457,
     "authorizer": 330,
     "credentials": 451,
     "retention": 466,
