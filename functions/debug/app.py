@@ -91,7 +91,7 @@ def status(call: Call[Query]) -> Reply:
     """The last tick's metrics, alarms, agents and live beads; for each waiting bead, why, since when and until when it waits."""
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
-    return api.answer(200, drive(question.status(call.town_id, deployment().around)))
+    return api.answer(200, drive(question.status(call.town_id, deployment().around, deployment().logs())))
 
 
 def view(call: Call[ExplainQuery]) -> Reply:
@@ -99,7 +99,8 @@ def view(call: Call[ExplainQuery]) -> Reply:
     from shared.questions import town_view  # noqa: PLC0415 - as above
 
     here = deployment()
-    return api.answer(200, drive(town_view.town_view(call.town_id, here.around, here.past(), at=call.query.at)))
+    found = town_view.town_view(call.town_id, here.around, here.past(), at=call.query.at, logs=here.logs())
+    return api.answer(200, drive(found))
 
 
 def timeline(call: Call[TimelineQuery]) -> Reply:

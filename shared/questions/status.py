@@ -22,15 +22,18 @@ from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
 from shared.intake import ingest
+from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import InboxObject
-from shared.questions import alarms, mailbox, overview, spend
+from shared.questions import alarms, failures, mailbox, overview, spend
 from shared.questions.alarms import AlarmState
+from shared.questions.attention import Attention, attention_of
 from shared.questions.beside import Beside, beside_the_image, present_input
-from shared.questions.mailbox import Saying, UnreadMail
+from shared.questions.failures import FailedLine
+from shared.questions.mailbox import Saying, Told, UnreadMail
 from shared.questions.next_due import next_due
-from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, ForgeLine, OpenViolation
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
@@ -46,7 +49,6 @@ FAILED_SHOWN: Final = 20
 ABANDONED_SHOWN: Final = 50
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 SAID_SHOWN: Final = 20
-SAID_SHOWN_FOR: Final = timedelta(hours=24)
 
 
 @answer
@@ -143,6 +145,7 @@ class TownStatus:
     in the last 24 hours. `spend` is what the town used on the last days, `used` what the newest generation of an agent used.
     `aheadSeconds` is null unless the newest commit is from the future; until that time, the town does nothing. `ownClock`: the
     town runs on a clock of its own, which may be ahead.
+    `attention` is everything that needs attention, `mayorTold` what the mayor was told last.
     `brake` says who paused the town and when; null if it runs, or has been paused since it was created or imported.
     `setAside` is null unless the town is not run until somebody resumes it. `lastRestore` is the newest restore in place.
     """
@@ -177,15 +180,18 @@ class TownStatus:
     mayor_said: tuple[Saying, ...]
     merges_unproven: int
     spend: tuple[DaySpend, ...]
+    attention: tuple[Attention, ...] = ()
+    mayor_told: Told | None = None
     last_restore: InPlaceRestore | None = None
     brake: Brake | None = None
     set_aside: SetAsideSince | None = None
 
 
-def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
-    """Report on the present state of a town. Raises the errors of loading it."""
+def status(town_id: str, around: Surroundings, logs: AgentLogs | None = None) -> Steps[TownStatus]:
+    """Report on the present state of a town, with the last words of failed agents from `logs`. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
-    return (yield from status_of(image, around))
+    found = yield from status_of(image, around)
+    return replace(found, failed=(yield from failures.with_last_lines(town_id, found.failed, logs)))
 
 
 def status_of(image: TownImage, around: Surroundings) -> Steps[TownStatus]:
@@ -215,7 +221,7 @@ def seen(sql: database.Database, image: TownImage, beside: Beside, given: TickIn
     apart = beside.apart
     if apart and is_set_aside(apart):
         found = replace(found, set_aside=SetAsideSince(apart.deaths, apart.since))
-    return found, waits
+    return replace(found, attention=attention_of(found)), waits
 
 
 def _status(
@@ -250,7 +256,13 @@ def _status(
         agents=agent_lines(sql, waits.town),
         beads=beads,
         waiting=tuple(waits.of_beads.values()),
-        failed=overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN),
+        failed=failures.failed_beads(
+            sql,
+            waits.town,
+            since=to_text(moment.now - FAILED_SHOWN_FOR),
+            limit=FAILED_SHOWN,
+            holding=failures.held_back(waits.of_beads.values()),
+        ),
         refused_by_forge=overview.forge_answers(sql),
         abandoned=overview.abandoned_pull_requests(sql, limit=ABANDONED_SHOWN),
         convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
@@ -263,7 +275,8 @@ def _status(
         bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
         waiting_summary=waits.counts(),
         unread_mail=mailbox.unread_mail(sql, waits.town),
-        mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
+        mayor_said=mailbox.sayings(sql, since=moment.now - mailbox.SAID_SHOWN_FOR, limit=SAID_SHOWN),
+        mayor_told=mailbox.told(sql),
         merges_unproven=waits.town.keys.merges_unproven,
         spend=spend.days(sql, moment.now),
         last_restore=next(reversed(waits.town.keys.restores), None),
