@@ -59,10 +59,10 @@ def when(at: datetime | None, now: datetime) -> str:
 
 
 def until(waiting: Waiting, now: datetime) -> str:
-    """Until when a wait lasts: `in 5 min`, or in UTC with --utc; without a time, until `a person acts` or `an event`."""
+    """Until when a wait lasts: `in 5 min`, or in UTC with --utc; without a time, until `a person` acts or `an event` comes."""
     if waiting.due_at is not None:
         return when(waiting.due_at, now) if ABSOLUTE.get() or waiting.due_at > now else "due now"
-    return "a person acts" if needs_a_person(waiting) else "an event"
+    return "a person" if needs_a_person(waiting) else "an event"
 
 
 def state(status: str, words: Mapping[str, Word]) -> Text:

@@ -109,7 +109,7 @@ def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
     if not town.beads:
         return
     names, waits = names_in(town), {each.bead_id: each for each in town.waiting}
-    workers = {agent.hook: names[agent.agent_id] for agent in town.agents if agent.hook is not None}
+    workers = {agent.hook: f"{names[agent.agent_id]} works on it" for agent in town.agents if agent.hook is not None}
 
     def order(bead: BeadLine) -> tuple[int, int]:
         urgent = 3 if needs_a_person(waits.get(bead.bead_id)) else _URGENCY.get(bead.status, 0)
@@ -130,7 +130,7 @@ def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
                 people.kind(bead.type),
             )
         )
-    yield table("title", "state", "who works on it, or why it waits", "since", "until", "bead", "type", rows=rows)
+    yield table("title", "state", "why it waits", "since", "until", "bead", "type", rows=rows)
     command = f"townctl bead list {town.town_id} --status live"
     yield from _line(shown_of(len(rows), len(town.beads), "beads", command))
 
