@@ -39,7 +39,7 @@ from tests.queues import FifoQueue
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import World
 
-MINUTES: Final = 12
+MINUTES: Final = 15
 REPORT_EVERY: Final = timedelta(minutes=5)
 """How often each agent says something that is no sign of life: a checkpoint, a bead, that it is done."""
 IDLE_TOWNS: Final = 200
@@ -239,14 +239,15 @@ def _agents_speak(
         at = begin + beat * limits.HEARTBEAT_CADENCE
         clock.at_time(at, partial(functions.post, town_id, Sender("container"), beats(agents, at)))
     for number in range(agents):
-        for report in range(1, (until - begin) // REPORT_EVERY):
+        first = begin + REPORT_EVERY * (number + 1) / (agents + 1)
+        for report in range(-((first - until) // REPORT_EVERY)):
             event = {
                 "event_id": f"checkpoint-{number}-{report}",
                 "event_type": "agent_checkpoint",
                 "agent_id": f"agent-{number}",
                 "payload": {"checkpoint": {"step": report}, "generation": 1},
             }
-            at = begin + report * REPORT_EVERY + timedelta(seconds=20 * number + 5)
+            at = first + report * REPORT_EVERY
             clock.at_time(at, partial(functions.post, town_id, Sender("agent", f"agent-{number}", 1), [event]))
 
 
