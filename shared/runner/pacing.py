@@ -40,7 +40,7 @@ def not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, ima
 
 
 def _wanted(about: summary.BeforeTick, waiting: InboxReading, now: datetime) -> datetime | None:
-    """When somebody wants a tick: at once for an event that wakes the town; for signs of life alone, WATCH_INTERVAL after they came.
+    """When a tick is wanted: at once for an event that wakes the town, for signs of life alone WATCH_INTERVAL after they came.
 
     So signs of life cause no commit of their own while a town is watched, and a town that nobody watches takes them all the same.
     """
