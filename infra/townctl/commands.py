@@ -350,7 +350,7 @@ COMMANDS: Final = (
     Command(
         "secret copy",
         "townctl.copied_secrets:copy",
-        "Copy all secrets of a deployment: `townctl secret copy town-reconciler/prod --secrets-prefix /town-reconciler/prod`.",
+        "Copy all secrets below a prefix to another one, as when a stack changes SecretsStore.",
     ),
     Command(
         "secret control-key",

@@ -31,7 +31,7 @@ def copy(
     secrets_prefix: SecretsPrefix = None,
     place: ThePlace,
 ) -> Answer:
-    """Copy all secrets of a deployment: `townctl secret copy town-reconciler/prod --secrets-prefix /town-reconciler/prod`.
+    """Copy all secrets below a prefix to another one, as when a stack changes SecretsStore.
 
     A prefix that begins with a slash means SSM parameters, any other AWS Secrets Manager. A secret that is there already is kept. The
     DSN of Sentry stays where it is, because CloudFormation reads it. Exit code 1 if a secret there has another text.
@@ -39,7 +39,7 @@ def copy(
     target, source = secrets_at(place, secrets_prefix), place.secrets(from_prefix)
     where = getattr(target, "prefix", None)
     if where is None or where == getattr(source, "prefix", None):
-        hint = "name it with --secrets-prefix, as in --secrets-prefix /town-reconciler/prod"
+        hint = "name it with --secrets-prefix; a slash in front of it means SSM parameters"
         raise Refused("there is no other prefix to copy to", status=400, path="secrets-prefix", hint=hint)
     there, copied, kept, differing = set(target.names()), [], [], []
     for name in source.names():

@@ -98,7 +98,7 @@ def secrets_elsewhere(stack: Stack) -> Iterator[Symptom]:
         return  # who may not list that service has stored nothing in it
     if missing:
         problem = f"functions read {stack.secrets.service}, and these are only in {other.service}: {', '.join(missing)}"
-        hint = f"townctl secret copy {other.prefix} --secrets-prefix {prefix}; or remove them, or change SecretsStore {_DEPLOY}"
+        hint = f"copy them from {other.prefix} with `townctl secret copy` (docs/runbook/deploy.md), and then remove the old ones"
         yield Symptom("secrets", problem, hint)
 
 

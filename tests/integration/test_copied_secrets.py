@@ -38,7 +38,9 @@ def test_after_a_copy_the_functions_find_every_secret_among_the_parameters(
 ) -> None:
     assert copied(tmp_path) == 0
     parameters = SsmParameters(f"/{PREFIX}", FakeClock(T))
-    assert [found.reveal() for name in NAMES if (found := parameters.get(name))] == [f"text of {name}" for name in NAMES]
+    assert [found.reveal() for name in NAMES if (found := parameters.get(name))] == [
+        f"text of {name}" for name in NAMES
+    ]
     assert StackParameters(f"/{PREFIX}", region=REGION).names() == tuple(sorted(NAMES))
     assert {*old.names()} == {*NAMES, "platform/sentry-dsn"}
     shown = capsys.readouterr()
@@ -78,6 +80,8 @@ def test_a_copy_needs_another_prefix(
     assert "--secrets-prefix" in capsys.readouterr().err
 
 
-def test_a_prefix_without_secrets_is_said(old: StackSecrets, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prefix_without_secrets_is_said(
+    old: StackSecrets, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert copied(tmp_path, source="town-reconciler/none") == 0
     assert "there is no secret below town-reconciler/none" in capsys.readouterr().out

@@ -170,8 +170,10 @@ def test_secrets_that_are_only_where_no_function_looks_are_found_with_the_comman
     parameters.put("platform/control-key", Secret("x"))
 
     [(said, hint)] = found(stack_checks.secrets_elsewhere, at)
-    assert said.endswith("functions read SSM parameters, and these are only in AWS Secrets Manager: platform/forges/github.com")
-    assert hint.startswith(f"townctl secret copy {PREFIX} --secrets-prefix /{PREFIX};")
+    assert said.endswith(
+        "functions read SSM parameters, and these are only in AWS Secrets Manager: platform/forges/github.com"
+    )
+    assert hint.startswith(f"copy them from {PREFIX} with `townctl secret copy`")
 
     parameters.put("platform/forges/github.com", Secret("x"))
     assert found(stack_checks.secrets_elsewhere, at) == []
