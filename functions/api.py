@@ -87,8 +87,12 @@ class Route(Generic[Q]):
     guard: Literal["sigv4", "townToken"] = "sigv4"
 
 
-BESIDES: Final = (("HEAD", "/api/towns", "events"), ("ANY", "/{proxy+}", "debug"))
-"""Additional routes of the gateway and their functions: HEAD of the list of towns, and every request that matches no route."""
+BESIDES: Final = (
+    ("HEAD", "/api/towns", "events"),
+    ("HEAD", "/api/archived-towns", "archive"),
+    ("ANY", "/{proxy+}", "debug"),
+)
+"""Additional routes of the gateway and their functions: HEAD of the lists of towns, and every request that matches no route."""
 
 
 def run(

@@ -25,6 +25,7 @@ _SDK_NAMES: Final = {
     "QUEUE_ENDPOINT": "SQS",
     "SECRETS_ENDPOINT": "SECRETS_MANAGER",
     "ECS": "ECS",
+    "NOTICE_TOPIC": "SNS",
 }
 """For each of our variables, the suffix of the SDK's own variable, as in AWS_ENDPOINT_URL_S3."""
 

@@ -31,6 +31,7 @@ from shared.domain.field_errors import FieldError, all_errors
 SettingName = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=1024)]
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+TopicArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", max_length=512)]
 Names = Annotated[
     tuple[SettingName, ...],
     BeforeValidator(lambda given: given.split(",") if isinstance(given, str) and given else given or ()),
@@ -76,7 +77,7 @@ class AccessRule(BaseModel):
 
     callers: tuple[Pattern, ...] = Field(min_length=1)
     towns: tuple[Pattern, ...] = Field(min_length=1)
-    verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
+    verbs: tuple[Literal["read", "debug", "write", "delete"], ...] = Field(min_length=1)
 
 
 class FunctionSettings(BaseModel):
@@ -201,6 +202,7 @@ class WorkerSettings(QueueSettings):
     - `secrets_prefix`: where the tokens of forges and the keys of control servers are stored. If not set, no forge is called.
     - `forge_hosts`: self-hosted forges, such as gitlab=git.example.com.
     - `self_check_percent`: the share of ticks that are replayed from their journal rows.
+    - `notice_topic`: the SNS topic to which notices to people are sent as mail.
     """
 
     control_server: Url | None = None
@@ -211,13 +213,15 @@ class WorkerSettings(QueueSettings):
     secrets_prefix: SettingName | None = None
     forge_hosts: ForgeHostNames = ()
     self_check_percent: Annotated[float, Field(ge=0, le=100), WrapValidator(_default_if_invalid)] = SELF_CHECK_PERCENT
+    notice_topic: TopicArn | None = None
 
     @property
     def places(self) -> Places:
         """The services that the function calls."""
         reads_secrets = self.secrets_prefix is not None or self.token_secret is not None
         secrets = {"SECRETS_ENDPOINT": self.secrets_endpoint} if reads_secrets else {}
-        return {**super().places, **secrets, **({} if self.ecs is None else {"ECS": None})}
+        always_aws = {"ECS": self.ecs, "NOTICE_TOPIC": self.notice_topic}
+        return {**super().places, **secrets, **{name: None for name, used in always_aws.items() if used is not None}}
 
     @field_validator("ecs")
     @classmethod
@@ -246,9 +250,10 @@ class RetentionSettings(StoreSettings):
 
 
 class DebugSettings(StoreSettings):
-    """The debug API. `access_rules` say who may call it."""
+    """The debug API. `access_rules` say who may call it. A dry run tells the people whom the next tick tells: `notice_topic`."""
 
     access_rules: Json[tuple[AccessRule, ...]] = ()
+    notice_topic: TopicArn | None = None
 
 
 class EventsSettings(QueueSettings):
@@ -259,6 +264,12 @@ class EventsSettings(QueueSettings):
 
 class RedriveSettings(EventsSettings):
     """Redrive, for operators. Its settings are those of the events API."""
+
+
+class ArchiveSettings(StoreSettings):
+    """The archive of towns. `access_rules` say who may archive and delete which town, and who may see which archived one."""
+
+    access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
 class CredentialsSettings(StoreSettings):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from functions import log, room
 from functions.settings import (
     CredentialsSettings,
+    DebugSettings,
     ErrorSettings,
     FunctionSettings,
     QueueSettings,
@@ -37,6 +38,7 @@ from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
+    from shared.adapters.sns_mail import SnsMail
     from shared.adapters.table_objects import TableObjects
     from shared.domain.notice_orders import NoticeOrder
     from shared.ports.notices import Untold
@@ -82,8 +84,9 @@ def _objects_of(bucket: str, endpoint_url: str | None, table: str | None, table_
         if table is None:
             return None
         from shared.adapters.table_objects import TableObjects  # noqa: PLC0415 - a bucket may keep what waits
+        from shared.storage.large_batches import BODIES  # noqa: PLC0415 - as above
 
-        return TableObjects(table, bodies, spread=keys.DUE, endpoint_url=table_endpoint)
+        return TableObjects(table, bodies, spread=keys.DUE, large=BODIES, endpoint_url=table_endpoint)
 
     return S3Objects(bucket, endpoint_url=endpoint_url, kind_of=keys.kind_of, waiting=waiting)
 
@@ -199,7 +202,16 @@ def surroundings(
         metrics=metrics,
         restore_window=settings.restore_window,
         self_check_share=settings.self_check_percent / 100 if isinstance(settings, WorkerSettings) else 0,
+        fleet_channels=_fleet_channels(settings),
     )
+
+
+def _fleet_channels(settings: StoreSettings) -> tuple[str, ...]:
+    """The channels on which people are told of every town of the deployment; those that tick towns, or try it, need them."""
+    from shared.domain.notices import FleetChannels  # noqa: PLC0415 - only for functions that tick towns
+
+    has_topic = isinstance(settings, WorkerSettings | DebugSettings) and settings.notice_topic is not None
+    return FleetChannels(mail=has_topic).names
 
 
 def clock_guard(settings: StoreSettings, *, alerts: Alerts | None) -> ClockGuard:
@@ -211,12 +223,13 @@ def clock_guard(settings: StoreSettings, *, alerts: Alerts | None) -> ClockGuard
 def outside(settings: WorkerSettings) -> Outside:
     """The adapters that effects call. Without an adapter, an effect fails with the typed error of its kind."""
     runtime, forge = _runtime(settings), _forge(settings)
-    notices = None if settings.secrets_prefix is None else _Webhooks(settings)
+    has_channels = settings.secrets_prefix is not None or settings.notice_topic is not None
+    notices = _ChannelsOfDeployment(settings) if has_channels else None
     return Outside(runtime=runtime, forge=forge, prover=_prover(runtime, forge), notices=notices)
 
 
-class _Webhooks:
-    """The Notices port of a deployment: the webhooks of its towns. Most runs send none, so their client is imported late."""
+class _ChannelsOfDeployment:
+    """The Notices port of a deployment: the webhooks of its towns, and mail. Most runs send none, so clients are imported late."""
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
@@ -226,8 +239,19 @@ class _Webhooks:
         from shared.adapters.notices import ChannelsToPeople  # noqa: PLC0415 - as above
         from shared.domain.notices import FleetChannels  # noqa: PLC0415 - as above
 
-        fleet = FleetChannels(api=self._settings.agents_api)
-        return ChannelsToPeople(fleet, clock=CLOCK, secrets=_secrets(self._settings)).send(order, effect_id=effect_id)
+        topic = self._settings.notice_topic
+        fleet = FleetChannels(api=self._settings.agents_api, mail=topic is not None)
+        mail = None if topic is None else _mail_to(topic)
+        channels = ChannelsToPeople(fleet, clock=CLOCK, secrets=_secrets(self._settings), mail=mail)
+        return channels.send(order, effect_id=effect_id)
+
+
+@cache
+def _mail_to(topic: str) -> "SnsMail":
+    """Mail to the subscribers of a topic. All callers in this environment share one client."""
+    from shared.adapters.sns_mail import SnsMail  # noqa: PLC0415 - only where mail is sent
+
+    return SnsMail(topic)
 
 
 def _prover(runtime: AgentRuntime | None, forge: SourceForge | None) -> MergeProver | None:

@@ -84,8 +84,11 @@ class Bucket:
         """The table of this name, beside the bucket."""
         from shared.adapters.table_objects import TableObjects
         from shared.storage import keys
+        from shared.storage.large_batches import BODIES
 
-        return TableObjects(table, objects, spread=keys.DUE, endpoint_url=self.table_endpoint, region=self.region)
+        return TableObjects(
+            table, objects, spread=keys.DUE, large=BODIES, endpoint_url=self.table_endpoint, region=self.region
+        )
 
     def _waiting(self, objects: "S3Objects") -> "TableObjects | None":
         table = self.table_of(objects)

@@ -14,8 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from threading import Lock
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.alert import Alert
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
@@ -39,6 +40,23 @@ from shared.ports.metrics import RunFigures
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.secrets import Secret
 from shared.ports.steps import Call, Steps
+
+
+class BesideATable(MemoryObjects):
+    """A bucket whose inboxes and due markers are elsewhere, if it has a table."""
+
+    table: Self | None = None
+
+    @property
+    def waiting(self) -> Self:
+        return self.table or self
+
+
+def a_bucket_beside_a_table(now: Callable[[], datetime] | None = None) -> BesideATable:
+    """Both empty. `now` dates what is written."""
+    bucket = BesideATable(now=now)
+    bucket.table = BesideATable(now=now)
+    return bucket
 
 
 @dataclass

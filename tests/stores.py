@@ -26,6 +26,7 @@ from shared.adapters.s3_objects import S3Objects
 from shared.adapters.table_objects import TableObjects
 from shared.ports.object_store import ObjectStore, VersionedObjects
 from shared.storage import keys
+from shared.storage.large_batches import BODIES
 
 BUCKET: Final = "towns-of-tests"
 TABLE: Final = "waiting-of-tests"
@@ -88,13 +89,15 @@ def waiting_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[St
         server: S3Server = request.getfixturevalue("dynalite")
         name = make_table(server.tables(), f"waiting-{uuid.uuid4().hex}")
         with mocked_bucket():
-            tables = TableObjects(name, S3Objects(BUCKET), spread=keys.DUE, endpoint_url=server.endpoint_url)
+            tables = TableObjects(
+                name, S3Objects(BUCKET), spread=keys.DUE, large=BODIES, endpoint_url=server.endpoint_url
+            )
             yield S3Objects(BUCKET, waiting=lambda _: tables)
         return
     if request.param == "table":
         request.getfixturevalue("as_owner")
         with mocked_bucket(), mocked_table() as table:
-            yield S3Objects(BUCKET, waiting=lambda objects: TableObjects(table, objects, spread=keys.DUE))
+            yield S3Objects(BUCKET, waiting=lambda objects: TableObjects(table, objects, spread=keys.DUE, large=BODIES))
         return
     with _opened(request, tmp_path) as opened:
         yield opened

@@ -207,6 +207,7 @@ class TownBuilder:
         restore_window: timedelta = limits.RESTORE_WINDOW,
         more_waiting: bool = False,
         published_to: int = 0,
+        fleet_channels: tuple[str, ...] = (),
         given: TickInput | None = None,
     ) -> TickReport:
         """Run the next tick; its report. A quiet tick does not count. `published_to`: journal rows that lie elsewhere."""
@@ -225,6 +226,7 @@ class TownBuilder:
             due_at=None if due is None else from_text(due),
             journal_published_to=published_to,
             restore_window=restore_window,
+            fleet_channels=fleet_channels,
         )
         self._listen(given)
         before = self.image() if self.replays else b""

@@ -18,6 +18,7 @@ from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, 
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
+    from infra.townctl.away import AwayTowns
     from infra.townctl.secret_commands import SecretStore
     from shared.ports.agent_logs import LogKind
     from shared.questions.agent_log import AgentLog
@@ -296,6 +297,12 @@ class ApiTowns:
             )
             raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
         return secrets_of_stack(prefix, region=self._api.region_named)
+
+    def away(self) -> AwayTowns:
+        """The archived towns of the deployment."""
+        from infra.townctl.away import ApiAway
+
+        return ApiAway(self._api)
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""

@@ -15,6 +15,7 @@ from infra.buckets import Bucket
 from infra.townctl.output import Answer
 from shared.adapters import aws_sdk
 from shared.storage import keys
+from shared.storage.large_batches import BODIES
 
 FEWEST_DAYS: Final = 2
 MOST_DAYS: Final = 30
@@ -36,7 +37,7 @@ def lifecycle(head_version_days: int) -> dict[str, Any]:
         ("taken-inbox-objects", {"Tag": {"Key": "kind", "Value": "inbox"}}, replaced),
         ("replaced-logs-of-agents", {"Tag": {"Key": "kind", "Value": "log"}}, replaced),
         ("due-markers-that-are-gone", {"Prefix": "due/"}, {**replaced, **gone}),
-        ("bodies-of-large-events-that-are-gone", {"Prefix": "bodies/"}, {**replaced, **gone}),
+        ("bodies-of-large-events-that-are-gone", {"Prefix": BODIES}, {**replaced, **gone}),
         ("notes-that-are-gone", {"Prefix": "watch/"}, {**replaced, **gone}),
         ("probes-of-the-doctor", {"Prefix": "probe/"}, {"Expiration": {"Days": 1}, **replaced}),
         ("uploads-that-were-given-up", {"Prefix": ""}, {"AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}),

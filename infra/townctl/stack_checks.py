@@ -42,6 +42,9 @@ def parameters(stack: Stack) -> Iterator[Symptom]:
     if given.get("AlarmTopicArn") and given.get("AlarmEmail"):
         problem = "AlarmEmail has no effect, because alarms notify AlarmTopicArn"
         yield symptom(problem, f"subscribe the address to that topic, or remove one of the two {_DEPLOY}")
+    if given.get("NoticeTopicArn") and given.get("NoticeEmail"):
+        problem = "NoticeEmail has no effect, because notices are sent to NoticeTopicArn"
+        yield symptom(problem, f"subscribe the address to that topic, or remove one of the two {_DEPLOY}")
     for name in ("StoreEndpoint", "TableEndpoint", "QueueEndpoint", "SecretsEndpoint"):
         if given.get(name):
             problem = f"{name} names a server that is not AWS, so every function that uses it stops at its start"

@@ -1,9 +1,9 @@
 """`townctl doctor --stack NAME`: check that a deployment can work, and that one event passes through all of it.
 
 It checks the account's concurrency, the parameters, the dispatcher's schedule, the token key, secrets that no function reads or
-that functions look for elsewhere, who receives alarms, the dead-letter queues, the last hour of each function, the ECS task of the
-agents, the clock and the bucket (versions, conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates the
-first time, and waits until a tick has applied the event.
+that functions look for elsewhere, who receives alarms and notices, the dead-letter queues, the last hour of each function, the ECS
+task of the agents, the clock and the bucket (versions, conditional writes and the bucket policy). Then it posts one event to the
+town `townctl-doctor`, which it creates the first time, and waits until a tick has applied the event.
 """
 
 from collections.abc import Iterator, Mapping
@@ -66,6 +66,7 @@ def examine(stack: Stack) -> Answer:
         stack_checks.unread_secrets,
         stack_checks.secrets_elsewhere,
         _alarms,
+        _notices,
         _dead_letters,
         _settings_of_the_alias,
         stack_checks.last_hour,
@@ -170,12 +171,24 @@ def _notes(stack: Stack) -> tuple[str, ...]:
 def _alarms(stack: Stack) -> Iterator[Symptom]:
     """Whether the topic of the alarms has a subscriber who has confirmed."""
     topic = stack.outputs.get("AlarmTopicArn")
-    if topic is None:
-        return
-    pages = stack.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-    if not any(each["SubscriptionArn"].startswith("arn:") for page in pages for each in page["Subscriptions"]):
+    if topic is not None and not _has_subscriber(stack, topic):
         hint = "set AlarmEmail and deploy, or confirm the message that SNS has sent to that address"
         yield Symptom("alarms", "alarms notify nobody: their topic has no confirmed subscription", hint)
+
+
+def _notices(stack: Stack) -> Iterator[Symptom]:
+    """Whether the topic of the notices, if there is one, has a subscriber who has confirmed."""
+    topic = stack.outputs.get("NoticeTopicArn")
+    if topic is not None and not _has_subscriber(stack, topic):
+        problem = "notices reach nobody by mail: their topic has no confirmed subscription"
+        hint = "confirm the message that SNS has sent to NoticeEmail, or subscribe an address to NoticeTopicArn"
+        yield Symptom("notices", problem, hint)
+
+
+def _has_subscriber(stack: Stack, topic: str) -> bool:
+    """Whether a subscription of a topic is confirmed."""
+    pages = stack.client("sns").get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
+    return any(each["SubscriptionArn"].startswith("arn:") for page in pages for each in page["Subscriptions"])
 
 
 def _dead_letters(stack: Stack) -> Iterator[Symptom]:

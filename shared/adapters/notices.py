@@ -1,4 +1,4 @@
-"""The Notices port: signed webhooks and desktop notices.
+"""The Notices port: signed webhooks, mail and desktop notices.
 
 A webhook is one POST of a JSON object. Its signature is the HMAC-SHA256 of `<timestamp>.<body>`, so that a receiver can tell who
 sent it and refuse an old one that somebody sends again. The signing secret lies among the secrets of the deployment, never in a
@@ -11,10 +11,13 @@ import json
 import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
+from shared.adapters import notice_mail
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
+from shared.adapters.sns_mail import SnsMail
 from shared.domain.errors import TownError
 from shared.domain.notice_orders import NoticeOrder
 from shared.domain.notices import FleetChannels, is_safe_address, webhook_secret
@@ -46,12 +49,14 @@ class ChannelsToPeople:
         *,
         clock: Clock,
         secrets: Secrets | None,
+        mail: SnsMail | None = None,
         run: Callable[..., Any] = subprocess.run,
     ) -> None:
-        """Without `secrets` no webhook can be sent."""
+        """Without `secrets` no webhook can be sent, and without `mail` no mail."""
         self._fleet = fleet
         self._clock = clock
         self._secrets = secrets
+        self._mail = mail
         self._run = run
 
     def send(self, order: NoticeOrder, *, effect_id: str) -> Untold | None:
@@ -62,6 +67,8 @@ class ChannelsToPeople:
             return self._post(order, self._fleet.webhook, webhook_secret(None), effect_id)
         if order.channel == "desktop":
             return self._show(order)
+        if order.channel == "mail":
+            return self._write(order, effect_id)
         return Untold(f"there is no channel {order.channel[:40]}", passing=False)
 
     def _post(self, order: NoticeOrder, address: str | None, secret_name: str, effect_id: str) -> Untold | None:
@@ -89,19 +96,28 @@ class ChannelsToPeople:
             return Untold(f"{where}: {answer.reason}", passing=True)
         return _judged(answer, where)
 
+    def _write(self, order: NoticeOrder, effect_id: str) -> Untold | None:
+        """Send it as a mail."""
+        if self._mail is None:
+            return Untold("no topic for mail is configured: set NoticeEmail or NoticeTopicArn", passing=False)
+        shown = _without_secrets(order)
+        text = notice_mail.text_of(shown, self._links(order), effect_id=effect_id)
+        return self._mail.send(notice_mail.subject_of(shown), text)
+
     def document(self, order: NoticeOrder, effect_id: str) -> dict[str, Any]:
         """The body of a webhook."""
+        shown = _without_secrets(order)
         about = {
             "id": effect_id,
             "town": order.town_id,
             "notice": order.notice,
             "severity": order.severity,
-            "title": masked(order.title),
-            "text": masked(order.text),
+            "title": shown.title,
+            "text": shown.text,
             "bead": order.bead_id,
             "at": order.at,
             "sent": to_text(self._clock.now()),
-            "lines": [masked(each) for each in order.lines],
+            "lines": list(shown.lines),
             "links": self._links(order),
         }
         return {name: value for name, value in about.items() if value not in (None, "", [])}
@@ -122,7 +138,7 @@ class ChannelsToPeople:
 
     def _show(self, order: NoticeOrder) -> Untold | None:
         """Show it on the screen of this machine."""
-        command = _desktop_command(f"Town {order.town_id}: {order.severity}", _printable(masked(order.title)))
+        command = _desktop_command(f"Town {order.town_id}: {order.severity}", _printable(_without_secrets(order).title))
         if command is None:
             return Untold("this machine has neither notify-send nor osascript", passing=False)
         try:
@@ -138,6 +154,12 @@ def _judged(answer: Answered, where: str | None) -> Untold | None:
     if 300 <= answer.status < 400:
         return Untold(f"{where}: HTTP {answer.status}, and no redirect is followed: set its own address", passing=False)
     return Untold(f"{where}: HTTP {answer.status}", passing=answer.may_pass)
+
+
+def _without_secrets(order: NoticeOrder) -> NoticeOrder:
+    """The notice as it may leave: what looks like a secret in its texts is masked."""
+    lines = tuple(masked(each) for each in order.lines)
+    return replace(order, title=masked(order.title), text=masked(order.text), lines=lines)
 
 
 def _printable(text: str) -> str:

@@ -10,7 +10,8 @@ All reads and queries are strongly consistent, and every item is written with on
 
 Each write of an item costs a unit for each KB, and so does its deletion. A body of more than LARGEST_ITEM bytes is therefore an
 object of its own in the bucket, which only its item names: it is written before the item and deleted after it. Its name is new for
-each attempt, so no attempt deletes the body of another. If a process dies in between, a body is left over that nothing reads.
+each attempt, so no attempt deletes the body of another. If a process dies in between, a body is left over that nothing reads;
+`shared.storage.retention` deletes it.
 """
 
 import hashlib
@@ -28,7 +29,6 @@ from shared.domain.errors import PreconditionFailed, StoreUnavailable
 from shared.ports.object_store import Listing, PlainObjects, StoredObject
 
 LARGEST_ITEM: Final = 16 << 10
-BODIES: Final = "bodies/"
 SHARDS: Final = 4
 """A table has its markers where this number puts them. 5,000 busy towns write and delete about 350 markers a second."""
 
@@ -42,7 +42,7 @@ _Item = Mapping[str, Mapping[str, Any]]
 
 
 class TableObjects:
-    """The PlainObjects port over one table. `bodies` keeps what is too large for an item, below `BODIES`.
+    """The PlainObjects port over one table. `bodies` keeps what is too large for an item, below the prefix `large`.
 
     The folder of a key is its partition. The keys below the prefix `spread` have SHARDS partitions, by their last parts.
     """
@@ -53,12 +53,14 @@ class TableObjects:
         bodies: PlainObjects,
         *,
         spread: str,
+        large: str,
         endpoint_url: str | None = None,
         region: str | None = None,
     ) -> None:
         self._table = table
         self._bodies = bodies
         self._spread = spread
+        self._large = large
         self._endpoint_url = endpoint_url
         self._region = region
         self._made: AwsClient = None
@@ -183,7 +185,7 @@ class TableObjects:
         item = {**self._key(key), "n": {"N": str(len(body))}}
         if len(body) <= LARGEST_ITEM:
             return {**item, "b": {"B": body}}
-        place = f"{BODIES}{key}.{uuid.uuid4().hex}"
+        place = f"{self._large}{key}.{uuid.uuid4().hex}"
         self._bodies.create(place, body)
         return {**item, "o": {"S": place}}
 

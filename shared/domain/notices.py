@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Channel = Literal["webhook", "fleet_webhook", "desktop"]
+Channel = Literal["webhook", "fleet_webhook", "desktop", "mail"]
 NoticeKind = Literal["escalation", "raised_again", "alert", "digest"]
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 LINES_AT_MOST: Final = 20
@@ -37,6 +37,7 @@ class FleetChannels:
 
     webhook: str | None = None
     desktop: bool = False
+    mail: bool = False
     page: str | None = None
     api: str | None = None
 
@@ -46,5 +47,6 @@ class FleetChannels:
         given = (
             ("fleet_webhook", self.webhook is not None),
             ("desktop", self.desktop),
+            ("mail", self.mail),
         )
         return tuple(name for name, is_there in given if is_there)

@@ -17,6 +17,8 @@ all journal rows since. All later snapshots are kept as well, because no journal
 The blocks of the town's archive are kept as long as the town. Of its index, what the images of all restore points rely on is kept;
 after a restore in place all of it, until no commit from before the restore is kept.
 
+The bodies of large batches that no longer wait (`large_batches`) are deleted too, if a process that died has left them behind.
+
 Patch files are no restore points: those that end before the oldest retained head began its layers are deleted.
 
 A commit in progress refers only to objects that the newest head refers to, or that were made of the newest commit. Both are
@@ -38,7 +40,7 @@ from shared.domain.errors import DamagedImage
 from shared.domain.shapes import answer
 from shared.ports.object_store import ObjectVersion
 from shared.ports.steps import Call, Steps, all_of
-from shared.storage import head, keys
+from shared.storage import head, keys, large_batches
 from shared.storage.archive import TownArchives
 from shared.storage.listing import all_listed
 from shared.storage.mending import damaged
@@ -131,6 +133,8 @@ def plan(past: KeptPast, keep: Keep, *, now: datetime) -> Steps[RetentionPlan]:
     doomed += old_rows
     doomed += [Doomed(key, size) for key, size in superseded.items()]
     doomed += yield from _old_logs(past, now - keep.logs)
+    left_behind = yield from large_batches.left_behind(past.objects, past.town_id, now=now)
+    doomed += [Doomed(key, body.size) for key, body in left_behind.items()]
     kept = [version.size for version in heads] + [file.size for file in kept_files] + patch_files + rows
     return RetentionPlan(
         town_id=past.town_id,

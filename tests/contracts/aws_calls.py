@@ -98,7 +98,7 @@ def rights_of(call: SdkCall, *, kms_key: str = "") -> tuple[Right, ...]:
     """What IAM asks for a call. With a KMS key, what AWS decrypts and encrypts in the name of the caller is asked too."""
     service = call.service.removeprefix(_PRESIGNED)
     of = {"s3": _of_s3, "sqs": _of_sqs, "secretsmanager": _of_secrets, "ecs": _of_ecs}
-    of |= {"ssm": _of_ssm, "dynamodb": _of_tables}
+    of |= {"ssm": _of_ssm, "dynamodb": _of_tables, "sns": _of_sns}
     found = tuple(of[service](call))
     return (*found, *_of_kms(found, kms_key)) if kms_key else found
 
@@ -128,6 +128,11 @@ def _of_s3(call: SdkCall) -> Iterator[Right]:
 def _of_sqs(call: SdkCall) -> Iterator[Right]:
     name = str(call.given["QueueUrl"]).rpartition("/")[2]
     yield Right(f"sqs:{call.operation.removesuffix('Batch')}", f"arn:aws:sqs:{REGION}:{ACCOUNT}:{name}")
+
+
+def _of_sns(call: SdkCall) -> Iterator[Right]:
+    assert call.operation == "Publish", call
+    yield Right("sns:Publish", str(call.given["TopicArn"]))
 
 
 def _of_tables(call: SdkCall) -> Iterator[Right]:
@@ -170,7 +175,7 @@ def _of_ecs(call: SdkCall) -> Iterator[Right]:
 
 def _of_kms(rights: tuple[Right, ...], key: str) -> Iterator[Right]:
     for right in rights:
-        if right.action in ("s3:PutObject", "sqs:SendMessage"):
+        if right.action in ("s3:PutObject", "sqs:SendMessage", "sns:Publish"):
             yield Right("kms:GenerateDataKey", key)
         if right.action in ("s3:GetObject", "s3:GetObjectVersion", "sqs:SendMessage", "secretsmanager:GetSecretValue"):
             yield Right("kms:Decrypt", key)

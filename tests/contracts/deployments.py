@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from functions.settings import (
+    ArchiveSettings,
     AuthorizerSettings,
     CredentialsSettings,
     DebugSettings,
@@ -39,6 +40,7 @@ SETTINGS: Final[Mapping[str, type[FunctionSettings]]] = {
     "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,
     "RedriveFunction": RedriveSettings,
+    "ArchiveFunction": ArchiveSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "CredentialsFunction": CredentialsSettings,
     "DebugFunction": DebugSettings,
@@ -97,6 +99,8 @@ def _holds(test: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
         return not _holds(arguments[0], values)
     if name == "Fn::And":
         return all(_holds(each, values) for each in arguments)
+    if name == "Fn::Or":
+        return any(_holds(each, values) for each in arguments)
     if name == "Condition":
         return _holds(template()["Conditions"][arguments], values)
     assert name == "Fn::Equals"

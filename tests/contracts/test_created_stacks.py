@@ -51,8 +51,12 @@ COMBINATIONS: dict[str, dict[str, str]] = {
     "the stage dev": of_samconfig("default"),
     "the stage prod, with rules, mail and Sentry": {
         **of_samconfig("prod"), "AccessRules": RULES, "AlarmEmail": "me@example.com", "ReportToSentry": "true",
+        "NoticeEmail": "me@example.com",
     },
-    "a topic of their own": {"AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours"},
+    "topics of their own": {
+        "AlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:ours",
+        "NoticeTopicArn": "arn:aws:sns:eu-west-1:111122223333:people",
+    },
     "reserved concurrency": {"TickConcurrency": "1", "DebugConcurrency": "2"},
     "control servers in a network": {
         "ControlServerUrl": "https://{town}.agents.example.com",
@@ -105,6 +109,7 @@ def test_a_stack_with_documented_parameters_is_created(account: Any, combination
     outputs = {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
     not_there = {"TownTokenKeyArn"}  # that of a secret, which moto does not create
     not_there |= {"DashboardUrl"} if parameters.get("Profile") == "small" else set()
+    not_there |= set() if {"NoticeEmail", "NoticeTopicArn"} & set(parameters) else {"NoticeTopicArn"}
     assert set(outputs) == set(template()["Outputs"]) - not_there
     slash = "/" if parameters.get("SecretsStore") == "ssm" else ""
     assert outputs["SecretsPrefix"] == f"{slash}town-reconciler/{parameters.get('Stage', 'dev')}"

@@ -49,6 +49,7 @@ EVERYTHING = {
     "PermissionsBoundaryArn": BOUNDARY,
     "GradualDeployment": "true",
     "AlarmEmail": "me@example.com",
+    "NoticeEmail": "me@example.com",
 }
 
 

@@ -18,6 +18,7 @@ import pytest
 from moto.s3.models import s3_backends
 
 from functions import wiring
+from functions.archive import app as archive
 from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
@@ -36,7 +37,7 @@ from shared.adapters.ecs_runtime import EcsContainers
 from shared.adapters.ecs_tasks import EcsTasks
 from shared.adapters.s3_objects import S3Objects
 from shared.adapters.sqs_queue import SqsQueue
-from shared.adapters.table_objects import BODIES, TableObjects
+from shared.adapters.table_objects import TableObjects
 from shared.adapters.town_tokens import Claims
 from shared.domain.times import to_text
 from shared.events.town import TownStarted
@@ -48,6 +49,7 @@ from shared.ports.watch import LifeNote
 from shared.runner.founding import found_town
 from shared.runner.life import DISPATCHER_TURN
 from shared.storage import keys
+from shared.storage.large_batches import BODIES, bodies_of
 from tests.contracts.aws_calls import Recorder, SdkCall, record, rights_of
 from tests.contracts.deployments import ON_ECS
 from tests.contracts.roles import ACCOUNT, BUCKET, KEY_SECRET, QUEUE, QUEUE_URL, REGION, TABLE, TABLE_ARN, Right, Stack
@@ -66,16 +68,17 @@ HANDLERS: dict[str, Callable[[Any, Any], Any]] = {
     "WorkerFunction": worker.lambda_handler,
     "EventsFunction": events.lambda_handler,
     "RedriveFunction": redrive.lambda_handler,
+    "ArchiveFunction": archive.lambda_handler,
     "AuthorizerFunction": authorizer.lambda_handler,
     "CredentialsFunction": credentials.lambda_handler,
     "DebugFunction": debug.lambda_handler,
     "RetentionFunction": retention.lambda_handler,
 }
 CACHES = (
-    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, authorizer.secret, credentials.deployment,
-    debug.deployment, retention.retention, wiring._objects_of, wiring._secrets_below,
+    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, archive.deployment, authorizer.secret,
+    credentials.deployment, debug.deployment, retention.retention, wiring._objects_of, wiring._secrets_below,
 )  # fmt: skip
-RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write"]}])
+RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write", "delete"]}])
 TOWN = "t1"
 OTHER_TOWNS = ("t2", "t3", "t4", "t5")
 TWO_PASSES_MS = int((DISPATCHER_TURN + timedelta(seconds=7)).total_seconds() * 1000)
@@ -99,7 +102,7 @@ class Life:
 
     def operator(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """A signed request to the function that has the route, which answers it well."""
-        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES}
+        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES, "ArchiveFunction": archive.ROUTES}
         having = (
             name
             for name, routes in tables.items()
@@ -210,10 +213,13 @@ def deployment(task_per: str, home: Path, *, secrets: str = "secretsmanager") ->
             "EcsSubnets": ",".join(fargate.network["subnets"]),
             "EcsSecurityGroups": ",".join(fargate.network["groups"]),
         }
-        stack = Stack(**{**ON_ECS, **on_ecs, "AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets})
+        more = {"AccessRules": RULES, "KmsKeyArn": KEY, "SecretsStore": secrets, "NoticeEmail": "me@example.com"}
+        stack = Stack(**{**ON_ECS, **on_ecs, **more})
         clock = FakeClock(datetime.now(UTC) - WHILE_NO_ONE_LOOKS)
         objects = S3Objects(
-            BUCKET, kind_of=keys.kind_of, waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE)
+            BUCKET,
+            kind_of=keys.kind_of,
+            waiting=lambda bodies: TableObjects(TABLE, bodies, spread=keys.DUE, large=BODIES),
         )
         world = World(objects=objects, clock=clock)
         _services()
@@ -241,6 +247,7 @@ def _services() -> None:
     s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
     make_table(boto3.client("dynamodb"), TABLE)
     boto3.client("sqs").create_queue(QueueName=QUEUE, Attributes={"FifoQueue": "true", "VisibilityTimeout": "0"})
+    boto3.client("sns").create_topic(Name="NoticeTopic")
     boto3.client("secretsmanager").create_secret(Name=KEY_SECRET.rpartition(":")[2], SecretString="k" * 48)
 
 
@@ -259,6 +266,8 @@ def live(life: Life) -> None:
     holder = {"scope": "agent", "agent": agent, "generation": "1"}
     life.holder("PUT", f"{here}/agents/{agent}/log", b"working", **holder)
     aged(f"towns/{TOWN}/logs/")
+    boto3.client("s3").put_object(Bucket=BUCKET, Key=f"{bodies_of(TOWN)}left-behind.1", Body=b"[]")
+    aged(BODIES)
     life.post(TOWN, "agent_heartbeat", {"last_event_type": "turn"}, agent_id=agent)
     for town in (TOWN, "t9"):
         path = f"/api/towns/{town}/agents/{agent}/refresh-token"
@@ -271,14 +280,31 @@ def live(life: Life) -> None:
     life.minute()
     life.work()
     life.post(TOWN, "bead_cancelled", {"by": "me"}, bead_id="b1")
-    life.work()  # a worker stops the agent
+    life.post(TOWN, "escalation_raised", {"title": "The disk is full", "severity": "high"})
+    life.work()  # a worker stops the agent, and sends a mail
     _beside_workers(life)
     _without_luck(life)
+    _put_away(life)
     hour = f"2026-01-10T{hour_of(TOWN):02d}:30:00Z"
     said = life.call(
         "RetentionFunction", {"scheduled_time": hour, "execution_id": "x", "attempt": "1"}, remaining_ms=800_000
     )
     assert said["objects"] > 0
+
+
+def _put_away(life: Life) -> None:
+    """A town is archived, brought back, archived again and deleted for good; one that does not exist is not."""
+    life.operator("PUT", "/api/towns/t8", {"paused": True})
+    life.minute()
+    drive(life.world.store.mark_due("t8", datetime.now(UTC) + timedelta(days=1)))  # as a town with a wait has one
+    for town in ("t8", "nowhere"):
+        life.operator("POST", f"/api/towns/{town}/archive", {"confirm": town})
+        life.operator("GET", "/api/archived-towns")
+        life.operator("POST", f"/api/towns/{town}/bring-back")
+        life.work()
+        life.minute()
+        life.operator("POST", f"/api/towns/{town}/archive", {"confirm": town, "reason": "over"})
+        life.operator("POST", f"/api/towns/{town}/delete", {"confirm": town, "now": True})
 
 
 def _beside_workers(life: Life) -> None:
@@ -400,9 +426,10 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         "WorkerFunctionRole": moved,
         "EventsFunctionRole": moved,
         "RedriveFunctionRole": [*moved, Right("dynamodb:GetItem", TABLE_ARN)],
+        "ArchiveFunctionRole": moved[2:],
         "DebugFunctionRole": moved[:1],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
-        "RetentionFunctionRole": deleted,
+        "RetentionFunctionRole": [*deleted, moved[0]],
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)
         "CredentialsFunctionRole": [
             Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}"),
@@ -421,6 +448,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             token,
             *listing,
             Right("ecs:StopTask", task, cluster),
+            Right("sns:Publish", stack.arn("NoticeTopic")),
         ],
     }
 

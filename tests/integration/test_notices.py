@@ -7,7 +7,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
+from moto import mock_aws
+from moto.sns.models import sns_backends
 from starlette.responses import Response
 
 from infra.listening.door import opened
@@ -15,6 +18,7 @@ from infra.listening.guard import Guard, Head, Request
 from infra.townctl import notices as local
 from shared.adapters.notices import ChannelsToPeople
 from shared.adapters.secret_files import SecretFiles
+from shared.adapters.sns_mail import SnsMail
 from shared.domain.errors import Refused
 from shared.domain.notice_orders import NoticeOrder
 from shared.domain.notices import FleetChannels, is_safe_address, webhook_secret
@@ -173,6 +177,68 @@ def test_a_wrong_variable_of_the_fleet_is_refused_by_its_name(variable: str, val
     with pytest.raises(Refused) as refused:
         local.fleet_of({variable: value})
     assert refused.value.path == variable
+
+
+TOPIC = "arn:aws:sns:eu-west-1:123456789012:notices"
+
+
+@pytest.fixture
+def topic(as_owner: None) -> Iterator[None]:
+    with mock_aws():
+        boto3.client("sns", region_name="eu-west-1").create_topic(Name="notices")
+        yield
+
+
+def mails() -> list[tuple[str, str]]:
+    """Subject and text of what was sent to the topic."""
+    sent = sns_backends["123456789012"]["eu-west-1"].topics[TOPIC].sent_notifications
+    return [(str(subject), text) for _, text, subject, *_ in sent]
+
+
+def test_a_mail_says_in_words_what_a_webhook_says(topic: None, tmp_path: Path) -> None:
+    token = "ghp_" + "a1B2" * 9
+    order = an_order("mail", title="Die Platte ist v\u00f6ll", text=f"Free space: 0 bytes. {token}")
+    fleet = FleetChannels(mail=True, api="https://api.example.com")
+    assert channels(tmp_path, fleet, mail=SnsMail(TOPIC)).send(order, effect_id="effect-1") is None
+    [(subject, text)] = mails()
+    assert subject == "[t1] high: Die Platte ist v?ll"
+    assert "\nDie Platte ist v\u00f6ll\n\nFree space: 0 bytes. " in text
+    assert "https://api.example.com/api/towns/t1/beads/e1\n" in text
+    assert "townctl escalation acknowledge t1 e1" in text
+    assert "effect-1" in text
+    assert token not in text
+
+
+def test_a_digest_by_mail_has_a_line_for_each_notice(topic: None, tmp_path: Path) -> None:
+    order = an_order("mail", notice="digest", bead_id=None, title="2 more notices", lines=("high: a", "low: b"))
+    assert channels(tmp_path, mail=SnsMail(TOPIC)).send(order, effect_id="e") is None
+    [(_, text)] = mails()
+    assert "- high: a\n- low: b\n" in text
+
+
+@pytest.mark.parametrize("title", ["", "\n\t", "x" * 300, "\x1b[2J", "\U0001f525" * 50])
+def test_every_title_makes_a_subject_that_sns_accepts(topic: None, tmp_path: Path, title: str) -> None:
+    assert channels(tmp_path, mail=SnsMail(TOPIC)).send(an_order("mail", title=title), effect_id="e") is None
+    [(subject, _)] = mails()
+    assert 0 < len(subject) < 100
+    assert subject.isascii()
+    assert subject.isprintable()
+
+
+def test_a_topic_that_is_gone_may_be_there_again_at_the_next_try(topic: None, tmp_path: Path) -> None:
+    sent = channels(tmp_path, mail=SnsMail(f"{TOPIC}-gone")).send(an_order("mail"), effect_id="e")
+    assert sent == Untold("the SNS topic notices-gone: NotFound", passing=True)
+
+
+def test_a_mail_that_sns_can_never_take_is_not_tried_again(topic: None) -> None:
+    sent = SnsMail(TOPIC).send("too long", "x" * 300_000)
+    assert sent == Untold("the SNS topic notices: InvalidParameter", passing=False)
+
+
+def test_without_a_topic_no_mail_is_sent(tmp_path: Path) -> None:
+    sent = channels(tmp_path).send(an_order("mail"), effect_id="e")
+    assert isinstance(sent, Untold)
+    assert (sent.passing, "NoticeEmail" in sent.error) == (False, True)
 
 
 def test_the_variables_of_the_fleet_name_its_channels() -> None:

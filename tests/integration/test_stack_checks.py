@@ -100,6 +100,7 @@ def test_the_defaults_of_the_template_fit() -> None:
     [
         ({"AccessRules": "[]"}, "the API refuses every operator", "AccessRules"),
         ({"AlarmTopicArn": "arn:topic", "AlarmEmail": "me@example.com"}, "AlarmEmail has no effect", "subscribe"),
+        ({"NoticeTopicArn": "arn:topic", "NoticeEmail": "me@example.com"}, "NoticeEmail has no effect", "subscribe"),
         (
             {"StoreEndpoint": "http://127.0.0.1:9000"},
             "StoreEndpoint names a server that is not AWS",

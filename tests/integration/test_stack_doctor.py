@@ -88,11 +88,16 @@ def test_what_aws_forbids_to_ask_is_a_finding_and_the_other_checks_go_on() -> No
     ("subscriptions", "found"),
     [([], True), (["PendingConfirmation"], True), (["PendingConfirmation", "arn:aws:sns:eu-west-1:1:t:s"], False)],
 )
-def test_alarms_that_notify_nobody_are_found(subscriptions: list[str], found: bool) -> None:
+@pytest.mark.parametrize(("output", "check"), [("AlarmTopicArn", "alarms"), ("NoticeTopicArn", "notices")])
+def test_alarms_and_notices_that_reach_nobody_are_found(
+    output: str, check: str, subscriptions: list[str], found: bool
+) -> None:
     account = Account(subscriptions=subscriptions)
-    outputs = {"TickFunctionArn": TICK, "AlarmTopicArn": "arn:topic"}
+    outputs = {"TickFunctionArn": TICK, output: "arn:topic"}
     stack = Stack(outputs, account.client, MemoryObjects(), Keys(), NoApi())  # type: ignore[arg-type]
-    assert ("alarms" in {each["check"] for each in examine(stack).document["symptoms"]}) == found
+    assert {each["check"] for each in examine(stack).document["symptoms"]} & {"alarms", "notices"} == (
+        {check} if found else set()
+    )
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from shared.domain.errors import (
 )
 from shared.ports.steps import drive
 from shared.storage import keys
+from shared.storage.large_batches import BODIES
 from shared.storage.towns import ObjectTownStore
 from tests.integration.townctl_calls import RIG
 from tests.raw_servers import answering
@@ -61,7 +62,7 @@ def test_an_answer_becomes_the_error_that_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(table_objects, "_ATTEMPTS", 1)
     with answering(_refusal(status, code)) as server:
-        table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, endpoint_url=server.url)
+        table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=server.url)
         with closing(table.client), pytest.raises(error) as raised:
             table.create(KEY, b"one")
         assert type(raised.value) is error
@@ -74,7 +75,7 @@ def test_an_answer_that_breaks_off_is_no_answer(as_owner: None, monkeypatch: pyt
     whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}"
     for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{", whole):
         with answering(answer) as server:
-            table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, endpoint_url=server.url)
+            table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=server.url)
             with closing(table.client), pytest.raises(StoreUnavailable, match=f"list {keys.DUE} in table waiting"):
                 table.list(keys.DUE)
 
@@ -83,7 +84,7 @@ def test_nobody_there_is_unavailable_and_names_what_to_check(as_owner: None) -> 
     with answering(b"") as gone:
         url = gone.url
     with pytest.raises(StoreUnavailable, match="no connection") as raised:
-        TableObjects("waiting", MemoryObjects(), spread=keys.DUE, endpoint_url=url).get(KEY)
+        TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=url).get(KEY)
     assert "the endpoint of table waiting could not be reached" in raised.value.hint
 
 
@@ -91,7 +92,7 @@ def test_a_batch_whose_body_somebody_removed_is_read_as_nothing_that_can_be_deco
     """If it were left out, it would be listed for ever and never taken."""
     bodies = MemoryObjects()
     with mocked_table() as name:
-        table = TableObjects(name, bodies, spread=keys.DUE)
+        table = TableObjects(name, bodies, spread=keys.DUE, large=BODIES)
         table.create(KEY, b"x" * 20_000)
         bodies.delete(bodies.list("bodies/").keys[0])
         assert table.start_of(KEY, 10) == b""

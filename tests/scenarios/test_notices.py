@@ -39,6 +39,12 @@ def test_an_escalation_leaves_on_each_channel_of_the_town_in_the_tick_that_raise
 
 
 @scenario(646)
+def test_an_escalation_leaves_by_mail_if_the_deployment_of_the_town_sends_mail() -> None:
+    report = a_town_that_tells().tick(raised(), fleet_channels=("mail",))
+    assert [channel for channel, _, _ in notices(report)] == ["webhook", "mail"]
+
+
+@scenario(646)
 def test_a_town_without_channels_tells_nobody() -> None:
     assert notices(a_town().tick(raised())) == []
 

@@ -59,6 +59,8 @@ def _channels(town: Town) -> Iterator[tuple[Channel, str | None]]:
         yield "fleet_webhook", None
     if settings.desktop or "desktop" in of_all:
         yield "desktop", None
+    if "mail" in of_all:
+        yield "mail", None
 
 
 def _sent_lately(town: Town, channel: Channel) -> int:

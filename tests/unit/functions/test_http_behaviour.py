@@ -10,6 +10,7 @@ import pytest
 
 from functions import api, paths
 from functions.api import Route
+from functions.archive import app as archive
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
@@ -47,7 +48,7 @@ ODD = [
     "//",
     "ö",
 ]
-ROUTES = [(route, each) for each in (events, redrive, debug, credentials) for route in each.ROUTES]
+ROUTES = [(route, each) for each in (events, redrive, archive, debug, credentials) for route in each.ROUTES]
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
 KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001", "tick": "2"}
 ASKED = {"/api/towns/one/timeline": {"start": to_text(T), "end": to_text(T + timedelta(hours=1))}}

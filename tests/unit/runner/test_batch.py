@@ -9,7 +9,7 @@ import pytest
 from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, wake_of
 from shared.domain import limits
 from shared.domain.errors import QueueUnavailable, Refused
-from shared.domain.limits import ACTIVE_INTERVAL
+from shared.domain.limits import ACTIVE_INTERVAL, TICKS_AT_ONCE
 from shared.domain.times import from_text, to_text
 from shared.ports.queue import Wake
 from shared.ports.steps import drive
@@ -378,10 +378,8 @@ def test_of_a_town_that_failed_nothing_is_believed_any_more() -> None:
     assert cloud.worker.warm.get("one") is None
 
 
-def an_agent_that_starts_within(
-    seconds: float, *, due: datetime = T - timedelta(seconds=3), beside: tuple[Wake, ...] = ()
-) -> Cloud:
-    """A town with work, to which the dispatcher has sent a worker; other wakes lie `beside` its own."""
+def an_agent_that_starts_within(seconds: float, *, due: datetime = T - timedelta(seconds=3)) -> Cloud:
+    """A town with work, to which the dispatcher has sent a worker."""
     cloud = a_cloud(a_world(a_town("one").bead("b")))
     start = cloud.world.runtime.start
 
@@ -390,7 +388,7 @@ def an_agent_that_starts_within(
         return start(*arguments, **named)
 
     cloud.world.runtime.start = slowly  # type: ignore[method-assign]
-    cloud.queue.send([Wake("one", (due,), "one:due", watched=True), *beside])
+    cloud.queue.send([Wake("one", (due,), "one:due", watched=True)])
     cloud.queue.pump(cloud.work)
     return cloud
 
@@ -408,9 +406,17 @@ def test_what_follows_a_wake_of_an_event_is_not_left_to_the_dispatcher_although_
     None
 ):
     """Who posted the event does not look again, and the dispatcher knows nothing of that wake."""
-    cloud = an_agent_that_starts_within(seconds=2, beside=(Wake("one", (T - timedelta(seconds=1),), "one:event"),))
+    cloud = a_fleet("one")
+    for number in range(TICKS_AT_ONCE + 1):
+        cloud.world.clock.move(ms=100)
+        cloud.world.post(event("nudge_timeout", event_id=f"of-a-burst-{number}"), town_id="one")
+        cloud.world.run(force=False, town_id="one")
+    assert len(cloud.world.inbox("one")) == 1, "the burst is over, and its last event waits for its turn"
 
-    assert len(cloud.world.journal("one")) == 2
+    of_the_event = Wake("one", (cloud.world.clock.now(),), "one:event")
+    cloud.queue.send([Wake("one", (T - timedelta(seconds=3),), "one:due", watched=True), of_the_event])
+    cloud.queue.pump(cloud.work)
+
     assert cloud.world.inbox("one") == ()
 
 

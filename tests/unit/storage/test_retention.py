@@ -4,14 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import DamagedImage
 from shared.ports.steps import drive
 from shared.ports.town_store import Published
 from shared.storage import keys, layers, publish, publishing, retention
+from shared.storage.large_batches import BODIES, bodies_of
 from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, a_bucket_beside_a_table
 from tests.unit.storage.images import NOON, an_image, facts
 
 DAY = timedelta(days=1)
@@ -23,7 +23,7 @@ class Kept:
 
     def __init__(self) -> None:
         self.clock = FakeClock(NOON)
-        self.objects = MemoryObjects(now=self.clock.now)
+        self.objects = a_bucket_beside_a_table(self.clock.now)
         town = drive(ObjectTownStore(self.objects).create("demo", an_image(), facts("0-x")))
         self.snapshot = drive(publishing.publish_snapshot(self.objects, town))
 
@@ -43,6 +43,24 @@ def test_a_log_is_kept_for_two_weeks_and_goes_then() -> None:
     town.write(LOG, at=DAY)
     assert town.doomed(at=15 * DAY) == []
     assert town.doomed(at=15 * DAY + timedelta(milliseconds=1)) == [LOG]
+
+
+def test_the_body_of_a_large_batch_goes_a_week_later_if_the_batch_does_not_wait() -> None:
+    """A process died between the body, which is written first and deleted last, and the item that names it."""
+    town = Kept()
+    waits, taken = (keys.inbox_object("demo", NOON, name) for name in ("waits", "taken.once"))
+    town.objects.waiting.create(waits, b"{}")
+    for batch in (waits, taken):
+        town.write(f"{BODIES}{batch}.a1b2", at=DAY)
+    assert town.doomed(at=8 * DAY) == []
+    assert town.doomed(at=60 * DAY) == [f"{BODIES}{taken}.a1b2"]
+
+
+def test_without_a_table_no_body_goes_because_a_table_that_is_no_longer_used_may_name_it() -> None:
+    town = Kept()
+    town.write(f"{bodies_of('demo')}1-b.a1b2", at=DAY)
+    town.objects.table = None
+    assert town.doomed(at=60 * DAY) == []
 
 
 def test_journal_rows_of_the_hour_before_the_window_are_kept_because_a_store_may_count_in_whole_seconds() -> None:
