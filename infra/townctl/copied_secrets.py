@@ -33,8 +33,8 @@ def copy(
 ) -> Answer:
     """Copy all secrets below a prefix to another one, as when a stack changes SecretsStore.
 
-    A prefix that begins with a slash means SSM parameters, any other AWS Secrets Manager. A secret that is there already is kept. The
-    DSN of Sentry stays where it is, because CloudFormation reads it. Exit code 1 if a secret there has another text.
+    A prefix that begins with a slash means SSM parameters, any other AWS Secrets Manager. A secret that is there already is kept.
+    The DSN of Sentry stays where it is, because CloudFormation reads it. Exit code 1 if a secret there has another text.
     """
     target, source = secrets_at(place, secrets_prefix), place.secrets(from_prefix)
     where = getattr(target, "prefix", None)

@@ -90,7 +90,7 @@ def unread_secrets(stack: Stack) -> Iterator[Symptom]:
 
 
 def secrets_elsewhere(stack: Stack) -> Iterator[Symptom]:
-    """Secrets that are only in the service that SecretsStore does not name, as after a change of it: functions find none of them."""
+    """Secrets that are only in the service that SecretsStore does not name, as after a change of it: functions do not find them."""
     if stack.secrets is None:
         return
     prefix = stack.outputs["SecretsPrefix"]
@@ -100,7 +100,7 @@ def secrets_elsewhere(stack: Stack) -> Iterator[Symptom]:
     except AccessDenied:
         return  # who may not list that service has stored nothing in it
     if missing:
-        problem = f"functions read {stack.secrets.service}, and these are only in {other.service}: {', '.join(missing)}"
+        problem = f"no function looks into {other.service}, and these are only there: {', '.join(missing)}"
         hint = f"copy them from {other.prefix} with `townctl secret copy` (docs/runbook/deploy.md), and then remove the old ones"
         yield Symptom("secrets", problem, hint)
 

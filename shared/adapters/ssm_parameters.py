@@ -1,9 +1,9 @@
 """Secrets as SSM parameters (SecureString) below one prefix, cached for five minutes. Standard parameters cost nothing.
 
 A parameter holds one secret, under the secret's name; or all secrets of a town, as a JSON object, under `towns/TOWN`. One request
-reads up to ten parameters, and SSM answers forty a second, in all of an account. Most towns have no secret of their own, so those of
-all towns are listed together, and a listing that ends soon says of every other town that it has none. Where towns have so many that it
-does not end, each secret is asked for, and a request for one reads what else is known to be old.
+reads up to ten parameters, and SSM answers forty a second, in all of an account. Most towns have no secret of their own, so those
+of all towns are listed together, and a listing that ends soon says of every other town that it has none. Where towns have so many
+that it does not end, each secret is asked for, and a request for one reads what else is known to be old.
 """
 
 import re

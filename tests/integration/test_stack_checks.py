@@ -172,7 +172,7 @@ def test_secrets_that_are_only_where_no_function_looks_are_found_with_the_comman
 
     [(said, hint)] = found(stack_checks.secrets_elsewhere, at)
     assert said.endswith(
-        "functions read SSM parameters, and these are only in AWS Secrets Manager: platform/forges/github.com"
+        "no function looks into AWS Secrets Manager, and these are only there: platform/forges/github.com"
     )
     assert hint.startswith(f"copy them from {PREFIX} with `townctl secret copy`")
 

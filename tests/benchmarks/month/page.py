@@ -137,7 +137,7 @@ def lines(fleet: Fleet, measured: Measured, sweep: Ledger, parameters_an_hour: f
     yield Line("secrets kept", "secrets", kept, f"{STACK_SECRETS} in Secrets Manager; all others are parameters")
     a_second = parameters_an_hour * ENVIRONMENTS / 3600
     assert a_second < PARAMETERS_A_SECOND
-    said = f"{parameters_an_hour:.0f} requests an hour and environment, {a_second:.2f} of the {PARAMETERS_A_SECOND} a second that are free"
+    said = f"{parameters_an_hour:.0f} requests an hour and environment, {a_second:.2f} of {PARAMETERS_A_SECOND} free ones a second"
     yield Line("secrets read", "secrets", 0, said)
 
 
