@@ -1,9 +1,10 @@
 """The town keys of an import: which are carried over, and which are reset because they belong to the old installation.
 
 Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
-twice; the breaker, budgets, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
-the next tick is due, where the archive is, whether the town runs on a clock of its own (the next tick decides that anew), and the
-restores in place, because their ticks are not in the new journal. The imported town is always paused.
+twice; the breaker, budgets, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed,
+when the next tick is due, where the archive is, whether the town runs on a clock of its own (the next tick decides that anew),
+and the restores in place and the actions of the last hour, because their ticks are not in the new journal. The imported town is
+always paused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +32,7 @@ OF_THE_OLD_PLACE: Final = tuple(
         TownKeys.restores,
         TownKeys.brake,
         TownKeys.back_from_archive,
+        TownKeys.acted,
     )
 )
 _OF_THE_NEW_TOWN: Final = (TownKeys.id.name, TownKeys.schema_version.name)
