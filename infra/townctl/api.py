@@ -1,6 +1,7 @@
 """A deployment's API, as townctl calls it: each answer is read back into its model, and each problem becomes an error.
 
-Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN.
+Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN, if there
+is one.
 """
 
 import os
@@ -62,6 +63,11 @@ class Api:
             problem = f"cannot post events to {self.url}: a town token is required"
             raise Refused(problem, status=401, path="token", hint=hint)
         return self._document(self._sent("POST", path, body, token=token))
+
+    @property
+    def has_token(self) -> bool:
+        """Whether the environment has a town token."""
+        return bool(os.environ.get(TOKEN_VARIABLE))
 
     def read(self, shape: type[T], document: Mapping[str, Any]) -> T:
         """The model that a document contains. Raises Terminal if the document does not fit."""
