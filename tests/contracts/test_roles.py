@@ -275,6 +275,8 @@ def live(life: Life) -> None:
     life.operator("POST", f"{here}/events/poisoned-event/redrive")
     life.operator("POST", "/api/towns/t9/events/poisoned-event/redrive")
     life.operator("POST", f"{here}/mayor/messages", {"text": "hello"})
+    fact = {"event_id": "operator-0001", "event_type": "bead_updated", "bead_id": "b1", "payload": {"priority": "high"}}
+    life.operator("POST", f"{here}/operator/events", fact)
     life.operator("POST", f"{here}/resume")
     _asked(life, agent)
     life.minute()
