@@ -58,6 +58,8 @@ def words(annotation: Any) -> str:
         return _either([f"`{each}`" for each in get_args(annotation)])
     if annotation is spending.Limit:
         return "object with `usd`, `tokens` or both"
+    if annotation is config.AgentRuntimeConfig:
+        return f"object with `kind`: {words(annotation.model_fields['kind'].annotation)}"
     if part_of(annotation) is not None:
         return f"list of objects{_bounds(_metadata(annotation), 'entries')}" if _is_list(annotation) else "object"
     if _is_list(annotation):

@@ -9,8 +9,9 @@ EFFECTS: Final[Mapping[str, str]] = {
         "for agents, or nothing. Without a value: `app` where an App serves the town and the repository, else `none`."
     ),
     "agent_runtime": (
-        "Where agents run: as processes of this machine, behind a control server, or on ECS. Without a value: on this machine. "
-        "Each kind has settings of its own."
+        "Where agents run: as processes of this machine (`local`), behind a control server, or on ECS. Without a value: on this "
+        "machine. Where the control server or the cluster is, a parameter of the stack says, or `townctl run --control-server`. "
+        'For example: `{"kind": "control_server"}`.'
     ),
     "alarm_interval_active": "Seconds between two ticks while agents work.",
     "alarm_interval_idle": (

@@ -90,7 +90,7 @@ EVENT_ROWS_KEPT: Final = timedelta(hours=6)
 """How long the image keeps the row of an event after it was processed. The journal keeps the event longer, and of one that a
 producer may send again the image keeps a digest (EVENT_RETENTION)."""
 RESTORE_WINDOW: Final = timedelta(days=7)
-EFFECTS_KEPT: Final = timedelta(hours=24)
+EFFECTS_KEPT: Final = timedelta(hours=12)
 EXITS_KEPT: Final = timedelta(hours=48)
 """How long the audit trail of an agent keeps its exits. Those of the beads that it worked on stay with these beads."""
 EVENTS_PER_TICK: Final = 1000
@@ -124,7 +124,7 @@ STATUS_MESSAGE: Final = 280
 EFFECTS_PER_TICK: Final = 100
 EFFECT_CLAIM: Final = timedelta(seconds=300)
 ARCHIVE_CLOSED_AFTER: Final = timedelta(hours=48)
-ARCHIVE_FAILED_AFTER: Final = timedelta(days=90)
+ARCHIVE_FAILED_AFTER: Final = timedelta(days=30)
 ARCHIVE_BEADS: Final = 64
 """So many beads that may leave are archived at once; fewer, when the first of them has waited for ARCHIVE_LATEST."""
 ARCHIVE_BEADS_AT_MOST: Final = 128

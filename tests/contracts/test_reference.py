@@ -141,6 +141,12 @@ def test_every_setting_has_its_words_and_no_words_are_left_over() -> None:
     assert len(found) == len({each.called for each in found})
 
 
+def test_the_type_of_a_setting_says_what_a_value_must_have() -> None:
+    """A refused value is answered with it: "it takes object, or null" told nobody what was wrong with the object that was given."""
+    bare = {"object", "list of objects", "list"}
+    assert [each.called for each in settings.every_setting().settings if each.type in bare] == []
+
+
 def test_the_defaults_are_those_of_a_configuration_without_values() -> None:
     empty, new = (
         TownConfig().model_dump(mode="json"),

@@ -233,15 +233,15 @@ def test_an_event_that_is_pending_for_30_days_stays() -> None:
 
 
 @scenario(183)
-def test_reads_are_forgotten_after_an_hour_and_other_effects_after_a_day() -> None:
+def test_reads_are_forgotten_after_an_hour_and_other_effects_after_half_a_day() -> None:
     town = a_town().agent("at-work", status="working", generation=3, hook=None)
     rows = [
         ("poll-kept", "poll_pr", ago(hours=1)),
         ("poll-gone", "poll_pr", ago(hours=1, ms=1)),
         ("token-gone", "refresh_token", ago(hours=1, ms=1)),
         ("model-gone", "update_model", ago(hours=1, ms=1)),
-        ("stop-kept", "stop_agent", ago(hours=24)),
-        ("stop-gone", "stop_agent", ago(hours=24, ms=1)),
+        ("stop-kept", "stop_agent", ago(hours=12)),
+        ("stop-gone", "stop_agent", ago(hours=12, ms=1)),
     ]
     for seq, (effect_id, kind, finished_at) in enumerate(rows):
         columns = {"kind": kind, "subject": effect_id, "state": "done", "finished_at": finished_at, **EFFECT}
