@@ -165,7 +165,9 @@ def _answered(
         request_of(event)
         return _other_method(method, {*others.get(path, ()), *(each.method for each in routes if each.path == path)})
     signed = route.admit(event, ids)
-    reply = route.answer(Call(event, ids, query_of(event, route.query), signed, trail))
+    # programs for mail and chats add parameters of their own to links, which must open all the same
+    query = route.query() if route.guard == "link" else query_of(event, route.query)
+    reply = route.answer(Call(event, ids, query, signed, trail))
     return _tagged(reply, event) if wanted == "GET" and route.guard != "link" else reply
 
 

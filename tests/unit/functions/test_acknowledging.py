@@ -148,6 +148,30 @@ def test_the_page_runs_nothing_loads_nothing_and_tells_no_other_site(cloud: Clou
     assert "ETag" not in headers
 
 
+def test_head_is_the_page_without_its_body_and_no_method_but_post_does_more(cloud: Cloud) -> None:
+    got, headed = Page("GET", a_link()), Page("HEAD", a_link())
+    assert (headed.status, headed.headers, headed.body) == (200, got.headers, "")
+    assert headed.headers["X-Request-Id"] == "request-1"
+    for method in ("OPTIONS", "PUT", "DELETE", "get"):
+        assert Page(method, a_link()).status == 401  # nobody has signed it
+    assert acknowledged(cloud) == [(0,)]
+
+
+def test_what_programs_for_mail_add_to_a_link_and_what_a_form_sends_is_ignored(cloud: Cloud) -> None:
+    link = a_link()
+    asked = request(
+        "POST",
+        f"/acknowledge/{link}",
+        b"\xff{",
+        route=ROUTE,
+        parameters={"link": link},
+        query={"utm_source": "mail", "x": "1"},
+        headers={"content-type": "text/plain"},
+    )
+    assert redrive.answered(asked, lambda _: None)["statusCode"] == 202
+    assert acknowledged(cloud) == [(1,)]
+
+
 def test_a_title_of_others_is_only_text(monkeypatch: pytest.MonkeyPatch) -> None:
     token = "ghp_" + "a1B2" * 9
     made = a_cloud(a_town_with_an_escalation(f"<script>alert(1)</script> {token}"))
