@@ -304,8 +304,8 @@ dashboards: $(READY) ## Regenerate dashboards, alarms and the table of metrics f
 	.venv/bin/python -m infra.ops.dashboards
 
 # `sam build` calls build-<logical id> for each function. All functions have the same bundle, so it is built once and copied.
-.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-RedriveFunction build-AuthorizerFunction build-DebugFunction build-CredentialsFunction build-RetentionFunction
-build-TickFunction build-WorkerFunction build-EventsFunction build-RedriveFunction build-AuthorizerFunction build-DebugFunction build-CredentialsFunction build-RetentionFunction: $(BUNDLE)/.ready
+.PHONY: build-TickFunction build-WorkerFunction build-EventsFunction build-RedriveFunction build-ArchiveFunction build-AuthorizerFunction build-DebugFunction build-CredentialsFunction build-RetentionFunction
+build-TickFunction build-WorkerFunction build-EventsFunction build-RedriveFunction build-ArchiveFunction build-AuthorizerFunction build-DebugFunction build-CredentialsFunction build-RetentionFunction: $(BUNDLE)/.ready
 	@mkdir -p "$(ARTIFACTS_DIR)"
 	@cp -R $(BUNDLE)/python/. "$(ARTIFACTS_DIR)"
 	@cp -R functions shared "$(ARTIFACTS_DIR)"

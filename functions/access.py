@@ -9,14 +9,14 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from functions.problems import not_found
 from functions.settings import AccessRule
 from shared.domain.errors import Refused
 from shared.storage import keys
 
-Verb = Literal["read", "debug", "write"]
+Verb = Literal["read", "debug", "write", "delete"]
 
 _SHOWN: Final = 128
 
@@ -61,9 +61,8 @@ class Access:
         if is_an_id and self._allows(request.caller, verb, town_id):
             return self._audit("access.granted", request, verb, town_id)
         self._audit("access.refused", request, verb, town_id)
-        if is_an_id and any(self._allows(request.caller, other, town_id) for other in ("read", "debug", "write")):
-            hint = f"the AccessRules of the deployment must allow you the verb {verb} on this town"
-            raise Refused(f"you may not {verb} this town", status=403, hint=hint)
+        if is_an_id and any(self._allows(request.caller, other, town_id) for other in get_args(Verb)):
+            raise Refused(f"you may not {verb} this town", status=403, hint=self._hint(verb))
         raise not_found()
 
     def require_new(self, request: SignedRequest, town_id: str) -> None:
@@ -96,6 +95,9 @@ class Access:
     def may_read(self, request: SignedRequest, town_id: str) -> bool:
         """Whether a list of towns shows this one to the caller."""
         return self._allows(request.caller, "read", town_id)
+
+    def _hint(self, verb: Verb) -> str:
+        return f"the AccessRules of the deployment must allow you the verb {verb} on this town"
 
     def _readable(self, caller: str) -> Iterator[str]:
         for rule in self._rules:

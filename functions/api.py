@@ -93,6 +93,7 @@ class Route(Generic[Q]):
 
 BESIDES: Final[tuple[tuple[str, str, str, Guard], ...]] = (
     ("HEAD", "/api/towns", "events", "sigv4"),
+    ("HEAD", "/api/archived-towns", "archive", "sigv4"),
     ("HEAD", "/acknowledge/{link}", "redrive", "link"),
     ("ANY", "/{proxy+}", "debug", "sigv4"),
 )

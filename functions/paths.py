@@ -22,12 +22,17 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/agents/{agentId}/refresh-token": ("POST",),
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
+    "/api/towns/{townId}/operator/events": ("POST",),
     "/api/towns/{townId}/resume": ("POST",),
+    "/api/towns/{townId}/archive": ("POST",),
+    "/api/towns/{townId}/bring-back": ("POST",),
+    "/api/towns/{townId}/delete": ("POST",),
+    "/api/archived-towns": ("GET",),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
     "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
     "/acknowledge/{link}": ("GET", "POST"),
 }
-"""The paths of the events, the redrive and the credentials function with all their methods.
+"""The paths of the events, the redrive, the archive and the credentials function with all their methods.
 
 The debug function answers requests that match no route.
 """

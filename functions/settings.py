@@ -77,7 +77,7 @@ class AccessRule(BaseModel):
 
     callers: tuple[Pattern, ...] = Field(min_length=1)
     towns: tuple[Pattern, ...] = Field(min_length=1)
-    verbs: tuple[Literal["read", "debug", "write"], ...] = Field(min_length=1)
+    verbs: tuple[Literal["read", "debug", "write", "delete"], ...] = Field(min_length=1)
 
 
 class FunctionSettings(BaseModel):
@@ -272,6 +272,12 @@ class RedriveSettings(EventsSettings):
     def places(self) -> Places:
         """The services that the function calls."""
         return {**super().places, "SECRETS_ENDPOINT": self.secrets_endpoint}
+
+
+class ArchiveSettings(StoreSettings):
+    """The archive of towns. `access_rules` say who may archive and delete which town, and who may see which archived one."""
+
+    access_rules: Json[tuple[AccessRule, ...]] = ()
 
 
 class CredentialsSettings(StoreSettings):

@@ -1,13 +1,14 @@
 """The APIs over a world in memory, behind a gateway that lets everybody in."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, get_args
 from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 
-from functions.access import Access
+from functions.access import Access, Verb
 from functions.api import BESIDES
+from functions.archive import app as archive
 from functions.credentials import app as credentials
 from functions.credentials.issuing import Issuing
 from functions.debug import app as debug
@@ -18,17 +19,25 @@ from functions.redrive.acknowledging import Links
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
 from shared.adapters.agent_credentials import AgentCredentials
+from shared.storage.restore import KeptPast
 from shared.telemetry.emf import EmfMetrics
 from tests.cloud import Cloud
 from tests.fakes import FakeSecrets
 from tests.http_events import OPERATOR, Answer, Context, request
 from tests.unit.functions.test_debug import Here
+from tests.worlds import World
 
-HANDLERS = {"events": events.lambda_handler, "redrive": redrive.lambda_handler, "debug": debug.lambda_handler}
+HANDLERS = {
+    "events": events.lambda_handler,
+    "redrive": redrive.lambda_handler,
+    "archive": archive.lambda_handler,
+    "debug": debug.lambda_handler,
+}
 GATEWAY = sorted(
     [
         *((Route(each.method, each.path, "", each.guard), events.lambda_handler) for each in events.ROUTES),
         *((Route(each.method, each.path, "", each.guard), redrive.lambda_handler) for each in redrive.ROUTES),
+        *((Route(each.method, each.path, "", each.guard), archive.lambda_handler) for each in archive.ROUTES),
         *((Route(each.method, each.path, "", each.guard), debug.lambda_handler) for each in debug.ROUTES),
         *((Route(each.method, each.path, "", each.guard), credentials.lambda_handler) for each in credentials.ROUTES),
         *((Route(method, path, "", None), HANDLERS[name]) for method, path, name, _ in BESIDES),
@@ -40,8 +49,7 @@ GATEWAY = sorted(
 LINK_KEYS = ["k" * 48, "p" * 48]
 """The keys of links: the one that signs, and the one before it."""
 
-Verb = Literal["read", "debug", "write"]
-EVERYTHING: tuple[Verb, ...] = ("read", "debug", "write")
+EVERYTHING: tuple[Verb, ...] = get_args(Verb)
 
 
 def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, verbs: tuple[Verb, ...] = EVERYTHING) -> None:
@@ -52,13 +60,22 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, verbs: tuple[Verb, 
     ingestion = Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None)
     there = events.EventsDeployment(ingestion, access, cloud.world.objects)
     redrives = redrive.RedriveDeployment(ingestion, access, Links(LINK_KEYS.copy, LINK_KEYS.copy))
+    shelf = archive.ArchiveDeployment(
+        cloud.world.around, cloud.world.store, access, lambda town: kept_past(cloud.world, town)
+    )
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(redrive, "deployment", lambda: redrives)
+    monkeypatch.setattr(archive, "deployment", lambda: shelf)
     monkeypatch.setattr(debug, "deployment", lambda: here)
     issuing = Issuing(cloud.world.store, AgentCredentials(FakeSecrets()))
     issues = credentials.CredentialsDeployment(issuing, cloud.world.clock)
     monkeypatch.setattr(credentials, "deployment", lambda: issues)
+
+
+def kept_past(world: World, town_id: str) -> KeptPast:
+    """A town with its past, in a world in memory."""
+    return KeptPast(world.objects, world.objects, town_id)  # type: ignore[arg-type] # a store in memory keeps versions
 
 
 def ask(function: Any, method: str, path: str, body: Any = None, *, town: str = "one", mayor: str = "mayor") -> Answer:

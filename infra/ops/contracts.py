@@ -6,6 +6,7 @@ The functions do not import these shapes at start, so the tables of routes lack 
 from typing import Any, Final, NamedTuple
 
 from functions.accepted import AcceptedReport
+from functions.archive.schemas import ArchiveTown, DeleteTown
 from functions.credentials.answers import IssuedCredential
 from functions.debug.answers import Health
 from functions.events.schemas import NewTown, Words
@@ -31,6 +32,8 @@ from shared.replay.replayed import Replay
 from shared.replay.requests import ReplayRequest
 from shared.replay.tick_view import TickView
 from shared.replay.what_if.run import WhatIf
+from shared.storage.deletion import DeletedTown
+from shared.storage.put_away import ArchivedTowns, PutAway
 
 TEXT: Final = "text"
 """In place of the model of a body: plain text."""
@@ -63,6 +66,9 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
     ),
+    ("post", f"{_TOWN}/operator/events"): Contract(
+        "postOperatorEvents", 202, "The events are stored.", AcceptedEvents, (429, *_WITH_A_BODY), POSTED
+    ),
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
         "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ASKED_BY_AN_AGENT, TEXT
     ),
@@ -91,6 +97,23 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", _LINK): Contract("acknowledgeEscalation", 202, "The acknowledgement is stored.", PAGE, _OF_A_LINK),
     ("post", f"{_TOWN}/resume"): Contract(
         "resumeTown", 200, "The town runs with the others.", ResumedTown, _ABOUT_A_TOWN
+    ),
+    ("post", f"{_TOWN}/archive"): Contract(
+        "archiveTown", 200, "The town is archived.", PutAway, (400, 409, 415, *_ABOUT_A_TOWN), ArchiveTown
+    ),
+    ("post", f"{_TOWN}/bring-back"): Contract(
+        "bringTownBack", 200, "The town is a town again, still paused.", PutAway, (400, 409, *_ABOUT_A_TOWN)
+    ),
+    ("post", f"{_TOWN}/delete"): Contract(
+        "deleteTown",
+        200,
+        "The town is deleted for good, or a part of it: then `left` is not 0.",
+        DeletedTown,
+        (400, 409, 415, *_ABOUT_A_TOWN),
+        DeleteTown,
+    ),
+    ("get", "/api/archived-towns"): Contract(
+        "listArchivedTowns", 200, "The archived towns.", ArchivedTowns, (503, *_ALWAYS)
     ),
     ("get", "/api/health"): Contract("getHealth", 200, "The API works.", Health, _ALWAYS),
     ("get", "/openapi.json"): Contract("getOpenapiDocument", 200, "This document.", None, _ALWAYS),
@@ -171,6 +194,13 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
+    ("post", f"{_TOWN}/operator/events"): {
+        "event_id": "paused-0001",
+        "event_type": "town_paused",
+        "payload": {"by": "ann"},
+    },
+    ("post", f"{_TOWN}/archive"): {"confirm": "my-town", "reason": "the project has ended"},
+    ("post", f"{_TOWN}/delete"): {"confirm": "my-town", "now": False},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): "12 tests passed\n",
     ("post", f"{_TOWN}/events"): {

@@ -15,6 +15,7 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from functions.api import Route
+from functions.archive import app as archive
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
@@ -50,7 +51,7 @@ _PROBLEMS: Final = {
     401: "The request is not signed, or its token or link is missing or invalid.",
     403: "The caller or the token is not allowed to do this.",
     404: "The town does not exist or the caller may not see it, or the town has no such bead or event.",
-    409: "The town already exists, or the event id was used with different content.",
+    409: "The town already exists, its state does not allow this, or the event id was used with different content.",
     410: "The event is older than the period in which duplicates are detected; or the link has expired.",
     413: "The request is too large.",
     415: "The body is not sent as application/json.",
@@ -93,7 +94,7 @@ def document() -> dict[str, Any]:
     bodies, schemas = _bodies()
     names = Names(schemas)
     tables = (
-        ("events", (*events.ROUTES, *redrive.ROUTES)),
+        ("events", (*events.ROUTES, *redrive.ROUTES, *archive.ROUTES)),
         ("debug", debug.ROUTES),
         ("credentials", credentials.ROUTES),
     )

@@ -117,7 +117,8 @@ def _type(field: EventField) -> str:
 
 def _own_events(found: list[EventType]) -> Iterator[str]:
     yield "\n## Events of the town itself\n"
-    yield "The town makes these when an effect has a result. They appear in lists and in the journal; nobody can post them.\n"
+    yield "The town makes these when an effect has a result, and `town_brought_back` when an operator has brought it back from the"
+    yield "archive. They appear in lists and in the journal; nobody can post them.\n"
     yield "| Event | What has happened | Fields |"
     yield "|---|---|---|"
     for each in found:

@@ -18,6 +18,7 @@ from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, 
 from shared.storage.keys import checked_town_id
 
 if TYPE_CHECKING:
+    from infra.townctl.away import AwayTowns
     from infra.townctl.secret_commands import SecretStore
     from shared.ports.agent_logs import LogKind
     from shared.questions.agent_log import AgentLog
@@ -194,9 +195,12 @@ class ApiTowns:
         return self._ask(Said, "POST", town_id, "/mayor/messages", {"text": text, "messageId": message_id})
 
     def post(self, town_id: str, body: bytes) -> AcceptedEvents:
-        """POST .../events, with a town token."""
+        """POST .../events with the town token of the environment; without one POST .../operator/events, signed."""
+        token = self._api.token
+        if token is None:
+            return self._ask(AcceptedEvents, "POST", town_id, "/operator/events", body)
         try:
-            return self._api.read(AcceptedEvents, self._api.report(f"{_path(town_id)}/events", body))
+            return self._api.read(AcceptedEvents, self._api.report(f"{_path(town_id)}/events", body, token))
         except Refused as refused:
             raise self._known(refused, town_id) from refused
 
@@ -296,6 +300,12 @@ class ApiTowns:
             )
             raise Refused(problem, status=400, path="secrets-prefix", hint=hint)
         return secrets_of_stack(prefix, region=self._api.region_named)
+
+    def away(self) -> AwayTowns:
+        """The archived towns of the deployment."""
+        from infra.townctl.away import ApiAway
+
+        return ApiAway(self._api)
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""

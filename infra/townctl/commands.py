@@ -72,7 +72,7 @@ COMMANDS: Final = (
     Command(
         "town archived",
         "townctl.archiving:archived",
-        "List the archived towns, with who archived them, and until when they are certainly kept.",
+        "List the archived towns, with who archived them and why, and until when they are certainly kept.",
     ),
     Command(
         "town bring-back",
@@ -408,10 +408,6 @@ ON_FILES: Final = {
         "it runs a tick on this machine, and a deployment runs its own",
         f"`townctl dry-run` shows the next tick; to run one here, {_USE_BUCKET}",
     ),
-    "town archive": ("it moves an object of the town", _USE_BUCKET),
-    "town archived": ("it reads objects of the towns", _USE_BUCKET),
-    "town bring-back": ("it moves an object of the town", _USE_BUCKET),
-    "town delete": ("it deletes objects of the town", _USE_BUCKET),
     "record": ("it reads whole images of the town", _USE_BUCKET),
     "backtest": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),
     "shadow": ("it runs code of this machine on whole images of the towns", _USE_BUCKET),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from infra.townctl.away import AwayTowns
     from infra.townctl.secret_commands import SecretStore
     from shared.ports.agent_logs import LogKind
     from shared.questions.agent_log import AgentLog
@@ -181,6 +182,10 @@ class Place(Protocol):
 
     def secrets(self, prefix: str | None) -> SecretStore:
         """The tokens for the towns' forges; `prefix` is their prefix in Secrets Manager."""
+        ...
+
+    def away(self) -> AwayTowns:
+        """The towns that are archived."""
         ...
 
     def require(self, town_id: str) -> None:

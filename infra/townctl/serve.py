@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from functions import audit, problems
-from functions.access import Access
+from functions.access import Access, Verb
 from functions.api import BESIDES, REQUEST_ID
 from functions.authorizer.app import as_context
 from infra.devstack.gateway import Route, event_of, parts_of, serving
@@ -63,10 +63,13 @@ class LoopInside:
 
 
 class OwnTown(Access):
-    """An operator's token allows everything on the town that it names, and nothing on any other."""
+    """An operator's token allows everything on the town that it names but to put it away, and nothing on any other town."""
 
-    def _allows(self, caller: str, verb: str, town_id: str) -> bool:  # noqa: ARG002 - every verb is allowed
-        return caller == _ARN + town_id
+    def _allows(self, caller: str, verb: str, town_id: str) -> bool:
+        return verb != "delete" and caller == _ARN + town_id
+
+    def _hint(self, verb: Verb) -> str:  # noqa: ARG002 - every other verb is allowed
+        return "no token of a town allows this: use `townctl town archive`, `bring-back` or `delete` with --data or --bucket"
 
     def _readable(self, caller: str) -> Iterator[str]:
         yield caller.removeprefix(_ARN)
@@ -208,6 +211,7 @@ def served_from(
 
     Make only one per process, because a handler keeps its deployment for its life.
     """
+    from functions.archive import app as archive
     from functions.credentials import app as credentials
     from functions.debug import app as debug
     from functions.events import app as events
@@ -238,11 +242,13 @@ def served_from(
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
     redrives = redrive.RedriveDeployment(ingestion, access, Links(keys, keys))
+    shelf = archive.ArchiveDeployment(around, context.founding_store(), access, context.kept_past)
     # The functions call this to build their deployment; in Lambda it reads the environment.
     setattr(credentials, "deployment", lambda: issues)  # noqa: B010 - as below
     setattr(events, "deployment", lambda: there)  # noqa: B010 - mypy refuses a plain assignment
     setattr(debug, "deployment", lambda: here)  # noqa: B010 - as above
     setattr(redrive, "deployment", lambda: redrives)  # noqa: B010 - as above
+    setattr(archive, "deployment", lambda: shelf)  # noqa: B010 - as above
     turn = threading.Lock()
 
     def in_turn(answered: Callable[..., dict[str, Any]]) -> Callable[[Any, Any], dict[str, Any]]:
@@ -255,11 +261,18 @@ def served_from(
     handlers = {
         "events": lambda event, _: events.answered(event, write),
         "redrive": lambda event, _: redrive.answered(event, write),
+        "archive": lambda event, _: archive.answered(event, write),
         # these share warm images or a cache of credentials, so they answer one request at a time
         "debug": in_turn(debug.answered),
         "credentials": in_turn(credentials.answered),
     }
-    functions = {"events": events, "redrive": redrive, "debug": debug, "credentials": credentials}
+    functions = {
+        "events": events,
+        "redrive": redrive,
+        "archive": archive,
+        "debug": debug,
+        "credentials": credentials,
+    }
     found = [
         (Route(each.method, each.path, "", each.guard), handlers[name])
         for name, function in functions.items()

@@ -16,6 +16,7 @@ from shared.ports.steps import drive
 from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
 
 if TYPE_CHECKING:
+    from infra.townctl.away import AwayTowns
     from infra.townctl.secret_commands import SecretStore
     from infra.townctl.wiring import LocalClock
     from shared.history.retained_past import StoredPast
@@ -303,6 +304,12 @@ class StoredTowns:
             return secret_files(self._context.data)
         bucket = self._context.bucket
         return secrets_of_stack(prefix, region=None if bucket is None else bucket.region)
+
+    def away(self) -> AwayTowns:
+        """The archived towns of the directory or bucket."""
+        from infra.townctl.away import StoredAway
+
+        return StoredAway(self._context)
 
     def require(self, town_id: str) -> None:
         """Check that a town exists."""

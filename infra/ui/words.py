@@ -142,6 +142,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "bead_deleted": "{bead} was deleted",
     "town_paused": "The town was paused",
     "town_started": "The town was started",
+    "town_brought_back": "The archived town was brought back",
     "triage_resolved": "{bead} was resolved",
 }
 """Each event as a sentence. `{agent}` and `{bead}` are the names of what it is about."""

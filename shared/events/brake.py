@@ -1,4 +1,4 @@
-"""The brake: events that pause a town and start it again (spec/tick.md section 14)."""
+"""The brake: events that pause a town and start it again (spec/tick.md section 14), and the record of its time in the archive."""
 
 from typing import ClassVar, Final
 
@@ -10,7 +10,7 @@ from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus, BeadStatus
 from shared.events import speakers
 from shared.events.base import Event, EventResult
-from shared.events.fields import FreeText
+from shared.events.fields import FreeText, Time
 from shared.town import lookup
 from shared.town.inbox import Fact
 from shared.town.reading import TownReader
@@ -86,4 +86,20 @@ class TownStarted(Event):
         town.keys.brake = None
         town.keys.settling_until = town.tick.now + limits.SETTLE_FOR
         town.config_changed = True
+        return EventResult(Applied())
+
+
+class TownBroughtBack(Event):
+    """An operator archived the town, and an operator brought it back: who, when and why. It is paused, as it was."""
+
+    event_type: ClassVar[str] = "town_brought_back"
+    senders = frozenset()
+
+    by: FreeText
+    archived_by: FreeText
+    archived_at: Time
+    reason: FreeText | None = None
+
+    def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
+        """Change nothing; the stored event is the record."""
         return EventResult(Applied())

@@ -13,7 +13,7 @@ from shared.domain.repositories import is_local, name_of
 from shared.domain.states import Role
 from shared.events import speakers
 from shared.events.base import Event, EventResult
-from shared.events.brake import TownPaused, TownStarted
+from shared.events.brake import TownBroughtBack, TownPaused, TownStarted
 from shared.events.fields import BodyText, FreeText, GitUrl, IdText, JsonObject, NonEmptyText, PriorityName
 from shared.events.removals import RigRemoved
 from shared.events.triage import TriageResolved
@@ -231,6 +231,7 @@ TOWN_EVENTS: Final[tuple[type[Event], ...]] = (
     EscalationRaised,
     EscalationAcknowledged,
     TriageResolved,
+    TownBroughtBack,
 )
 
 __all__ = [
@@ -239,6 +240,7 @@ __all__ = [
     "EscalationRaised",
     "RigRegistered",
     "RigRemoved",
+    "TownBroughtBack",
     "TownConfigured",
     "TownPaused",
     "TownStarted",

@@ -1,8 +1,9 @@
 """Putting a town away: its newest commit moves to the object `put-away`, so that it is no town any more, and can be brought back.
 
     put_away       write put-away (a line of JSON, then the head as it was), replace that head by a mark, delete the mark
-    bring_back     create the head from put-away, delete put-away
-    delete         delete everything below the town's prefix and what waits for it elsewhere, put-away last
+    bring_back     store the event that tells of it, create the head from put-away, delete put-away
+
+`deletion` deletes such a town for good.
 
 Each step may be repeated after a crash: while there is a head, a put-away object beside it counts for nothing. Only the head that
 was written to put-away is replaced by the mark, so no commit is lost; and whoever read that head before cannot commit any more,
@@ -10,7 +11,8 @@ because its write names a head that is gone.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -27,10 +29,10 @@ from shared.domain.errors import (
 from shared.domain.shapes import Time, answer
 from shared.domain.strict_json import foreign
 from shared.domain.times import from_text, to_text
-from shared.ports.object_store import ObjectStore, ObjectVersion, StoredObject
+from shared.ports.object_store import ObjectStore, StoredObject
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
-from shared.storage import head, keys, large_batches
+from shared.storage import head, keys
 from shared.storage.listing import all_keys
 from shared.storage.restore import KeptPast
 from shared.storage.towns import ObjectTownStore
@@ -42,7 +44,9 @@ KEPT: Final = timedelta(days=30)
 
 _MARK: Final = b"this town is being archived: repeat `townctl town archive`\n"
 """Stands in place of a head for the moment before it is deleted. It is no head, so whoever reads it goes no further."""
-_LONGEST_NOTE: Final = 4096
+LONGEST_REASON: Final = 300
+LONGEST_NAME: Final = 200
+_LONGEST_NOTE: Final = 16 << 10
 _BUSY: Final = "SELECT COUNT(*) FROM agent_metadata WHERE status NOT IN ('idle', 'dead')"
 _STOPS: Final = "SELECT COUNT(*) FROM outbox WHERE kind = 'stop_agent' AND state IN ('pending', 'claimed')"
 _FAR: Final = timedelta(days=36_500)
@@ -50,13 +54,18 @@ _FAR: Final = timedelta(days=36_500)
 
 @answer
 class PutAway:
-    """A town that was put away: its newest commit, when that was and by whom, and until when it is certainly kept."""
+    """A town that was put away: its newest commit, when that was, by whom and why, and until when it is certainly kept.
+
+    With `deleting`, its deletion for good has begun: it cannot be brought back.
+    """
 
     town_id: str
     txid: int
     at: Time
     by: str
     kept_until: Time
+    reason: str | None = None
+    deleting: bool = False
 
 
 @answer
@@ -66,46 +75,63 @@ class ArchivedTowns:
     towns: tuple[PutAway, ...]
 
 
-@answer
-class DeletedTown:
-    """A town that was deleted for good, with the number of its objects."""
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """The event that tells a town of its return: an inbox object, under the same id however often the return is tried."""
 
-    town_id: str
-    objects: int
+    batch_id: str
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class _Away:
+class Away:
+    """The object `put-away`: the note, and the head as it was."""
+
     note: PutAway
     head: bytes
+    etag: str
 
 
-def put_away(store: ObjectTownStore, kept: KeptPast, *, by: str, now: datetime) -> Steps[PutAway]:
-    """Put a town away. Raises UnknownTown, Refused (409) if something of it may still run or waits, and Conflict."""
+def put_away(
+    store: ObjectTownStore, kept: KeptPast, *, by: str, reason: str | None = None, now: datetime
+) -> Steps[PutAway]:
+    """Put a town away. Raises UnknownTown, Refused (409) if something of it may still run or waits, and Conflict.
+
+    `by` and `reason` are kept with it.
+    """
+    require_reason(reason)
     town_id = kept.town_id
     note = yield from _half_done(kept)
     if note is None:
-        note = yield from _moved(store, kept, by=by, now=now)
+        note = yield from _moved(store, kept, by=by, reason=reason, now=now)
     far = yield from store.due(now + _FAR)
     yield from store.clear_due(tuple(marker.key for marker in far if marker.town_id == town_id))
     return note
 
 
-def _moved(store: ObjectTownStore, kept: KeptPast, *, by: str, now: datetime) -> Steps[PutAway]:
+def require_reason(reason: str | None) -> None:
+    """Raise Refused (422) for a reason that is not one line of text."""
+    if reason is None or (reason.isprintable() and reason.strip() and len(reason) <= LONGEST_REASON):
+        return
+    hint = f"give one line of at most {LONGEST_REASON} characters, or none"
+    raise Refused("this reason cannot be kept", status=422, path="reason", hint=hint)
+
+
+def _moved(store: ObjectTownStore, kept: KeptPast, *, by: str, reason: str | None, now: datetime) -> Steps[PutAway]:
     """Move the head of a town in which nothing runs or waits."""
     town_id, objects = kept.town_id, kept.objects
     image = yield from store.load(town_id)
     waiting = yield from store.count_inbox(town_id, after="")
     if waiting:
         why = f"events wait in its inbox ({waiting} {'batch' if waiting == 1 else 'batches'})"
-        raise _not_yet(town_id, why, f"townctl tick {town_id} --force")
+        raise _not_yet(town_id, why, f"wait for its next tick, or run it: `townctl tick {town_id} --force`")
     _require_rest(image)
     key, place = keys.head(town_id), keys.put_away(town_id)
     found: StoredObject | None = yield Call(f"get {key}", partial(objects.get, key))
     if found is None or found.etag != image.etag:
         raise _moving(town_id)
-    note = PutAway(town_id, image.txid, now, by, now + KEPT)
-    yield Call(f"put {place}", partial(objects.put, place, _written(note, found.body)))
+    note = PutAway(town_id, image.txid, now, by[:LONGEST_NAME], now + KEPT, reason)
+    yield Call(f"put {place}", partial(objects.put, place, written(note, found.body)))
     if not (yield from _ended(objects, key, found.etag)):
         yield Call(f"delete {place}", partial(objects.delete, place))
         raise _moving(town_id)
@@ -113,65 +139,71 @@ def _moved(store: ObjectTownStore, kept: KeptPast, *, by: str, now: datetime) ->
     return note
 
 
-def bring_back(store: ObjectTownStore, kept: KeptPast, *, now: datetime) -> Steps[PutAway]:
-    """Make it a town again, at its newest commit. Raises Refused (404), TownExists, DamagedImage."""
+def bring_back(store: ObjectTownStore, kept: KeptPast, telling: Telling, *, now: datetime) -> Steps[PutAway]:
+    """Make it a town again, at its newest commit, and tell it so. Raises Refused (404, 409), TownExists, DamagedImage."""
     town_id = kept.town_id
-    away = yield from _read(kept)
+    away = yield from read(kept)
+    if away.note.deleting:
+        raise _being_deleted(town_id)
     key, place = keys.head(town_id), keys.put_away(town_id)
-    marker = yield from store.mark_due(town_id, now)
+    there: bytes | None = yield Call(f"start_of {key}", partial(kept.objects.start_of, key, 1))
+    if there is not None:
+        raise _not_archived(town_id)
+    yield from _tell(store, kept, telling, now=now)
     try:
         yield Call(f"create {key}", partial(kept.objects.create, key, away.head))
     except PreconditionFailed:
-        raise TownExists(f"town {town_id} is not archived: it has a head", hint="use it") from None
-    yield from store.ensure(marker)
+        raise _not_archived(town_id) from None
+    if (yield from is_being_deleted(kept)):
+        yield Call(f"delete {key}", partial(kept.objects.delete, key))
+        raise _being_deleted(town_id)
+    yield from store.ensure(keys.due_marker(town_id, now))
     yield Call(f"delete {place}", partial(kept.objects.delete, place))
     return away.note
 
 
-def delete(kept: KeptPast, *, now: datetime, insist: bool) -> Steps[DeletedTown]:
-    """Delete a town that was put away, for good. Without `insist` only when it was kept long enough.
+def _tell(store: ObjectTownStore, kept: KeptPast, telling: Telling, *, now: datetime) -> Steps[None]:
+    """Store the event, unless an attempt that did not end has stored it: its word counts."""
+    town_id = kept.town_id
+    waiting = yield from all_keys(kept.objects.waiting, keys.inbox(town_id))
+    if any(key.endswith(f"-{telling.batch_id}.json") for key in waiting):
+        yield from store.mark_due(town_id, now)
+        return
+    key = keys.inbox_object(town_id, now, telling.batch_id)
+    yield from store.take_in(town_id, key, telling.body, due=now)
 
-    Raises Refused: 404 if it is not archived, 409 if it is too early or if the town is back.
-    """
-    town_id, key = kept.town_id, keys.head(kept.town_id)
-    away = yield from _read(kept)
-    there: bytes | None = yield Call(f"start_of {key}", partial(kept.objects.start_of, key, 1))
-    if there is not None:
-        hint = f"archive it first: `townctl town archive {town_id}`"
-        raise Refused(f"town {town_id} is not archived: it has a head", status=409, path="town_id", hint=hint)
-    if now < away.note.kept_until and not insist:
-        raise Refused(
-            f"town {town_id} was archived at {to_text(away.note.at)} and is kept until {to_text(away.note.kept_until)}",
-            status=409,
-            path="town_id",
-            hint=f"`townctl town bring-back {town_id}` makes it a town again; to delete it now and for good, add --now",
-        )
-    place = keys.put_away(town_id)
-    everything = yield from all_keys(kept.objects, keys.town(town_id))
-    for each in everything:
-        if each != place:
-            yield Call(f"delete {each}", partial(kept.objects.delete, each))
-    room = kept.objects.waiting
-    waiting = yield from all_keys(room, keys.inbox(town_id))  # in a table; what waits in the bucket is gone already
-    for each in waiting:
-        yield Call(f"delete {each}", partial(room.delete, each))
-    left_behind = yield from all_keys(kept.objects, large_batches.bodies_of(town_id))
-    for each in left_behind:
-        yield Call(f"delete {each}", partial(kept.objects.delete, each))
-    past: tuple[ObjectVersion, ...] = yield Call(f"versions {key}", partial(kept.versions.versions, key))
-    for version in past:
-        yield Call(f"delete_version {key}", partial(kept.versions.delete_version, key, version.version_id))
-    for last in (keys.apart(town_id), keys.violated(town_id), place):
-        yield Call(f"delete {last}", partial(kept.objects.delete, last))
-    return DeletedTown(town_id, len(everything) + len(waiting) + len(left_behind))
+
+def is_being_deleted(kept: KeptPast) -> Steps[bool]:
+    """Whether its deletion for good has begun, or is over."""
+    place = keys.put_away(kept.town_id)
+    found: StoredObject | None = yield Call(f"get {place}", partial(kept.objects.get, place))
+    return found is None or _decoded(kept.town_id, found).note.deleting
+
+
+def _not_archived(town_id: str) -> TownExists:
+    return TownExists(f"town {town_id} is not archived: it has a head", hint="use it")
+
+
+def _being_deleted(town_id: str) -> Refused:
+    return Refused(
+        f"town {town_id} cannot be brought back: its deletion for good has begun",
+        status=409,
+        path="town_id",
+        hint=f"finish it: townctl town delete {town_id}",
+    )
 
 
 def all_put_away(store: ObjectTownStore, archive_of: Callable[[str], KeptPast]) -> Steps[tuple[PutAway, ...]]:
     """Every town that is put away, ascending. A few calls for each town."""
+    return (yield from notes_of((yield from store.headless(put_away=True)), archive_of))
+
+
+def notes_of(town_ids: Iterable[str], archive_of: Callable[[str], KeptPast]) -> Steps[tuple[PutAway, ...]]:
+    """What is noted about these towns. One that is back or gone meanwhile is left out."""
     found: list[PutAway] = []
-    for town_id in (yield from store.headless(put_away=True)):
-        away = yield from _read(archive_of(town_id))
-        found.append(away.note)
+    for town_id in town_ids:
+        with suppress(Refused):
+            found.append((yield from read(archive_of(town_id))).note)
     return tuple(found)
 
 
@@ -181,7 +213,7 @@ def _half_done(kept: KeptPast) -> Steps[PutAway | None]:
     there: bytes | None = yield Call(f"start_of {key}", partial(kept.objects.start_of, key, len(_MARK)))
     if there != _MARK:
         return None
-    away = yield from _read(kept)
+    away = yield from read(kept)
     yield Call(f"delete {key}", partial(kept.objects.delete, key))
     return away.note
 
@@ -191,18 +223,17 @@ def _require_rest(image: TownImage) -> None:
     town_id = image.town_id
     with migrations.readable(image.image) as sql:
         if not TownKeys(sql).paused:
-            raise _not_yet(town_id, "it is not paused", f"townctl pause {town_id} --stop-agents")
+            raise _not_yet(town_id, "it is not paused", f"first: `townctl pause {town_id} --stop-agents`")
         busy, stops = (sql.execute(query).fetchone()[0] for query in (_BUSY, _STOPS))
     if busy:
-        raise _not_yet(town_id, f"{busy} of its agents have not ended", f"townctl pause {town_id} --stop-agents")
+        stop = f"first: `townctl pause {town_id} --stop-agents`"
+        raise _not_yet(town_id, f"{busy} of its agents have not ended", stop)
     if stops:
-        raise _not_yet(town_id, f"{stops} agents are being stopped", f"townctl town status {town_id}")
+        raise _not_yet(town_id, f"{stops} agents are being stopped", f"look: `townctl town status {town_id}`")
 
 
-def _not_yet(town_id: str, why: str, command: str) -> Refused:
-    return Refused(
-        f"town {town_id} cannot be archived yet: {why}", status=409, path="town_id", hint=f"first: `{command}`"
-    )
+def _not_yet(town_id: str, why: str, hint: str) -> Refused:
+    return Refused(f"town {town_id} cannot be archived yet: {why}", status=409, path="town_id", hint=hint)
 
 
 def _moving(town_id: str) -> Conflict:
@@ -221,26 +252,36 @@ def _ended(objects: ObjectStore, key: str, etag: str) -> Steps[bool]:
     return True
 
 
-def _written(note: PutAway, body: bytes) -> bytes:
-    line = {"format": 1, "town": note.town_id, "txid": note.txid, "at": to_text(note.at), "by": note.by[:200]}
-    return json.dumps(line).encode() + b"\n" + body
+def written(note: PutAway, body: bytes) -> bytes:
+    """The bytes of the object: the note, then the head."""
+    line = {"format": 1, "town": note.town_id, "txid": note.txid, "at": to_text(note.at), "by": note.by}
+    reason = {} if note.reason is None else {"reason": note.reason}
+    deleting = {"deleting": True} if note.deleting else {}
+    return json.dumps({**line, **reason, **deleting}).encode() + b"\n" + body
 
 
-def _read(kept: KeptPast) -> Steps[_Away]:
+def read(kept: KeptPast) -> Steps[Away]:
+    """The object of a town that is put away. Raises Refused (404) if it is not, DamagedImage."""
     town_id = kept.town_id
     place = keys.put_away(town_id)
     found: StoredObject | None = yield Call(f"get {place}", partial(kept.objects.get, place))
     if found is None:
         hint = "`townctl town archived` lists those that are"
         raise Refused(f"no town {town_id} is archived here", status=404, path="town_id", hint=hint)
+    return _decoded(town_id, found)
+
+
+def _decoded(town_id: str, found: StoredObject) -> Away:
+    place = keys.put_away(town_id)
     line, _, body = found.body.partition(b"\n")
     try:
         told = foreign(line, limit=_LONGEST_NOTE)
-        at = from_text(told["at"])
-        note = PutAway(town_id, int(told["txid"]), at, str(told["by"]), at + KEPT)
+        at, reason = from_text(told["at"]), told.get("reason")
+        why = None if reason is None else str(reason)
+        note = PutAway(town_id, int(told["txid"]), at, str(told["by"]), at + KEPT, why, told.get("deleting") is True)
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedImage(
             f"{place} is damaged: {error}", hint="the object was not changed; put it back from a backup"
         ) from error
     head.decode(body, key=place, town_id=town_id)
-    return _Away(note, body)
+    return Away(note, body, found.etag)

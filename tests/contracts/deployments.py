@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from functions.settings import (
+    ArchiveSettings,
     AuthorizerSettings,
     CredentialsSettings,
     DebugSettings,
@@ -39,6 +40,7 @@ SETTINGS: Final[Mapping[str, type[FunctionSettings]]] = {
     "WorkerFunction": WorkerSettings,
     "EventsFunction": EventsSettings,
     "RedriveFunction": RedriveSettings,
+    "ArchiveFunction": ArchiveSettings,
     "AuthorizerFunction": AuthorizerSettings,
     "CredentialsFunction": CredentialsSettings,
     "DebugFunction": DebugSettings,

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from functions.archive import app as archive
 from functions.debug import app as debug
 from functions.events import app as events
 from infra.ops import openapi
@@ -17,14 +18,17 @@ from shared.ports.agent_logs import LogName
 from shared.ports.steps import drive
 from shared.questions.agent_log import starts_on
 from shared.storage.agent_logs import StoredLogs
+from shared.storage.put_away import put_away
 from shared.town import migrations
-from tests.apis import ask, deploy
+from tests.apis import ask, deploy, kept_past
 from tests.cloud import a_cloud
 from tests.replayed import a_world_with_a_past
 from tests.towns import T, a_town, event
 from tests.worlds import World
 
 TOWN: Final = "my-town"
+PAUSED: Final = "my-old-town"
+ARCHIVED: Final = "my-first-town"
 _BELOW: Final = f"/api/towns/{TOWN}"
 _SEEN: Final = f"/api/agents/towns/{TOWN}"
 _WINDOW: Final = {"from": to_text(T), "to": "2026-01-10T12:05:05.000Z"}
@@ -88,6 +92,26 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
         f"{_BELOW}/events",
         {"event_id": "cancelled-01", "event_type": "bead_cancelled", "bead_id": "write-lexer", "payload": {}},
     ),
+    "post /api/towns/{townId}/operator/events": (
+        events,
+        "POST",
+        f"{_BELOW}/operator/events",
+        {"event_id": "paused-0001", "event_type": "town_paused", "payload": {"by": "ann"}},
+    ),
+    "post /api/towns/{townId}/archive": (
+        archive,
+        "POST",
+        f"/api/towns/{PAUSED}/archive",
+        {"confirm": PAUSED, "reason": "the project has ended"},
+    ),
+    "get /api/archived-towns": (archive, "GET", "/api/archived-towns", None),
+    "post /api/towns/{townId}/bring-back": (archive, "POST", f"/api/towns/{PAUSED}/bring-back", None),
+    "post /api/towns/{townId}/delete": (
+        archive,
+        "POST",
+        f"/api/towns/{ARCHIVED}/delete",
+        {"confirm": ARCHIVED, "now": True},
+    ),
 }
 """The route of each example, and the request that it answers: the function, the method, the path and the body."""
 
@@ -109,6 +133,10 @@ def a_small_town() -> World:
     log = LogName(agent_id, generation, "log", "container")
     drive(StoredLogs(world.objects).keep(TOWN, log, "Write the lexer\n12 tests passed\n", at=world.clock.now()))
     _ASKED["get /api/towns/{townId}/agents/{agentId}/log"] = (debug, "GET", f"{_BELOW}/agents/{agent_id}/log", None)
+    for town_id in (PAUSED, ARCHIVED):
+        world.put_in(a_town(town_id).key("paused", True))
+    now = world.clock.now()
+    drive(put_away(world.store, kept_past(world, ARCHIVED), by="ann", reason="replaced by my-town", now=now))
     return world
 
 

@@ -18,7 +18,14 @@ from tests.conventions.sources import ROOT
 
 RUNNERS = ("TickFunction", "WorkerFunction")
 CALL_FORGES = (*RUNNERS, "CredentialsFunction")
-OTHERS = ("EventsFunction", "RedriveFunction", "DebugFunction", "AuthorizerFunction", "RetentionFunction")
+OTHERS = (
+    "EventsFunction",
+    "RedriveFunction",
+    "ArchiveFunction",
+    "DebugFunction",
+    "AuthorizerFunction",
+    "RetentionFunction",
+)
 CLUSTER = "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:cluster/agents"
 TASKS = {"Fn::Sub": "arn:${AWS::Partition}:ecs:${AWS::Region}:${AWS::AccountId}:task/agents/*"}
 IN_THE_CLUSTER = {"ArnEquals": {"ecs:cluster": {"Fn::Sub": CLUSTER}}}

@@ -46,8 +46,8 @@ from tests.contracts.standing_towns import (
 )
 from tests.documented import below
 from tests.replayed import a_busy_world
-from tests.towns import T
-from tests.worlds import World
+from tests.towns import T, a_town
+from tests.worlds import World, a_world
 
 PACKAGE = "generated_client"
 OPERATIONS = {
@@ -84,6 +84,7 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 LISTS = ("listReviews", "listRigs", "listEscalations", "listMail")
 NOT_GENERATED = {"putAgentLog"}
 """Its body is plain text, which the generator leaves out."""
+OLD, OLDER = "old", "older"
 NOT_ASKED = {"refreshToken"}
 """It needs the token of an agent at work: tests/unit/functions/test_credentials.py asks it."""
 LOGS = (
@@ -327,6 +328,8 @@ def answers(client: Client) -> dict[str, list[Answered]]:
         questioner.what_happened(REPEATED, T, world.clock.now())
         questioner.what_would_be(REPEATED, T, world.clock.now())
         written(questioner)
+    with served(a_world(*(a_town(town).key("paused", True) for town in (OLD, OLDER)))):
+        put_away(questioner)
     return questioner.answers
 
 
@@ -350,11 +353,22 @@ def written(questioner: Questioner) -> None:
     questioner.ask("createTown", "new", body=("NewTown", {"config": {"max_polecats_per_rig": 3}}))
     questioner.ask("postEvents", MIXED, body=("TownStartedEvent", an_event))
     questioner.ask("postEvents", MIXED, body=("EventBatch", {"events": [{**an_event, "event_id": "started-02"}]}))
+    paused = {"event_id": "paused-01", "event_type": "town_paused", "payload": {"by": "ann"}}
+    questioner.ask("postOperatorEvents", MIXED, body=("TownPausedEvent", paused))
     leaving = {"event_id": "eviction-1", "event_type": "container_eviction", "occurred_at": T.isoformat()}
     questioner.ask("postEvents", MIXED, body=("ContainerEvictionEvent", leaving))
     questioner.ask("redriveEvent", MIXED, "event-1")
     questioner.ask("resumeTown", MIXED)
     questioner.ask("sayToMayor", MIXED, body=("Words", {"text": "Plan a parser.", "messageId": "message-001"}))
+
+
+def put_away(questioner: Questioner) -> None:
+    """Two paused towns are archived; one is brought back, one deleted for good."""
+    for town in (OLD, OLDER):
+        questioner.ask("archiveTown", town, body=("ArchiveTown", {"confirm": town, "reason": "over"}))
+    questioner.ask("listArchivedTowns")
+    questioner.ask("bringTownBack", OLD)
+    questioner.ask("deleteTown", OLDER, body=("DeleteTown", {"confirm": OLDER, "now": True}))
 
 
 @pytest.mark.parametrize("operation", sorted(OPERATIONS.keys() - NOT_GENERATED - NOT_ASKED))

@@ -20,6 +20,7 @@ from moto.s3.models import s3_backends
 from moto.sns.models import sns_backends
 
 from functions import wiring
+from functions.archive import app as archive
 from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
@@ -69,16 +70,17 @@ HANDLERS: dict[str, Callable[[Any, Any], Any]] = {
     "WorkerFunction": worker.lambda_handler,
     "EventsFunction": events.lambda_handler,
     "RedriveFunction": redrive.lambda_handler,
+    "ArchiveFunction": archive.lambda_handler,
     "AuthorizerFunction": authorizer.lambda_handler,
     "CredentialsFunction": credentials.lambda_handler,
     "DebugFunction": debug.lambda_handler,
     "RetentionFunction": retention.lambda_handler,
 }
 CACHES = (
-    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, authorizer.secret, credentials.deployment,
-    debug.deployment, retention.retention, wiring._objects_of, wiring._secrets_below,
+    tick.dispatcher, worker.worker, events.deployment, redrive.deployment, archive.deployment, authorizer.secret,
+    credentials.deployment, debug.deployment, retention.retention, wiring._objects_of, wiring._secrets_below,
 )  # fmt: skip
-RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write"]}])
+RULES = json.dumps([{"callers": ["*"], "towns": ["*"], "verbs": ["read", "debug", "write", "delete"]}])
 TOWN = "t1"
 OTHER_TOWNS = ("t2", "t3", "t4", "t5")
 TWO_PASSES_MS = int((DISPATCHER_TURN + timedelta(seconds=7)).total_seconds() * 1000)
@@ -102,7 +104,7 @@ class Life:
 
     def operator(self, method: str, path: str, body: Any = None, **query: str) -> Any:
         """A signed request to the function that has the route, which answers it well."""
-        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES}
+        tables = {"EventsFunction": events.ROUTES, "RedriveFunction": redrive.ROUTES, "ArchiveFunction": archive.ROUTES}
         having = (
             name
             for name, routes in tables.items()
@@ -275,6 +277,8 @@ def live(life: Life) -> None:
     life.operator("POST", f"{here}/events/poisoned-event/redrive")
     life.operator("POST", "/api/towns/t9/events/poisoned-event/redrive")
     life.operator("POST", f"{here}/mayor/messages", {"text": "hello"})
+    fact = {"event_id": "operator-0001", "event_type": "bead_updated", "bead_id": "b1", "payload": {"priority": "high"}}
+    life.operator("POST", f"{here}/operator/events", fact)
     life.operator("POST", f"{here}/resume")
     _asked(life, agent)
     life.minute()
@@ -285,11 +289,27 @@ def live(life: Life) -> None:
     _acknowledged_by_the_mail(life)
     _beside_workers(life)
     _without_luck(life)
+    _put_away(life)
     hour = f"2026-01-10T{hour_of(TOWN):02d}:30:00Z"
     said = life.call(
         "RetentionFunction", {"scheduled_time": hour, "execution_id": "x", "attempt": "1"}, remaining_ms=800_000
     )
     assert said["objects"] > 0
+
+
+def _put_away(life: Life) -> None:
+    """A town is archived, brought back, archived again and deleted for good; one that does not exist is not."""
+    life.operator("PUT", "/api/towns/t8", {"paused": True})
+    life.minute()
+    drive(life.world.store.mark_due("t8", datetime.now(UTC) + timedelta(days=1)))  # as a town with a wait has one
+    for town in ("t8", "nowhere"):
+        life.operator("POST", f"/api/towns/{town}/archive", {"confirm": town})
+        life.operator("GET", "/api/archived-towns")
+        life.operator("POST", f"/api/towns/{town}/bring-back")
+        life.work()
+        life.minute()
+        life.operator("POST", f"/api/towns/{town}/archive", {"confirm": town, "reason": "over"})
+        life.operator("POST", f"/api/towns/{town}/delete", {"confirm": town, "now": True})
 
 
 def _beside_workers(life: Life) -> None:
@@ -416,6 +436,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         "WorkerFunctionRole": moved,
         "EventsFunctionRole": moved,
         "RedriveFunctionRole": [*moved, Right("dynamodb:GetItem", TABLE_ARN)],
+        "ArchiveFunctionRole": moved[2:],
         "DebugFunctionRole": moved[:1],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": [*deleted, moved[0]],

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import pytest
 
 from functions.api import BESIDES
+from functions.archive import app as archive
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
@@ -32,6 +33,7 @@ FUNCTIONS = [
     "WorkerFunction",
     "EventsFunction",
     "RedriveFunction",
+    "ArchiveFunction",
     "AuthorizerFunction",
     "DebugFunction",
     "CredentialsFunction",
@@ -79,17 +81,18 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     for route, operation in routes().items():
         uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
         wired[route] = next(name for name in FUNCTIONS if name in uri)
-    functions = {"events": "EventsFunction", "debug": "DebugFunction"}
+    functions = {"events": "EventsFunction", "archive": "ArchiveFunction", "debug": "DebugFunction"}
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
     written |= {(route.method, route.path): "RedriveFunction" for route in redrive.ROUTES}
+    written |= {(route.method, route.path): "ArchiveFunction" for route in archive.ROUTES}
     written |= {(route.method, route.path): "CredentialsFunction" for route in credentials.ROUTES}
     assert wired == written | {(method, path): functions[name] for method, path, name, _ in BESIDES}
 
 
 def test_the_debug_function_knows_every_method_of_the_paths_that_other_functions_have() -> None:
     methods: dict[str, set[str]] = {}
-    others = (*events.ROUTES, *redrive.ROUTES, *credentials.ROUTES)
+    others = (*events.ROUTES, *redrive.ROUTES, *archive.ROUTES, *credentials.ROUTES)
     for route in (*others, *debug.ROUTES):
         methods.setdefault(route.path, set()).add(route.method)
     assert {path: set(known) for path, known in OTHER_PATHS.items()} == {
@@ -146,15 +149,16 @@ def _listed(resource: Any) -> list[Any]:
     return resource if isinstance(resource, list) else [resource]
 
 
-def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_history() -> None:
+def test_only_the_archive_may_delete_heads_and_versions_and_only_it_and_retention_may_delete_history() -> None:
     allowed = {
         function: [name["Fn::Sub"].removeprefix("${Towns.Arn}/") for name in _listed(statement["Resource"])]
         for function in FUNCTIONS
         for statement in statements(function)
-        if "s3:DeleteObject" in statement["Action"]
+        if "s3:DeleteObject" in _listed(statement["Action"])
     }
     assert allowed == {
         "EventsFunction": ["watch/apart/*"],
+        "ArchiveFunction": ["towns/*", "bodies/*", "watch/apart/*", "watch/violated/*"],
         "TickFunction": ["watch/*"],
         "WorkerFunction": ["watch/*"],
         "RetentionFunction": [
@@ -165,7 +169,27 @@ def test_no_function_may_delete_heads_or_versions_and_only_retention_may_delete_
             "towns/*/logs/*",
         ],
     }
-    assert not any("s3:DeleteObjectVersion" in actions(function) for function in FUNCTIONS)
+    assert [each for each in FUNCTIONS if "s3:DeleteObjectVersion" in actions(each)] == ["ArchiveFunction"]
+
+
+def test_the_archive_writes_nothing_of_a_town_but_its_head_and_where_that_is_kept() -> None:
+    stack = Stack(WaitingRoom="table")
+    shown = {
+        key: stack.allows(
+            "ArchiveFunctionRole", Right("s3:PutObject", f"arn:aws:s3:::{BUCKET}/{key}", {"s3:if-match": "e"})
+        )
+        for key in (
+            "towns/t1/head",
+            "towns/t1/put-away",
+            "towns/t1/ltx/x",
+            "towns/t1/journal/x",
+            "watch/apart/t1",
+            "due/x/t1",
+        )
+    }
+    assert [key for key, allowed in shown.items() if allowed] == ["towns/t1/head", "towns/t1/put-away"]
+    versions = [each["Resource"] for each in statements("ArchiveFunction") if "Version" in str(each["Action"])]
+    assert versions[1:] == [[{"Fn::Sub": "${Towns.Arn}/towns/*/head"}, {"Fn::Sub": "${Towns.Arn}/towns/*/put-away"}]]
 
 
 WHAT_WAITS = (
@@ -198,6 +222,8 @@ def test_each_function_may_do_with_what_waits_what_it_does_and_only_where_it_wai
     assert set(allowed("WorkerFunction", "bucket")) == set(in_bucket)
     assert set(allowed("TickFunction", "bucket")) == set(in_bucket)
     assert set(allowed("EventsFunction", "bucket")) == {each for each in in_bucket if "Delete" not in each}
+    assert set(allowed("ArchiveFunction", "table")) == {*table, bodies[2], left[1]}
+    assert set(allowed("ArchiveFunction", "bucket")) == {*in_bucket, bodies[2]}
     for room in ("table", "bucket"):
         assert allowed("RedriveFunction", room) == allowed("EventsFunction", room)
         for function in ("CredentialsFunction", "AuthorizerFunction"):

@@ -13,7 +13,7 @@ from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.lengthy  # `make quick` leaves it out
 
-HANDLERS = ("tick", "worker", "events", "debug", "authorizer", "credentials", "retention")
+HANDLERS = ("tick", "worker", "events", "archive", "debug", "authorizer", "credentials", "retention")
 NOBODY_NEEDS = (
     "aws_lambda_powertools.event_handler",
     "boto3",
@@ -58,6 +58,18 @@ NOT_NEEDED = {
         "shared.rules",
         "shared.storage.restore",
     ),
+    "archive": (
+        "jwt",
+        "cryptography",
+        "functions.events",
+        "shared.adapters.directory_objects",
+        "shared.adapters.sqs_queue",
+        "shared.engine.tick",
+        "shared.questions.status",
+        "shared.replay",
+        "shared.rules",
+        "shared.runner.worker",
+    ),
     "debug": (
         "jwt",
         "cryptography",
@@ -93,6 +105,7 @@ MOST_MODULES = {
     "worker": 552,
     "events": 522,
     "debug": 351,
+    "archive": 457,
     "authorizer": 330,
     "credentials": 451,
     "retention": 466,

@@ -39,7 +39,9 @@ OPERATOR: Final = IamCaller(
 STRANGER: Final = IamCaller(
     "AKIALOCALSTRANGER", "stranger-secret", "arn:aws:sts::123456789012:assumed-role/Stranger/local"
 )
-RULES: Final = [{"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write"]}]
+RULES: Final = [
+    {"callers": ["*:assumed-role/Operator/*"], "towns": ["demo*"], "verbs": ["read", "debug", "write", "delete"]}
+]
 _PAUSE_SECONDS: Final = 0.2
 _BLOCKED_SECONDS: Final = 20
 """The queue's visibility timeout: how long the wake of a lost worker blocks its town. In the template it exceeds the worker's
@@ -51,6 +53,7 @@ FUNCTIONS: Final = (
     "WorkerFunction",
     "EventsFunction",
     "RedriveFunction",
+    "ArchiveFunction",
     "DebugFunction",
     "AuthorizerFunction",
     "CredentialsFunction",

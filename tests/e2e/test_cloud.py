@@ -155,6 +155,10 @@ ROUTES = [
     ("POST", "/api/towns/demo/debug/reconcile-dry-run"),
     ("POST", "/api/towns/demo/debug/replay-events"),
     ("POST", "/api/towns/demo/events/some-event/redrive"),
+    ("POST", "/api/towns/demo/archive"),
+    ("POST", "/api/towns/demo/bring-back"),
+    ("POST", "/api/towns/demo/delete"),
+    ("GET", "/api/archived-towns"),
 ]
 
 

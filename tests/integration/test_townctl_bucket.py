@@ -163,6 +163,7 @@ _EVERY_COMMAND = (
     "town archive gamma --yes",
     "town archived",
     "town bring-back gamma",
+    "tick gamma --force",
     "town delete gamma --yes",
     "town delete gamma --now --yes",
     "town create gamma --paused",

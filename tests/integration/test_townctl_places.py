@@ -95,6 +95,7 @@ def first_time(both: Both) -> str:
 
 ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
     "town list": [()],
+    "town archived": [()],
     "town status": [(ALPHA,)],
     "town resume": [(ALPHA,)],
     "logs": [("talker", ALPHA), ("talker", ALPHA, "--generation", "1")],
@@ -153,6 +154,9 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "agent reset": [("Not A Town", "mayor")],
     "agent nudge": [("Not A Town", "mayor", "Well?"), (ALPHA, "mayor", "")],
     "town status": [("Not A Town",)],
+    "town archive": [("Not A Town", "--yes"), (ALPHA,)],
+    "town bring-back": [("Not A Town",)],
+    "town delete": [("Not A Town", "--yes"), (ALPHA,), (ALPHA, "--now", "--yes")],
     "logs": [("nobody", ALPHA), ("talker", ALPHA, "--transcript"), ("talker", ALPHA, "--generation", "7")],
     "watch": [("UPPER",), (ALPHA, "--every", "0")],
     "setting list": [("UPPER",)],
@@ -242,7 +246,6 @@ def test_a_command_on_files_says_why_it_refuses_an_api_and_what_to_do_instead(co
         "mend": [ALPHA],
         "import": ["f", "x"],
     }
-    needs |= {f"town {verb}": [ALPHA] for verb in ("archive", "bring-back", "delete")}
     needs |= {"retention": [ALPHA], "export": [ALPHA, "f"], "litestream import": ["f", "x"]}
     code, said = both.at("--api", both.url, *command.split(), *needs.get(command, []))
     assert code == 2

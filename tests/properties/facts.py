@@ -329,6 +329,12 @@ def _escalation_acknowledged(town: View, pick: int, variant: int) -> Fact:
     return Fact({}, bead=town.an_issue(pick) if variant == 7 else town.an_escalation(pick))
 
 
+def _town_brought_back(town: View, pick: int, variant: int) -> Fact:
+    reason = {0: "over the summer", 1: ""}.get(variant)
+    said = {"by": f"person-{pick}", "archived_by": "ann", "archived_at": to_text(town.now), "reason": reason}
+    return Fact(_without_none(**said))
+
+
 def _triage_resolved(town: View, pick: int, variant: int) -> Fact:
     return Fact({"action": TRIAGE_ACTIONS[variant], "notes": "as seen"}, bead=town.a_triage_request(pick))
 
@@ -373,8 +379,9 @@ FACTS: Final[dict[str, Maker]] = {
     "escalation_raised": _escalation_raised,
     "escalation_acknowledged": _escalation_acknowledged,
     "triage_resolved": _triage_resolved,
+    "town_brought_back": _town_brought_back,
 }
-"""What producers post, by type. Results of effects come from `outside`."""
+"""What is posted, by type, also by the town itself. Results of effects come from `outside`."""
 
 POISON: Final[tuple[tuple[str, str, str | None, str | None], ...]] = (
     ("no_such_event", "{}", None, None),

@@ -51,6 +51,7 @@ CATALOGUE: Final = {
     "escalation_raised": AGENTS,
     "escalation_acknowledged": COORDINATORS,
     "triage_resolved": COORDINATORS,
+    "town_brought_back": NOBODY,
     "dispatch_result": NOBODY,
     "stop_result": NOBODY,
     "pr_polled": NOBODY,

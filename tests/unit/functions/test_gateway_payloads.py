@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from functions.api import BODY_SIZE, Route
+from functions.archive import app as archive
 from functions.authorizer import app as authorizer
 from functions.credentials import app as credentials
 from functions.debug import app as debug
@@ -23,8 +24,8 @@ from tests.http_events import OPERATOR, Answer, Context, request
 from tests.towns import a_town
 from tests.worlds import a_world
 
-ROUTES = [(route, each) for each in (events, redrive, debug, credentials) for route in each.ROUTES]
-WITHOUT_A_BODY = ("/redrive", "/resume", "/reconcile-dry-run", "/refresh-token", "/{link}")
+ROUTES = [(route, each) for each in (events, redrive, archive, debug, credentials) for route in each.ROUTES]
+WITHOUT_A_BODY = ("/redrive", "/resume", "/bring-back", "/reconcile-dry-run", "/refresh-token", "/{link}")
 WRITES = [(each, at) for each, at in ROUTES if each.method != "GET" and not each.path.endswith(WITHOUT_A_BODY)]
 each_write_with_a_body = pytest.mark.parametrize(
     ("route", "function"), WRITES, ids=[f"{route.method} {route.path}" for route, _ in WRITES]
@@ -161,7 +162,13 @@ def test_a_function_ends_before_the_gateway_gives_up_and_its_callers_wait_longer
     functions = resources("AWS::Lambda::Function")
     called = {json.dumps(each["x-amazon-apigateway-integration"]["uri"]) for each in routes().values()}
     behind_it = [name for name in functions if any(name in uri for uri in called)]
-    assert sorted(behind_it) == ["CredentialsFunction", "DebugFunction", "EventsFunction", "RedriveFunction"]
+    assert sorted(behind_it) == [
+        "ArchiveFunction",
+        "CredentialsFunction",
+        "DebugFunction",
+        "EventsFunction",
+        "RedriveFunction",
+    ]
     assert {functions[name]["Timeout"] for name in behind_it} == {29}
     assert ANSWER_SECONDS > 30
 

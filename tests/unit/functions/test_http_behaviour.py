@@ -10,6 +10,7 @@ import pytest
 
 from functions import api, paths
 from functions.api import Route
+from functions.archive import app as archive
 from functions.credentials import app as credentials
 from functions.debug import app as debug
 from functions.events import app as events
@@ -47,7 +48,7 @@ ODD = [
     "//",
     "ö",
 ]
-EVERY = [(route, each) for each in (events, redrive, debug, credentials) for route in each.ROUTES]
+EVERY = [(route, each) for each in (events, redrive, archive, debug, credentials) for route in each.ROUTES]
 ROUTES = [(route, each) for route, each in EVERY if route.guard != "link"]
 """Without the pages that people open by a link (`test_acknowledging`)."""
 

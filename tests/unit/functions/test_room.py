@@ -19,7 +19,7 @@ from tests.towns import a_town
 from tests.worlds import a_world
 
 MIB = 1 << 20
-LOADERS = ("WorkerFunction", "DebugFunction", "CredentialsFunction", "RedriveFunction")
+LOADERS = ("WorkerFunction", "DebugFunction", "CredentialsFunction", "RedriveFunction", "ArchiveFunction")
 
 
 def size_of(function: str) -> tuple[int, int]:

@@ -1,6 +1,8 @@
 """A town that is put away: no town any more, brought back as it was, or deleted for good; and never while something of it runs."""
 
+import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -9,11 +11,14 @@ import pytest
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import ArchivedTown, Conflict, DamagedImage, Refused, TownExists
+from shared.domain.times import to_text
 from shared.ports.steps import Steps, drive
+from shared.runner.bringing_back import bring_back
 from shared.storage import keys
+from shared.storage.deletion import delete
 from shared.storage.large_batches import bodies_of
 from shared.storage.listing import all_keys
-from shared.storage.put_away import KEPT, all_put_away, bring_back, delete, put_away
+from shared.storage.put_away import KEPT, LONGEST_REASON, all_put_away, put_away
 from shared.storage.restore import KeptPast
 from tests.fakes import a_bucket_beside_a_table
 from tests.fault_injection import Crash, death, meanwhile
@@ -38,18 +43,18 @@ def a_tick(world: World) -> None:
 
 
 def away(world: World) -> Steps[Any]:
-    return put_away(world.store, archive_of(world), by="ann", now=world.clock.now())
+    return put_away(world.store, archive_of(world), by="ann", reason="over the summer", now=world.clock.now())
 
 
 def back(world: World) -> Steps[Any]:
-    return bring_back(world.store, archive_of(world), now=world.clock.now())
+    return bring_back(world.store, archive_of(world), by="bob", now=world.clock.now())
 
 
 def test_an_archived_town_is_no_town_and_comes_back_as_it_was() -> None:
     world = a_world(a_paused_town(), a_town("two"))
     before = world.image(TOWN)
     note = drive(away(world))
-    assert (note.txid, note.by, note.kept_until - note.at) == (before.txid, "ann", KEPT)
+    assert (note.txid, note.by, note.reason, note.kept_until - note.at) == (before.txid, "ann", "over the summer", KEPT)
     assert drive(world.store.towns()) == ("two",)
     assert world.markers(TOWN) == []
     assert drive(world.store.headless()) == ()
@@ -59,6 +64,44 @@ def test_an_archived_town_is_no_town_and_comes_back_as_it_was() -> None:
     assert (after.image, after.facts) == (before.image, before.facts)
     assert len(world.markers(TOWN)) == 1
     assert drive(world.store.headless(put_away=True)) == ()
+
+
+def told(world: World) -> list[tuple[str, Any]]:
+    """What the town's journal says about its time in the archive, and what became of each event."""
+    assert world.run(town_id=TOWN).outcome == "committed"
+    row = world.journal(TOWN)[-1]
+    outcomes = {each["event_id"]: each["outcome"] for each in row["outputs"]["events"]}
+    arrived = [each for each in row["inputs"]["new_events"] if each["event_type"] == "town_brought_back"]
+    return [(outcomes[each["event_id"]], json.loads(each["payload"])) for each in arrived]
+
+
+def test_the_history_of_a_town_that_is_back_says_who_archived_it_and_why_and_who_brought_it_back() -> None:
+    world = a_world(a_paused_town())
+    at = drive(away(world)).at
+    world.clock.move(days=3)
+    drive(back(world))
+    said = {"by": "bob", "archived_by": "ann", "archived_at": to_text(at), "reason": "over the summer"}
+    assert told(world) == [("applied", said)]
+
+
+def test_a_return_that_did_not_end_is_told_once() -> None:
+    world = a_world(a_paused_town())
+    drive(away(world))
+    with pytest.raises(Crash):
+        drive(meanwhile(back(world), before="create towns/one/head", by=death))
+    world.clock.move(hours=1)
+    drive(back(world))
+    assert len(told(world)) == 1
+
+
+@pytest.mark.parametrize(
+    "reason", ["", " ", "two\nlines", "x" * (LONGEST_REASON + 1)], ids=["none", "blank", "lines", "long"]
+)
+def test_a_reason_is_one_line_of_text(reason: str) -> None:
+    world = a_world(a_paused_town())
+    with pytest.raises(Refused, match="cannot be kept") as refused:
+        drive(put_away(world.store, archive_of(world), by="ann", reason=reason, now=world.clock.now()))
+    assert (refused.value.path, drive(world.store.towns())) == ("reason", (TOWN,))
 
 
 @pytest.mark.parametrize(
@@ -152,6 +195,44 @@ def test_a_town_is_deleted_for_good_only_after_its_time_or_by_insisting() -> Non
     assert world.put_in(a_town(TOWN)) is world
 
 
+def test_a_deletion_that_stops_halfway_goes_on_when_it_is_repeated_and_nobody_brings_the_town_back() -> None:
+    world = a_world(a_paused_town())
+    a_tick(world)
+    world.post(event("bead_updated", {"priority": "low"}, bead="b1"), town_id=TOWN)
+    world.run(town_id=TOWN)
+    drive(away(world))
+    now = world.clock.now()
+    begun = drive(delete(archive_of(world), now=now, insist=True, most=1))
+    assert (begun.objects, begun.left > 0) == (1, True)
+    with pytest.raises(Refused, match="its deletion for good has begun") as refused:
+        drive(back(world))
+    assert (refused.value.status, "townctl town delete one" in refused.value.hint) == (409, True)
+    [note] = drive(all_put_away(world.store, lambda town: archive_of(world, town)))
+    assert note.deleting
+    ended = drive(delete(archive_of(world), now=now, insist=False))
+    assert ended.left == 0
+    assert drive(all_keys(world.objects, keys.town(TOWN))) == []
+    assert archive_of(world).versions.versions(keys.put_away(TOWN)) == ()
+
+
+@pytest.mark.parametrize("step", ["get towns/one/put-away", "create towns/one/head", "delete towns/one/put-away"])
+def test_of_a_return_and_a_deletion_at_the_same_time_only_one_goes_on(step: str) -> None:
+    world = a_world(a_paused_town())
+    drive(away(world))
+
+    def deletion() -> None:
+        with suppress(Refused):
+            drive(delete(archive_of(world), now=world.clock.now(), insist=True))
+
+    with suppress(Refused):
+        drive(meanwhile(back(world), before=step, by=deletion))
+    left = drive(all_keys(world.objects, keys.town(TOWN)))
+    if drive(world.store.towns()) == (TOWN,):
+        assert world.run(town_id=TOWN).outcome == "committed"
+    else:
+        assert [each for each in left if "/inbox/" not in each] == []
+
+
 def test_what_waits_in_a_table_for_a_town_that_is_deleted_reaches_no_new_town_of_its_name() -> None:
     """A batch may come between the last look at the inbox and the end of the town. In a bucket it went with the town."""
     world = a_world(a_paused_town(), objects=a_bucket_beside_a_table())
@@ -161,7 +242,8 @@ def test_what_waits_in_a_table_for_a_town_that_is_deleted_reaches_no_new_town_of
     world.objects.waiting.create(late, b"{}")
     world.objects.create(f"{bodies_of(TOWN)}left-behind.1", b"{}")
     gone = drive(delete(archive_of(world), now=world.clock.now(), insist=True))
-    assert gone.objects == len(in_bucket) + 2
+    replaced = [keys.head(TOWN), keys.put_away(TOWN)]  # by marks: what they were is deleted too
+    assert gone.objects == len(in_bucket) + 2 + len(replaced)
     assert drive(all_keys(world.objects.waiting, keys.inbox(TOWN))) == []
     assert drive(all_keys(world.objects, bodies_of(TOWN))) == []
 
@@ -185,8 +267,9 @@ def test_what_a_crash_left_beside_a_head_deletes_nothing() -> None:
         drive(delete(archive_of(world), now=world.clock.now(), insist=True))
     with pytest.raises(TownExists):
         drive(back(world))
+    assert len(told(world)) == 1
     drive(away(world))
-    assert drive(back(world)).txid == 1
+    assert drive(back(world)).txid == 2
 
 
 def test_a_damaged_copy_is_named_and_not_brought_back() -> None:

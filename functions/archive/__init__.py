@@ -1,0 +1,1 @@
+"""Archive: operators archive, bring back and delete whole towns."""
