@@ -81,7 +81,12 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     for route, operation in routes().items():
         uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
         wired[route] = next(name for name in FUNCTIONS if name in uri)
-    functions = {"events": "EventsFunction", "archive": "ArchiveFunction", "debug": "DebugFunction"}
+    functions = {
+        "events": "EventsFunction",
+        "redrive": "RedriveFunction",
+        "archive": "ArchiveFunction",
+        "debug": "DebugFunction",
+    }
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
     written |= {(route.method, route.path): "RedriveFunction" for route in redrive.ROUTES}
