@@ -9,7 +9,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -427,6 +427,13 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{prefix}/towns/t1/forges/github.com-a1b2c3",
         )
     )
+    # where many towns have secrets, no listing tells them all (tests/unit/adapters/test_ssm_parameters.py)
+    of_agents = [replace(token, resource=token.resource.replace("/towns/", "/agents/towns/"))]
+    listing = (
+        [Right("ssm:GetParametersByPath", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{prefix}/towns")]
+        if are_parameters(prefix)
+        else []
+    )
     task = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/towns/a-task"
     cluster = {"ecs:cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/towns"}
     body = f"arn:aws:s3:::{BUCKET}/{BODIES}{inbox}.1"
@@ -441,7 +448,10 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": [*deleted, moved[0]],
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)
-        "CredentialsFunctionRole": [Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}")],
+        "CredentialsFunctionRole": [
+            Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}"),
+            *of_agents,
+        ],
         # a dispatcher whose minute has just begun runs what takes at most half of it: it stops agents, renews their tokens, polls
         # pull requests, and posts the results (tests/unit/runner/test_minute.py)
         "TickFunctionRole": [
@@ -453,6 +463,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
             token,
+            *listing,
             Right("ecs:StopTask", task, cluster),
             Right("sns:Publish", stack.arn("NoticeTopic")),
         ],
