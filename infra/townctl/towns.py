@@ -83,7 +83,8 @@ def status(
     """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
     Exit code 1 if something needs attention: a bead has failed, a person has to decide or to mend something, the mayor waits for an
-    answer, an invariant is violated. A bead that somebody holds back on purpose needs none.
+    answer, an invariant is violated. A bead that somebody holds back or
+    has cancelled needs none.
     """
     if watch:
         from infra.townctl import watch as live

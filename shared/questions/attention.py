@@ -1,7 +1,7 @@
 """What in a town needs attention: the only definition, for the exit code of `townctl town status` and for pages.
 
 Something needs attention if the town does not go on by itself and nobody has stopped it on purpose. So a bead that a person holds
-back, a convoy that is not started and a paused town need none.
+back or has cancelled, a convoy that is not started and a paused town need none.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,9 @@ _TOLD_BY_THE_FAILED: Final = frozenset({"failed_dependency"})
 class Attention:
     """Something that needs attention. `about` is the bead or row; null for the town as a whole.
 
-    `failed` is a bead that failed in the last 24 hours or holds others back, `escalation` one that nobody has acknowledged, `waits`
-    another live bead that only a person can move, `mayor` what the mayor said last, if nobody has answered it.
+    `failed` is a bead that failed in the last 24 hours and was not cancelled, or that holds others back; `escalation` one that
+    nobody has acknowledged; `waits` another live bead that only a person can move; `mayor` what the mayor said last, if nobody has
+    answered it.
     """
 
     kind: AttentionKind
@@ -43,7 +44,11 @@ def _found(town: "TownStatus") -> Iterator[Attention]:
         yield Attention("set_aside", None, town.set_aside.since)
     if town.events.poisoned:
         yield Attention("poisoned", None, None)
-    yield from (Attention("failed", each.bead_id, each.failed_at) for each in town.failed)
+    yield from (
+        Attention("failed", each.bead_id, each.failed_at)
+        for each in town.failed
+        if each.reason != "cancelled" or each.holds_back
+    )
     yield from _waits(town)
     yield from _mayor(town)
 

@@ -5,8 +5,7 @@ Nothing is written, and neither runtime nor forge is called.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,15 +20,14 @@ from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
-from shared.intake import ingest
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
-from shared.ports.waiting_room import InboxObject
-from shared.questions import alarms, failures, mailbox, overview, spend
+from shared.questions import activity, alarms, failures, mailbox, overview, spend
+from shared.questions.activity import LastHour
 from shared.questions.alarms import AlarmState
 from shared.questions.attention import Attention, attention_of
-from shared.questions.beside import Beside, beside_the_image, present_input
+from shared.questions.beside import Beside, Unread, beside_the_image, present_input, unread_of
 from shared.questions.failures import FailedLine
 from shared.questions.mailbox import Saying, Told, UnreadMail
 from shared.questions.next_due import next_due
@@ -40,7 +38,6 @@ from shared.questions.waits import Waits
 from shared.runner.clock_guard import lead_of
 from shared.runner.neighbours import is_set_aside
 from shared.runner.surroundings import Surroundings
-from shared.storage.keys import received_at
 from shared.town import database, journal, migrations
 from shared.town.reading import TownReader
 
@@ -93,15 +90,6 @@ class UnreadableRow:
     problem: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """What waits in the inbox: batches, and the events in them. `since`: when the oldest was received."""
-
-    batches: int
-    events: int
-    since: datetime | None
-
-
 @answer
 class EventCounts:
     """The numbers of pending and poisoned events. Pending are those that wait in the inbox too."""
@@ -143,6 +131,7 @@ class TownStatus:
     `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
     live beads by waiting reason. `unreadMail` are the messages whose delivery is not confirmed, `mayorSaid` what the mayor said
     in the last 24 hours. `spend` is what the town used on the last days, `used` what the newest generation of an agent used.
+    `lastHour` is how much it did in the last hour.
     `aheadSeconds` is null unless the newest commit is from the future; until that time, the town does nothing. `ownClock`: the
     town runs on a clock of its own, which may be ahead.
     `attention` is everything that needs attention, `mayorTold` what the mayor was told last.
@@ -180,6 +169,7 @@ class TownStatus:
     mayor_said: tuple[Saying, ...]
     merges_unproven: int
     spend: tuple[DaySpend, ...]
+    last_hour: LastHour
     attention: tuple[Attention, ...] = ()
     mayor_told: Told | None = None
     last_restore: InPlaceRestore | None = None
@@ -214,7 +204,7 @@ def seen(sql: database.Database, image: TownImage, beside: Beside, given: TickIn
         waits,
         moment,
         due=next_due(image, given),
-        unread=_unread(sql, beside.batches, behind=beside.behind),
+        unread=unread_of(sql, beside),
         lead=None if own else lead_of(image.facts.time, now=beside.now),
         own=own,
     )
@@ -279,6 +269,7 @@ def _status(
         mayor_told=mailbox.told(sql),
         merges_unproven=waits.town.keys.merges_unproven,
         spend=spend.days(sql, moment.now),
+        last_hour=activity.last_hour(sql, moment.now),
         last_restore=next(reversed(waits.town.keys.restores), None),
         brake=waits.town.keys.brake,
     )
@@ -291,17 +282,6 @@ def last_tick(sql: database.Database) -> LastTick | None:
         return None
     [row] = rows
     return LastTick(row["tick_no"], from_text(row["now"]), shapes.read(TickMetrics, row["outputs"]["metrics"]))
-
-
-def _unread(sql: database.Database, batches: Sequence[InboxObject], *, behind: int) -> Unread:
-    """What waits in the inbox. Of the oldest batch, the last tick may have taken a part."""
-    if not batches:
-        return Unread(behind, behind, None)
-    oldest, *others = batches
-    events = ingest.read_object(oldest.key, oldest.body, size=oldest.size)
-    left = len(events) - overview.known_among(sql, [event.event_id for event in events])
-    left += sum(ingest.number_of_events(each.key, each.body) for each in others)
-    return Unread(len(batches) + behind, left + behind, received_at(oldest.key))
 
 
 def _events(sql: database.Database, unread: Unread) -> EventCounts:

@@ -58,6 +58,8 @@ OPERATIONS = {
 NEVER_SEEN = {
     # actions are skipped or fail only where rules contradict each other
     "ActionOutcome": {"skipped", "failed"},
+    # the mayors of these towns have said nothing, and no town is set aside
+    "AttentionKind": {"mayor", "set_aside"},
     # a snapshot lists only effects that are not finished
     "EffectState": {"done", "failed", "expired"},
     # the events of these towns were written without tokens, so they have no senders
@@ -85,8 +87,8 @@ LISTS = ("listReviews", "listRigs", "listEscalations", "listMail")
 NOT_GENERATED = {"putAgentLog"}
 """Its body is plain text, which the generator leaves out."""
 OLD, OLDER = "old", "older"
-NOT_ASKED = {"refreshToken"}
-"""It needs the token of an agent at work: tests/unit/functions/test_credentials.py asks it."""
+NOT_ASKED = {"refreshToken", "showEscalation", "acknowledgeEscalation"}
+"""It needs the token of an agent at work (tests/unit/functions/test_credentials.py asks it), or the pages are for people."""
 LOGS = (
     LogName("of-the-container", 1, "log", "container"),
     LogName("of-the-agent", 1, "transcript", "agent"),
@@ -353,6 +355,8 @@ def written(questioner: Questioner) -> None:
     questioner.ask("createTown", "new", body=("NewTown", {"config": {"max_polecats_per_rig": 3}}))
     questioner.ask("postEvents", MIXED, body=("TownStartedEvent", an_event))
     questioner.ask("postEvents", MIXED, body=("EventBatch", {"events": [{**an_event, "event_id": "started-02"}]}))
+    paused = {"event_id": "paused-01", "event_type": "town_paused", "payload": {"by": "ann"}}
+    questioner.ask("postOperatorEvents", MIXED, body=("TownPausedEvent", paused))
     leaving = {"event_id": "eviction-1", "event_type": "container_eviction", "occurred_at": T.isoformat()}
     questioner.ask("postEvents", MIXED, body=("ContainerEvictionEvent", leaving))
     questioner.ask("redriveEvent", MIXED, "event-1")

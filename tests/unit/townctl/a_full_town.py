@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
+from shared.questions.activity import LastHour
 from shared.questions.agent_log import FailedStart
 from shared.questions.failures import FailedLine
 from shared.questions.overview import BeadLine, ConvoyLine, ForgeLine, OpenViolation
@@ -49,6 +50,7 @@ IDLE: Final = TownStatus(
     mayor_said=(),
     merges_unproven=0,
     spend=(),
+    last_hour=LastHour(T - timedelta(minutes=58), 2, 0, 0, (0,) * 30, (0,) * 30),
 )
 
 
