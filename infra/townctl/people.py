@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from infra.ui import words
-from infra.ui.remedies import Remedy, remedies_of
 from infra.ui.times import span
 from infra.ui.words import AGENTS, BEADS, Tone, Word
 from shared.domain.times import to_text
 
 if TYPE_CHECKING:
+    from infra.ui.remedies import Remedy
     from shared.questions.waiting import Waiting
 
 __all__ = ["AGENTS", "BEADS", "CONVOYS", "kind", "name_of", "span", "state", "when"]
@@ -43,8 +43,9 @@ CONVOYS: Final[Mapping[str, Word]] = {
     "failed": Word("Failed", "fail", "fail"),
 }
 TYPES: Final[Mapping[str, str]] = {"merge_request": "review"}
-_NOBODY: Final = frozenset({"operator", "reviewer", "forge", "refinery", "agent", "triage"})
+_KINDS: Final = frozenset({"operator", "reviewer", "forge", "refinery", "agent", "triage", "container"})
 """Actors that are kinds, not agents or beads with a name: the reason has said it already."""
+_NAMED: Final = 2
 
 
 def when(at: datetime | None, now: datetime) -> str:
@@ -86,7 +87,7 @@ def waits_for(waiting: Waiting, town: str, names: Mapping[str, str]) -> Text:
     reason = words.reason_word(waiting.reason)
     said = f"{reason.text}{_by_whom(waiting, town, names)}"
     if waiting.reason == "blocked_by" and waiting.actor is not None:
-        said = f"blocked by {name_of(waiting.actor, names)}"
+        said = f"blocked by {some_of((name_of(each, names) for each in waiting.actor.split(', ')), _NAMED)}"
     place = "" if waiting.queue is None else f", number {waiting.queue.position} of {waiting.queue.length}"
     root = waiting.root
     end = ""
@@ -101,12 +102,14 @@ def waits_for(waiting: Waiting, town: str, names: Mapping[str, str]) -> Text:
 def _by_whom(waiting: Waiting, town: str, names: Mapping[str, str]) -> str:
     """Who can end a wait: what a person can do if only a person can, else the bead or agent that it waits for."""
     if needs_a_person(waiting):
+        from infra.ui.remedies import remedies_of
+
         first = next(iter(remedies_of(waiting, town)), None)
         return "" if first is None else f": {first.who} can {done(first, {**names, waiting.bead_id: 'it'})}"
-    if waiting.actor is None or waiting.actor in _NOBODY:
-        return ""
-    actor = name_of(waiting.actor, names)
-    return f" by {actor}" if waiting.reason == "awaiting_review" else f": {actor}"
+    actors = [each for each in (waiting.actor or "").split(", ") if each and each not in _KINDS]
+    said = {"awaiting_review": " by", "agent_working": ":", "rig_full": ":"}.get(waiting.reason or "")
+    named = some_of((name_of(each, names) for each in actors), _NAMED)
+    return f"{said} {named}" if said and named else ""
 
 
 def done(remedy: Remedy, names: Mapping[str, str]) -> str:

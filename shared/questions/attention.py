@@ -4,14 +4,15 @@ Something needs attention if the town does not go on by itself and nobody has st
 back or has cancelled, a convoy that is not started and a paused town need none.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal
 
 from shared.domain.shapes import Time, answer
-from shared.questions.waiting import BY_PEOPLE
-
-if TYPE_CHECKING:
-    from shared.questions.status import TownStatus
+from shared.domain.states import BeadType
+from shared.questions.failures import FailedLine
+from shared.questions.mailbox import Saying
+from shared.questions.overview import BeadLine
+from shared.questions.waiting import BY_PEOPLE, Waiting
 
 AttentionKind = Literal["violation", "unreadable", "set_aside", "poisoned", "failed", "escalation", "waits", "mayor"]
 _ON_PURPOSE: Final = frozenset({"held", "staged", "paused"})
@@ -32,41 +33,26 @@ class Attention:
     since: Time | None
 
 
-def attention_of(town: "TownStatus") -> tuple[Attention, ...]:
-    """Everything in a status that needs attention, the worst first."""
-    return tuple(_found(town))
+def of_failed(failed: Iterable[FailedLine]) -> Iterator[Attention]:
+    """The failed beads that were not cancelled, or that hold others back."""
+    for each in failed:
+        if each.reason != "cancelled" or each.holds_back:
+            yield Attention("failed", each.bead_id, each.failed_at)
 
 
-def _found(town: "TownStatus") -> Iterator[Attention]:
-    yield from (Attention("violation", each.subject, each.opened_at) for each in town.violations)
-    yield from (Attention("unreadable", each.key, None) for each in town.unreadable)
-    if town.set_aside is not None:
-        yield Attention("set_aside", None, town.set_aside.since)
-    if town.events.poisoned:
-        yield Attention("poisoned", None, None)
-    yield from (
-        Attention("failed", each.bead_id, each.failed_at)
-        for each in town.failed
-        if each.reason != "cancelled" or each.holds_back
-    )
-    yield from _waits(town)
-    yield from _mayor(town)
-
-
-def _waits(town: "TownStatus") -> Iterator[Attention]:
-    types = {bead.bead_id: bead.type for bead in town.beads}
+def of_waits(waiting: Iterable[Waiting], beads: Iterable[BeadLine]) -> Iterator[Attention]:
+    """The beads that only a person can move. One behind a failed bead is told by the failed one."""
+    escalations = {bead.bead_id for bead in beads if bead.type is BeadType.ESCALATION}
     wanted = BY_PEOPLE - _ON_PURPOSE - _TOLD_BY_THE_FAILED
-    for each in town.waiting:
-        if types.get(each.bead_id) == "escalation":
+    for each in waiting:
+        if each.bead_id in escalations:
             if each.guards[0].guard != "acknowledged":
                 yield Attention("escalation", each.bead_id, each.since)
         elif each.reason in wanted:
             yield Attention("waits", each.bead_id, each.since)
 
 
-def _mayor(town: "TownStatus") -> Iterator[Attention]:
-    """The mayor, if it waits and has had the last word."""
-    for mayor in (agent for agent in town.agents if agent.role == "mayor" and agent.status == "waiting"):
-        said = next(iter(town.mayor_said), None)
-        if said is not None and not said.answered:
-            yield Attention("mayor", mayor.agent_id, said.at)
+def of_mayor(waiting_mayor: str | None, said: Sequence[Saying]) -> Iterator[Attention]:
+    """The mayor, if it waits and has had the last word. `said` is what it has said, newest first."""
+    if waiting_mayor is not None and said and not said[0].answered:
+        yield Attention("mayor", waiting_mayor, said[0].at)

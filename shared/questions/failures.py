@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -15,6 +15,7 @@ from shared.questions.lines import line_of
 from shared.questions.waiting import Waiting
 from shared.town.reading import TownReader
 
+OpenLogs = Callable[[], AgentLogs]
 LOGS_READ: Final = 5
 """Of so many failed beads, the newest ones, the last line of the agent is read."""
 
@@ -76,14 +77,12 @@ def held_back(waiting: Iterable[Waiting]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def with_last_lines(
-    town_id: str, failed: Iterable[FailedLine], logs: AgentLogs | None
-) -> Steps[tuple[FailedLine, ...]]:
-    """These beads, the newest of them with the last line that was printed in their failed start."""
+def with_last_lines(town_id: str, failed: Iterable[FailedLine], logs: OpenLogs | None) -> Steps[tuple[FailedLine, ...]]:
+    """These beads, the newest of them with the last line that was printed in their failed start. Without one, no log is opened."""
     found = []
     for at, each in enumerate(failed):
         told = None
         if logs is not None and each.newest_start is not None and at < LOGS_READ:
-            told = yield from last_lines_of(town_id, each.newest_start, logs)
+            told = yield from last_lines_of(town_id, each.newest_start, logs())
         found.append(replace(each, last_line=told.lines[-1]) if told is not None and told.lines else each)
     return tuple(found)

@@ -5,6 +5,7 @@ Nothing is written, and neither runtime nor forge is called.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -20,15 +21,14 @@ from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
-from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
-from shared.questions import activity, alarms, failures, mailbox, overview, spend
+from shared.questions import activity, alarms, attention, failures, mailbox, overview, spend
 from shared.questions.activity import LastHour
 from shared.questions.alarms import AlarmState
-from shared.questions.attention import Attention, attention_of
+from shared.questions.attention import Attention
 from shared.questions.beside import Beside, Unread, beside_the_image, present_input, unread_of
-from shared.questions.failures import FailedLine
+from shared.questions.failures import FailedLine, OpenLogs
 from shared.questions.mailbox import Saying, Told, UnreadMail
 from shared.questions.next_due import next_due
 from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, ForgeLine, OpenViolation
@@ -177,7 +177,7 @@ class TownStatus:
     set_aside: SetAsideSince | None = None
 
 
-def status(town_id: str, around: Surroundings, logs: AgentLogs | None = None) -> Steps[TownStatus]:
+def status(town_id: str, around: Surroundings, logs: OpenLogs | None = None) -> Steps[TownStatus]:
     """Report on the present state of a town, with the last words of failed agents from `logs`. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
     found = yield from status_of(image, around)
@@ -211,7 +211,21 @@ def seen(sql: database.Database, image: TownImage, beside: Beside, given: TickIn
     apart = beside.apart
     if apart and is_set_aside(apart):
         found = replace(found, set_aside=SetAsideSince(apart.deaths, apart.since))
-    return replace(found, attention=attention_of(found)), waits
+    return replace(found, attention=tuple(_attention(found))), waits
+
+
+def _attention(found: TownStatus) -> Iterator[Attention]:
+    """Everything that needs attention, the worst first."""
+    yield from (Attention("violation", each.subject, each.opened_at) for each in found.violations)
+    yield from (Attention("unreadable", each.key, None) for each in found.unreadable)
+    if found.set_aside is not None:
+        yield Attention("set_aside", None, found.set_aside.since)
+    if found.events.poisoned:
+        yield Attention("poisoned", None, None)
+    yield from attention.of_failed(found.failed)
+    yield from attention.of_waits(found.waiting, found.beads)
+    mayors = (each.agent_id for each in found.agents if each.role is Role.MAYOR and each.status is AgentStatus.WAITING)
+    yield from attention.of_mayor(next(mayors, None), found.mayor_said)
 
 
 def _status(

@@ -15,7 +15,6 @@ from shared.domain.times import to_text
 from shared.history import as_it_was
 from shared.history.rerun import Rerun, rerun
 from shared.images import summary
-from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
 from shared.ports.town_store import CommitFacts, TownImage
@@ -24,6 +23,7 @@ from shared.questions import failures, present, snapshot, spend, status, town_li
 from shared.questions.bead_list import BeadEntry, labels_of
 from shared.questions.bead_view import DependencyType
 from shared.questions.beside import Beside
+from shared.questions.failures import OpenLogs
 from shared.questions.lines import line_of, lines_of
 from shared.questions.present import ComingAct
 from shared.questions.status import TownStatus
@@ -102,7 +102,7 @@ class TownView:
 
 
 def town_view(
-    town_id: str, around: Surroundings, past: TownPast, *, at: datetime | None = None, logs: AgentLogs | None = None
+    town_id: str, around: Surroundings, past: TownPast, *, at: datetime | None = None, logs: OpenLogs | None = None
 ) -> Steps[TownView]:
     """The town now, or as it was; now with the last words of failed agents, from `logs`.
 
