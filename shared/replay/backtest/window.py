@@ -4,7 +4,9 @@
 starts from. `beside` starts every tick from what history committed before it, so that each difference is the tick's own.
 """
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from shared.domain.errors import Refused
@@ -82,17 +84,20 @@ def backtest(town_id: str, past: TownPast, wanted: Window) -> Steps[WindowBackte
     return tally.answer(town_id, wanted, notes)
 
 
-def beside(town_id: str, past: TownPast, after: int) -> Steps[WindowBacktest | None]:
+def beside(town_id: str, past: TownPast, after: int, *, most: int | None = None) -> Steps[WindowBacktest | None]:
     """Run each tick after a tick with the installed code on what was committed before it; None if there is none.
 
-    A tick whose beginning is not kept is left out, and a note says so. Raises UnknownTown, DamagedImage.
+    At most `most` of them are run. A tick whose beginning is not kept is left out, and a note says so.
+    Raises UnknownTown, DamagedImage.
     """
     rows = JournalRows(past, town_id)
     yield from rows.start_after(after)
     tally, notes = _Tally(), list[str]()
     first = last = rows.next
-    while (row := rows.next) is not None:
+    taken = 0
+    while (row := rows.next) is not None and (most is None or taken < most):
         last = row
+        taken += 1
         base = yield from past.up_to_tick(town_id, row["tick_no"] - 1)
         if restore_in(row) is not None:
             notes.append(f"tick {row['tick_no']} was a restore, which runs nothing")
@@ -107,6 +112,23 @@ def beside(town_id: str, past: TownPast, after: int) -> Steps[WindowBacktest | N
         return None
     tally.last_tick = last["tick_no"]
     return tally.answer(town_id, Window(time_of(first), time_of(last)), notes)
+
+
+def joined(earlier: WindowBacktest, later: WindowBacktest) -> WindowBacktest:
+    """Two windows of a town as one. Of two failures it has the first."""
+    recorded = Counter(earlier.recorded_code)
+    recorded.update(later.recorded_code)
+    return replace(
+        later,
+        from_=earlier.from_,
+        recorded_code=dict(recorded),
+        ticks=earlier.ticks + later.ticks,
+        ticks_that_differ=earlier.ticks_that_differ + later.ticks_that_differ,
+        warm_up_ticks=earlier.warm_up_ticks + later.warm_up_ticks,
+        changes=earlier.changes + later.changes,
+        failed=earlier.failed or later.failed,
+        notes=tuple(dict.fromkeys(earlier.notes + later.notes)),
+    )
 
 
 class _Tally:
