@@ -1,8 +1,8 @@
 """`townctl shadow`: the code of a working tree beside the live code. Each new tick is run again with it, and nothing is applied.
 
 It follows the commits of a share of the towns. The other code gets the image that was committed before each tick and that tick's
-recorded input, so a difference is the tick's own, and the deployment is neither changed nor asked for anything. Code that raises,
-ends its process or hangs costs its town the ticks of that look; the other towns are followed on.
+recorded input, so a difference is the tick's own, and the deployment is neither changed nor asked for anything. Code that
+ends its process or hangs costs its town the new ticks of that look; the other towns are followed on.
 """
 
 from __future__ import annotations
@@ -136,10 +136,9 @@ class Follower:
     def look(self) -> None:
         """Run the ticks that are new, say where they differ, and count them.
 
-        Towns whose ticks could not be run in the last look come last, so that they do not hold up the others again.
+        Towns whose newest tick could not be run come last, so that they do not hold up the others again.
         """
         for town, newest in sorted(self._newest().items(), key=lambda each: each[0] in self._troubled):
-            self._troubled.discard(town)
             self._follow(town, newest)
 
     def _follow(self, town: str, newest: int) -> None:
@@ -151,6 +150,7 @@ class Follower:
                 self._cannot(Unread(town, f"{made.problem}; {ticks_text(seen + 1, newest)} left out"))
                 seen = newest
             else:
+                self._troubled.discard(town)
                 self._count(made)
                 seen = made.last_tick
             self._seen[town] = seen

@@ -70,7 +70,10 @@ def test_code_that_ends_its_process_is_said_of_its_town(townctl: Townctl, tmp_pa
     dies = a_tree(tmp_path / "dies", '    Rule("B1", lambda *_: __import__("os")._exit(9)),\n')
     done = townctl("shadow", "--once", "--code", str(dies))
     assert done.code == 1
-    assert f"ended while it ran tick 2 of town {ALPHA} (exit code 9); its error is above; tick 2 left out" in done.out
+    assert (
+        f"ended while it ran tick 1 of town {ALPHA} (exit code 9); its error is above; ticks 1 to 2 left out"
+        in done.out
+    )
     tested = townctl("backtest", *EARLY, "--code", str(dies))
     assert f"ended while it ran town {ALPHA} (exit code 9)" in tested.out
 
@@ -81,16 +84,19 @@ def test_what_the_other_code_prints_is_no_answer(townctl: Townctl, tmp_path: Pat
     assert (done.code, "lost B1 dispatch_agent" in done.out) == (1, True)
 
 
-def test_a_shadow_whose_code_hangs_ends_at_the_first_signal(townctl: Townctl, tmp_path: Path) -> None:
-    """It waited for its child, which never answered, and a second signal did not help."""
+@pytest.mark.parametrize(("command", "code"), [(("shadow", "--once"), 0), (("backtest", *EARLY), 130)], ids=str)
+def test_a_command_whose_code_hangs_ends_at_the_first_signal(
+    command: tuple[str, ...], code: int, townctl: Townctl, tmp_path: Path
+) -> None:
+    """It waited for its child, which never answered, and of a shadow a second signal did not help."""
     mark = tmp_path / "began"
     hangs = f'    Rule("B1", lambda *_: (open({str(mark)!r}, "w"), __import__("time").sleep(10_000))),\n'
-    words = ("--data", str(townctl.data), "shadow", "--once", "--code", str(a_tree(tmp_path / "hangs", hangs)))
+    words = ("--data", str(townctl.data), *command, "--code", str(a_tree(tmp_path / "hangs", hangs)))
     process = subprocess.Popen([*TOWNCTL, *words], cwd=REPOSITORY)
     try:
         assert wait_for(mark.exists, seconds=PATIENCE_SECONDS, every=0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == code
     finally:
         process.kill()
         process.wait()

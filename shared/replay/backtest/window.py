@@ -7,9 +7,10 @@ starts from. `beside` starts every tick from what history committed before it, s
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from shared.domain.errors import Refused
+from shared.domain.report import TickReport
 from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer
 from shared.domain.times import to_text
@@ -34,7 +35,8 @@ class WindowBacktest:
     """A window of a town that the installed code ran: the changes, and which code made the recorded ticks, with their number.
 
     `last_tick` is the last one that was run or left out. `warm_up_ticks` led from the image that is kept to the window; they
-    are not compared. `failed` says in which tick the installed code failed, and how; the window ends there.
+    are not compared. `failed` says in which tick the installed code failed, and how. If a rule, step or check failed, the tick went
+    on without it, as a live one does; otherwise the window ends there.
     """
 
     town_id: str
@@ -155,6 +157,8 @@ class _Tally:
             return True
         self._ticks += 1
         self._code[row["code_version"]] = self._code.get(row["code_version"], 0) + 1
+        if failures := _failures_of(report) - _recorded_failures(row):
+            self._failed = self._failed or f"tick {row['tick_no']}: {'; '.join(sorted(failures))}"
         parting = parting_of(row, report, ())
         if parting.other_outputs:
             self._partings.append(parting)
@@ -176,6 +180,23 @@ class _Tally:
             failed=self._failed,
             notes=tuple(notes),
         )
+
+
+_FAILURES: Final = {"tick.rule_failed": "rule", "tick.step_failed": "step", "tick.check_failed": "check"}
+
+
+def _failures_of(report: TickReport) -> set[str]:
+    """What failed in a tick that went on without it: `rule beads.dispatch_ready: ZeroDivisionError: division by zero`."""
+    return {_failure(event.name, event.data) for event in report.business_events if event.name in _FAILURES}
+
+
+def _recorded_failures(row: JournalRow) -> set[str]:
+    events = row["outputs"].get("business_events", ())
+    return {_failure(event["name"], event["data"]) for event in events if event["name"] in _FAILURES}
+
+
+def _failure(kind: str, data: Mapping[str, Any]) -> str:
+    return f"{_FAILURES[kind]} {data['name']}: {data['error']}"
 
 
 def _rows_until(rows: JournalRows, wanted: Window) -> Steps[tuple[JournalRow, ...]]:
