@@ -7,7 +7,7 @@ starts from. `beside` starts every tick from what history committed before it, s
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final
 
 from shared.domain.errors import Refused
 from shared.domain.report import TickReport
@@ -195,7 +195,7 @@ def _recorded_failures(row: JournalRow) -> set[str]:
     return {_failure(event["name"], event["data"]) for event in events if event["name"] in _FAILURES}
 
 
-def _failure(kind: str, data: Mapping[str, Any]) -> str:
+def _failure(kind: str, data: Mapping[str, object]) -> str:
     return f"{_FAILURES[kind]} {data['name']}: {data['error']}"
 
 
