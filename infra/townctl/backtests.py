@@ -108,7 +108,8 @@ def _pieces(town_id: str, wanted: Window, since: datetime) -> Iterator[Job]:
 def view(made: Backtest) -> Iterator[RenderableType]:
     """A backtest for people: how much was run, what is otherwise by rule, where each kind is first, what could not be run."""
     size = f"{made.town_hours:,.1f} town-hours of {quantity(len(made.towns), 'town')}, {quantity(made.ticks, 'tick')}"
-    result = f"{made.ticks_that_differ} differ" if made.ticks_that_differ else "every tick does the same"
+    same = "every tick does the same" if made.ticks else "nothing was run"
+    result = f"{made.ticks_that_differ} differ" if made.ticks_that_differ else same
     yield Text(f"{size}: {result}", style="bold")
     versions = ", ".join(f"{version} ({quantity(ticks, 'tick')})" for version, ticks in made.recorded_code.items())
     yield Text(f"run with code {', '.join(made.code) or '-'}; recorded by {versions or 'none'}")
