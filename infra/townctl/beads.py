@@ -89,7 +89,7 @@ def _why(waiting: Waiting | None, town_id: str, names: Mapping[str, str], now: d
 
 def show(
     town_id: TownName,
-    bead_id: Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")],
+    bead_id: Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")],
     /,
     *,
     place: ThePlace,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 from cyclopts import Parameter
 from rich.text import Text
 
-from infra.townctl.explain import TownOption, the_town
+from infra.townctl.explain import TownOption
+from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, lines, plain
 from infra.townctl.paging import the_one
 from infra.townctl.place import Place, Subject, ThePlace
@@ -51,7 +52,7 @@ def logs(
     if generation is not None and generation < 1:
         problem = "--generation: starts are numbered from 1"
         raise Refused(problem, status=400, path="generation", hint="`townctl agent list TOWN` shows the generations")
-    town_id = the_town(place, subject, ("agent", "bead")) if town_id is None else town_id
+    subject, town_id = in_order(place, subject, town_id, ("agent", "bead"))
     kind: LogKind = "transcript" if transcript else "log"
     which, row_id = _meant(place, town_id, subject)
     found = place.log(town_id, which, row_id, wanted=kind, generation=generation)

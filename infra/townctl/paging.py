@@ -55,9 +55,13 @@ def require_filter(name: str, value: str | None, *, at_most: int) -> None:
 
 
 def the_one(place: Place, town_id: str, kind: Subject, word: str) -> str:
-    """The id that a word stands for; the word itself if it matches nothing in the town. Raises Refused if it is ambiguous."""
-    if not 1 <= len(word) <= LONGEST_ID:
-        problem = f"the id of the {kind} must have 1 to {LONGEST_ID} characters, not {len(word)}"
+    """The id that a word stands for: an id, a prefix of one, the name of an agent, or the title of a bead.
+
+    The word itself if it matches nothing in the town, for it may be in its past. Raises Refused if it is ambiguous.
+    """
+    longest = LONGEST_TEXT if " " in word else LONGEST_ID  # a title has blanks
+    if not 1 <= len(word) <= longest:
+        problem = f"the id of the {kind} must have 1 to {longest} characters, not {len(word)}"
         raise Refused(problem, status=400, path=kind, hint=f"`townctl {kind} list {town_id}` shows the ids")
     ids = place.meant(town_id, kind, word, limit=_MEANT)
     if len(ids) > 1:
