@@ -10,7 +10,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, plain, short
-from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, require_filter
+from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, present, require_filter
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
@@ -76,9 +76,9 @@ def list_(
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("type", "outcome", "error", "about", "received", "sender", "seq", "event")
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [_row(event, now) for event in found.events]
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching events", after=found.next)
+    return listed(found, *columns, rows=rows, now=now, none=f"town {town_id} has no matching events", after=found.next)
 
 
 def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> StateFilter:

@@ -13,7 +13,7 @@ from infra.townctl import people
 from infra.townctl.arguments import time_of
 from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, plain, shortened, table
-from infra.townctl.paging import the_one
+from infra.townctl.paging import own_clock_note, the_one
 from infra.townctl.people import needs_a_person, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
@@ -58,7 +58,7 @@ def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, pl
     word, town_id = in_order(place, word, town_id, (kind,))
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     names = {agent.agent_id: people.agent_name(agent.identity) for agent in place.agents(town_id).agents}
-    return Answer(found, view(found, names))
+    return Answer(found, (*view(found, names), *own_clock_note(_as_of(found))))
 
 
 def view(found: Explanation, names: Mapping[str, str]) -> Iterator[RenderableType]:
