@@ -106,7 +106,7 @@ def _goes_on(restore: InPlaceRestore) -> str:
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `running` is the town, and `claimed` the effects of its last tick, with their orders. `diverged` means that the state is no longer
+    `running` is the town, `claimed` the effects of its last tick with their orders. `diverged` means that the state is no longer
     history's, because the result of a tick, or only the form of its journal row
     or of its image, differs from its commit: a tick from before a change of the schema is run after the migration.
     """
