@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.adapters.path_ids import read
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_OF_ONE_SEGMENT: Final = ("townId", "eventId")
+_OF_ONE_SEGMENT: Final = ("townId", "eventId", "link")
 
 OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns": ("GET",),
@@ -22,6 +22,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/agents/{agentId}/refresh-token": ("POST",),
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
+    "/api/towns/{townId}/operator/events": ("POST",),
     "/api/towns/{townId}/resume": ("POST",),
     "/api/towns/{townId}/archive": ("POST",),
     "/api/towns/{townId}/bring-back": ("POST",),
@@ -29,6 +30,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/archived-towns": ("GET",),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
     "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
+    "/acknowledge/{link}": ("GET", "POST"),
 }
 """The paths of the events, the redrive, the archive and the credentials function with all their methods.
 

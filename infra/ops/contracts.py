@@ -39,6 +39,10 @@ TEXT: Final = "text"
 """In place of the model of a body: plain text."""
 
 
+PAGE: Final = "page"
+"""In place of the model of an answer: a page for people, also where it refuses."""
+
+
 class Contract(NamedTuple):
     """The operation id of a route, its success status and answer, the statuses with which it may refuse, and its request body."""
 
@@ -54,11 +58,16 @@ _ALWAYS: Final = (401, 413, 422, 500)
 _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
 _ASKED_BY_AN_AGENT: Final = (429, *_ABOUT_A_TOWN)
 _WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
+_OF_A_LINK: Final = (401, 410, 429, 500, 503)
+_LINK: Final = "/acknowledge/{link}"
 _TOWN: Final = "/api/towns/{townId}"
 _AGENTS: Final = "/api/agents/towns/{townId}"
 CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
+    ),
+    ("post", f"{_TOWN}/operator/events"): Contract(
+        "postOperatorEvents", 202, "The events are stored.", AcceptedEvents, (429, *_WITH_A_BODY), POSTED
     ),
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
         "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ASKED_BY_AN_AGENT, TEXT
@@ -84,6 +93,8 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
         "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, (400, 409, 410, *_ABOUT_A_TOWN)
     ),
+    ("get", _LINK): Contract("showEscalation", 200, "The page.", PAGE, _OF_A_LINK),
+    ("post", _LINK): Contract("acknowledgeEscalation", 202, "The acknowledgement is stored.", PAGE, _OF_A_LINK),
     ("post", f"{_TOWN}/resume"): Contract(
         "resumeTown", 200, "The town runs with the others.", ResumedTown, _ABOUT_A_TOWN
     ),
@@ -183,6 +194,11 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
+    ("post", f"{_TOWN}/operator/events"): {
+        "event_id": "paused-0001",
+        "event_type": "town_paused",
+        "payload": {"by": "ann"},
+    },
     ("post", f"{_TOWN}/archive"): {"confirm": "my-town", "reason": "the project has ended"},
     ("post", f"{_TOWN}/delete"): {"confirm": "my-town", "now": False},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from infra.ui import words
@@ -30,6 +30,7 @@ SORTS: Final = {
     "tick": "last tick",
     "next": "next due",
     "spend": "spend today",
+    "acts": "most actions",
 }
 
 
@@ -65,6 +66,13 @@ class TownRow:
     def working(self) -> int:
         """How many agents are at work."""
         return 0 if self.status is None else sum(agent.status in ("working", "stalled") for agent in self.status.agents)
+
+    def is_old(self, now: datetime | None) -> bool:
+        """Whether it may have changed without a tick: it is not read yet, or some of its last hour is over."""
+        if self.status is None or now is None:
+            return True
+        hour = self.status.last_hour
+        return bool(hour.actions or hour.failures) and now - self.status.now > timedelta(minutes=hour.slot_minutes)
 
     @property
     def spent(self) -> int:
@@ -228,6 +236,7 @@ def ordered(rows: Iterable[TownRow], sort: str) -> list[TownRow]:
             row.town_id,
         ),
         "spend": lambda row: (-row.spent, row.town_id),
+        "acts": lambda row: (0 if row.status is None else -row.status.last_hour.actions, row.town_id),
     }
     places = list(GROUPS)
     by_need = sorted(

@@ -260,11 +260,14 @@ class Site:
     def _fleet_page(self, address: Address, place: Place) -> Html:
         entries = place.towns().towns
         budget = READ_AT_ONCE
+        newest = max(
+            (each.row.status.now for each in self._fleet.values() if each.row.status is not None), default=None
+        )
         rows: list[TownRow] = []
         for entry in entries:
             known = self._fleet.get(entry.town_id)
             if budget and (
-                known is None or known.row.status is None or known.tick != entry.tick or len(entries) <= READ_AT_ONCE
+                known is None or known.row.is_old(newest) or known.tick != entry.tick or len(entries) <= READ_AT_ONCE
             ):
                 known = Read(entry.tick, _row(entry, place))
                 self._fleet[entry.town_id] = known

@@ -1,9 +1,10 @@
 """The town keys of an import: which are carried over, and which are reset because they belong to the old installation.
 
 Carried over: the configuration; the numbers of ticks, events and audit lines, which continue, so that no derived id is made
-twice; the breaker, budgets, counters and triage. Reset: the drain, the container's instance id, when its token was refreshed, when
-the next tick is due, where the archive is, whether the town runs on a clock of its own (the next tick decides that anew), and the
-restores in place, because their ticks are not in the new journal. The imported town is always paused.
+twice; the breaker, budgets, counters, triage and the actions of the last hour. Reset: the drain, the container's instance id,
+when its token was refreshed, when the next tick is due, where the archive is, whether the town runs on a clock of its own (the
+next tick decides that anew), and the restores in place, because their ticks are not in the new journal. The imported town is
+always paused.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,6 +71,13 @@ def _are_spent(value: object) -> bool:
     )
 
 
+def _are_slots(value: object) -> bool:
+    """How many actions each slot had."""
+    return isinstance(value, list) and all(
+        isinstance(slot, list) and len(slot) == 2 and all(map(_is_count, slot)) for slot in value
+    )
+
+
 _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.tick_no.name: _is_count,
     TownKeys.tick_id.name: _is_text,
@@ -85,6 +93,7 @@ _SHAPES: Final[Mapping[str, Callable[[object], bool]]] = {
     TownKeys.merges_unproven.name: _is_count,
     TownKeys.triage.name: _object(last_batch_at=_is_time, fruitless=_is_count),
     TownKeys.budgets.name: _object(since=_is_time, spent=_are_spent),
+    TownKeys.acted.name: _are_slots,
     TownKeys.forge_episodes.name: lambda value: isinstance(value, dict) and all(map(_object(), value.values())),
     TownKeys.paused.name: _is_flag,
     TownKeys.queued_reviews.name: lambda value: isinstance(value, dict) and all(map(_is_some_time, value.values())),

@@ -25,7 +25,8 @@ from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import InboxObject
-from shared.questions import alarms, mailbox, overview, spend
+from shared.questions import activity, alarms, mailbox, overview, spend
+from shared.questions.activity import LastHour
 from shared.questions.alarms import AlarmState
 from shared.questions.beside import Beside, beside_the_image, present_input
 from shared.questions.mailbox import Saying, UnreadMail
@@ -141,6 +142,7 @@ class TownStatus:
     `nextDueAt` is null if only an event can cause the next tick, and `lastTick` before the first tick. `waitingSummary` counts
     live beads by waiting reason. `unreadMail` are the messages whose delivery is not confirmed, `mayorSaid` what the mayor said
     in the last 24 hours. `spend` is what the town used on the last days, `used` what the newest generation of an agent used.
+    `lastHour` is how much it did in the last hour.
     `aheadSeconds` is null unless the newest commit is from the future; until that time, the town does nothing. `ownClock`: the
     town runs on a clock of its own, which may be ahead.
     `brake` says who paused the town and when; null if it runs, or has been paused since it was created or imported.
@@ -177,6 +179,7 @@ class TownStatus:
     mayor_said: tuple[Saying, ...]
     merges_unproven: int
     spend: tuple[DaySpend, ...]
+    last_hour: LastHour
     last_restore: InPlaceRestore | None = None
     brake: Brake | None = None
     set_aside: SetAsideSince | None = None
@@ -266,6 +269,7 @@ def _status(
         mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
         merges_unproven=waits.town.keys.merges_unproven,
         spend=spend.days(sql, moment.now),
+        last_hour=activity.last_hour(sql, moment.now),
         last_restore=next(reversed(waits.town.keys.restores), None),
         brake=waits.town.keys.brake,
     )

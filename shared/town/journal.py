@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
-from shared.domain import canonical, limits, strict_json
+from shared.domain import acted, canonical, limits, strict_json
 from shared.domain.images import JournalBlock
 from shared.domain.report import TickMetrics, TickReport
 from shared.domain.restores import InPlaceRestore
@@ -22,6 +22,8 @@ def record(town: Town, report: TickReport) -> None:
     keys.tick_no, keys.tick_id, keys.last_tick_at = given.tick_no, given.tick_id, given.now
     keys.next_seq, keys.next_audit_seq = town.next_event_seq, town.next_audit_seq
     keys.next_due_at = report.next_due
+    if report.actions:
+        keys.acted = acted.with_more(keys.acted, given.now, len(report.actions))
 
 
 def record_restore(sql: sqlite3.Connection, given: TickInput, restore: InPlaceRestore) -> None:

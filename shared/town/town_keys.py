@@ -257,6 +257,13 @@ class TownKeys:
         read=lambda stored: {key: from_text(at) for key, at in stored.items()},
         write=lambda alerted: {key: to_text(at) for key, at in alerted.items()},
     )
+    acted: Key[Mapping[int, int]] = Key(
+        [],
+        read=dict,
+        write=lambda acted: sorted(acted.items()),
+        rare=True,
+    )
+    """The actions of the last hour by slot (`shared.domain.acted`), as of the newest tick that had any."""
     restores: Key[tuple[InPlaceRestore, ...]] = Key(
         [],
         read=lambda stored: tuple(map(InPlaceRestore.from_json, stored)),

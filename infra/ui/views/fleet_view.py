@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from infra.ui import fleet, pieces, words
 from infra.ui.address import Address
@@ -12,7 +12,12 @@ from infra.ui.fleet import TownRow
 from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.shell import Standing, figure, page, title_bar
 
+if TYPE_CHECKING:
+    from shared.questions.activity import LastHour
+
 _BAR: Final = 92
+_SPARK: Final = 14
+"""The height in pixels of the most actions that any town had in two minutes."""
 _LONG_AGO: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -126,16 +131,20 @@ def _table(standing: Standing, rows: Sequence[TownRow], counts: dict[fleet.Group
         sorts,
         class_="toolbar",
     )
-    heads = ("State", "Town", "What goes on", "For", "Agents", "Beads that wait", "Today", "Last tick", "Next")
-    header = pieces.table_head(*heads, right=(6, 7, 8))
+    heads = ("State", "Town", "What goes on", "For", "Agents", "Beads that wait", "Actions, last hour")
+    header = pieces.table_head(*heads, "Today", "Last tick", "Next", right=(7, 8, 9))
     scale = max((sum(row.waits.values()) for row in rows), default=1)
+    hours = [row.status.last_hour for row in rows if row.status is not None]
+    busiest = max(
+        (max(map(sum, zip(each.actions_by_slot, each.failures_by_slot, strict=True))) for each in hours), default=1
+    )
     now = standing.now or _LONG_AGO
-    body = tag("tbody", *_rows(kept, scale, now, grouped=sort in (None, "need")))
+    body = tag("tbody", *_rows(kept, scale, max(busiest, 1), now, grouped=sort in (None, "need")))
     none = pieces.no_match(address, hidden=bool(kept))
     return tag("section", tools, tag("table", header, body, class_="grid"), none, class_="card", aria_label="Towns")
 
 
-def _rows(rows: Sequence[TownRow], scale: int, now: datetime, *, grouped: bool) -> Iterator[Html]:
+def _rows(rows: Sequence[TownRow], scale: int, busiest: int, now: datetime, *, grouped: bool) -> Iterator[Html]:
     last = ""
     for row in rows:
         if grouped and row.says.group != last:
@@ -145,15 +154,15 @@ def _rows(rows: Sequence[TownRow], scale: int, now: datetime, *, grouped: bool) 
             text = joined(tag("b", title), f"{count}", f" · {what}" if what else "")
             yield tag(
                 "tr",
-                tag("th", text, colspan="9", scope="colgroup"),
+                tag("th", text, colspan="10", scope="colgroup"),
                 class_="group",
                 data_group=last,
                 data_key=f"group-{last}",
             )
-        yield _row(row, scale, now)
+        yield _row(row, scale, busiest, now)
 
 
-def _row(row: TownRow, scale: int, now: datetime) -> Html:
+def _row(row: TownRow, scale: int, busiest: int, now: datetime) -> Html:
     says, town = row.says, row.status
     at = now if town is None else town.now
     state = tag(
@@ -190,6 +199,7 @@ def _row(row: TownRow, scale: int, now: datetime) -> Html:
         tag("td", pieces.age(says.since, at) if says.since else "", class_="nowrap dim hide-small"),
         tag("td", agents, class_="nowrap"),
         tag("td", bar, class_="nowrap", title=_waits_text(row)),
+        tag("td", "–" if town is None else _acted(town.last_hour, busiest), class_="nowrap hide-small"),
         tag("td", fleet.money(row.spent), class_="right"),
         tag("td", pieces.age(row.entry.time, at), class_="right hide-small"),
         tag("td", due, class_="right"),
@@ -197,6 +207,21 @@ def _row(row: TownRow, scale: int, now: datetime) -> Html:
         data_key=f"town-{row.town_id}",
         data_in=says.group,
     )
+
+
+def _acted(hour: LastHour, busiest: int) -> Html:
+    """A number, and a bar for each two minutes on a scale that all towns share; red where effects failed."""
+    slots = zip(hour.actions_by_slot, hour.failures_by_slot, strict=True)
+    bars = tag("span", *(_slot(actions, failures, busiest) for actions, failures in slots), class_="spark")
+    failed = f"; {words.quantity(hour.failures, 'effect')} failed" if hour.failures else ""
+    says = f"{words.quantity(hour.actions, 'action')} in the last hour{failed}"
+    count = tag("span", f"{hour.actions:,}" if hour.actions else "–", class_="count")
+    return tag("span", count, bars, role="img", aria_label=says, title=says)
+
+
+def _slot(actions: int, failures: int, busiest: int) -> Html:
+    height = max(2, round(_SPARK * min(actions + failures, busiest) / busiest)) if actions or failures else 1
+    return tag("i", class_="fail" if failures else "wait" if actions else "line", style=f"height:{height}px")
 
 
 def _waits_text(row: TownRow) -> str:

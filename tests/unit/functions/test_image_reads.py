@@ -32,6 +32,7 @@ BODIES: dict[str, Any] = {
         {"event_id": "evicted-1", "event_type": "container_eviction"},
     ],
     "PUT /api/towns/{townId}/agents/{agentId}/log": b"working",
+    "POST /api/towns/{townId}/operator/events": {"event_id": "started-01", "event_type": "town_started"},
     "POST /api/towns/{townId}/mayor/messages": {"text": "hello"},
 }
 SENDERS = {
@@ -102,5 +103,5 @@ def test_the_events_function_reads_no_part_of_an_image(route: Route[Any], cloud:
 
 def test_a_redrive_reads_the_image_in_a_function_that_has_room_for_it(cloud: Cloud) -> None:
     """Which images it has room for is what `test_room` checks."""
-    [route] = redrive.ROUTES
+    [route] = [each for each in redrive.ROUTES if each.guard != "link"]
     assert parts_read_for(redrive, route, cloud)

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
+from shared.questions.activity import LastHour
 from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.status import AgentLine, BeadSummary, BreakerState, Commit, EventCounts, TownStatus
@@ -46,6 +47,7 @@ IDLE: Final = TownStatus(
     mayor_said=(),
     merges_unproven=0,
     spend=(),
+    last_hour=LastHour(T - timedelta(minutes=58), 2, 0, 0, (0,) * 30, (0,) * 30),
 )
 
 

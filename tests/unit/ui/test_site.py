@@ -11,6 +11,8 @@ from infra.ui.acts import Acts
 from infra.ui.address import address_of
 from infra.ui.site import Site
 from shared.domain.times import to_text
+from shared.ports.steps import drive
+from shared.questions.status import status
 from tests.replayed import a_busy_world, a_world_with_a_past
 from tests.sites import a_site, shown
 from tests.towns import T, a_town
@@ -54,6 +56,16 @@ def test_every_view_shows_the_past(site: Site, world: World, view: str, share: f
 
 def test_the_fleet_lists_its_towns(site: Site) -> None:
     assert 'data-row="t1"' in shown(site, "/")
+
+
+def test_the_fleet_shows_how_much_each_town_did_in_the_last_hour_as_its_status_says_it(
+    site: Site, world: World
+) -> None:
+    hour = drive(status("t1", world.around)).last_hour
+    says = f"{hour.actions} actions in the last hour; {hour.failures} effects failed"
+    page = shown(site, "/?sort=acts")
+    assert f'aria-label="{says}"' in page
+    assert page.count('<i class="fail" style="height:') == sum(map(bool, hour.failures_by_slot)) > 0
 
 
 def test_a_convoy_is_a_list_too_and_what_is_done_is_folded(site: Site) -> None:
