@@ -64,10 +64,11 @@ class WhatIf:
     """A window that was run with something changed. `partings` are the ticks that differ, `rows` the differences at the end;
     `events_replayed` and `actions` are those of the changed town.
 
-    `ticks_between` are ticks that only the changed town has, `first_parted` is the first tick that differs in more than the town's
-    own bookkeeping. `beads` are those that end in another way, or whose end is unknown. `history_divergence` is the divergence that
-    the replay of history itself found, if any. `unknown_effects` are the effects of the changed town whose results history does not
-    know: it never made them, or gave another order. `names` are the titles of the beads and agents that the answer names.
+    `ticks_between` are ticks that only the changed town has. `first_parted` is the first tick that differs in more than the town's
+    own bookkeeping. `rows_compared` is false if history was made by other code, so that its rows are not known at every tick.
+    `beads` are those that end in another way, or whose end is unknown. `history_divergence` is the divergence that the replay of
+    history itself found, if any. `unknown_effects` are the effects of the changed town whose results history does not know: it
+    never made them, or gave another order. `names` are the titles of the beads and agents that the answer names.
     """
 
     town_id: str
@@ -83,6 +84,7 @@ class WhatIf:
     partings: tuple[Parting, ...]
     partings_omitted: int
     rows: tuple[Difference, ...]
+    rows_compared: bool
     unknown_effects: tuple[UnknownEffect, ...]
     beads: tuple[BeadEnd, ...]
     names: dict[str, str]
@@ -161,7 +163,8 @@ def _answer(
         rows=comparison.rows(),
         unknown_effects=unknown,
         beads=beads,
-        names=_names(changed.running, again.running, unknown, beads),
+        rows_compared=not again.diverged,
+        names=_names(changed.running, again.running, unknown, partings, beads),
         history_divergence=again.divergence,
         events_replayed=comparison.events,
         actions=tuple(comparison.actions),
@@ -173,9 +176,16 @@ def _answer(
 
 
 def _names(
-    changed: Rerun, history: Rerun, unknown: Iterable[UnknownEffect], beads: Iterable[BeadEnd]
+    changed: Rerun,
+    history: Rerun,
+    unknown: Iterable[UnknownEffect],
+    partings: Iterable[Parting],
+    beads: Iterable[BeadEnd],
 ) -> dict[str, str]:
     ids = {each for effect in unknown for each in (effect.subject, effect.bead_id) if each is not None}
+    sides = (side for parting in partings for side in (parting.only_in_history, parting.only_now))
+    acts = (judged.action for side in sides for judged in side.actions)
+    ids |= {str(action[name]) for action in acts for name in ("bead_id", "agent_id") if action.get(name)}
     ends = (each for bead in beads for each in (bead.then, bead.now))
     ids |= {end.behind for end in ends if end is not None and end.behind is not None}
     return {**timeline.names_of(history.sql, ids), **timeline.names_of(changed.sql, ids)}
