@@ -21,6 +21,7 @@ from shared.ports.town_past import JournalRow
 from shared.replay.replayed import ActionOfTick
 from shared.replay.what_if.knowledge import UnknownEffect
 from shared.replay.what_if.orders import shifted
+from shared.town.town_keys import TownKeys
 
 StoredRow = tuple[object, ...] | None
 T = TypeVar("T")
@@ -36,9 +37,17 @@ WORK: Final = frozenset(
     }
 )
 """The tables of the work itself; what differs only in the others follows from it."""
-_CONFIG: Final = ("town", "config", "")
+_CONFIG: Final = ("town", TownKeys.config.name, "")
 _OF_EVERY_TICK: Final = frozenset(
-    ("town", name, "") for name in ("tick_no", "tick_id", "last_tick_at", "next_due_at", "next_seq", "next_audit_seq")
+    ("town", key.name, "")
+    for key in (
+        TownKeys.tick_no,
+        TownKeys.tick_id,
+        TownKeys.last_tick_at,
+        TownKeys.next_due_at,
+        TownKeys.next_seq,
+        TownKeys.next_audit_seq,
+    )
 )
 """What every tick writes: a tick that only one town has differs in it anyway."""
 
