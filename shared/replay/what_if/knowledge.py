@@ -23,7 +23,7 @@ Attempt = tuple[str, int]
 """Effect id and number of the attempt."""
 Generation = tuple[str, int]
 """An agent, and a generation of it."""
-Why = Literal["never_made", "other_order", "other_past", "reported_before", "stopped"]
+WhyUnknown = Literal["never_made", "other_order", "other_past", "reported_before", "stopped"]
 """Why the result of an effect is unknown. `never_made`: history did not make this attempt. `other_order`: history gave another
 order. `other_past`: the order is the same, but something else was done before to the same bead, pull request or branch.
 `reported_before`: its agent reported in history before the changed town had started it. `stopped`: history stopped the agent, and
@@ -43,7 +43,7 @@ class UnknownEffect(Claim):
     tick: int
     time: Time
     bead_id: str | None
-    why: Why
+    why: WhyUnknown
     order: tuple[Difference, ...]
 
 
@@ -119,7 +119,7 @@ class Knowledge:
                 self._strangers.discard((each.effect.subject, each.effect.generation))
         return Verdict(tuple(answered), tuple(unknown))
 
-    def _why(self, made: _Made) -> tuple[Why | None, tuple[Difference, ...]]:
+    def _why(self, made: _Made) -> tuple[WhyUnknown | None, tuple[Difference, ...]]:
         """Why the result of an attempt is unknown, and where its order differs from the recorded one; None if it is known."""
         then = self._then.get(_attempt(made.effect))
         if then is None:
@@ -184,7 +184,7 @@ class Knowledge:
         return canonical.digest([effect.effect_id, effect.attempt, dict(order)])
 
 
-def _unknown(made: _Made, why: Why, order: tuple[Difference, ...]) -> UnknownEffect:
+def _unknown(made: _Made, why: WhyUnknown, order: tuple[Difference, ...]) -> UnknownEffect:
     effect = made.effect
     return UnknownEffect(
         effect.effect_id,
