@@ -4,6 +4,7 @@
 starts from. `beside` starts every tick from what history committed before it, so that each difference is the tick's own.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -35,7 +36,8 @@ class WindowBacktest:
     """A window of a town that the installed code ran: the changes, and which code made the recorded ticks, with their number.
 
     `last_tick` is the last one that was run or left out. `warm_up_ticks` led from the image that is kept to the window; they
-    are not compared. `failed` says in which tick the installed code failed, and how; the window ends there.
+    are not compared. `failed` says in which tick the installed code failed, and how. If a rule, step or check failed, the tick went
+    on without it, as a live one does; otherwise the window ends there.
     """
 
     town_id: str
@@ -93,17 +95,20 @@ def backtest(town_id: str, past: TownPast, wanted: Window) -> Steps[WindowBackte
     return tally.answer(town_id, wanted, notes)
 
 
-def beside(town_id: str, past: TownPast, after: int) -> Steps[WindowBacktest | None]:
+def beside(town_id: str, past: TownPast, after: int, *, most: int | None = None) -> Steps[WindowBacktest | None]:
     """Run each tick after a tick with the installed code on what was committed before it; None if there is none.
 
-    A tick whose beginning is not kept is left out, and a note says so. Raises UnknownTown, DamagedImage.
+    At most `most` of them are run. A tick whose beginning is not kept is left out, and a note says so.
+    Raises UnknownTown, DamagedImage.
     """
     rows = JournalRows(past, town_id)
     yield from rows.start_after(after)
     tally, notes = _Tally(), list[str]()
     first = last = rows.next
-    while (row := rows.next) is not None:
+    taken = 0
+    while (row := rows.next) is not None and (most is None or taken < most):
         last = row
+        taken += 1
         base = yield from past.up_to_tick(town_id, row["tick_no"] - 1)
         if restore_in(row) is not None:
             notes.append(f"tick {row['tick_no']} was a restore, which runs nothing")
@@ -121,6 +126,23 @@ def beside(town_id: str, past: TownPast, after: int) -> Steps[WindowBacktest | N
         return None
     tally.last_tick = last["tick_no"]
     return tally.answer(town_id, Window(time_of(first), time_of(last)), notes)
+
+
+def joined(earlier: WindowBacktest, later: WindowBacktest) -> WindowBacktest:
+    """Two windows of a town as one. Of two failures it has the first."""
+    recorded = Counter(earlier.recorded_code)
+    recorded.update(later.recorded_code)
+    return replace(
+        later,
+        from_=earlier.from_,
+        recorded_code=dict(recorded),
+        ticks=earlier.ticks + later.ticks,
+        ticks_that_differ=earlier.ticks_that_differ + later.ticks_that_differ,
+        warm_up_ticks=earlier.warm_up_ticks + later.warm_up_ticks,
+        changes=earlier.changes + later.changes,
+        failed=earlier.failed or later.failed,
+        notes=tuple(dict.fromkeys(earlier.notes + later.notes)),
+    )
 
 
 class _Tally:
@@ -159,6 +181,8 @@ class _Tally:
             return
         self._ticks += 1
         self._code[row["code_version"]] = self._code.get(row["code_version"], 0) + 1
+        if failures := _failures_of(report) - _recorded_failures(row):
+            self._failed = self._failed or f"tick {row['tick_no']}: {'; '.join(sorted(failures))}"
         parting = parting_of(row, report, (), unknown)
         if parting.other_outputs:
             self._partings.append(parting)
@@ -179,6 +203,23 @@ class _Tally:
             failed=self._failed,
             notes=tuple(notes),
         )
+
+
+_FAILURES: Final = {"tick.rule_failed": "rule", "tick.step_failed": "step", "tick.check_failed": "check"}
+
+
+def _failures_of(report: TickReport) -> set[str]:
+    """What failed in a tick that went on without it: `rule beads.dispatch_ready: ZeroDivisionError: division by zero`."""
+    return {_failure(event.name, event.data) for event in report.business_events if event.name in _FAILURES}
+
+
+def _recorded_failures(row: JournalRow) -> set[str]:
+    events = row["outputs"].get("business_events", ())
+    return {_failure(event["name"], event["data"]) for event in events if event["name"] in _FAILURES}
+
+
+def _failure(kind: str, data: Mapping[str, object]) -> str:
+    return f"{_FAILURES[kind]} {data['name']}: {data['error']}"
 
 
 def _rows_until(rows: JournalRows, wanted: Window) -> Steps[tuple[JournalRow, ...]]:
