@@ -13,6 +13,7 @@ from shared.domain.repositories import ForgeKind
 from shared.domain.states import Scope
 from shared.ports.agent_logs import LogKind, LogWriter
 from shared.questions.alarms import TownAlarm
+from shared.questions.attention import AttentionKind
 from shared.questions.bead_view import DependencyType
 from shared.questions.filters import EventState, StateFilter, StatusFilter
 from shared.questions.lanes import Doing, LaneKind
@@ -32,6 +33,7 @@ _REFERENCE: Final = "#/components/schemas/"
 _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "ActionOutcome": (OutcomeWord, "Whether an action was applied, skipped with a reason, or failed."),
     "Alarm": (TownAlarm, "An alarm that a single town can raise."),
+    "AttentionKind": (AttentionKind, "What kind of thing needs attention."),
     "BeadStatusFilter": (StatusFilter, "The status of a bead; `live` stands for open, in_progress and in_review."),
     "ConvoyState": (ConvoyState, "The progress of a convoy."),
     "DependencyType": (DependencyType, "The kind of a dependency between two beads."),

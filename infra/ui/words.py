@@ -41,7 +41,7 @@ AGENTS: Final[Mapping[str, Word]] = {
     "idle": Word("Idle", "idle", "wait"),
     "working": Word("Works", "work", "work"),
     "stalled": Word("Stands still", "attn", "attn"),
-    "waiting": Word("Waits for you", "idle", "wait"),
+    "waiting": Word("Waits for a message", "idle", "wait"),
     "dead": Word("Lost", "fail", "fail"),
     "exiting": Word("Ends", "recover", "work"),
 }
@@ -121,7 +121,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "mail_sent": "A message was sent",
     "mayor_notified": "The mayor was told",
     "mayor_said": "The mayor said something",
-    "mayor_waiting": "The mayor waits for you",
+    "mayor_waiting": "The mayor has nothing more to do",
     "merge_verified": "The merge of {bead} was checked",
     "nudge_acknowledged": "{agent} has read its nudge",
     "nudge_result": "The nudge of {agent} was answered",

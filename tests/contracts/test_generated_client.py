@@ -58,6 +58,8 @@ OPERATIONS = {
 NEVER_SEEN = {
     # actions are skipped or fail only where rules contradict each other
     "ActionOutcome": {"skipped", "failed"},
+    # the mayors of these towns have said nothing, and no town is set aside
+    "AttentionKind": {"mayor", "set_aside"},
     # a snapshot lists only effects that are not finished
     "EffectState": {"done", "failed", "expired"},
     # the events of these towns were written without tokens, so they have no senders

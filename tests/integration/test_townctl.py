@@ -568,8 +568,9 @@ def test_a_program_that_is_gone_is_what_beads_wait_for(townctl: Townctl, tmp_pat
     for _ in range(2):
         townctl("run", "--once")
         townctl("tick", "alpha", "--force")
-    status = townctl.document("town", "status", "alpha")
-    assert status["waitingSummary"] == {"no_agent_program": 1}
+    status = townctl("town", "status", "alpha", "--json")
+    assert status.document["waitingSummary"] == {"no_agent_program": 1}
+    assert (status.code, [each["kind"] for each in status.document["attention"]]) == (1, ["waits"])
     shown = townctl("run", "--once")
     said = shown.out + shown.err
     assert f"the program that local agents run does not exist: {program}; set it again" in said
