@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, require_new, time_of, write_whole
+from infra.townctl.arguments import Force, past_time_of, require_new, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.other_code import Job, OtherCode, checked_limit, checked_tree
 from infra.townctl.output import FOUND, OK, Answer, plain, short, table
@@ -20,7 +20,6 @@ from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
-from shared.intake.asked_time import time_in
 from shared.ports.steps import drive
 from shared.replay.backtest.changes import Change
 from shared.replay.backtest.summary import Backtest, ChangesOfRule, FirstChange, Unread, summary_of
@@ -47,7 +46,9 @@ Code = Annotated[
 def backtest(  # noqa: PLR0913 - one for each option
     *,
     towns: Towns = None,
-    from_: Annotated[str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z.")],
+    from_: Annotated[
+        str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z, or how long ago: 7d.")
+    ],
     to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
     code: Code = None,
     accept: Annotated[
@@ -72,13 +73,14 @@ def backtest(  # noqa: PLR0913 - one for each option
         require_new(junit, force=force, what="junit")
     store = context.store()
     known = context.require_towns(store, *(towns or ()))
-    asked = time_in(from_, "from", name="--from")
-    objects, until = context.objects(), time_of(to, what="to")
+    objects = context.objects()
     past = StoredPast(objects, objects)
     pieces: list[Job] = []
     for town_id in sorted(set(towns or known)):
-        now = context.clock_of(store, town_id).now()
-        wanted = window_of(asked, until or now, now=now)
+        clock = context.clock_of(store, town_id)
+        start = past_time_of(from_, what="from", now=clock.now)
+        end = clock.now() if to is None else past_time_of(to, what="to", now=clock.now)
+        wanted = window_of(start, end, now=clock.now())
         pieces += _pieces(town_id, wanted, drive(kept_since(town_id, past)))
     context.talk(f"running {quantity(len(pieces), 'window')} with the code in {tree}")
     with OtherCode(tree, context, children=min(at_once, max(len(pieces), 1)), limit=seconds) as children:

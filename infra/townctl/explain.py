@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -10,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.arguments import time_of
+from infra.townctl.arguments import past_time_of
 from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.paging import own_clock_note, the_one
@@ -29,7 +30,7 @@ TownOption = Annotated[
     str | None,
     Parameter(name="--town", help="The town's id; needed only where several towns have this id."),
 ]
-At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z.")]
+At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z, or how long ago: 1h.")]
 
 BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
@@ -54,8 +55,8 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
-    moment = time_of(at, what="at")
     word, town_id = in_order(place, word, town_id, (kind,))
+    moment = None if at is None else past_time_of(at, what="at", now=partial(place.now, town_id))
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     names = {agent.agent_id: people.agent_name(agent.identity) for agent in place.agents(town_id).agents}
     return Answer(found, (*view(found, names), *own_clock_note(_as_of(found))))

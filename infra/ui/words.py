@@ -240,6 +240,20 @@ def agent_word(status: str) -> Word:
     return AGENTS.get(status, Word(status, "idle", "wait"))
 
 
+_UNKNOWN: Final[Mapping[str, str]] = {
+    "never_made": "history never did this",
+    "other_order": "history did it with another order",
+    "other_past": "something else was done before on its branch or pull request",
+    "reported_before": "in history its agent had reported before the changed town started it",
+    "stopped": "history stopped its agent, the changed town did not",
+}
+
+
+def why_unknown(why: str) -> str:
+    """Why history does not know the result of an effect of a what-if."""
+    return _UNKNOWN.get(why, why.replace("_", " "))
+
+
 def reason_word(reason: str | None) -> Reason:
     """The words of a waiting reason."""
     return REASONS.get(reason or "", Reason((reason or "waits").replace("_", " "), "time", "wait"))

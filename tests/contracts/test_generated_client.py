@@ -72,6 +72,8 @@ NEVER_SEEN = {
     "LogWriter": {"machine"},
     # nobody asks for a credential
     "ForgeKind": {"github", "gitlab"},
+    # nothing in these towns was moved to another time, or stopped by an event that is left out
+    "WhyUnknown": {"reported_before", "stopped"},
     # these waits are the town's; a poll waits for its turn only in a crowd
     "TimeGuard": {"breaker_open", "mayor_idle", "nudge_life", "poll_turn", "token_fresh"},
 }
@@ -290,6 +292,8 @@ class Questioner:
         while page.cursor is not None:
             page = self.ask("replayEvents", town, body=("ReplayRequest", {**window, "cursor": page.cursor}))
         self.ask("replayEvents", town, body=("ReplayRequest", {**window, "overrides": {"shiftMs": 1000}}))
+        another = {"config": {"default_model": "another", "max_dispatch_attempts": 1}}
+        self.ask("replayEvents", town, body=("ReplayRequest", {**window, "overrides": another}))
 
 
 @contextmanager

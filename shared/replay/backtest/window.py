@@ -10,21 +10,22 @@ from dataclasses import replace
 from typing import Final
 
 from shared.domain.errors import Refused
-from shared.domain.report import TickReport
+from shared.domain.report import ClaimedEffect, TickReport
 from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer
 from shared.domain.times import to_text
 from shared.engine.drain import error_text
 from shared.history.journal_rows import JournalRows
-from shared.history.rerun import Rerun, rerun, time_of
+from shared.history.rerun import rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.replay.backtest.changes import Change, changes_of
 from shared.replay.starting_point import kept_since, starting_point
 from shared.replay.time_window import Window
+from shared.replay.what_if.changed_town import ChangedTown
 from shared.replay.what_if.comparison import Parting, parting_of
-from shared.replay.what_if.overrides import Overrides, RecordedEffects, WhatIfInputs
-from shared.replay.what_if.run import attempts_under_way, run_changed
+from shared.replay.what_if.overrides import Overrides, RecordedEffects
+from shared.replay.what_if.recorded_orders import orders_of
 from shared.runner.code_version import code_version
 
 _AS_IT_WAS: Final = Overrides()
@@ -68,9 +69,9 @@ def backtest(town_id: str, past: TownPast, wanted: Window) -> Steps[WindowBackte
     recorded = yield from _rows_until(rows, wanted)
     with rerun(base) as running:
         effects = RecordedEffects.of(recorded)
-        inputs = WhatIfInputs(_AS_IT_WAS, effects, attempts_under_way(running))
+        changed = ChangedTown(running, _AS_IT_WAS, effects)
         tally = _Tally()
-        for row in recorded:
+        for row, following in zip(recorded, (*recorded[1:], None), strict=True):
             restore = restore_in(row)
             if restore is not None:
                 kept = yield from past.after_tick(town_id, row["tick_no"])
@@ -80,9 +81,17 @@ def backtest(town_id: str, past: TownPast, wanted: Window) -> Steps[WindowBackte
                     )
                     break
                 running.restart(kept[-1])
-                inputs = WhatIfInputs(_AS_IT_WAS, effects, attempts_under_way(running))
-            elif not tally.ran(running, row, inputs, is_shown=time_of(row) >= wanted.start):
+                changed = ChangedTown(running, _AS_IT_WAS, effects)
+                continue
+            report = tally.ran(changed, row)
+            if report is None:
                 break
+            # where both towns have the same image, they have given the same orders, and no commit must be read
+            same = following is not None and following["prev_image_digest"] == running.digest
+            orders = report.effects if same else (yield from orders_of(town_id, past, row))
+            tally.compare(changed, row, report, orders, is_shown=time_of(row) >= wanted.start)
+    if changed.unread:
+        notes.append(f"the orders of {changed.unread} recorded effects are not kept: their recorded results were taken")
     return tally.answer(town_id, wanted, notes)
 
 
@@ -107,8 +116,11 @@ def beside(town_id: str, past: TownPast, after: int, *, most: int | None = None)
             notes.append(f"tick {row['tick_no']}: the commit before it is not kept, so it was left out")
         else:
             with rerun(base) as running:
-                inputs = WhatIfInputs(_AS_IT_WAS, RecordedEffects.of(()), frozenset())
-                tally.ran(running, row, inputs, is_shown=True)
+                changed = ChangedTown(running, _AS_IT_WAS, replace(RecordedEffects.of((row,)), results={}))
+                report = tally.ran(changed, row)
+                if report is not None:
+                    orders = yield from orders_of(town_id, past, row)
+                    tally.compare(changed, row, report, orders, is_shown=True)
         yield from rows.advance()
     if first is None or last is None:
         return None
@@ -144,25 +156,36 @@ class _Tally:
         self.last_tick = 0
         self._failed: str | None = None
 
-    def ran(self, running: Rerun, row: JournalRow, inputs: WhatIfInputs, *, is_shown: bool) -> bool:
-        """Run a tick in the place of a recorded one, and compare the two; False if the code failed."""
+    def ran(self, changed: ChangedTown, row: JournalRow) -> TickReport | None:
+        """Run a tick in the place of a recorded one; None if the code failed."""
         self.last_tick = row["tick_no"]
         try:
-            report = run_changed(running, row, _AS_IT_WAS, inputs)
+            return changed.run(row)
         except Exception as error:  # noqa: BLE001 - the code that is tried may fail in any way, and that is an answer
             self._failed = f"tick {row['tick_no']}: {error_text(error)}"
-            return False
+            return None
+
+    def compare(
+        self,
+        changed: ChangedTown,
+        row: JournalRow,
+        report: TickReport,
+        orders: tuple[ClaimedEffect, ...],
+        *,
+        is_shown: bool,
+    ) -> None:
+        """Compare a tick with the recorded one, which gave these orders."""
+        unknown = changed.compared(row, orders, report.effects)
         if not is_shown:
             self._warm_up += 1
-            return True
+            return
         self._ticks += 1
         self._code[row["code_version"]] = self._code.get(row["code_version"], 0) + 1
         if failures := _failures_of(report) - _recorded_failures(row):
             self._failed = self._failed or f"tick {row['tick_no']}: {'; '.join(sorted(failures))}"
-        parting = parting_of(row, report, ())
+        parting = parting_of(row, report, (), unknown)
         if parting.other_outputs:
             self._partings.append(parting)
-        return True
 
     def answer(self, town_id: str, wanted: Window, notes: list[str]) -> WindowBacktest:
         """What was found."""
