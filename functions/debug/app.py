@@ -204,18 +204,33 @@ def mayor_messages(call: Call[PageQuery]) -> Reply:
     return api.answer(200, drive(letters.conversation(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
 
 
-def config(call: Call[Query]) -> Reply:
-    """Every setting with its effective value, and the overrides of rigs."""
+def config(call: Call[ExplainQuery]) -> Reply:
+    """Every setting with its effective value, and the overrides of rigs, now or as they were at a past time."""
     from shared.questions import rosters  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(rosters.settings(call.town_id, deployment().around.store)))
+    at, here = call.query.at, deployment()
+    asked = (
+        rosters.settings(call.town_id, here.around.store)
+        if at is None
+        else rosters.settings_at(call.town_id, here.past(), at)
+    )
+    return api.answer(200, drive(asked))
+
+
+def config_changes(call: Call[ExplainQuery]) -> Reply:
+    """The newest changes of settings, with old and new values, and who made them, up to now or to a past time."""
+    from shared.questions import setting_history  # noqa: PLC0415 - as above
+
+    return api.answer(200, drive(setting_history.setting_history(call.town_id, deployment().past(), at=call.query.at)))
 
 
 def points(call: Call[PointsQuery]) -> Reply:
-    """The newest commits that the town can be restored to, and the total number of such commits."""
+    """The newest commits that the town can be restored to, or those from before a tick, and the total number of commits."""
     from shared.questions import point_list  # noqa: PLC0415 - as above
 
-    return api.answer(200, drive(point_list.points(deployment().kept_past(call.town_id), limit=call.query.limit)))
+    asked, here = call.query, deployment()
+    found = point_list.points(here.kept_past(call.town_id), here.past(), limit=asked.limit, before=asked.before)
+    return api.answer(200, drive(found))
 
 
 def events(call: Call[EventsQuery]) -> Reply:
@@ -227,6 +242,15 @@ def events(call: Call[EventsQuery]) -> Reply:
     found = event_list.events(
         call.town_id, here.around.store, here.past(), wanted, limit=asked.limit, cursor=asked.cursor
     )
+    return api.answer(200, drive(found))
+
+
+def one_event(call: Call[Query]) -> Reply:
+    """One event with its content: who sent it, its outcome and its tick, and what it changed in the settings."""
+    from shared.questions import event_view  # noqa: PLC0415 - as above
+
+    here = deployment()
+    found = event_view.event_view(call.town_id, call.ids["eventId"], here.around.store, here.past())
     return api.answer(200, drive(found))
 
 
@@ -329,9 +353,11 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/rigs", "The rigs of a town", _READ, rigs, Query),
     Route("GET", f"{_TOWN}/mail", "The messages of a town", _READ, mail, PageQuery),
     Route("GET", f"{_TOWN}/mayor/messages", "The conversation with the mayor", _READ, mayor_messages, PageQuery),
-    Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
+    Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, ExplainQuery),
+    Route("GET", f"{_TOWN}/config/changes", "Changes of settings", _READ, config_changes, ExplainQuery),
     Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),
     Route("GET", f"{_TOWN}/events", "The events of a town", _READ, events, EventsQuery),
+    Route("GET", f"{_TOWN}/events/{{eventId}}", "One event in full", _READ, one_event, Query),
     Route("GET", f"{_TOWN}/explain/beads/{{beadId}}", "Why a bead waits", _READ, explain_bead, ExplainQuery),
     Route("GET", f"{_TOWN}/explain/agents/{{agentId}}", "Why an agent waits", _READ, explain_agent, ExplainQuery),
     Route("POST", f"{_TOWN}/debug/reconcile-dry-run", "What the next tick would do", _DEBUG, reconcile_dry_run, Query),

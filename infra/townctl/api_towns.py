@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
+    from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.setting_history import SettingHistory
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.timeline import Timeline
@@ -128,11 +130,17 @@ class ApiTowns:
         """POST .../resume."""
         return self._ask(ResumedTown, "POST", town_id, "/resume")
 
-    def settings(self, town_id: str) -> TownSettings:
+    def settings(self, town_id: str, at: datetime | None = None) -> TownSettings:
         """GET .../config."""
         from shared.questions.rosters import TownSettings
 
-        return self._get(TownSettings, town_id, "config")
+        return self._get(TownSettings, town_id, "config", at=None if at is None else to_text(at))
+
+    def setting_history(self, town_id: str, at: datetime | None = None) -> SettingHistory:
+        """GET .../config/changes."""
+        from shared.questions.setting_history import SettingHistory
+
+        return self._get(SettingHistory, town_id, "config/changes", at=None if at is None else to_text(at))
 
     def agents(self, town_id: str) -> AgentList:
         """GET .../agents."""
@@ -211,17 +219,23 @@ class ApiTowns:
 
         return self._get(EventList, town_id, "events", **asdict(wanted), limit=limit, cursor=cursor)
 
+    def event(self, town_id: str, event_id: str) -> EventView:
+        """GET .../events/{eventId}."""
+        from shared.questions.event_view import EventView
+
+        return self._get(EventView, town_id, f"events/{written(event_id)}")
+
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """GET .../ticks."""
         from shared.questions.tick_list import TickList
 
         return self._get(TickList, town_id, "ticks", limit=limit, after=after, before=before)
 
-    def points(self, town_id: str, *, limit: int) -> PointList:
+    def points(self, town_id: str, *, limit: int, before: int | None = None) -> PointList:
         """GET .../points."""
         from shared.questions.point_list import PointList
 
-        return self._get(PointList, town_id, "points", limit=limit)
+        return self._get(PointList, town_id, "points", limit=limit, before=before)
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for, from the lists of agents and beads."""

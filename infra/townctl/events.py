@@ -75,7 +75,7 @@ def list_(
     require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
-    columns = ("type", "outcome", "error", "about", "received", "sender", "seq", "event")
+    columns = ("type", "outcome", "error", "about", "tick", "received", "by", "seq", "event")
     now = place.now(town_id)
     rows = [_row(event, now) for event in found.events]
     return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching events", after=found.next)
@@ -98,14 +98,17 @@ def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> State
 
 
 def _row(event: EventEntry, now: datetime) -> tuple[object, ...]:
+    from shared.questions.setting_changes import words_of
+
     outcome = _outcome(event)
     return (
         event.event_type,
         Text(plain(outcome), style=_colour_of(outcome)),
         event.last_error,
-        short(event.agent_id or event.bead_id),
+        plain(words_of(event.settings)) or short(event.agent_id or event.subject),
+        event.tick,
         when(event.received_at, now),
-        None if event.sender is None else event.sender.words,
+        None if event.by is None else plain(event.by),
         "inbox" if event.state == "inbox" else event.seq,
         event.event_id,
     )
@@ -120,8 +123,6 @@ def _colour_of(outcome: str) -> str:
 def _outcome(event: EventEntry) -> str:
     if event.state == "inbox":
         return "waits for a tick"
-    if event.tick is not None:
-        return f"{event.state} in tick {event.tick}"
     return event.outcome or event.state
 
 

@@ -59,6 +59,7 @@ def set_(
     /,
     *,
     rig: Annotated[str | None, Parameter(help="Set the rig's own value; null takes it away.")] = None,
+    by: Annotated[str | None, Parameter(help="Who asks for it, as `setting show` and the history name it.")] = None,
     place: ThePlace,
 ) -> Answer:
     """Set one setting of a town, or of a rig with --rig: post the event that changes it, which the next tick applies."""
@@ -66,6 +67,8 @@ def set_(
     event = (
         _of_a_town(setting, given) if rig is None else _of_a_rig(setting, given, _the_rig(place.settings(town_id), rig))
     )
+    if by is not None:
+        event["payload"]["by"] = by
     stored = posted(place, town_id, **event)
     said = f"accepted {', '.join(stored.accepted)}; the next tick applies it: townctl setting show {town_id} {setting.called}"
     return Answer(stored, (Text(said),))
