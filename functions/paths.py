@@ -22,6 +22,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns/{townId}/agents/{agentId}/refresh-token": ("POST",),
     "/api/towns/{townId}/events": ("GET", "POST"),
     "/api/towns/{townId}/agents/{agentId}/log": ("GET", "PUT"),
+    "/api/towns/{townId}/operator/events": ("POST",),
     "/api/towns/{townId}/resume": ("POST",),
     "/api/towns/{townId}/archive": ("POST",),
     "/api/towns/{townId}/bring-back": ("POST",),

@@ -70,6 +70,18 @@ def post_events(call: Call[Query]) -> Reply:
         raise
 
 
+def post_as_operator(call: Call[Query]) -> Reply:
+    """Make 1 to 100 events of an operator durable, signed and without a town token. Only the next tick decides about them.
+
+    The town notes the request as their sender, and the audit line of the request names the caller. It can be safely repeated.
+    """
+    here, signed = deployment().ingestion, request_of(call.event)
+    now = drive(here.around.time())
+    sender = Sender("operator", request=signed.request_id)
+    batch = ingest.accept(call.body, received_at=now, sent_by=sender, restore_window=here.around.restore_window)
+    return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
+
+
 def put_town(call: Call[Query]) -> Reply:
     """Create a town that does not exist yet; its first tick is due at once. Answers 409 if a town with this id exists."""
     from shared.runner.founding import found_town  # noqa: PLC0415 - few requests create a town
@@ -163,6 +175,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     ),
     Route("PUT", _TOWN, "Create a town", _may_create, put_town, Query),
     Route("GET", "/api/towns", "List your towns", _signed, list_towns, TownsQuery),
+    Route("POST", f"{_TOWN}/operator/events", "Report facts as an operator", _may_write, post_as_operator, Query),
     Route("POST", f"{_TOWN}/resume", "Run a town again that was set aside", _may_write, resume, Query),
     Route("POST", f"{_TOWN}/mayor/messages", "Say something to the mayor", _may_write, say_to_mayor, Query),
 )

@@ -62,6 +62,9 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events"): Contract(
         "postEvents", 202, "The events are stored.", AcceptedReport, (429, *_WITH_A_BODY), POSTED
     ),
+    ("post", f"{_TOWN}/operator/events"): Contract(
+        "postOperatorEvents", 202, "The events are stored.", AcceptedEvents, (429, *_WITH_A_BODY), POSTED
+    ),
     ("put", f"{_TOWN}/agents/{{agentId}}/log"): Contract(
         "putAgentLog", 200, "The newest part of the log is kept.", KeptLogReport, _ASKED_BY_AN_AGENT, TEXT
     ),
@@ -189,6 +192,11 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
 }
 BODIES: Final[dict[tuple[str, str], Any]] = {
     ("post", f"{_TOWN}/mayor/messages"): {"text": "Plan a parser, and start it.", "messageId": "message-001"},
+    ("post", f"{_TOWN}/operator/events"): {
+        "event_id": "paused-0001",
+        "event_type": "town_paused",
+        "payload": {"by": "ann"},
+    },
     ("post", f"{_TOWN}/archive"): {"confirm": "my-town", "reason": "the project has ended"},
     ("post", f"{_TOWN}/delete"): {"confirm": "my-town", "now": False},
     ("put", _TOWN): {"config": {"max_polecats_per_rig": 3}, "paused": False},

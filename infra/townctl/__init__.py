@@ -14,9 +14,9 @@ A call passes through these modules, in this order:
   (tick), `ticks` (dry-run, ticks), `loop` (run), `explain` and `explain_words` (explain), `mayor`, `town_lists` (mail, review,
   rig, escalation), `logs`, `replays` (replay), `backtests` (backtest), `shadow`, `recordings` (record, and replay of a file),
   `points`, `restore_points` (restore, flush, retention), `mending` (mend), `bucket_rules` and `gathering` (bucket),
-  `export_import` (export, import), `litestream_commands` (litestream), `secret_commands`, `deploy_key_commands`,
-  `webhook_commands` and `token_keys` (secret), `town_token` (token), `serve`, `doctor`; the commands `demo` and `ui` are in
-  `infra.demo` and `infra.ui`.
+  `export_import` (export, import), `litestream_commands` (litestream), `secret_commands`, `copied_secrets`,
+  `deploy_key_commands`, `webhook_commands` and `token_keys` (secret), `town_token` (token), `serve`, `doctor`; the commands
+  `demo` and `ui` are in `infra.demo` and `infra.ui`.
 - `own_clocks` chooses the clock of a town, and the towns of a loop; `own_runs` runs a town apart from the others of a loop.
 - Modules that serve single commands: `litestream_check` for restore, `history_checks`, `stack`, `stack_doctor`, `stack_checks`
   and `platform_tokens` for doctor, `other_code` for backtest and shadow, `notices` for the channels to people, `stack_secrets`

@@ -1,6 +1,7 @@
 """A deployment's API, as townctl calls it: each answer is read back into its model, and each problem becomes an error.
 
-Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN.
+Requests are signed with the credentials that the AWS SDK finds. Events are posted with the town token in TOWNCTL_TOKEN, if there
+is one.
 """
 
 import os
@@ -46,22 +47,18 @@ class Api:
 
         Raises Refused, Retryable, Terminal.
         """
-        token = os.environ.get(TOKEN_VARIABLE)
-        if token and self._is_local:
-            return self._document(self._sent(method, path, body, token=token))
+        if self.token is not None and self._is_local:
+            return self._document(self._sent(method, path, body, token=self.token))
         return self._document(self._signed(method, path, body))
 
-    def report(self, path: str, body: bytes, token: str | None = None) -> dict[str, Any]:
-        """The document that answers posted events, sent with this town token or the one in the environment.
-
-        Raises Refused, Retryable, Terminal.
-        """
-        token = token or os.environ.get(TOKEN_VARIABLE)
-        if not token:
-            hint = f"set {TOKEN_VARIABLE}=$(townctl token TOWN ...); do not write a token on the command line"
-            problem = f"cannot post events to {self.url}: a town token is required"
-            raise Refused(problem, status=401, path="token", hint=hint)
+    def report(self, path: str, body: bytes, token: str) -> dict[str, Any]:
+        """The document that answers events which are posted with this town token. Raises Refused, Retryable, Terminal."""
         return self._document(self._sent("POST", path, body, token=token))
+
+    @property
+    def token(self) -> str | None:
+        """The town token in the environment."""
+        return os.environ.get(TOKEN_VARIABLE) or None
 
     def read(self, shape: type[T], document: Mapping[str, Any]) -> T:
         """The model that a document contains. Raises Terminal if the document does not fit."""

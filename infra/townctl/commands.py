@@ -348,6 +348,11 @@ COMMANDS: Final = (
         "List the hosts, towns and rigs that have a token, without showing any token.",
     ),
     Command(
+        "secret copy",
+        "townctl.copied_secrets:copy",
+        "Copy all secrets below a prefix to another one, as when a stack changes SecretsStore.",
+    ),
+    Command(
         "secret control-key",
         "townctl.secret_commands:control_key",
         "Print the key of a town's control server, for its TOWN_CONTROL_KEY; the first call makes the platform's secret.",

@@ -8,11 +8,12 @@ from functions.secret_stores import are_parameters
 from infra.buckets import NO_TABLE, TABLE_TAG, Bucket
 from infra.townctl.bucket_rules import days_of_past_versions
 from infra.townctl.stack import Stack, Symptom
-from infra.townctl.stack_secrets import secrets_of_stack
+from infra.townctl.stack_secrets import SENTRY_DSN, secrets_of_stack
 from infra.townctl.wording import quantity
 from shared.adapters.forge_hosts import USUAL_HOSTS, ForgeHost
 from shared.adapters.forge_tokens import secret_name
 from shared.adapters.ssm_parameters import parameter_of
+from shared.domain.errors import AccessDenied
 from shared.domain.limits import CLOCKS_AGREE_WITHIN
 from shared.storage import keys
 
@@ -86,6 +87,22 @@ def unread_secrets(stack: Stack) -> Iterator[Symptom]:
     for name in _beside(stack, prefix):
         problem = f"no function reads it: its name lacks the stage, as in {prefix}/{stage}/{name}"
         yield Symptom(f"secret {prefix}/{name}", problem, "store it again under that name, and delete this one")
+
+
+def secrets_elsewhere(stack: Stack) -> Iterator[Symptom]:
+    """Secrets that are only in the service that SecretsStore does not name, as after a change of it: functions do not find them."""
+    if stack.secrets is None:
+        return
+    prefix = stack.outputs["SecretsPrefix"]
+    other = secrets_of_stack(prefix.strip("/") if are_parameters(prefix) else f"/{prefix}")
+    try:
+        missing = sorted({*other.names()} - {*stack.secrets.names(), SENTRY_DSN})
+    except AccessDenied:
+        return  # who may not list that service has stored nothing in it
+    if missing:
+        problem = f"no function looks into {other.service}, and these are only there: {', '.join(missing)}"
+        hint = f"copy them from {other.prefix} with `townctl secret copy` (docs/runbook/deploy.md), and then remove the old ones"
+        yield Symptom("secrets", problem, hint)
 
 
 def _towns(stack: Stack) -> Iterator[str]:

@@ -1,9 +1,9 @@
 """`townctl doctor --stack NAME`: check that a deployment can work, and that one event passes through all of it.
 
-It checks the account's concurrency, the parameters, the dispatcher's schedule, the token key, secrets that no function reads, who
-receives alarms and notices, the dead-letter queues, the last hour of each function, the ECS task of the agents, the clock and the
-bucket (versions, conditional writes and the bucket policy). Then it posts one event to the town `townctl-doctor`, which it creates
-the first time, and waits until a tick has applied the event.
+It checks the account's concurrency, the parameters, the dispatcher's schedule, the token key, secrets that no function reads or
+that functions look for elsewhere, who receives alarms and notices, the dead-letter queues, the last hour of each function, the ECS
+task of the agents, the clock and the bucket (versions, conditional writes and the bucket policy). Then it posts one event to the
+town `townctl-doctor`, which it creates the first time, and waits until a tick has applied the event.
 """
 
 from collections.abc import Iterator, Mapping
@@ -64,6 +64,7 @@ def examine(stack: Stack) -> Answer:
         _secret,
         _platform_tokens,
         stack_checks.unread_secrets,
+        stack_checks.secrets_elsewhere,
         _alarms,
         _notices,
         _dead_letters,

@@ -14,6 +14,8 @@ from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.secrets import Secret
 
 RECOVERABLE_DAYS: Final = 7
+SENTRY_DSN: Final = "platform/sentry-dsn"
+"""CloudFormation reads it when it deploys, in Secrets Manager whatever SecretsStore says."""
 MOST_OF_A_PARAMETER: Final = 4096
 """The most bytes of a standard parameter."""
 

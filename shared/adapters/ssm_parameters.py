@@ -1,7 +1,9 @@
 """Secrets as SSM parameters (SecureString) below one prefix, cached for five minutes. Standard parameters cost nothing.
 
 A parameter holds one secret, under the secret's name; or all secrets of a town, as a JSON object, under `towns/TOWN`. One request
-reads up to ten parameters, and SSM answers forty a second. So a request for one secret reads what else it knows to be old, too.
+reads up to ten parameters, and SSM answers forty a second, in all of an account. Most towns have no secret of their own, so those
+of all towns are listed together, and a listing that ends soon says of every other town that it has none. Where towns have so many
+that it does not end, each secret is asked for, and a request for one reads what else is known to be old.
 """
 
 import re
@@ -14,18 +16,21 @@ from shared.adapters import aws_sdk
 from shared.adapters.aws_sdk import AwsClient
 from shared.adapters.aws_secrets import KEPT_FOR, unreadable
 from shared.domain import strict_json
-from shared.domain.errors import Refused, SecretsUnavailable
+from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.clock import Clock
 from shared.ports.secrets import Secret
 
 AT_ONCE: Final = 10
 """The most parameters of one request; the limit is that of SSM."""
 
+LISTED: Final = 3
+"""The most requests of one listing."""
+
 LONGEST: Final = 8192
 """The most bytes of a parameter, of the advanced tier too."""
 
 _OTHER: Final = re.compile(r"[^A-Za-z0-9./-]")
-_OF_A_TOWN: Final = re.compile(r"((?:agents/)?towns/[^/]+)/(.+)")
+_OF_A_TOWN: Final = re.compile(r"(((?:agents/)?towns)/[^/]+)/(.+)")
 
 
 def parameter_of(prefix: str, name: str) -> str:
@@ -52,43 +57,77 @@ class SsmParameters:
         self._client = client
         self._known: dict[str, tuple[datetime, str | None]] = {}
         self._used: set[str] = set()
+        self._listed: dict[str, tuple[datetime, Mapping[str, str] | None]] = {}
         self._lock = Lock()
 
     def get(self, name: str) -> Secret | None:
         """The secret of that name. Raises SecretsUnavailable and AccessDenied."""
         together = _OF_A_TOWN.fullmatch(name)
-        wanted = [name] if together is None else [name, together[1]]
         now = self._clock.now()
         with self._lock:
-            if not all(each in self._known and _is_fresh(self._known[each][0], now) for each in wanted):
-                old = [
-                    each for each, (read, _) in self._known.items() if not _is_fresh(read, now) and each not in wanted
-                ]
-                asked = [*wanted, *(each for each in old if each in self._used)][:AT_ONCE]
-                found = self._read(asked)
-                for each in old:
-                    del self._known[each]  # what nobody has asked for since it was read is forgotten
-                self._used -= {*old}
-                self._known |= {each: (now, found.get(each)) for each in asked}
-            self._used |= {*wanted}
-            texts = [self._known[each][1] for each in wanted]
-        text = texts[0]
-        if text is None and together is not None:
-            text = _in_town(texts[1], together[2], name)
+            if together is None:
+                [text] = self._texts([name], now)
+                return Secret(text) if text else None
+            listed = self._of_all_towns(together[2], now)
+            wanted = [name, together[1]]
+            texts = self._texts(wanted, now) if listed is None else [listed.get(each) for each in wanted]
+        text = _in_town(texts[1], together[3], name) if texts[0] is None else texts[0]
         return Secret(text) if text else None
+
+    def _texts(self, wanted: Sequence[str], now: datetime) -> list[str | None]:
+        """The texts of these parameters, asked for by name; None for one that does not exist."""
+        if not all(each in self._known and _is_fresh(self._known[each][0], now) for each in wanted):
+            old = [each for each, (read, _) in self._known.items() if not _is_fresh(read, now) and each not in wanted]
+            asked = [*wanted, *(each for each in old if each in self._used)][:AT_ONCE]
+            found = self._read(asked)
+            for each in old:
+                del self._known[each]  # what nobody has asked for since it was read is forgotten
+            self._used -= {*old}
+            self._known |= {each: (now, found.get(each)) for each in asked}
+        self._used |= {*wanted}
+        return [self._known[each][1] for each in wanted]
+
+    def _of_all_towns(self, root: str, now: datetime) -> Mapping[str, str] | None:
+        """The texts of all parameters of towns; None if they are too many, or this role may not list them."""
+        if root not in self._listed or not _is_fresh(self._listed[root][0], now):
+            self._listed[root] = (now, self._list(root))
+        return self._listed[root][1]
+
+    def _list(self, root: str) -> Mapping[str, str] | None:
+        path = parameter_of(self._prefix, root)
+        found: dict[str, str] = {}
+        more: dict[str, str] = {}
+        for _ in range(LISTED):
+            try:
+                answer = self._open().get_parameters_by_path(
+                    Path=path, Recursive=True, WithDecryption=True, MaxResults=AT_ONCE, **more
+                )
+            except aws_sdk.sdk_errors() as error:
+                problem = unreadable(error, root, allow=f"ssm:GetParametersByPath on parameter{path}")
+                if isinstance(problem, AccessDenied):
+                    return None
+                raise problem from None
+            found |= {name_of(self._prefix, each["Name"]): str(each["Value"]).strip() for each in answer["Parameters"]}
+            if not answer.get("NextToken"):
+                return found
+            more = {"NextToken": answer["NextToken"]}
+        return None
 
     def _read(self, names: Sequence[str]) -> Mapping[str, str]:
         """The texts of these parameters; those that do not exist are left out."""
         parameters = {parameter_of(self._prefix, name): name for name in names}
         try:
-            if self._client is None:
-                self._client = aws_sdk.client(
-                    "ssm", connect_seconds=2, read_seconds=3, attempts=3, endpoint_url=self._endpoint_url
-                )
-            answer = self._client.get_parameters(Names=list(parameters), WithDecryption=True)
+            answer = self._open().get_parameters(Names=list(parameters), WithDecryption=True)
         except aws_sdk.sdk_errors() as error:
             raise unreadable(error, names[0], allow=f"ssm:GetParameters on parameter/{self._prefix}/*") from None
         return {parameters[each["Name"]]: str(each["Value"]).strip() for each in answer["Parameters"]}
+
+    def _open(self) -> AwsClient:
+        if self._client is None:
+            self._client = aws_sdk.client(
+                "ssm", connect_seconds=2, read_seconds=3, attempts=3, endpoint_url=self._endpoint_url
+            )
+        return self._client
 
 
 def _is_fresh(read: datetime, now: datetime) -> bool:

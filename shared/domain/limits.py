@@ -18,7 +18,9 @@ HEAD_LEAD_AT_MOST: Final = timedelta(seconds=60)
 CLOCKS_AGREE_WITHIN."""
 JOURNAL_WINDOW_ROWS: Final = 128
 JOURNAL_WINDOW_BYTES: Final = 256 * 1024
-WATCH_INTERVAL: Final = timedelta(seconds=30)
+WATCH_INTERVAL: Final = timedelta(seconds=60)
+"""How often a town with work in progress looks at its agents, and how long signs of life alone may wait for a tick. Less than
+HEARTBEAT_LOST_AFTER, so that a tick has read what an agent sent before the agent counts as lost."""
 HEARTBEAT_CADENCE: Final = timedelta(seconds=30)
 HEARTBEAT_LOST_AFTER: Final = timedelta(seconds=90)
 NOT_FOUND_GRACE: Final = timedelta(seconds=180)
@@ -82,7 +84,8 @@ ESCALATION_BUMP: Final = timedelta(hours=4)
 ESCALATION_BUMPS: Final = 3
 NOTICE_WINDOW: Final = timedelta(hours=1)
 DRAIN_TIMEOUT: Final = timedelta(minutes=7)
-SETTLE_GAP: Final = timedelta(minutes=2)
+SETTLE_GAP: Final = max(timedelta(minutes=2), 3 * WATCH_INTERVAL)
+"""A watched town ticks every WATCH_INTERVAL, so a gap of three is an outage, and a late tick is none."""
 SETTLE_FOR: Final = timedelta(seconds=90)
 MAX_EVENT_RETRIES: Final = 3
 EVENT_RETENTION: Final = timedelta(days=7)

@@ -8,6 +8,7 @@ from shared.images import summary
 from shared.ports.town_store import TownImage
 from shared.ports.waiting_room import InboxReading
 from shared.runner.inputs import wakes
+from shared.storage import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ def not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, ima
     """
     if image.facts.tick_no == 0:
         return None
-    wanted = about.next_due if not waiting.objects else now
+    wanted = _wanted(about, waiting, now)
     if wanted is None or wanted > now:
         return Later(wanted)
     last = about.last_tick_at
@@ -36,6 +37,20 @@ def not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, ima
             return None
         return Later(last + about.interval)
     return None  # if the last tick is further ahead, another clock made it: do not wait until ours catches up
+
+
+def _wanted(about: summary.BeforeTick, waiting: InboxReading, now: datetime) -> datetime | None:
+    """When a tick is wanted: at once for an event that wakes the town, for signs of life alone WATCH_INTERVAL after they came.
+
+    So signs of life cause no commit of their own while a town is watched, and a town that nobody watches takes them all the same.
+    """
+    if not waiting.objects:
+        return about.next_due
+    received = keys.received_at(waiting.objects[0].key)
+    if received is None or wakes(waiting):
+        return now
+    heard = received + limits.WATCH_INTERVAL
+    return heard if about.next_due is None else min(heard, about.next_due)
 
 
 def head_says_later(image: TownImage, waiting: InboxReading, now: datetime) -> bool:

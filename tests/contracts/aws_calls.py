@@ -146,9 +146,9 @@ def _of_secrets(call: SdkCall) -> Iterator[Right]:
 
 
 def _of_ssm(call: SdkCall) -> Iterator[Right]:
-    assert call.operation == "GetParameters", call
-    for name in call.given["Names"]:
-        yield Right("ssm:GetParameters", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}")
+    assert call.operation in ("GetParameters", "GetParametersByPath"), call
+    for name in call.given.get("Names") or [call.given["Path"]]:
+        yield Right(f"ssm:{call.operation}", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{name}")
 
 
 def _of_ecs(call: SdkCall) -> Iterator[Right]:

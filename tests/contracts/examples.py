@@ -94,6 +94,12 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
         f"{_BELOW}/events",
         {"event_id": "cancelled-01", "event_type": "bead_cancelled", "bead_id": "write-lexer", "payload": {}},
     ),
+    "post /api/towns/{townId}/operator/events": (
+        events,
+        "POST",
+        f"{_BELOW}/operator/events",
+        {"event_id": "paused-0001", "event_type": "town_paused", "payload": {"by": "ann"}},
+    ),
     "post /api/towns/{townId}/archive": (
         archive,
         "POST",

@@ -353,6 +353,8 @@ def written(questioner: Questioner) -> None:
     questioner.ask("createTown", "new", body=("NewTown", {"config": {"max_polecats_per_rig": 3}}))
     questioner.ask("postEvents", MIXED, body=("TownStartedEvent", an_event))
     questioner.ask("postEvents", MIXED, body=("EventBatch", {"events": [{**an_event, "event_id": "started-02"}]}))
+    paused = {"event_id": "paused-01", "event_type": "town_paused", "payload": {"by": "ann"}}
+    questioner.ask("postOperatorEvents", MIXED, body=("TownPausedEvent", paused))
     leaving = {"event_id": "eviction-1", "event_type": "container_eviction", "occurred_at": T.isoformat()}
     questioner.ask("postEvents", MIXED, body=("ContainerEvictionEvent", leaving))
     questioner.ask("redriveEvent", MIXED, "event-1")

@@ -101,7 +101,7 @@ def test_the_roles_that_read_and_write_may_use_the_key_and_no_other(
 
 def test_every_role_is_bounded_by_the_boundary_that_is_named() -> None:
     roles = of_type(deployed(**EVERYTHING), "AWS::IAM::Role")
-    assert len(roles) == 10
+    assert len(roles) == 11
     assert {role["PermissionsBoundary"] for role in roles.values()} == {BOUNDARY}
     assert not any("PermissionsBoundary" in role for role in of_type(deployed(), "AWS::IAM::Role").values())
 

@@ -37,7 +37,7 @@ def test_no_role_of_the_template_that_writes_towns_is_locked_out_and_no_other_is
     """It named dispatcher and worker only: no town could be created, and retention deleted nothing."""
     allowed = READERS["Condition"]["ArnNotLike"]["aws:PrincipalArn"]
     writers = [function for function in FUNCTIONS if writes_what_is_denied(function)]
-    assert writers == ["EventsFunction", "RetentionFunction", "TickFunction", "WorkerFunction"]
+    assert writers == ["ArchiveFunction", "EventsFunction", "RetentionFunction", "TickFunction", "WorkerFunction"]
     roles = [f"arn:aws:iam::${{AccountId}}:role/${{StackName}}-{function}Role-*" for function in writers]
     assert allowed == [*roles, OPERATOR]
 

@@ -8,7 +8,7 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -275,6 +275,8 @@ def live(life: Life) -> None:
     life.operator("POST", f"{here}/events/poisoned-event/redrive")
     life.operator("POST", "/api/towns/t9/events/poisoned-event/redrive")
     life.operator("POST", f"{here}/mayor/messages", {"text": "hello"})
+    fact = {"event_id": "operator-0001", "event_type": "bead_updated", "bead_id": "b1", "payload": {"priority": "high"}}
+    life.operator("POST", f"{here}/operator/events", fact)
     life.operator("POST", f"{here}/resume")
     _asked(life, agent)
     life.minute()
@@ -410,6 +412,13 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:{prefix}/towns/t1/forges/github.com-a1b2c3",
         )
     )
+    # where many towns have secrets, no listing tells them all (tests/unit/adapters/test_ssm_parameters.py)
+    of_agents = [replace(token, resource=token.resource.replace("/towns/", "/agents/towns/"))]
+    listing = (
+        [Right("ssm:GetParametersByPath", f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter{prefix}/towns")]
+        if are_parameters(prefix)
+        else []
+    )
     task = f"arn:aws:ecs:{REGION}:{ACCOUNT}:task/towns/a-task"
     cluster = {"ecs:cluster": f"arn:aws:ecs:{REGION}:{ACCOUNT}:cluster/towns"}
     body = f"arn:aws:s3:::{BUCKET}/{BODIES}{inbox}.1"
@@ -424,7 +433,10 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": [*deleted, moved[0]],
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)
-        "CredentialsFunctionRole": [Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}")],
+        "CredentialsFunctionRole": [
+            Right("s3:GetObject", f"arn:aws:s3:::{BUCKET}/{keys.patch_file(TOWN, 1, 2)}"),
+            *of_agents,
+        ],
         # a dispatcher whose minute has just begun runs what takes at most half of it: it stops agents, renews their tokens, polls
         # pull requests, and posts the results (tests/unit/runner/test_minute.py)
         "TickFunctionRole": [
@@ -436,6 +448,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
             Right("s3:DeleteObject", f"arn:aws:s3:::{BUCKET}/{marker}"),
             Right("secretsmanager:GetSecretValue", KEY_SECRET),
             token,
+            *listing,
             Right("ecs:StopTask", task, cluster),
             Right("sns:Publish", stack.arn("NoticeTopic")),
         ],

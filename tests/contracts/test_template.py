@@ -519,7 +519,7 @@ def test_a_secret_has_the_same_name_in_every_document_and_in_the_functions_of_it
     for parameters in overrides().values():
         worker = deployed(**parameters)["WorkerFunction"]["Properties"]["Environment"]["Variables"]
         prefixes.add(worker["SECRETS_PREFIX"])
-    assert prefixes == {"/town-reconciler/dev", "town-reconciler/prod"}  # parameters, and secrets
+    assert prefixes == {"/town-reconciler/dev", "/town-reconciler/prod"}  # parameters
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     named = {
         name for page in pages for name in re.findall(r"town-reconciler/[\w/-]+", page.read_text(encoding="utf-8"))

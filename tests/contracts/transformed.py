@@ -45,11 +45,9 @@ def routes() -> dict[tuple[str, str], dict[str, Any]]:
 def statements(function: str) -> list[dict[str, Any]]:
     """Every statement of the inline policies of a function's role, with secrets in Secrets Manager, as is the default."""
     [role] = [properties for name, properties in resources("AWS::IAM::Role").items() if name == f"{function}Role"]
-    return [
-        {name: _by_default(value) for name, value in statement.items()}
-        for policy in role.get("Policies", ())
-        for statement in policy["PolicyDocument"]["Statement"]
-    ]
+    written = [each for policy in role.get("Policies", ()) for each in policy["PolicyDocument"]["Statement"]]
+    by_default = [found for each in written if (found := _by_default(each)) != {"Ref": "AWS::NoValue"}]
+    return [{name: _by_default(value) for name, value in statement.items()} for statement in by_default]
 
 
 def _by_default(value: Any) -> Any:

@@ -13,9 +13,10 @@ from infra.buckets import TABLE_TAG, Bucket
 from infra.devstack.waiting_tables import make_table
 from infra.townctl import stack_checks
 from infra.townctl.stack import Stack, Symptom
-from infra.townctl.stack_secrets import StackSecrets
+from infra.townctl.stack_secrets import StackParameters, StackSecrets
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.s3_objects import S3Objects
+from shared.ports.secrets import Secret
 from shared.storage import keys
 from tests.contracts.transformed import template
 from tests.unit.storage.images import NOON
@@ -159,6 +160,24 @@ def test_a_secret_whose_name_lacks_the_stage_is_found(aws: None) -> None:
         client.create_secret(Name=name, SecretString="x")
     [(said, _)] = found(stack_checks.unread_secrets, stack())
     assert f"its name lacks the stage, as in {PREFIX}/platform/control-key" in said
+
+
+def test_secrets_that_are_only_where_no_function_looks_are_found_with_the_command_that_copies_them(aws: None) -> None:
+    """A stack whose SecretsStore was changed without them merged nothing any more."""
+    parameters = StackParameters(PREFIX)
+    at = replace(stack(), outputs={"SecretsPrefix": f"/{PREFIX}"}, secrets=parameters)
+    for name in ("platform/control-key", "platform/forges/github.com", "platform/sentry-dsn"):
+        StackSecrets(PREFIX).put(name, Secret("x"))
+    parameters.put("platform/control-key", Secret("x"))
+
+    [(said, hint)] = found(stack_checks.secrets_elsewhere, at)
+    assert said.endswith(
+        "no function looks into AWS Secrets Manager, and these are only there: platform/forges/github.com"
+    )
+    assert hint.startswith(f"copy them from {PREFIX} with `townctl secret copy`")
+
+    parameters.put("platform/forges/github.com", Secret("x"))
+    assert found(stack_checks.secrets_elsewhere, at) == []
 
 
 @pytest.mark.parametrize(("seconds", "says"), [(0, None), (29, None), (-40, "ahead of"), (40, "behind")])

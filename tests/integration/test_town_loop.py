@@ -4,13 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from infra.townctl.loop import Stop, TownLoop
 from infra.townctl.wiring import open_store
 from shared.adapters.clock import wait_for
+from shared.domain import limits
 from shared.domain.errors import DamagedImage, StoreUnavailable
 from shared.domain.orders import StartOrder
 from shared.ports.runtime import Started, StartRejected, StartUnknown
@@ -85,7 +86,7 @@ def test_a_town_whose_runtime_hangs_delays_no_other_town() -> None:
         for _ in range(4):
             assert wait_for(partial(quick_has_ticked, world.clock.now()), seconds=PATIENCE_SECONDS)
             assert runtime.reached.wait(PATIENCE_SECONDS)
-            world.clock.move(seconds=31)
+            world.clock.at += limits.WATCH_INTERVAL + timedelta(seconds=1)
         assert "slow" not in committed()
         assert len(runtime.seen("start")) == 1
         runtime.go_on.set()

@@ -8,23 +8,16 @@ from typing import Any, Final
 
 import pytest
 
-from functions.access import Access
-from functions.archive import app as archive
-from functions.debug import app as debug
-from functions.events import app as events
 from functions.settings import AccessRule
-from infra.devstack.gateway import REGION, Gateway, IamCaller, routes_of, serving
+from infra.devstack.gateway import serving
 from infra.townctl import main, serve
 from infra.townctl.context import Context
 from shared.adapters import town_tokens
 from shared.adapters.clock import SystemClock
 from shared.adapters.town_tokens import LIFE, Claims
-from tests.contracts.transformed import template
-from tests.http_events import Context as Lambda
+from tests.signed import ANN, KEY, signed_api
 
-ANN: Final = IamCaller("AKIALOCALANN", "secret-of-ann", "arn:aws:sts::123456789012:assumed-role/Ops/ann")
 RULES: Final = (AccessRule(callers=(ANN.arn,), towns=("old*",), verbs=("read", "delete")),)
-KEY: Final = "k" * 48
 TOWN: Final = "old"
 
 
@@ -68,21 +61,7 @@ def place(
     if request.param == "a directory":
         yield made
         return
-    context = Context(named_data=data)
-    serve.served_from(context, context.around(context.store()), keys=lambda: (KEY,))
-    access = Access(RULES, lambda _: None)
-    for function in (events, debug, archive):
-        there = replace(function.deployment(), access=access)
-        monkeypatch.setattr(function, "deployment", lambda there=there: there)
-    handlers = {"EventsFunction": events, "DebugFunction": debug, "ArchiveFunction": archive}
-
-    def invoke(function: str, event: Any) -> Any:
-        return handlers[function].lambda_handler(event, Lambda())
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ANN.access_key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", ANN.secret_key)
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    with serving(Gateway(routes_of(template()), invoke, (ANN,), authorizer="AuthorizerFunction"), port=0) as url:
+    with signed_api(data, monkeypatch, *RULES) as url:
         yield replace(made, words=("--api", url))
 
 

@@ -143,6 +143,7 @@ _OF_THIS_MACHINE = {
     "serve",
     "token",
     "secret control-key",
+    "secret copy",
     "secret list",
     "secret remove",
     "secret rotate-town-tokens",

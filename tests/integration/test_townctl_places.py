@@ -200,6 +200,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "secret set": [("Not A Town", "github")],
     "secret list": [],
     "secret remove": [("Not A Town", "github")],
+    "secret copy": [("town-reconciler/dev",)],
     "secret control-key": [("Not A Town",)],
     "secret set-platform": [("github", "--host", "not a host")],
     "secret set-app": [("12345", "--serves", "alpha=owner", "--host", "not a host")],

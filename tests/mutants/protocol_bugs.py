@@ -219,6 +219,14 @@ _OF_MARKERS: Final = (
         "tests/unit/runner/test_batch.py::test_signs_of_life_bring_no_tick_before_its_time",
     ),
     Bug(
+        "a run that finds only signs of life ticks for them",
+        _PACING,
+        "_wanted",
+        "if received is None or wakes(waiting)",
+        "if waiting.objects",
+        "tests/scenarios/test_transient.py::test_a_run_that_finds_only_signs_of_life_leaves_them_to_the_next_watch",
+    ),
+    Bug(
         "a town whose run failed is run again in every pass",
         "shared/runner/passes.py",
         "Passes._resting",

@@ -136,5 +136,5 @@ def draining(town: TownBuilder) -> TownBuilder:
 
 
 def settling(town: TownBuilder) -> TownBuilder:
-    """Nobody looked at the town for three minutes; where somebody works, the next tick settles."""
-    return town.key("last_tick_at", to_text(ago(minutes=3)))
+    """Nobody looked at the town for four minutes; where somebody works, the next tick settles."""
+    return town.key("last_tick_at", to_text(ago(minutes=4)))

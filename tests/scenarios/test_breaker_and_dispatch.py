@@ -519,7 +519,7 @@ def test_a_bead_in_progress_that_nobody_works_on_goes_back_after_five_minutes(
 @scenario(48)
 def test_a_lost_bead_is_left_alone_while_the_town_settles() -> None:
     town = a_lost_bead(ago(minutes=6)).bead("c", status="in_progress").agent("q", status="working", hook="c")
-    town.key("last_tick_at", to_text(ago(minutes=3)))
+    town.key("last_tick_at", to_text(ago(minutes=4)))
     assert deeds(town.tick()) == []
     still = town.tick(beat("q", T + 89 * SECOND), at=T + 90 * SECOND - MS)
     assert (deeds(still), still.next_due) == ([], T + 90 * SECOND)

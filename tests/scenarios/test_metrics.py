@@ -102,12 +102,12 @@ def test_dry_runs_emit_nothing() -> None:
 @scenario(184)
 def test_the_lag_is_the_time_between_due_and_now() -> None:
     town = a_town().bead("b1", status="in_progress").agent("p", status="working", hook="b1")
-    town.tick()  # due again at T + 30 s
+    town.tick()  # due again at T + 60 s
 
-    late = town.tick(at=T + timedelta(seconds=37))
+    late = town.tick(at=T + timedelta(seconds=67))
     waited = town.tick(
-        event("bead_updated", {"priority": "high"}, bead="b1", at=T + timedelta(seconds=40)),
-        at=T + timedelta(seconds=42),
+        event("bead_updated", {"priority": "high"}, bead="b1", at=T + timedelta(seconds=70)),
+        at=T + timedelta(seconds=72),
     )
 
     assert late.metrics.tick_lag_ms == 7_000

@@ -55,7 +55,7 @@ def with_live_rework(town: TownBuilder, status: str = "in_progress") -> TownBuil
 def with_the_breaker_open(town: TownBuilder) -> TownBuilder:
     """Twenty beads failed to start within the last minutes."""
     for number in range(20):
-        town.bead(f"lost-{number:02}", "issue", "failed", last_dispatch_failed_at=ago(minutes=3))
+        town.bead(f"lost-{number:02}", "issue", "failed", last_dispatch_failed_at=ago(minutes=4))
     return town.key("breaker", {"open": True, "since": to_text(ago(minutes=2)), "episode": 1})
 
 
@@ -103,7 +103,7 @@ def test_a_limited_pull_request_is_not_polled_before_its_time(until: datetime, p
 
 @scenario(62)
 @pytest.mark.parametrize(
-    "mood", [draining, lambda town: after_an_outage(town, minutes=3)], ids=["draining", "settling"]
+    "mood", [draining, lambda town: after_an_outage(town, minutes=4)], ids=["draining", "settling"]
 )
 def test_polling_goes_on_while_the_town_drains_or_settles(mood: Any) -> None:
     town = mood(a_town_in_review(metadata={"last_poll_at": to_text(ago(seconds=60))}))
@@ -169,7 +169,7 @@ def test_a_stuck_review_is_looked_at_the_moment_it_can_be_reopened() -> None:
 def test_a_stuck_review_that_waits_for_rework_or_in_a_settling_town_is_left_alone() -> None:
     old = T - limits.REVIEW_STUCK_AFTER - MS
     blocked = with_live_rework(with_refinery(a_town_in_review(pr=None, updated=old), "dead"))
-    settling = after_an_outage(with_refinery(a_town_in_review(pr=None, updated=old), "dead"), minutes=3)
+    settling = after_an_outage(with_refinery(a_town_in_review(pr=None, updated=old), "dead"), minutes=4)
     assert deeds(blocked.tick(), of="reviews") == []
     assert deeds(settling.tick(), of="reviews") == []
     assert (blocked.status("m"), settling.status("m")) == ("in_progress", "in_progress")
@@ -206,7 +206,7 @@ def test_a_review_that_nobody_is_hooked_to_is_reopened_after_two_minutes(silent_
 def test_an_abandoned_review_that_waits_for_rework_or_in_a_settling_town_is_left_alone() -> None:
     old = T - limits.REVIEW_ABANDONED_AFTER - MS
     blocked = with_live_rework(a_town_in_review(pr=None, updated=old))
-    settling = after_an_outage(a_town_in_review(pr=None, updated=old), minutes=3)
+    settling = after_an_outage(a_town_in_review(pr=None, updated=old), minutes=4)
     assert deeds(blocked.tick(), of="reviews") == []
     assert deeds(settling.tick(), of="reviews") == []
 

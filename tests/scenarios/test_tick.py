@@ -452,13 +452,13 @@ def test_a_town_with_a_held_bead_only_sleeps_for_a_week() -> None:
 
 
 @scenario(207)
-def test_a_town_with_a_working_agent_is_looked_at_every_30_s() -> None:
+def test_a_town_with_a_working_agent_is_looked_at_every_minute() -> None:
     town = a_town().bead("b1", status="in_progress", assignee_agent_bead_id="p")
     town.agent("p", status="working", hook="b1", last_activity_at=ago(seconds=10))
 
     report = town.tick()
 
-    assert report.next_due == T + timedelta(seconds=30)
+    assert report.next_due == T + timedelta(seconds=60)
 
 
 @scenario(207)

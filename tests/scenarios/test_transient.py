@@ -73,13 +73,44 @@ def test_no_heartbeat_wakes_the_town_by_itself() -> None:
     assert world.markers() == due
     assert world.look().runs == []
     assert len(world.inbox()) == 2
-    world.clock.at = T + timedelta(seconds=30)
+    world.clock.at = T + timedelta(seconds=60)
     [run] = world.look().runs
     assert run.tick is not None
     assert [seen.outcome for seen in run.tick.events] == ["applied"] * 21
     assert world.inbox() == ()
     assert [seen["event_type"] for seen in world.journal()[-1]["inputs"]["new_events"]].count("agent_heartbeat") == 20
     assert world.town().one("agent_metadata", "p00", "agent_status_message") == "thinking"
+
+
+@scenario(210)
+def test_a_run_that_finds_only_signs_of_life_leaves_them_to_the_next_watch() -> None:
+    world = a_world(twenty_agents_at_work())
+    world.look()
+    world.clock.move(seconds=10)
+    world.post(*[a_beat(agent, at=world.clock.now()) for agent in AGENTS])
+
+    early = world.run(force=False)
+    world.clock.at = T + timedelta(seconds=60)
+    [watch] = world.look().runs
+
+    assert (early.outcome, early.next_due) == ("not_due", T + timedelta(seconds=60))
+    assert watch.outcome == "committed"
+    assert world.inbox() == ()
+
+
+@scenario(210)
+def test_signs_of_life_in_a_town_that_nobody_watches_are_taken_after_a_minute() -> None:
+    world = a_world(a_town().agent("p").key("next_due_at", to_text(T + timedelta(hours=1))))
+    batch = world.post(a_beat("p", at=T), at=T)
+
+    runs = world.live_through(timedelta(seconds=60) - MS, every=timedelta(seconds=1))
+    world.clock.move(ms=1)
+    [last] = world.look().runs
+
+    assert {run.outcome for run in runs} == {"not_due"}
+    assert len(runs) == 1
+    assert last.outcome == "committed"
+    assert batch not in world.inbox()
 
 
 @scenario(210)

@@ -393,8 +393,12 @@ def _ends(row: dict[str, Any]) -> Iterator[tuple[str, int]]:
         said = json.loads(event["payload"]) if event["event_type"] in _ENDS else {}
         ended = said.get("outcome", "rejected") == "rejected" and said.get("ok", True)
         ended = ended and said.get("status", "exited") in ("exited", "completed", "failed")
-        if ended and event["agent_id"] is not None and isinstance(said.get("generation"), int):
-            yield event["agent_id"], said["generation"]
+        generation = said.get("generation")
+        if event["event_type"] == "agent_completed" and generation is None:
+            # that of the token (spec/events.md section 2.1), also if a thief has it
+            generation = (event.get("sender") or {}).get("generation")
+        if ended and event["agent_id"] is not None and isinstance(generation, int):
+            yield event["agent_id"], generation
     seen = row["inputs"]["observations"]
     for agent_id, status in (seen["agents"] if seen != "none" else {}).items():
         if status["status"] == "exited" and status["generation"] is not None:

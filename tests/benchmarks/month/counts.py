@@ -18,8 +18,8 @@ from functions.ingestion import Ingestion
 from shared.adapters.control_keys import ControlKeys
 from shared.adapters.forge_tokens import token_for
 from shared.adapters.memory_objects import MemoryObjects
-from shared.adapters.secrets_manager import SecretsManager
 from shared.adapters.sqs_queue import WAKES_PER_CALL, deliveries_of
+from shared.adapters.ssm_parameters import SsmParameters
 from shared.domain import limits
 from shared.domain.senders import Sender
 from shared.domain.times import to_text
@@ -39,7 +39,7 @@ from tests.queues import FifoQueue
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import World
 
-MINUTES: Final = 12
+MINUTES: Final = 15
 REPORT_EVERY: Final = timedelta(minutes=5)
 """How often each agent says something that is no sign of life: a checkpoint, a bead, that it is done."""
 IDLE_TOWNS: Final = 200
@@ -163,27 +163,33 @@ def sweep_of(towns: int = IDLE_TOWNS) -> Ledger:
     return ledger
 
 
-def secret_requests_an_hour(*, ticks_an_hour: float) -> float:
-    """Requests for secrets of one environment for one active town: the key of its control server, the token of its forge."""
-    clock, client = FakeClock(T), _CountingClient()
-    secrets = SecretsManager("p/dev", clock, client=client)
-    asker = Asker("t1", "r1", repository="owner/repository", upstream=None)
+def parameter_requests_an_hour(*, ticks_an_hour: float, towns: int = 300) -> float:
+    """Requests for SSM parameters of one environment that runs so many active towns: keys of control servers, tokens of forges."""
+    clock, client = FakeClock(T), _CountingParameters()
+    secrets = SsmParameters("/p/dev", clock, client=client)
     for _ in range(round(ticks_an_hour)):
-        ControlKeys(secrets)("t1")
-        token_for(asker, "github.com", secrets, project="owner/repository")
+        for number in range(towns):
+            asker = Asker(f"t{number}", "r1", repository="owner/repository", upstream=None)
+            ControlKeys(secrets)(asker.town_id)
+            token_for(asker, "github.com", secrets, project="owner/repository")
         clock.move(seconds=3600 / ticks_an_hour)
     return client.requests
 
 
-class _CountingClient:
-    """Secrets Manager with the platform's secrets and none of a town."""
+class _CountingParameters:
+    """SSM with the platform's secrets and none of a town."""
 
     def __init__(self) -> None:
         self.requests = 0
 
-    def get_secret_value(self, *, SecretId: str) -> dict[str, str]:  # noqa: N803 - the name of boto3
+    def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> dict[str, Any]:  # noqa: N803 - the names of boto3
+        self.requests += WithDecryption
+        found = [name for name in Names if "/platform/" in name]
+        return {"Parameters": [{"Name": name, "Value": "x" * 40} for name in found]}
+
+    def get_parameters_by_path(self, **_: Any) -> dict[str, Any]:
         self.requests += 1
-        return {"SecretString": "x" * 40} if "/platform/" in SecretId or "/forges/" in SecretId else {}
+        return {"Parameters": []}
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,14 +245,15 @@ def _agents_speak(
         at = begin + beat * limits.HEARTBEAT_CADENCE
         clock.at_time(at, partial(functions.post, town_id, Sender("container"), beats(agents, at)))
     for number in range(agents):
-        for report in range(1, (until - begin) // REPORT_EVERY):
+        first = begin + REPORT_EVERY * (number + 1) / (agents + 1)
+        for report in range(-((first - until) // REPORT_EVERY)):
             event = {
                 "event_id": f"checkpoint-{number}-{report}",
                 "event_type": "agent_checkpoint",
                 "agent_id": f"agent-{number}",
                 "payload": {"checkpoint": {"step": report}, "generation": 1},
             }
-            at = begin + report * REPORT_EVERY + timedelta(seconds=20 * number + 5)
+            at = first + report * REPORT_EVERY
             clock.at_time(at, partial(functions.post, town_id, Sender("agent", f"agent-{number}", 1), [event]))
 
 

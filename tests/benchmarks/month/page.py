@@ -41,13 +41,12 @@ HEAD_VERSION_DAYS: Final = 2
 SNAPSHOTS_KEPT: Final = 30
 TIDYING: Final = {"versions": 1, "list": 2, "get_version": 1, "start_of": 18, "get": 8}
 """Requests of retention a day for a town that was active for weeks; tests/integration/test_restore_and_retention.py counts them."""
-PLATFORM_SECRETS: Final = 3
-"""The key of town tokens, the platform's control key and its forge token: no town needs a secret of its own."""
 STACK_SECRETS: Final = 1
-"""Those of them that are in Secrets Manager where all others are parameters: the key of town tokens, which the stack makes."""
+"""The secrets in Secrets Manager: the key of town tokens, which the stack makes. All others are parameters (samconfig.toml)."""
+PARAMETERS_A_SECOND: Final = 40
+"""What SSM answers an account without a charge."""
 ENVIRONMENTS: Final = 10
 """WorkerConcurrency of the template: each environment has a cache of its own."""
-CACHED_MINUTES: Final = 5
 
 
 Profile = Literal["standard", "small"]
@@ -85,7 +84,6 @@ class Deployment:
     metrics: int = len(catalogue.METRICS) + len(ACTIONS)
     alarms: int = len(alarms.names())
     dashboards: int = 1
-    secrets_are_parameters: bool = False
 
     @classmethod
     def of_template(cls, profile: Profile = "standard") -> "Deployment":
@@ -98,7 +96,7 @@ class Deployment:
             own = re.search(r"^      MemorySize: (\d+)", part, re.MULTILINE)
             found[name] = int(own[1]) if own else usual
         if profile == "small":
-            return cls(found, metrics=len(SMALL), alarms=len(alarms.SMALL), dashboards=0, secrets_are_parameters=True)
+            return cls(found, metrics=len(SMALL), alarms=len(alarms.SMALL), dashboards=0)
         return cls(found)
 
     def dollars(self, function: str, seconds: float, *, requests: float = 0, cpu: float = 0) -> float:
@@ -125,7 +123,7 @@ class Line:
     counted: str
 
 
-def lines(fleet: Fleet, measured: Measured, sweep: Ledger, secrets_an_hour: float, of: Deployment) -> Iterator[Line]:
+def lines(fleet: Fleet, measured: Measured, sweep: Ledger, parameters_an_hour: float, of: Deployment) -> Iterator[Line]:
     """Every line of the page."""
     yield from _posts(fleet, measured, of)
     yield from _ticks(fleet, measured, of)
@@ -135,15 +133,12 @@ def lines(fleet: Fleet, measured: Measured, sweep: Ledger, secrets_an_hour: floa
     heads = fleet.active_hours / 30 * HEAD_VERSION_DAYS * _commits_an_hour(measured) + fleet.towns * SNAPSHOTS_KEPT
     stored = heads * measured.head_bytes / 1e9 * prices.S3_GB_MONTH
     yield Line("heads and snapshots", "storage", stored, f"a head has {measured.head_bytes / 1000:.0f} kB")
-    asked = fleet.active_hours * secrets_an_hour * min(ENVIRONMENTS, _commits_an_hour(measured) / (60 / CACHED_MINUTES))
-    if of.secrets_are_parameters:  # standard parameters and their requests cost nothing
-        asked = 0
-    secrets = STACK_SECRETS if of.secrets_are_parameters else PLATFORM_SECRETS
-    kept = secrets * prices.SECRET_MONTH
-    yield Line("secrets kept", "secrets", kept, f"{secrets} of the platform; a town's own costs $0.40 more")
-    yield Line(
-        "secrets read", "secrets", asked * prices.SECRET_REQUEST, f"{secrets_an_hour:.0f} an hour, town and environment"
-    )
+    kept = STACK_SECRETS * prices.SECRET_MONTH
+    yield Line("secrets kept", "secrets", kept, f"{STACK_SECRETS} in Secrets Manager; all others are parameters")
+    a_second = parameters_an_hour * ENVIRONMENTS / 3600
+    assert a_second < PARAMETERS_A_SECOND
+    said = f"{parameters_an_hour:.0f} requests an hour and environment, {a_second:.2f} of {PARAMETERS_A_SECOND} free ones a second"
+    yield Line("secrets read", "secrets", 0, said)
 
 
 def _posts(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:

@@ -27,7 +27,6 @@ METRIC_MONTH: Final = 0.30
 ALARM_MONTH: Final = 0.10
 DASHBOARD_MONTH: Final = 3.00
 SECRET_MONTH: Final = 0.40
-SECRET_REQUEST: Final = 0.05 / 10_000
 
 FREE: Final = {
     "Lambda requests": 1_000_000 * LAMBDA_REQUEST,

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.domain import limits
 from shared.runner.sweep import HEADS_AT_ONCE
-from tests.benchmarks.month.counts import IDLE_TOWNS, Measured, live, secret_requests_an_hour, sweep_of
+from tests.benchmarks.month.counts import IDLE_TOWNS, Measured, live, parameter_requests_an_hour, sweep_of
 from tests.benchmarks.month.page import ACTIVE_SHARE, AGENTS, Deployment, Fleet, Line, Profile, free_of, lines
 
 IN_PROCESS: Final = 3
@@ -36,7 +36,7 @@ def costs(fleet: Fleet) -> tuple[Line, ...]:
             fleet,
             measured,
             sweep_of(),
-            secret_requests_an_hour(ticks_an_hour=an_hour),
+            parameter_requests_an_hour(ticks_an_hour=an_hour),
             Deployment.of_template(fleet.profile),
         )
     )

@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from infra.townctl.stack_secrets import MOST_OF_A_PARAMETER, StackParameters, StackSecrets, secrets_of_stack
 from shared.adapters.aws_secrets import KEPT_FOR
-from shared.adapters.ssm_parameters import AT_ONCE, SsmParameters, name_of, parameter_of
+from shared.adapters.ssm_parameters import AT_ONCE, LISTED, SsmParameters, name_of, parameter_of
 from shared.domain.errors import AccessDenied, Refused, SecretsUnavailable
 from shared.ports.secrets import Secret
 from tests.fakes import FakeClock
@@ -29,13 +29,22 @@ class Counting:
     def __init__(self, behind: Any) -> None:
         self.behind = behind
         self.asked: list[list[str]] = []
+        self.listed: list[str] = []
         self.refuses = ""
+        self.lists = True
 
     def get_parameters(self, *, Names: list[str], WithDecryption: bool) -> Any:  # noqa: N803 - the names of boto3
         self.asked.append(Names)
         if self.refuses:
             raise ClientError({"Error": {"Code": self.refuses, "Message": "a telling text"}}, "GetParameters")
         return self.behind.get_parameters(Names=Names, WithDecryption=WithDecryption)
+
+    def get_parameters_by_path(self, **given: Any) -> Any:
+        self.listed.append(given["Path"])
+        if self.refuses or not self.lists:
+            code = self.refuses or "AccessDeniedException"
+            raise ClientError({"Error": {"Code": code, "Message": "a telling text"}}, "GetParametersByPath")
+        return self.behind.get_parameters_by_path(**given)
 
 
 @pytest.fixture
@@ -79,12 +88,12 @@ def test_one_parameter_may_hold_all_secrets_of_a_town_and_one_of_its_own_comes_f
     secrets: SsmParameters, stored: StackParameters, client: Counting
 ) -> None:
     stored.put("towns/t1", Secret(json.dumps({"forges/github.com": "of-the-town", "control-key": "a-key"})))
+    stored.put("towns/t3", Secret(json.dumps({"control-key": "of-the-town"})))
+    stored.put("towns/t3/control-key", Secret("its-own"))
     assert text(secrets.get(TOKEN)) == "of-the-town"
     assert text(secrets.get("towns/t1/control-key")) == "a-key"
     assert secrets.get("towns/t1/forges/gitlab.com") is None
     assert secrets.get("towns/t2/control-key") is None
-    stored.put("towns/t3", Secret(json.dumps({"control-key": "of-the-town"})))
-    stored.put("towns/t3/control-key", Secret("its-own"))
     assert text(secrets.get("towns/t3/control-key")) == "its-own"
 
 
@@ -95,12 +104,53 @@ def test_a_secret_is_at_most_five_minutes_old_and_a_missing_one_is_remembered_to
     stored.put(TOKEN, Secret("a-token"))
     clock.move(seconds=(KEPT_FOR - timedelta(seconds=1)).total_seconds())
     assert secrets.get(TOKEN) is None
-    assert len(client.asked) == 1
     clock.move(seconds=1)
     assert text(secrets.get(TOKEN)) == "a-token"
+    stored.put(TOKEN, Secret("another"))
+    clock.move(seconds=(KEPT_FOR - timedelta(seconds=1)).total_seconds())
+    assert text(secrets.get(TOKEN)) == "a-token"
+    clock.move(seconds=1)
+    assert text(secrets.get(TOKEN)) == "another"
+
+
+def test_a_thousand_towns_without_secrets_of_their_own_cost_one_request(
+    secrets: SsmParameters, stored: StackParameters, client: Counting
+) -> None:
+    stored.put("towns/t7/control-key", Secret("its-own"))
+    stored.put("agents/towns/t7/forges/github.com", Secret("of-its-agents"))
+    keys = {number: text(secrets.get(f"towns/t{number}/control-key")) for number in range(1_000)}
+    assert {number: key for number, key in keys.items() if key is not None} == {7: "its-own"}
+    assert (client.listed, client.asked) == (["/town-reconciler/dev/towns"], [])
+    assert text(secrets.get("agents/towns/t7/forges/github.com")) == "of-its-agents"
+    assert client.listed[1:] == ["/town-reconciler/dev/agents/towns"]
+
+
+@pytest.mark.parametrize("more", [-1, 1], ids=["listed", "too many"])
+def test_each_secret_is_found_however_many_towns_have_some(
+    secrets: SsmParameters, stored: StackParameters, client: Counting, more: int
+) -> None:
+    towns = LISTED * AT_ONCE + more
+    for number in range(towns):
+        stored.put(f"towns/t{number}/control-key", Secret(f"key-{number}"))
+    found = [text(secrets.get(f"towns/t{number}/control-key")) for number in range(towns)]
+    assert found == [f"key-{number}" for number in range(towns)]
+    assert secrets.get("towns/another/control-key") is None
+    assert len(client.listed) == LISTED
+    assert bool(client.asked) is (more > 0)
+
+
+def test_a_role_that_may_not_list_asks_for_each_secret(
+    secrets: SsmParameters, stored: StackParameters, client: Counting
+) -> None:
+    stored.put(TOKEN, Secret("a-token"))
+    client.lists = False
+    assert text(secrets.get(TOKEN)) == "a-token"
+    assert secrets.get("towns/t2/forges/github.com") is None
+    assert len(client.listed) == 1
 
 
 def test_one_request_reads_again_what_is_old(secrets: SsmParameters, client: Counting, clock: FakeClock) -> None:
+    client.lists = False
     names = [
         "platform/control-key",
         "platform/forges/github.com",

@@ -32,6 +32,7 @@ BODIES: dict[str, Any] = {
         {"event_id": "evicted-1", "event_type": "container_eviction"},
     ],
     "PUT /api/towns/{townId}/agents/{agentId}/log": b"working",
+    "POST /api/towns/{townId}/operator/events": {"event_id": "started-01", "event_type": "town_started"},
     "POST /api/towns/{townId}/mayor/messages": {"text": "hello"},
 }
 SENDERS = {

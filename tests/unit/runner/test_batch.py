@@ -10,11 +10,11 @@ from shared.adapters.sqs_queue import MOST_MARKERS, body_of, deduplication_id, w
 from shared.domain import limits
 from shared.domain.errors import QueueUnavailable, Refused
 from shared.domain.limits import ACTIVE_INTERVAL, TICKS_AT_ONCE
-from shared.domain.times import from_text
+from shared.domain.times import from_text, to_text
 from shared.ports.queue import Wake
 from shared.ports.steps import drive
 from tests.cloud import Cloud, a_cloud, a_fleet
-from tests.towns import T, a_town, event
+from tests.towns import MS, T, a_town, event
 from tests.worlds import a_world
 
 
@@ -223,23 +223,16 @@ def test_events_that_a_long_interval_holds_wait_for_one_marker_and_not_for_a_new
     assert cloud.world.inbox("one")
 
 
-def test_signs_of_life_bring_no_tick_before_its_time() -> None:
-    cloud = a_fleet("one")
-    cloud.queue.send([wake("one")])
-    cloud.queue.pump(cloud.work)
-    cloud.world.clock.move(ms=100)
+@pytest.mark.parametrize("due", [T, T + timedelta(hours=1)], ids=["due at once", "due much later"])
+def test_signs_of_life_bring_no_tick_before_its_time(due: datetime) -> None:
+    town = a_town("one").key("last_tick_at", to_text(T - ACTIVE_INTERVAL + MS)).key("next_due_at", to_text(due))
+    world = a_world(town)
     beat = event("agent_heartbeat", {"generation": 1, "last_event_at": None, "active_tools": []}, agent="a")
-    cloud.world.post(beat, town_id="one")
-    cloud.queue.send([wake("one", "again")])
-    cloud.queue.pump(cloud.work)
+    world.post(beat, town_id="one")
 
-    lived = cloud.world.journal("one")
-    [number] = [
-        number
-        for number, record in enumerate(lived)
-        if any(each["event_type"] == "agent_heartbeat" for each in record["outputs"]["events"])
-    ]
-    assert from_text(lived[number]["now"]) - from_text(lived[number - 1]["now"]) >= ACTIVE_INTERVAL
+    report = world.run(force=False, town_id="one")
+
+    assert (report.outcome, report.next_due) == ("not_due", T + (MS if due == T else limits.WATCH_INTERVAL))
 
 
 def test_a_wake_of_a_town_that_does_not_exist_is_done_with_and_leaves_no_marker() -> None:
