@@ -123,10 +123,12 @@ class StoredTowns:
 
     def settings(self, town_id: str, at: datetime | None = None) -> TownSettings:
         """The configuration of a town, now or as it was at a time."""
+        if at is not None:
+            from shared.questions import settings_then
+
+            return drive(settings_then.settings_at(town_id, self._past(), at))
         from shared.questions import rosters
 
-        if at is not None:
-            return drive(rosters.settings_at(town_id, self._past(), at))
         return drive(rosters.settings(town_id, self._context.store()))
 
     def setting_history(self, town_id: str, at: datetime | None = None) -> SettingHistory:

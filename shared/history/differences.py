@@ -9,8 +9,9 @@ from shared.domain import canonical, strict_json
 from shared.domain.shapes import answer
 from shared.images import dump
 from shared.ports.town_past import JournalRow
-from shared.town import database, journal
+from shared.town import database
 from shared.town.columns import columns_of
+from shared.town.town_keys import SET_IN_EVERY_TICK
 
 SHOWN: Final = 50
 _TEXT_SHOWN: Final = 500
@@ -129,7 +130,7 @@ def _of_towns(expected: database.Database, got: database.Database) -> Iterator[D
 
 
 def _is_of_every_tick(each: Difference) -> bool:
-    return each.table == "ticks" or (each.table == "town" and each.key in journal.SET_IN_EVERY_TICK)
+    return each.table == "ticks" or (each.table == "town" and each.key in SET_IN_EVERY_TICK)
 
 
 def _by_path(found: Iterable[Difference]) -> Iterator[Difference]:

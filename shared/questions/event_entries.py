@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from shared.domain.senders import Sender
+from shared.domain.senders import Sender, sender_in
 from shared.domain.shapes import Time, answer
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -12,8 +12,10 @@ from shared.domain.times import readable_time, to_text
 from shared.history.found_rows import FoundRows
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import setting_changes
+from shared.questions import sent_events, setting_changes
 from shared.questions.filters import EventState
+from shared.questions.lines import columns_of, line_of
+from shared.questions.sent_events import Sent
 from shared.questions.setting_changes import SettingChange
 
 BLOCKS_READ_AT_MOST: Final = 16
@@ -53,6 +55,22 @@ class EventEntry:
     """What it changed in the settings."""
 
 
+_OUTCOME: Final = columns_of(EventEntry).index("outcome")
+COLUMNS: Final = (
+    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
+    "sender"
+)
+"""The columns of `town_events` from which `stored_entry` makes an entry."""
+
+
+def stored_entry(cells: Sequence[Any]) -> EventEntry:
+    """The event in a row of the image with these columns."""
+    *shown, sender = cells
+    processed_at, outcome = shown[-1], shown[_OUTCOME]
+    state: EventState = "pending" if processed_at is None else "poisoned" if outcome == "poisoned" else "processed"
+    return line_of(EventEntry, shown, state=state, sender=sender_in(sender))
+
+
 def unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventEntry:
     """An event that has no row in the image: it is in the inbox, or only in the journal."""
     entry = EventEntry(
@@ -74,13 +92,13 @@ def unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventEn
     return telling(entry, event.as_json())
 
 
-def telling(entry: EventEntry, envelope: Mapping[str, Any]) -> EventEntry:
+def telling(entry: EventEntry, envelope: Sent) -> EventEntry:
     """The entry with what the event itself says: who sent it, and what it is about."""
-    sender = entry.sender or setting_changes.sender_of(envelope)
+    sender = entry.sender or sent_events.sender_of(envelope)
     known = {**envelope, "sender": None if sender is None else sender.as_json()}
-    payload = setting_changes.payload_of(envelope)
+    payload = sent_events.payload_of(envelope)
     subject = entry.bead_id or entry.agent_id or _subject(payload if isinstance(payload, dict) else {})
-    return replace(entry, sender=sender, by=setting_changes.said_by(known), subject=subject)
+    return replace(entry, sender=sender, by=sent_events.said_by(known), subject=subject)
 
 
 def completed(
@@ -100,9 +118,9 @@ def completed(
     return tuple(entry if row is None else _with_row(entry, row, changes) for entry, row in found)
 
 
-def envelope_in(row: JournalRow, event_id: str) -> Mapping[str, Any] | None:
+def envelope_in(row: JournalRow, event_id: str) -> Sent | None:
     """The event as the tick of a row was given it; None if an earlier tick was."""
-    sent = (each for each in row["inputs"]["new_events"] if setting_changes.may_be(each, event_id))
+    sent = (each for each in row["inputs"]["new_events"] if sent_events.may_be(each, event_id))
     return next(sent, None)
 
 
@@ -121,7 +139,7 @@ def _outcome(row: JournalRow, event_id: str) -> str | None:
     return next((each["outcome"] for each in row["outputs"]["events"] if each["event_id"] == event_id), None)
 
 
-def _subject(payload: Mapping[str, Any]) -> str | None:
+def _subject(payload: Mapping[str, object]) -> str | None:
     bead = payload.get("bead")
     named = [bead.get("bead_id")] if isinstance(bead, Mapping) else []
     named += [payload.get(name) for name in _SUBJECTS]

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from shared.domain import canonical, limits
-from shared.domain.senders import sender_in, stored_ids
+from shared.domain.senders import stored_ids
 from shared.domain.shapes import answer
 from shared.domain.tick import Envelope
 from shared.domain.times import text_or_none
@@ -22,8 +22,8 @@ from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
 from shared.questions import event_entries
 from shared.questions.event_entries import EventEntry
-from shared.questions.filters import LIMIT, EventFilter, EventState
-from shared.questions.lines import columns_of, line_of
+from shared.questions.filters import LIMIT, EventFilter
+from shared.questions.lines import columns_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import JournalEvent, without_row
 from shared.town import migrations
@@ -32,17 +32,12 @@ BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
-_COLUMNS: Final = (
-    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
-    "sender, payload"
-)
+_COLUMNS: Final = f"{event_entries.COLUMNS}, payload"
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
 
 
 _RECEIVED_AT: Final = columns_of(EventEntry).index("received_at")
-_OUTCOME: Final = columns_of(EventEntry).index("outcome")
-_PROCESSED_AT: Final = columns_of(EventEntry).index("processed_at")
 
 
 @answer
@@ -226,16 +221,9 @@ def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterato
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
-        *cells, sender, payload = row
-        state = _state(cells[_PROCESSED_AT], cells[_OUTCOME])
-        entry = line_of(EventEntry, cells, state=state, sender=sender_in(sender))
+        *cells, payload = row
+        entry = event_entries.stored_entry(cells)
         yield cells[_RECEIVED_AT], entry if payload is None else event_entries.telling(entry, {"payload": payload})
-
-
-def _state(processed_at: str | None, outcome: str | None) -> EventState:
-    if processed_at is None:
-        return "pending"
-    return "poisoned" if outcome == "poisoned" else "processed"
 
 
 def _repeated(again: JournalEvent) -> EventEntry:

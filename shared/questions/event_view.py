@@ -4,25 +4,23 @@ A processed event keeps no content in the image; the journal has it. So the jour
 which the event was processed, or by the day if its row has left the image.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
-from shared.domain.senders import sender_in
 from shared.domain.shapes import Time, answer
 from shared.domain.states import EventSource
-from shared.domain.times import readable_time
+from shared.domain.times import from_text, readable_time, to_text
 from shared.history.found_rows import FoundRows
 from shared.history.journal_rows import JournalRows
-from shared.history.rerun import time_of
 from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
-from shared.questions import event_entries, setting_changes
+from shared.questions import event_entries, sent_events, setting_changes
 from shared.questions.event_entries import EventEntry
-from shared.questions.lines import line_of
+from shared.questions.sent_events import Sent
 from shared.town import known_events, migrations
 from shared.town.known_events import KnownEvent
 
@@ -30,10 +28,7 @@ SEARCHED_AT_MOST: Final = 20_000
 """The most ticks of the journal that are searched for an event whose row has left the image."""
 _BLOCKS: Final = 64
 _LONGEST_ID: Final = 256
-_ROW: Final = (
-    "SELECT event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
-    "sender, payload, created_at FROM town_events WHERE event_id = :id"
-)
+_ROW: Final = f"SELECT {event_entries.COLUMNS}, payload, created_at FROM town_events WHERE event_id = :id"  # noqa: S608
 _DAY_OF: Final = "SELECT processed_on FROM known_events WHERE event = :event"
 
 
@@ -89,12 +84,11 @@ def _waiting(town_id: str, event_id: str, store: TownStore) -> Steps[EventView |
     return None
 
 
-def _stored(town_id: str, row: tuple[Any, ...], past: TownPast, rows: FoundRows) -> Steps[EventView]:
-    *cells, sender, payload, created_at = row
-    state: Any = "pending" if cells[10] is None else "poisoned" if cells[6] == "poisoned" else "processed"
-    entry = line_of(EventEntry, cells, state=state, sender=sender_in(sender))
+def _stored(town_id: str, row: Sequence[object], past: TownPast, rows: FoundRows) -> Steps[EventView]:
+    *cells, payload, created_at = row
+    entry = event_entries.stored_entry(cells)
     (entry,) = yield from event_entries.completed(town_id, past, rows, [entry])
-    ticked = None if cells[10] is None else (yield from rows.at(cells[10]))
+    ticked = None if entry.processed_at is None else (yield from rows.at(to_text(entry.processed_at)))
     said = None if ticked is None else event_entries.envelope_in(ticked, entry.event_id)
     if payload is not None:
         said = {"payload": payload, "created_at": created_at}
@@ -139,7 +133,7 @@ def _of_journal(
         seq=None if known is None else known.seq,
         retry_count=0,
         last_error=judged.get("error"),
-        processed_at=time_of(row),
+        processed_at=from_text(row["now"]),
         state="poisoned" if judged["outcome"] == "poisoned" else "processed",
         tick=row["tick_no"],
         settings=changes.get((row["tick_no"], event_id), ()),
@@ -166,10 +160,8 @@ def _forgotten(town_id: str, event_id: str, known: KnownEvent, day: str) -> Even
     return EventView(town_id, entry, None, None, None, f"it was processed on {day}; its journal row is not kept")
 
 
-def _view(
-    town_id: str, entry: EventEntry, envelope: Mapping[str, Any], row: JournalRow | None, note: str | None
-) -> EventView:
+def _view(town_id: str, entry: EventEntry, envelope: Sent, row: JournalRow | None, note: str | None) -> EventView:
     said = envelope.get("payload")
-    content = None if said is None else setting_changes.scrubbed(setting_changes.payload_of(envelope))
-    created_at, tick_at = readable_time(envelope.get("created_at")), None if row is None else time_of(row)
+    content = None if said is None else sent_events.scrubbed(sent_events.payload_of(envelope))
+    created_at, tick_at = readable_time(envelope.get("created_at")), None if row is None else from_text(row["now"])
     return EventView(town_id, entry, content, created_at, tick_at, note)

@@ -8,7 +8,8 @@ from shared.domain.shapes import Time, answer
 from shared.events import BY_TYPE
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
-from shared.questions.setting_changes import RESTORE, Changes, SettingChange, said_by, words_of
+from shared.questions.sent_events import said_by
+from shared.questions.setting_changes import RESTORE, Changes, SettingChange, words_of
 from shared.rules import RULES
 
 MarkKind = Literal["event", "rule", "effect", "observed", "violation", "restore"]

@@ -2,22 +2,17 @@
 
 import sqlite3
 from collections.abc import Collection, Iterator
-from datetime import datetime
 from typing import Any
 
 from shared.domain import strict_json
 from shared.domain.config import RigConfig, TownConfig
 from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
-from shared.history import as_it_was
-from shared.history.rerun import rerun
 from shared.ports.steps import Steps
-from shared.ports.town_past import TownPast
 from shared.ports.town_store import TownImage, TownStore
+from shared.questions.flat_settings import flat
 from shared.questions.lines import line_of
-from shared.questions.setting_changes import flat
 from shared.questions.spend import Spend, of_agents
-from shared.runner.code_version import code_version
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
@@ -110,19 +105,11 @@ def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
     image = yield from store.load(town_id)
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        return _settings(town_id, sql, tick=image.facts.tick_no)
+        return settings_in(town_id, sql, tick=image.facts.tick_no)
 
 
-def settings_at(town_id: str, past: TownPast, at: datetime) -> Steps[TownSettings]:
-    """The configuration as it was at a time. Raises Refused (400) if the kept history begins later, UnknownTown."""
-    start = yield from as_it_was.image_at(town_id, past, at)
-    with rerun(start) as running:
-        yield from as_it_was.roll_forward(running, past, at, installed=code_version())
-        with migrations.newest_schema(running.sql):
-            return _settings(town_id, running.sql, tick=running.tick_no)
-
-
-def _settings(town_id: str, sql: sqlite3.Connection, *, tick: int) -> TownSettings:
+def settings_in(town_id: str, sql: sqlite3.Connection, *, tick: int) -> TownSettings:
+    """The same for an open image, whose last tick is `tick`."""
     defaults = TownConfig().model_dump(mode="json")
     default_of = {name: value for name, value, _ in flat(defaults, {})}
     return TownSettings(

@@ -6,31 +6,32 @@ way in which the events themselves change them. Where no image from before is ke
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain import canonical, strict_json
 from shared.domain.config import TownConfig
 from shared.domain.errors import UnreadableEvent
 from shared.domain.restores import restore_in
-from shared.domain.secret_texts import masked
-from shared.domain.senders import Sender, stored_ids
+from shared.domain.senders import stored_ids
 from shared.domain.shapes import answer
-from shared.events import parse
-from shared.events.removals import RigRemoved
-from shared.events.town import RigRegistered, TownConfigured
 from shared.history.journal_rows import JournalRows
 from shared.ports.steps import Steps
-from shared.ports.town_past import JournalRow, PastImage, TownPast
+from shared.ports.town_past import JournalRow, TownPast
+from shared.questions.flat_settings import flat
+from shared.questions.sent_events import scrubbed, sender_of
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
 
-CHANGING: Final = frozenset(each.event_type for each in (TownConfigured, RigRegistered, RigRemoved))
+if TYPE_CHECKING:
+    from shared.events.town import RigRegistered, TownConfigured
+
+CHANGING: Final = frozenset({"town_configured", "rig_registered", "rig_removed"})
 """The events that change settings."""
 RESTORE: Final = ""
 """Stands for the id of an event where a restore in place brought settings back."""
 CARRIED_AT_MOST: Final = 5_000
 """The most ticks over which the settings of a kept image are carried to the first change that is asked for."""
-_DEFAULTS: Final[Mapping[str, Any]] = TownConfig().model_dump(mode="json")
+_DEFAULTS: Final[Mapping[str, object]] = TownConfig().model_dump(mode="json")
 _NONE: Final = "none"
 
 
@@ -72,57 +73,6 @@ def words_of(changes: Sequence[SettingChange]) -> str:
     return ", ".join(each.words for each in changes)
 
 
-def said_by(envelope: Mapping[str, Any]) -> str | None:
-    """Who sent an event: the agent of its token, else the name that it gives, else whose token it was. None if nothing says it."""
-    sender = sender_of(envelope)
-    if sender is not None and sender.agent is not None:
-        return sender.words
-    payload = payload_of(envelope)
-    named = payload.get("by") if isinstance(payload, dict) else None
-    return str(named) if named else None if sender is None else sender.words
-
-
-def sender_of(envelope: Mapping[str, Any]) -> Sender | None:
-    """Whose token sent an event; None if nobody's did, or if the journal's note of it cannot be read."""
-    try:
-        return None if envelope.get("sender") is None else Sender.from_json(envelope["sender"])
-    except ValueError:
-        return None
-
-
-def may_be(envelope: Mapping[str, Any], event_id: str) -> bool:
-    """Whether the town may have stored the event under this id."""
-    return event_id in stored_ids(envelope["event_id"], sender_of(envelope))
-
-
-def payload_of(envelope: Mapping[str, Any]) -> object:
-    """What an event says; its text if that is not JSON."""
-    text = envelope.get("payload") or "{}"
-    try:
-        return strict_json.stored(text)
-    except ValueError:
-        return text
-
-
-def scrubbed(value: Any) -> Any:
-    """A JSON value without what looks like a secret."""
-    if isinstance(value, str):
-        return masked(value)
-    if isinstance(value, Mapping):
-        return {key: scrubbed(inner) for key, inner in value.items()}
-    return [scrubbed(inner) for inner in value] if isinstance(value, list | tuple) else value
-
-
-def flat(defaults: Mapping[str, Any], stored: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Every setting with its value and whether it is stored, in order of names; each part of a section is a setting."""
-    for name in sorted({*defaults, *stored}):
-        default, value, given = defaults.get(name), stored.get(name), name in stored
-        if isinstance(default, Mapping) and default:
-            yield from flat(default, value if isinstance(value, Mapping) else {}, f"{within}{name}.")
-        else:
-            yield f"{within}{name}", value if given else default, given
-
-
 def changes_in(town_id: str, past: TownPast, rows: Sequence[JournalRow]) -> Steps[Changes]:
     """What the events of these rows changed. The rows are in order; those between them that concern no settings may be missing.
 
@@ -136,7 +86,7 @@ def changes_in(town_id: str, past: TownPast, rows: Sequence[JournalRow]) -> Step
     if base is None or first - base.tick_no > CARRIED_AT_MOST:
         settings = _Settings(None)
     else:
-        settings = _settings_in(base)
+        settings = _settings_in(base.image)
         between = JournalRows(past, town_id)
         yield from between.start_after(base.tick_no)
         while (row := between.next) is not None and row["tick_no"] < first:
@@ -148,6 +98,11 @@ def changes_in(town_id: str, past: TownPast, rows: Sequence[JournalRow]) -> Step
             for event_id, changes in (yield from _carry(settings, row, town_id, past)):
                 found[(row["tick_no"], event_id)] = changes
     return found
+
+
+def between_images(old: bytes, new: bytes) -> tuple[SettingChange, ...]:
+    """What differs in the settings of two images of a town."""
+    return _settings_in(old).replace(_settings_in(new))
 
 
 def changes_settings(row: JournalRow) -> bool:
@@ -162,16 +117,35 @@ def concerns_settings(row: JournalRow) -> bool:
     return changes_settings(row) or any(event["event_type"] in CHANGING for event in row["inputs"]["new_events"])
 
 
+@dataclass(frozen=True, slots=True)
+class _Rig:
+    """A rig with its own values."""
+
+    name: str
+    git_url: str
+    default_branch: str
+    config: dict[str, object]
+
+    def flat(self) -> dict[str, object]:
+        """What people set of it, by name."""
+        own = {name: value for name, value in self.config.items() if value is not None}
+        return {"name": self.name, "git_url": self.git_url, "default_branch": self.default_branch, **own}
+
+
 @dataclass
 class _Settings:
     """The settings of a town and its rigs; `config` is None if they are not known. `said` are events that were not applied."""
 
-    config: dict[str, Any] | None
-    rigs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    config: dict[str, object] | None
+    rigs: dict[str, _Rig] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
 
     def apply(self, event_type: str, payload: str) -> tuple[SettingChange, ...]:
         """Apply an event that the town applied."""
+        from shared.events import parse  # noqa: PLC0415 - most histories that are listed change no settings
+        from shared.events.removals import RigRemoved  # noqa: PLC0415
+        from shared.events.town import RigRegistered, TownConfigured  # noqa: PLC0415
+
         try:
             event = parse(event_type, payload)
         except UnreadableEvent:
@@ -188,12 +162,12 @@ class _Settings:
         self.config, self.rigs, self.said = other.config, other.rigs, other.said
         return tuple(found)
 
-    def _apart(self, config: dict[str, Any], rigs: Mapping[str, dict[str, Any]]) -> Iterator[SettingChange]:
+    def _apart(self, config: dict[str, object], rigs: Mapping[str, _Rig]) -> Iterator[SettingChange]:
         yield from _between(dict(_values(_DEFAULTS, self.config or {})), dict(_values(_DEFAULTS, config)), None)
         for rig_id in sorted({*self.rigs, *rigs}):
             yield from _between(_flat_rig(self.rigs.get(rig_id)), _flat_rig(rigs.get(rig_id)), rig_id)
 
-    def _configure(self, event: TownConfigured) -> Iterator[SettingChange]:
+    def _configure(self, event: "TownConfigured") -> Iterator[SettingChange]:
         if self.config is None:
             yield from (_unknown(name, None, value) for name, value, _ in flat(_shape(event.config), event.config))
             return
@@ -201,21 +175,20 @@ class _Settings:
         yield from self._apart(wanted, self.rigs)
         self.config = wanted
 
-    def _register(self, event: RigRegistered) -> Iterator[SettingChange]:
-        known = self.rigs.get(event.rig_id)
-        own = {"name": event.name, "git_url": event.git_url}
-        if event.default_branch is not None or known is None:
-            own["default_branch"] = event.default_branch or "main"
-        kept = {} if known is None else known["config"]
-        overrides = event.overrides(kept)
+    def _register(self, event: "RigRegistered") -> Iterator[SettingChange]:
         if self.config is None:
             told = {"name": event.name, "git_url": event.git_url, **(event.config or {})}
             yield from (_unknown(name, event.rig_id, value) for name, value in sorted(told.items()))
             return
-        for rig_id in [each for each, rig in self.rigs.items() if rig["name"] == event.name and each != event.rig_id]:
+        for rig_id in [each for each, rig in self.rigs.items() if rig.name == event.name and each != event.rig_id]:
             yield from self._remove(rig_id)
-        wanted = {**(known or {}), **own, "config": kept if overrides is None else overrides}
-        yield from _between(_flat_rig(known), _flat_rig(wanted), event.rig_id)
+        known = self.rigs.get(event.rig_id)
+        kept, branch = ({}, "main") if known is None else (known.config, known.default_branch)
+        overrides = event.overrides(kept)
+        wanted = _Rig(
+            event.name, event.git_url, event.default_branch or branch, kept if overrides is None else overrides
+        )
+        yield from _between(_flat_rig(known), wanted.flat(), event.rig_id)
         self.rigs[event.rig_id] = wanted
 
     def _remove(self, rig_id: str) -> Iterator[SettingChange]:
@@ -228,7 +201,7 @@ def _carry(
     """Apply the events of a row. Returns what each event changed."""
     if restore_in(row) is not None:
         kept = yield from past.after_tick(town_id, row["tick_no"])
-        return [(RESTORE, settings.replace(_settings_in(kept[0]) if kept else _Settings(None)))]
+        return [(RESTORE, settings.replace(_settings_in(kept[0].image) if kept else _Settings(None)))]
     for envelope in row["inputs"]["new_events"]:
         if envelope["event_type"] in CHANGING:
             for event_id in stored_ids(envelope["event_id"], sender_of(envelope)):
@@ -240,18 +213,13 @@ def _carry(
     ]
 
 
-def _settings_in(image: PastImage) -> _Settings:
-    with migrations.readable(image.image) as sql:
+def _settings_in(image: bytes) -> _Settings:
+    with migrations.readable(image) as sql:
         rigs = sql.execute("SELECT id, name, git_url, default_branch, config FROM rigs ORDER BY id").fetchall()
         return _Settings(
             TownKeys(sql).config,
             {
-                rig_id: {
-                    "name": name,
-                    "git_url": git_url,
-                    "default_branch": branch,
-                    "config": strict_json.stored(config),
-                }
+                rig_id: _Rig(name, git_url, branch, strict_json.stored(config))
                 for rig_id, name, git_url, branch, config in rigs
             },
             _pending(sql),
@@ -264,32 +232,29 @@ def _pending(sql: database.Database) -> dict[str, str]:
     return {event_id: payload for event_id, event_type, payload in rows if event_type in CHANGING}
 
 
-def _between(old: Mapping[str, Any], new: Mapping[str, Any], rig_id: str | None) -> Iterator[SettingChange]:
+def _between(old: Mapping[str, object], new: Mapping[str, object], rig_id: str | None) -> Iterator[SettingChange]:
     for name in sorted({*old, *new}):
         if old.get(name) != new.get(name):
             yield SettingChange(name, rig_id, scrubbed(old.get(name)), scrubbed(new.get(name)))
 
 
-def _unknown(name: str, rig_id: str | None, value: Any) -> SettingChange:
+def _unknown(name: str, rig_id: str | None, value: object) -> SettingChange:
     return SettingChange(name, rig_id, None, scrubbed(value), old_known=False)
 
 
-def _flat_rig(rig: Mapping[str, Any] | None) -> dict[str, Any]:
-    if rig is None:
-        return {}
-    own = {name: value for name, value in rig["config"].items() if value is not None}
-    return {"name": rig["name"], "git_url": rig["git_url"], "default_branch": rig["default_branch"], **own}
+def _flat_rig(rig: _Rig | None) -> dict[str, object]:
+    return {} if rig is None else rig.flat()
 
 
-def _values(defaults: Mapping[str, Any], stored: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _values(defaults: Mapping[str, object], stored: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     return ((name, value) for name, value, _ in flat(defaults, stored))
 
 
-def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
+def _shape(config: Mapping[str, object]) -> dict[str, object]:
     """The defaults of the sections that are given, without their other parts: so only what is given is listed."""
-    sections = {name: _DEFAULTS.get(name) for name in config}
-    return {
-        name: {part: default[part] for part in config[name] if part in default}
-        for name, default in sections.items()
-        if isinstance(default, Mapping) and default and isinstance(config[name], Mapping)
-    }
+    found: dict[str, object] = {}
+    for name, given in config.items():
+        default = _DEFAULTS.get(name)
+        if isinstance(default, Mapping) and default and isinstance(given, Mapping):
+            found[name] = {part: default[part] for part in given if part in default}
+    return found

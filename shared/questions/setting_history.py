@@ -2,17 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from shared.domain.limits import just_after
 from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
 from shared.history.journal_rows import JournalRows
-from shared.history.rerun import time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import setting_changes
+from shared.questions import sent_events, setting_changes
+from shared.questions.sent_events import Sent
 from shared.questions.setting_changes import RESTORE, SettingChange
 
 BLOCKS_READ_AT_MOST: Final = 128
@@ -71,7 +71,7 @@ def setting_history(town_id: str, past: TownPast, *, at: datetime | None = None)
     return SettingHistory(
         town_id=town_id,
         events=tuple(events),
-        since=None if oldest is None else time_of(oldest),
+        since=None if oldest is None else from_text(oldest["now"]),
         since_tick=None if oldest is None else oldest["tick_no"],
         whole=blocks > 0,
         notes=past.left_out,
@@ -80,17 +80,17 @@ def setting_history(town_id: str, past: TownPast, *, at: datetime | None = None)
 
 def settings_events(row: JournalRow, changes: setting_changes.Changes) -> list[SettingsEvent]:
     """The events of a row that changed settings, in the order in which they were applied."""
-    tick, at = row["tick_no"], time_of(row)
+    tick, at = row["tick_no"], from_text(row["now"])
     if restore_in(row) is not None:
         changed = changes.get((tick, RESTORE), ())
         return [SettingsEvent(tick, at, None, _RESTORED, None, None, changed)] if changed else []
-    sent: Mapping[str, Mapping[str, Any]] = {event["event_id"]: event for event in row["inputs"]["new_events"]}
+    sent: Mapping[str, Sent] = {event["event_id"]: event for event in row["inputs"]["new_events"]}
     found = []
     for event in row["outputs"]["events"]:
         changed = changes.get((tick, event["event_id"]), ())
         if changed and event["outcome"] == "applied":
             envelope = sent.get(event["event_id"])
-            by = None if envelope is None else setting_changes.said_by(envelope)
+            by = None if envelope is None else sent_events.said_by(envelope)
             received = None if envelope is None else from_text(envelope["received_at"])
             found.append(SettingsEvent(tick, at, event["event_id"], event["event_type"], by, received, changed))
     return found
@@ -102,7 +102,7 @@ def _last_tick(town_id: str, past: TownPast, at: datetime) -> Steps[int]:
     last = 0 if image is None else image.tick_no
     rows = JournalRows(past, town_id)
     yield from rows.start_after(last)
-    while (row := rows.next) is not None and time_of(row) <= at:
+    while (row := rows.next) is not None and from_text(row["now"]) <= at:
         last = row["tick_no"]
         yield from rows.advance()
     return last

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from shared.domain import acted, canonical, limits, strict_json
 from shared.domain.images import JournalBlock
@@ -12,20 +12,6 @@ from shared.domain.tick import TickInput
 from shared.domain.times import text_or_none, to_text
 from shared.town import packed_rows
 from shared.town.town import Town
-from shared.town.town_keys import TownKeys
-
-SET_IN_EVERY_TICK: Final = frozenset(
-    key.name
-    for key in (
-        TownKeys.tick_no,
-        TownKeys.tick_id,
-        TownKeys.last_tick_at,
-        TownKeys.next_seq,
-        TownKeys.next_audit_seq,
-        TownKeys.next_due_at,
-    )
-)
-"""The town keys that say nothing but that a tick ran."""
 
 
 def record(town: Town, report: TickReport) -> None:

@@ -12,7 +12,8 @@ from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.views.aside import codes, telling, tick_sentence
 from shared.domain import strict_json
 from shared.domain.times import readable_time, to_text
-from shared.questions.setting_changes import payload_of, said_by, scrubbed, shown
+from shared.questions.sent_events import payload_of, said_by, scrubbed
+from shared.questions.setting_changes import shown
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
