@@ -110,7 +110,7 @@ def facts(setting: SettingWords) -> Iterator[tuple[str, str]]:
     """What is known of a setting, for a table."""
     from infra.reference.settings import readers
 
-    yield "effect", setting.effect.replace("`", "")
+    yield "effect", setting.does
     yield "type", setting.type.replace("`", "") + (", or null" if setting.nullable else "")
     yield "default", shown(setting.default)
     yield "new towns", shown(setting.new_town) if setting.stored_in_new_towns else "the default"
