@@ -71,6 +71,10 @@ class Call(Generic[Q]):
         return content
 
 
+Guard = Literal["sigv4", "townToken", "link"]
+"""Who verifies the caller: the gateway, or with `link` the route itself, which people open in a browser."""
+
+
 @dataclass(frozen=True, slots=True)
 class Route(Generic[Q]):
     """A route. `admit` checks the caller before the query is read: it returns the verified caller, or None for a town token.
@@ -84,15 +88,16 @@ class Route(Generic[Q]):
     admit: Callable[[Mapping[str, Any], Mapping[str, str]], SignedRequest | None]
     answer: Callable[[Call[Q]], Reply]
     query: type[Q]
-    guard: Literal["sigv4", "townToken"] = "sigv4"
+    guard: Guard = "sigv4"
 
 
-BESIDES: Final = (
-    ("HEAD", "/api/towns", "events"),
-    ("HEAD", "/api/archived-towns", "archive"),
-    ("ANY", "/{proxy+}", "debug"),
+BESIDES: Final[tuple[tuple[str, str, str, Guard], ...]] = (
+    ("HEAD", "/api/towns", "events", "sigv4"),
+    ("HEAD", "/api/archived-towns", "archive", "sigv4"),
+    ("HEAD", "/acknowledge/{link}", "redrive", "link"),
+    ("ANY", "/{proxy+}", "debug", "sigv4"),
 )
-"""Additional routes of the gateway and their functions: HEAD of the lists of towns, and every request that matches no route."""
+"""Additional routes of the gateway, their functions and guards: HEAD, and every request that matches no route."""
 
 
 def run(
@@ -161,8 +166,10 @@ def _answered(
         request_of(event)
         return _other_method(method, {*others.get(path, ()), *(each.method for each in routes if each.path == path)})
     signed = route.admit(event, ids)
-    reply = route.answer(Call(event, ids, query_of(event, route.query), signed, trail))
-    return _tagged(reply, event) if wanted == "GET" else reply
+    # programs for mail and chats add parameters of their own to links, which must open all the same
+    query = route.query() if route.guard == "link" else query_of(event, route.query)
+    reply = route.answer(Call(event, ids, query, signed, trail))
+    return _tagged(reply, event) if wanted == "GET" and route.guard != "link" else reply
 
 
 def _other_method(method: str, methods: set[str]) -> Reply:

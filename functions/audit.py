@@ -25,13 +25,14 @@ _OF_A_TOKEN: Final = ("scope", "agent", "generation", "key", "token")
 
 @dataclass(slots=True)
 class Trail:
-    """What only the answering code knows about a request: the batch that it stored, and the ids of the events that it brought; for
-    whom and for which repository a credential was issued.
+    """What only the answering code knows about a request: the batch that it stored, and the ids of the events that it brought.
+
+    `more` is what else the line says: for whom a credential was issued, or which link of a notice was opened.
     """
 
     batch_id: str | None = None
     events: tuple[str, ...] = ()
-    credential: Mapping[str, object] = field(default_factory=dict)
+    more: Mapping[str, object] = field(default_factory=dict)
 
 
 def of_request(event: Mapping[str, Any], status: int, *, town_id: str | None, known_path: bool, trail: Trail) -> str:
@@ -45,7 +46,7 @@ def of_request(event: Mapping[str, Any], status: int, *, town_id: str | None, kn
         **_caller((event.get("requestContext") or {}).get("authorizer") or {}),
         "batch_id": trail.batch_id,
         "events": list(trail.events) or None,
-        **{name: value if isinstance(value, int) else _shown(value) for name, value in trail.credential.items()},
+        **{name: value if isinstance(value, int) else _shown(value) for name, value in trail.more.items()},
     }
     return _line(said)
 

@@ -1,6 +1,6 @@
-"""How often one agent may send one kind of request: counted in memory, by each environment of a function for itself.
+"""How often one agent, or one link, may ask one kind of thing: counted in memory, by each environment of a function for itself.
 
-So it is no exact limit but a wall: what one agent can cost is bounded, however many functions answer it.
+So it is no exact limit but a wall: what one asker can cost is bounded, however many functions answer it.
 """
 
 from collections import deque
@@ -17,10 +17,14 @@ _MOST_ASKERS: Final = 10_000
 
 @dataclass
 class Pace:
-    """The requests of the last ten minutes by asker, of whom each may send `most`. `hint` says how to need fewer."""
+    """The requests of the last ten minutes by asker, of whom each may send `most`. `hint` says how to need fewer.
+
+    `whose` is what an asker is.
+    """
 
     most: int
     hint: str
+    whose: str = "agent"
     asked: dict[tuple[object, ...], deque[datetime]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -34,5 +38,7 @@ class Pace:
             if len(self.asked) > _MOST_ASKERS:
                 self.asked.pop(next(iter(self.asked)))
             if len(times) >= self.most:
-                raise Refused(f"more than {self.most} requests in 10 minutes for one agent", status=429, hint=self.hint)
+                raise Refused(
+                    f"more than {self.most} requests in 10 minutes for one {self.whose}", status=429, hint=self.hint
+                )
             times.append(now)

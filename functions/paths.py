@@ -14,7 +14,7 @@ from typing import Any, Final
 from shared.adapters.path_ids import read
 
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
-_OF_ONE_SEGMENT: Final = ("townId", "eventId")
+_OF_ONE_SEGMENT: Final = ("townId", "eventId", "link")
 
 OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/towns": ("GET",),
@@ -30,6 +30,7 @@ OTHER_PATHS: Final[Mapping[str, tuple[str, ...]]] = {
     "/api/archived-towns": ("GET",),
     "/api/towns/{townId}/events/{eventId}/redrive": ("POST",),
     "/api/towns/{townId}/mayor/messages": ("GET", "POST"),
+    "/acknowledge/{link}": ("GET", "POST"),
 }
 """The paths of the events, the redrive, the archive and the credentials function with all their methods.
 

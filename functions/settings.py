@@ -263,7 +263,15 @@ class EventsSettings(QueueSettings):
 
 
 class RedriveSettings(EventsSettings):
-    """Redrive, for operators. Its settings are those of the events API."""
+    """Redrive, for operators, and the links in notices, for people. `token_secret` has the keys with which links are signed."""
+
+    token_secret: SettingName
+    secrets_endpoint: Url | None = None
+
+    @property
+    def places(self) -> Places:
+        """The services that the function calls."""
+        return {**super().places, "SECRETS_ENDPOINT": self.secrets_endpoint}
 
 
 class ArchiveSettings(StoreSettings):

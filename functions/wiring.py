@@ -38,6 +38,7 @@ from shared.telemetry.alerts import EveryAlert, SeldomAlerts
 
 if TYPE_CHECKING:
     from shared.adapters.agent_credentials import AgentCredentials
+    from shared.adapters.rotated_secret import RotatedSecret
     from shared.adapters.sns_mail import SnsMail
     from shared.adapters.table_objects import TableObjects
     from shared.domain.notice_orders import NoticeOrder
@@ -239,11 +240,28 @@ class _ChannelsOfDeployment:
         from shared.adapters.notices import ChannelsToPeople  # noqa: PLC0415 - as above
         from shared.domain.notices import FleetChannels  # noqa: PLC0415 - as above
 
-        topic = self._settings.notice_topic
-        fleet = FleetChannels(api=self._settings.agents_api, mail=topic is not None)
+        settings, topic = self._settings, self._settings.notice_topic
+        fleet = FleetChannels(api=settings.agents_api, mail=topic is not None)
         mail = None if topic is None else _mail_to(topic)
-        channels = ChannelsToPeople(fleet, clock=CLOCK, secrets=_secrets(self._settings), mail=mail)
+        channels = ChannelsToPeople(fleet, clock=CLOCK, secrets=_secrets(settings), mail=mail, link=self._link)
         return channels.send(order, effect_id=effect_id)
+
+    def _link(self, order: "NoticeOrder") -> str | None:
+        """The link with which a person acknowledges the escalation of a notice."""
+        from shared.adapters.escalation_links import LinkMaker  # noqa: PLC0415 - as above
+
+        api, secret = self._settings.agents_api, self._settings.token_secret
+        if api is None or secret is None:
+            return None
+        return LinkMaker(api, _token_keys(secret, self._settings.secrets_endpoint).values, CLOCK)(order)
+
+
+@cache
+def _token_keys(secret: str, endpoint_url: str | None) -> "RotatedSecret":
+    """The keys of town tokens and links. All callers in this environment share one client and one cache."""
+    from shared.adapters.rotated_secret import RotatedSecret  # noqa: PLC0415 - only where notices are sent
+
+    return RotatedSecret(secret, CLOCK, endpoint_url)
 
 
 @cache

@@ -15,6 +15,7 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.ingestion import Ingestion
 from functions.redrive import app as redrive
+from functions.redrive.acknowledging import Links
 from functions.settings import AccessRule, DebugSettings
 from infra.devstack.gateway import Route
 from shared.adapters.agent_credentials import AgentCredentials
@@ -26,7 +27,12 @@ from tests.http_events import OPERATOR, Answer, Context, request
 from tests.unit.functions.test_debug import Here
 from tests.worlds import World
 
-HANDLERS = {"events": events.lambda_handler, "archive": archive.lambda_handler, "debug": debug.lambda_handler}
+HANDLERS = {
+    "events": events.lambda_handler,
+    "redrive": redrive.lambda_handler,
+    "archive": archive.lambda_handler,
+    "debug": debug.lambda_handler,
+}
 GATEWAY = sorted(
     [
         *((Route(each.method, each.path, "", each.guard), events.lambda_handler) for each in events.ROUTES),
@@ -34,11 +40,14 @@ GATEWAY = sorted(
         *((Route(each.method, each.path, "", each.guard), archive.lambda_handler) for each in archive.ROUTES),
         *((Route(each.method, each.path, "", each.guard), debug.lambda_handler) for each in debug.ROUTES),
         *((Route(each.method, each.path, "", each.guard), credentials.lambda_handler) for each in credentials.ROUTES),
-        *((Route(method, path, "", None), HANDLERS[name]) for method, path, name in BESIDES),
+        *((Route(method, path, "", None), HANDLERS[name]) for method, path, name, _ in BESIDES),
     ],
     key=lambda each: each[0].rank,
 )
 
+
+LINK_KEYS = ["k" * 48, "p" * 48]
+"""The keys of links: the one that signs, and the one before it."""
 
 EVERYTHING: tuple[Verb, ...] = get_args(Verb)
 
@@ -50,7 +59,7 @@ def deploy(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, verbs: tuple[Verb, 
     metrics = EmfMetrics(lambda _: None, stage="test")
     ingestion = Ingestion(cloud.dispatcher.around, cloud.queue, metrics, lambda _: None)
     there = events.EventsDeployment(ingestion, access, cloud.world.objects)
-    redrives = redrive.RedriveDeployment(ingestion, access)
+    redrives = redrive.RedriveDeployment(ingestion, access, Links(LINK_KEYS.copy, LINK_KEYS.copy))
     shelf = archive.ArchiveDeployment(
         cloud.world.around, cloud.world.store, access, lambda town: kept_past(cloud.world, town)
     )

@@ -74,7 +74,7 @@ def refresh_token(call: Call[CredentialQuery]) -> Reply:
         raise Refused("the body must be empty", status=422, path="body", hint="send the request without a body")
     here.pace.require(call.town_id, agent_id, now=now)
     issued = here.issuing.credential_for(call.town_id, agent_id, generation)
-    call.trail.credential = _for_the_audit(issued)
+    call.trail.more = _for_the_audit(issued)
     return api.answer(200, answer_of(issued))
 
 

@@ -1,1 +1,1 @@
-"""Redrive: posts a copy of a poisoned event, for an operator."""
+"""Posts a copy of a poisoned event for an operator, and the acknowledgement of an escalation for whoever has its link."""

@@ -1,11 +1,13 @@
-"""The handler of redrive: an operator has a poisoned event sent again (IAM).
+"""The handler of requests that read the image of a town and then post an event.
 
-It is a function of its own, because it loads the image of a town, which needs memory and room that grow with the town
-(`functions.room`). The events function, which producers call all day, loads none.
+An operator has a poisoned event sent again (IAM), or a person acknowledges an escalation by the link in a notice. It is a function
+of its own, because it loads the image of a town, which needs memory and room that grow with the town (`functions.room`). The events
+function, which producers call all day, loads none.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from typing import Any, Final
 
@@ -14,11 +16,18 @@ from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
 from functions.ingestion import Ingestion
 from functions.queries import Query
+from functions.redrive import acknowledging
+from functions.redrive.acknowledging import Links
 from functions.settings import RedriveSettings
+from shared.adapters.rotated_secret import RotatedSecret
 from shared.intake.redrive import redriven
 from shared.ports.steps import drive
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
+
+
+KEY_LIFE: Final = timedelta(minutes=1)
+"""How long the key of links that was rotated away is still believed here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +36,16 @@ class RedriveDeployment:
 
     ingestion: Ingestion
     access: Access
+    links: Links
 
 
 @cache
 def deployment() -> RedriveDeployment:
     """Built by the first request. Raises Terminal if the settings are invalid."""
     settings = RedriveSettings.from_environment()
-    return RedriveDeployment(Ingestion.deployed(settings), Access(settings.access_rules, log.write_line))
+    access = Access(settings.access_rules, log.write_line)
+    keys = RotatedSecret(settings.token_secret, wiring.CLOCK, settings.secrets_endpoint, life=KEY_LIFE)
+    return RedriveDeployment(Ingestion.deployed(settings), access, Links(keys.values, keys.refreshed))
 
 
 def redrive(call: Call[Query]) -> Reply:
@@ -44,12 +56,36 @@ def redrive(call: Call[Query]) -> Reply:
     return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
 
 
+def show_escalation(call: Call[Query]) -> Reply:
+    """Show the escalation of a link in a notice, with a button that acknowledges it. Nothing is changed.
+
+    The link is the credential: no other is needed, and it is good for this one escalation, for seven days.
+    """
+    here = deployment()
+    return acknowledging.shown(call, here.links, here.ingestion)
+
+
+def acknowledge_escalation(call: Call[Query]) -> Reply:
+    """Acknowledge the escalation of a link in a notice: the event `escalation_acknowledged`. Any body is ignored.
+
+    The same request can be safely repeated.
+    """
+    here = deployment()
+    return acknowledging.acknowledged(call, here.links, here.ingestion)
+
+
+def _by_link(_: Mapping[str, Any], __: Mapping[str, str]) -> None:
+    """Admit every request: the handler verifies the link."""
+
+
 def _may_write(event: Mapping[str, Any], ids: Mapping[str, str]) -> SignedRequest:
     """Admit a signed request whose caller may write to the town. Raises Refused."""
     request = request_of(event)
     deployment().access.require(request, "write", ids["townId"])
     return request
 
+
+LINK: Final = "/acknowledge/{link}"
 
 ROUTES: Final[tuple[Route[Any], ...]] = (
     Route(
@@ -60,6 +96,8 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
         redrive,
         Query,
     ),
+    Route("GET", LINK, "Look at the escalation of a link in a notice", _by_link, show_escalation, Query, "link"),
+    Route("POST", LINK, "Acknowledge the escalation of a link", _by_link, acknowledge_escalation, Query, "link"),
 )
 
 

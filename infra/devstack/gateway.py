@@ -21,6 +21,7 @@ from infra.listening.callers import Callers
 from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request
 from infra.listening.limits import Limits
+from shared.adapters.escalation_links import PATH
 
 Invoke = Callable[[str, Any], Any]
 
@@ -196,7 +197,8 @@ class _Front:
 
     def admit(self, head: Head) -> Response | None:
         """Refuse the pages of other sites, foreign names of this machine (DNS rebinding), and whom the gateway refuses."""
-        problem = _CALLERS.problem(head.headers, reached=head.reached)
+        followed = head.method == "GET" and parts_of(head.target)[0].startswith(PATH)
+        problem = _CALLERS.problem(head.headers, reached=head.reached, linked=followed)
         if problem is not None:
             return _response(_said(403, problem))
         refused = None

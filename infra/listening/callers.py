@@ -17,6 +17,7 @@ _HOST: Final = re.compile(
 _NAMED: Final = re.compile(
     r"(?:\*\.)?(?:\[[0-9a-f:.]{2,45}\]|[a-z0-9_][a-z0-9_.-]{0,252})(?::[0-9]{1,5})?", re.IGNORECASE
 )
+_IN_A_TAB: Final = ("navigate", "document")
 _NO_OTHER_SITE: Final = ("none", "same-origin")
 
 
@@ -29,8 +30,11 @@ class Callers:
     hosts: frozenset[str] = frozenset()
     own_pages: bool = False
 
-    def problem(self, headers: Mapping[str, str], *, reached: str) -> str | None:
-        """Why a request is refused; None if it is not. `reached` is the local address of its connection."""
+    def problem(self, headers: Mapping[str, str], *, reached: str, linked: bool = False) -> str | None:
+        """Why a request is refused; None if it is not. `reached` is the local address of its connection.
+
+        `linked`: people follow links to it from pages of other sites, such as a mailbox. A browser then says that it navigates.
+        """
         host = headers.get("host", "")
         if not self._is_own(host, reached):
             return "this server does not answer to that name; use an address of the machine that it runs on"
@@ -38,6 +42,8 @@ class Callers:
         own = self.own_pages and origin is not None and origin.lower() == f"http://{host}".lower()
         if origin is not None and not own:
             return "requests of web pages are not answered"
+        if linked and origin is None and (headers.get("sec-fetch-mode"), headers.get("sec-fetch-dest")) == _IN_A_TAB:
+            return None
         if site is not None and site.lower() not in (_NO_OTHER_SITE if self.own_pages else _NO_OTHER_SITE[:1]):
             return "requests of web pages are not answered"
         return None

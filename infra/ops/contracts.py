@@ -41,6 +41,10 @@ TEXT: Final = "text"
 """In place of the model of a body: plain text."""
 
 
+PAGE: Final = "page"
+"""In place of the model of an answer: a page for people, also where it refuses."""
+
+
 class Contract(NamedTuple):
     """The operation id of a route, its success status and answer, the statuses with which it may refuse, and its request body."""
 
@@ -56,6 +60,8 @@ _ALWAYS: Final = (401, 413, 422, 500)
 _ABOUT_A_TOWN: Final = (403, 404, 503, *_ALWAYS)
 _ASKED_BY_AN_AGENT: Final = (429, *_ABOUT_A_TOWN)
 _WITH_A_BODY: Final = (400, 409, 410, 415, *_ABOUT_A_TOWN)
+_OF_A_LINK: Final = (401, 410, 429, 500, 503)
+_LINK: Final = "/acknowledge/{link}"
 _TOWN: Final = "/api/towns/{townId}"
 _AGENTS: Final = "/api/agents/towns/{townId}"
 CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
@@ -89,6 +95,8 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("post", f"{_TOWN}/events/{{eventId}}/redrive"): Contract(
         "redriveEvent", 202, "A copy of the event is stored.", AcceptedEvents, (400, 409, 410, *_ABOUT_A_TOWN)
     ),
+    ("get", _LINK): Contract("showEscalation", 200, "The page.", PAGE, _OF_A_LINK),
+    ("post", _LINK): Contract("acknowledgeEscalation", 202, "The acknowledgement is stored.", PAGE, _OF_A_LINK),
     ("post", f"{_TOWN}/resume"): Contract(
         "resumeTown", 200, "The town runs with the others.", ResumedTown, _ABOUT_A_TOWN
     ),

@@ -21,7 +21,7 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.problems import Problem
 from functions.redrive import app as redrive
-from infra.ops.contracts import BODIES, CONTRACTS, TEXT
+from infra.ops.contracts import BODIES, CONTRACTS, PAGE, TEXT, Contract
 from infra.ops.event_schemas import COMPONENTS, PAYLOADS, POSTED
 from infra.ops.named_schemas import ANY_OBJECT, Names
 from shared.replay.requests import ReplayRequest
@@ -36,6 +36,7 @@ _IDS: Final = {
     "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which works for every id.",
     "agentId": "The agent's id, written as a bead's id is.",
     "tick": "The number of the tick.",
+    "link": "What stands in the notice; it is signed, good for one escalation, and ends after seven days.",
 }
 _ID_EXAMPLES: Final = {
     "townId": "my-town",
@@ -43,14 +44,15 @@ _ID_EXAMPLES: Final = {
     "beadId": "5649000b",
     "agentId": "polecat-toast",
     "tick": "41",
+    "link": "WyJteS10b3duIiwiNTY0OTAwMGIiLCJtYWlsIiwxNzY4NjUxMjAwXQ.c2lnbmF0dXJl",
 }
 _PROBLEMS: Final = {
     400: "The body is not strict JSON or does not match its schema.",
-    401: "The request is not signed, or its token is missing or invalid.",
+    401: "The request is not signed, or its token or link is missing or invalid.",
     403: "The caller or the token is not allowed to do this.",
     404: "The town does not exist or the caller may not see it, or the town has no such bead or event.",
     409: "The town already exists, its state does not allow this, or the event id was used with different content.",
-    410: "The event is older than the period in which duplicates are detected.",
+    410: "The event is older than the period in which duplicates are detected; or the link has expired.",
     413: "The request is too large.",
     415: "The body is not sent as application/json.",
     422: "A parameter or field has a value that is not allowed.",
@@ -106,7 +108,8 @@ def document() -> dict[str, Any]:
             "version": "0.2",
             "description": (
                 "Posting events, reading as an agent and getting an agent's credential require a town token, every other route "
-                "SigV4. Errors are RFC 9457 problem documents. "
+                "SigV4, except for the links in notices, which are a credential themselves and answer with pages. Errors are "
+                "RFC 9457 problem documents. "
                 "Every answer has the header X-Request-Id. HEAD works like GET, without a body; OPTIONS returns 204 with "
                 "Allow; any other method that a path does not support returns 405 with Allow. Unknown query parameters are "
                 "refused."
@@ -141,7 +144,7 @@ def document() -> dict[str, Any]:
 def _bodies() -> tuple[dict[Any, Any], dict[str, Any]]:
     """The schemas of request and response bodies by type, and the components that they refer to."""
     taken = {each.body for each in CONTRACTS.values() if each.body not in (None, TEXT) and each.body is not POSTED}
-    given = {Problem, *(each.answer for each in CONTRACTS.values() if each.answer is not None)}
+    given = {Problem, *(each.answer for each in CONTRACTS.values() if each.answer not in (None, PAGE))}
     wanted: list[tuple[Any, Any, TypeAdapter[Any]]] = [
         *((shape, "validation", TypeAdapter(shape)) for shape in (*sorted(taken, key=repr), *PAYLOADS)),
         *((shape, "serialization", TypeAdapter(shape)) for shape in sorted(given, key=repr)),
@@ -161,7 +164,7 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
         "operationId": contract.name,
         "tags": [tag],
         "parameters": [*_ids_in(route), *_query_of(route)],
-        "security": [{route.guard: []}],
+        "security": [] if route.guard == "link" else [{route.guard: []}],
     }
     if contract.body is TEXT:
         content = {"text/plain": {"schema": {"type": "string"}, "example": BODIES[key]}}
@@ -172,10 +175,24 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
             "required": contract.body in (POSTED, ReplayRequest),
             "content": {"application/json": {"schema": schema, "example": BODIES[key]}},
         }
-    example = _examples().get(" ".join(key))
+    shown["responses"] = _pages(contract) if contract.answer is PAGE else _answers(route, contract, bodies)
+    return shown
+
+
+def _pages(contract: Contract) -> dict[str, Any]:
+    """The answers of a route that people open in a browser."""
+    said = {contract.status: contract.says, **{status: _PROBLEMS[status] for status in sorted(contract.refuses)}}
+    content = {"text/html": {"schema": {"type": "string"}}}
+    return {
+        str(status): {"description": says, "headers": _headers(), "content": content} for status, says in said.items()
+    }
+
+
+def _answers(route: Route[Any], contract: Contract, bodies: dict[Any, Any]) -> dict[str, Any]:
+    example = _examples().get(f"{route.method.lower()} {route.path}")
     answer = {"schema": bodies.get(contract.answer, ANY_OBJECT)} | ({} if example is None else {"example": example})
     problem = {"application/problem+json": {"schema": bodies[Problem]}}
-    shown["responses"] = {
+    return {
         str(contract.status): {
             "description": contract.says,
             "headers": _headers(route.method),
@@ -187,7 +204,6 @@ def _operation(route: Route[Any], tag: str, bodies: dict[Any, Any]) -> dict[str,
             for status in sorted(contract.refuses)
         },
     }
-    return shown
 
 
 @cache

@@ -185,11 +185,12 @@ class Context:
         runtime: AgentRuntime | None = None,
         forge: SourceForge | None = None,
         prover: MergeProver | None = None,
+        api: str | None = None,
     ) -> Surroundings:
-        """The surroundings of a run of these towns. Alerts become lines on standard error."""
+        """The surroundings of a run of these towns. Alerts become lines on standard error. `api`: the address of this process."""
         from infra.townctl import notices, wiring
 
-        fleet = notices.fleet_of(os.environ)
+        fleet = notices.fleet_of(os.environ, api=api)
         return wiring.surroundings(
             store,
             clock=clock or self.clock,

@@ -7,6 +7,7 @@ writes one answer a line: a window, or how it could not be run. It only reads th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 THIS_TREE: Final = Path(__file__).parents[2]
 _LARGEST_ANSWER: Final = 256 << 20
 _LARGEST_JOB: Final = 1 << 10
+_READY: Final = "ready\n"
+"""What a child says once its code is imported."""
+
 _MODULE: Final = Path("infra/townctl/other_code.py")
 
 
@@ -65,10 +69,12 @@ class OtherCode:
         bucket = context.bucket
         place = ("--data", str(context.data)) if bucket is None else bucket.options()
         self._tree = tree
-        self._children = [self._started(place) for _ in range(children)]
-        self._free: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
-        for child in self._children:
-            self._free.put(child)
+        self._place = place
+        self._ended = False
+        self._children = [self._started() for _ in range(children)]
+        self._free: SimpleQueue[int] = SimpleQueue()
+        for number in range(children):
+            self._free.put(number)
 
     def __enter__(self) -> Self:
         """Use them inside a `with` block."""
@@ -76,52 +82,81 @@ class OtherCode:
 
     def __exit__(self, *_: object) -> None:
         """End them."""
+        self.end()
+        for child in self._children:
+            _closed(child)
+
+    def end(self) -> None:
+        """End them now, whatever they are doing: their jobs find no tick. A signal handler may call it."""
+        self._ended = True
         for child in self._children:
             child.kill()
-            child.wait()
-            for stream in (child.stdin, child.stdout):
-                if stream is not None:
-                    stream.close()
 
     def run(self, jobs: Iterable[Job]) -> Iterator[WindowBacktest | Unread | None]:
-        """What each job found, in their order. None: there is no tick. Raises Refused if a child ends."""
+        """What each job found, in their order. None: there is no tick. A child that ends in a job is replaced.
+
+        Raises Refused if a child cannot even be started.
+        """
         with ThreadPoolExecutor(len(self._children)) as pool:
             yield from pool.map(self._done, jobs)
 
     def _done(self, job: Job) -> WindowBacktest | Unread | None:
-        child = self._free.get()
+        number = self._free.get()
         try:
-            return self._asked(child, job)
+            said = self._said(number, job)
+            if said or self._ended:
+                return _found(job, said)
+            code = _closed(self._children[number])
+            self._children[number] = self._started()
+            problem = f"the code in {self._tree} ended while it ran town {job.town_id} (exit code {code})"
+            return Unread(job.town_id, f"{problem}; its error is above")
         finally:
-            self._free.put(child)
+            self._free.put(number)
 
-    def _asked(self, child: subprocess.Popen[str], job: Job) -> WindowBacktest | Unread | None:
-        jobs, answers = cast("TextIO", child.stdin), cast("TextIO", child.stdout)
-        said = ""
-        if child.poll() is None:
-            try:
-                print(json.dumps([job.town_id, job.from_, job.to, job.after]), file=jobs, flush=True)
-                said = answers.readline()
-            except BrokenPipeError:
-                pass  # the child has ended, which is said below
-        if not said:
-            hint = "its error is above; run the tests of that tree"
-            problem = f"the code in {self._tree} ended while it ran town {job.town_id} (exit code {child.wait()})"
-            raise Refused(problem, status=400, path="code", hint=hint)
-        found: dict[str, Any] = strict_json.foreign(said.encode(), limit=_LARGEST_ANSWER)
-        if "problem" in found:
-            return Unread(job.town_id, found["problem"])
-        return None if found["window"] is None else read(WindowBacktest, found["window"])
+    def _said(self, number: int, job: Job) -> str:
+        """The answer of a child; empty if it has ended."""
+        child = self._children[number]
+        try:
+            print(json.dumps([job.town_id, job.from_, job.to, job.after]), file=cast("TextIO", child.stdin), flush=True)
+            return cast("TextIO", child.stdout).readline()
+        except BrokenPipeError:
+            return ""
 
-    def _started(self, place: Sequence[str]) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "infra.townctl.other_code", *place],
+    def _started(self) -> subprocess.Popen[str]:
+        """A child that is ready. Raises Refused if the code of the tree cannot be imported."""
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-m", "infra.townctl.other_code", *self._place],
             env={**os.environ, "PYTHONPATH": str(self._tree)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             start_new_session=True,  # so that Ctrl-C ends this process, which then ends its children
         )
+        if cast("TextIO", child.stdout).readline() != _READY:
+            problem = f"the code in {self._tree} cannot be run (exit code {_closed(child)})"
+            raise Refused(problem, status=400, path="code", hint="its error is above; run the tests of that tree")
+        return child
+
+
+def _found(job: Job, said: str) -> WindowBacktest | Unread | None:
+    """What an answer says; None if there is none."""
+    if not said:
+        return None
+    found: dict[str, Any] = strict_json.foreign(said.encode(), limit=_LARGEST_ANSWER)
+    if "problem" in found:
+        return Unread(job.town_id, found["problem"])
+    return None if found["window"] is None else read(WindowBacktest, found["window"])
+
+
+def _closed(child: subprocess.Popen[str]) -> int:
+    """End a child and close its pipes; its exit code."""
+    child.kill()
+    code = child.wait()
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+    return code
 
 
 def main(given: Sequence[str], jobs: TextIO, answers: TextIO) -> None:
@@ -131,6 +166,7 @@ def main(given: Sequence[str], jobs: TextIO, answers: TextIO) -> None:
         parser.add_argument(f"--{name}")
     asked = parser.parse_args(given)
     context = Context(named_data=Path(asked.data)) if asked.data else Context(named_bucket=_bucket(asked))
+    print(_READY, end="", file=answers, flush=True)
     for line in jobs:
         job = Job(*strict_json.foreign(line.encode(), limit=_LARGEST_JOB))
         print(json.dumps(_answered(context, job)), file=answers, flush=True)

@@ -117,6 +117,8 @@ class Served:
 
     def _unauthorized(self, route: Route, event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any] | None:
         """Add the authorizer's result to the event. Returns the answer if the token does not open the route."""
+        if route.guard == "link":
+            return None
         try:
             claims = self._claims(headers)
         except Refused as refusal:
@@ -183,15 +185,15 @@ def serve(
     around = context.around(store, clock=clock, runtime=runtime, prover=prover)
     stop = Stop()
     served = served_from(context, replace(around, store=every), keys=keys_of(context), wake=stop.wake)
-    loop = TownLoop(
-        around,
-        Lines(context.talk),
-        speed=speed_of(clock),
-        pasts=context.kept_past,
-        in_directory=context.bucket is None,
-        own_process=own_runs.own_process(context, clock),
-    )
     with stop.on_signals(), serving(served, port=port) as url:
+        loop = TownLoop(
+            context.around(store, clock=clock, runtime=runtime, prover=prover, api=url),
+            Lines(context.talk),
+            speed=speed_of(clock),
+            pasts=context.kept_past,
+            in_directory=context.bucket is None,
+            own_process=own_runs.own_process(context, clock),
+        )
         context.talk(f"serving {context.place} at {url}; Ctrl-C stops it after the current pass")
         loop.until(stop.wait)
     tally = loop.tally
@@ -215,6 +217,7 @@ def served_from(
     from functions.events import app as events
     from functions.ingestion import Ingestion
     from functions.redrive import app as redrive
+    from functions.redrive.acknowledging import Links
     from functions.settings import DebugSettings
     from shared.telemetry.emf import EmfMetrics
 
@@ -238,7 +241,7 @@ def served_from(
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
-    redrives = redrive.RedriveDeployment(ingestion, access)
+    redrives = redrive.RedriveDeployment(ingestion, access, Links(keys, keys))
     shelf = archive.ArchiveDeployment(around, context.founding_store(), access, context.kept_past)
     # The functions call this to build their deployment; in Lambda it reads the environment.
     setattr(credentials, "deployment", lambda: issues)  # noqa: B010 - as below
@@ -275,7 +278,7 @@ def served_from(
         for name, function in functions.items()
         for each in function.ROUTES
     ]
-    found += [(Route(method, path, "", "sigv4"), handlers[name]) for method, path, name in BESIDES]
+    found += [(Route(method, path, "", guard), handlers[name]) for method, path, name, guard in BESIDES]
     return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)
 
 

@@ -60,8 +60,9 @@ def shadow(
     known = context.require_towns(store, *(towns or ()))
     followed = [town for town in sorted(set(towns or known)) if chosen(town, share)]
     context.talk(f"{quantity(len(followed), 'town')} of {len(set(towns or known))}, beside the code in {tree}")
-    stop = Stop()
+    stop = _Stop()
     with stop.on_signals(), OtherCode(tree, context, children=1) as children:
+        stop.children = children
         follower = Follower(context, children, followed, metrics=_metrics() if emf else None)
         follower.start(recent=RECENT if once else 0)
         follower.look()
@@ -84,6 +85,18 @@ def _metrics() -> EmfMetrics:
     from shared.telemetry.emf import EmfMetrics
 
     return EmfMetrics(lambda line: print(line, file=sys.stderr, flush=True), stage="shadow")
+
+
+class _Stop(Stop):
+    """Also ends the children, which may be in the middle of a tick that never ends."""
+
+    children: OtherCode | None = None
+
+    def ask(self) -> None:
+        """End the children, then the loop."""
+        super().ask()
+        if self.children is not None:
+            self.children.end()
 
 
 @dataclass

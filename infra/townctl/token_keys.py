@@ -1,7 +1,8 @@
 """`townctl secret rotate-town-tokens`: a new key for town tokens, of a data directory or of a deployed stack.
 
 With the usual rotation, the previous key stays valid until the next one, so that tokens in use go on. With --now it ends at once:
-then every token that it has signed is refused, also the honest ones. Two caches know keys or decisions, and --now empties both:
+then every token and every link in a notice that it has signed is refused, also the honest ones. Two caches know keys or decisions,
+and --now empties both:
 
     the environments of the functions   a changed variable makes Lambda start new ones, which read the secret again
     the gateway's decisions             they are deleted
@@ -33,7 +34,7 @@ PREVIOUS_NAME: Final = f"{KEY_NAME}-previous"
 SINCE_VARIABLE: Final = "TOKEN_KEYS_SINCE"
 LONGEST: Final = timedelta(minutes=2)
 """How long an old key can be believed if no cache is emptied: a minute in the authorizer, and one in the gateway."""
-_FUNCTIONS: Final = ("AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn")
+_FUNCTIONS: Final = ("AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn", "RedriveFunctionArn")
 _STAGE: Final = "$default"
 _UPDATE_SECONDS: Final = 120.0
 

@@ -12,7 +12,8 @@ _KINDS: Final[Mapping[str, str]] = {
     "digest": "There were more notices than may be sent one by one",
 }
 _LINKS: Final = (
-    ("acknowledge", "Acknowledge it, so that it is not raised again:"),
+    ("acknowledge", "Acknowledge it, so that it is not raised again, by this link, which is good for seven days:"),
+    ("acknowledge_command", "Acknowledge it in a terminal:"),
     ("page", "Look at it:"),
     ("api", "By the API:"),
     ("explain", "In a terminal:"),

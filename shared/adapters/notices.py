@@ -50,13 +50,18 @@ class ChannelsToPeople:
         clock: Clock,
         secrets: Secrets | None,
         mail: SnsMail | None = None,
+        link: Callable[[NoticeOrder], str | None] = lambda _: None,
         run: Callable[..., Any] = subprocess.run,
     ) -> None:
-        """Without `secrets` no webhook can be sent, and without `mail` no mail."""
+        """Without `secrets` no webhook can be sent, and without `mail` no mail.
+
+        `link` makes the address with which a person acknowledges the escalation of a notice.
+        """
         self._fleet = fleet
         self._clock = clock
         self._secrets = secrets
         self._mail = mail
+        self._link = link
         self._run = run
 
     def send(self, order: NoticeOrder, *, effect_id: str) -> Untold | None:
@@ -131,14 +136,18 @@ class ChannelsToPeople:
             found["api"] = f"{self._fleet.api.rstrip('/')}/api/towns/{town}" + (f"/beads/{bead}" if bead else "/status")
         if order.bead_id is not None:
             found["explain"] = f"townctl explain bead {order.bead_id} --town {order.town_id}"
-            found["acknowledge"] = f"townctl escalation acknowledge {order.town_id} {order.bead_id}"
+            found["acknowledge_command"] = f"townctl escalation acknowledge {order.town_id} {order.bead_id}"
+            if (address := self._link(order)) is not None:
+                found["acknowledge"] = address
         else:
             found["explain"] = f"townctl town status {order.town_id}"
         return found
 
     def _show(self, order: NoticeOrder) -> Untold | None:
         """Show it on the screen of this machine."""
-        command = _desktop_command(f"Town {order.town_id}: {order.severity}", _printable(_without_secrets(order).title))
+        text, address = _printable(_without_secrets(order).title), self._link(order)
+        words = text if address is None else f"{text}\nAcknowledge: {address}"
+        command = _desktop_command(f"Town {order.town_id}: {order.severity}", words)
         if command is None:
             return Untold("this machine has neither notify-send nor osascript", passing=False)
         try:

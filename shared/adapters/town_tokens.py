@@ -97,7 +97,7 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
         hint = "choose a life of at most eight hours, and make a new token when it ends"
         problem = "a token must be valid for more than zero and at most eight hours"
         raise Refused(problem, status=400, path="life", hint=hint)
-    [key, *_] = _usable(keys)
+    [key, *_] = usable(keys)
     body: dict[str, object] = {
         "iss": ISSUER,
         "aud": AUDIENCE,
@@ -114,11 +114,11 @@ def issue(claims: Claims, keys: Sequence[str], *, now: datetime, life: timedelta
 
 def read(token: str, keys: Sequence[str], *, now: datetime) -> Claims:
     """The claims of a valid token. Raises Refused (401), Terminal (no usable key)."""
-    usable = _usable(keys)
+    known = usable(keys)
     if not 0 < len(token) <= _LONGEST_TOKEN or not _is_canonical(token):
         raise _refused("it is missing or malformed")
     named = _key_named(token)
-    key = next((each for each in usable if key_id(each) == named), None)
+    key = next((each for each in known if key_id(each) == named), None)
     if key is None:
         raise _refused("it is signed with an unknown key")
     try:
@@ -249,12 +249,13 @@ def _key_named(token: str) -> str | None:
     return named if isinstance(named, str) and dict(header) == ours else None
 
 
-def _usable(keys: Sequence[str]) -> Sequence[str]:
-    usable = [key for key in keys if len(key.encode()) >= _SHORTEST_KEY]
-    if not usable:
+def usable(keys: Sequence[str]) -> Sequence[str]:
+    """The keys that are long enough to sign. Raises Terminal if there is none."""
+    found = [key for key in keys if len(key.encode()) >= _SHORTEST_KEY]
+    if not found:
         hint = "store a random text of at least 32 characters as the secret of the town tokens"
         raise Terminal("there is no usable key for town tokens", hint=hint)
-    return usable
+    return found
 
 
 def _reason(error: jwt.PyJWTError | RecursionError) -> str:

@@ -1,11 +1,20 @@
 """Notices to people: their channels, and which addresses a webhook may have."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 Channel = Literal["webhook", "fleet_webhook", "desktop", "mail"]
 NoticeKind = Literal["escalation", "raised_again", "alert", "digest"]
+SENT_BY: Final[Mapping[str, str]] = {
+    "webhook": "link sent to the town's webhook",
+    "fleet_webhook": "link sent to the webhook of all towns",
+    "desktop": "link shown on the desktop",
+    "mail": "link sent by mail",
+}
+"""How the audit trail names the link with which a person acknowledged an escalation, by the channel that it was sent on."""
+
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 LINES_AT_MOST: Final = 20
 """So many notices a digest names; the others it counts."""

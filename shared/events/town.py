@@ -196,8 +196,8 @@ class EscalationAcknowledged(Event):
     by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
-        """Note the acknowledgement. The first time is kept."""
-        seen = escalations.acknowledge(town, fact.bead_id or "")
+        """Note the acknowledgement, and by whom. The first time is kept."""
+        seen = escalations.acknowledge(town, fact.bead_id or "", speakers.named(fact, self.by))
         if seen == "missing":
             return EventResult(MISSING)
         return EventResult(ALREADY if seen == "already" else Applied())

@@ -82,10 +82,12 @@ class ClockGuard:
         at: float = yield Call("monotonic clock", self._monotonic)
         compared = self._compared
         if compared is None or not compared.holds(wall, at) or _disagree(compared):
-            asked = wall
+            asked, began = wall, at
             store: datetime = yield Call("store's time", self._store_time)
             wall = yield Call("clock", self._clock.now)
             at = yield Call("monotonic clock", self._monotonic)
+            if abs(wall - asked - timedelta(seconds=at - began)) > _STEADY:
+                asked = wall  # the clock was set meanwhile, and only what it shows now counts
             self._compared = compared = _Compared(asked, store, wall, at)
         if _disagree(compared):
             yield from self._tell(compared)

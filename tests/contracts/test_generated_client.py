@@ -86,8 +86,8 @@ LISTS = ("listReviews", "listRigs", "listEscalations", "listMail")
 NOT_GENERATED = {"putAgentLog"}
 """Its body is plain text, which the generator leaves out."""
 OLD, OLDER = "old", "older"
-NOT_ASKED = {"refreshToken"}
-"""It needs the token of an agent at work: tests/unit/functions/test_credentials.py asks it."""
+NOT_ASKED = {"refreshToken", "showEscalation", "acknowledgeEscalation"}
+"""It needs the token of an agent at work (tests/unit/functions/test_credentials.py asks it), or the pages are for people."""
 LOGS = (
     LogName("of-the-container", 1, "log", "container"),
     LogName("of-the-agent", 1, "transcript", "agent"),

@@ -6,6 +6,7 @@ recorded and judged by the roles of the template.
 
 import json
 import random
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.s3.models import s3_backends
+from moto.sns.models import sns_backends
 
 from functions import wiring
 from functions.archive import app as archive
@@ -284,6 +286,7 @@ def live(life: Life) -> None:
     life.post(TOWN, "bead_cancelled", {"by": "me"}, bead_id="b1")
     life.post(TOWN, "escalation_raised", {"title": "The disk is full", "severity": "high"})
     life.work()  # a worker stops the agent, and sends a mail
+    _acknowledged_by_the_mail(life)
     _beside_workers(life)
     _without_luck(life)
     _put_away(life)
@@ -327,6 +330,18 @@ def _without_luck(life: Life) -> None:
     now = datetime.now(UTC)
     drive(life.world.store.note_life(LifeNote("a-life-that-ended", ("t3",), now - timedelta(hours=1))))
     life.minute()
+
+
+def _acknowledged_by_the_mail(life: Life) -> None:
+    """A person opens the link in a mail, and uses its button."""
+    [sent] = sns_backends[ACCOUNT][REGION].topics[life.stack.arn("NoticeTopic")].sent_notifications
+    [link] = re.findall(r"^https://.*(/acknowledge/.+)$", sent[1], re.MULTILINE)
+    for method, status in (("GET", 200), ("POST", 202)):
+        asked = request(method, link, route=redrive.LINK, parameters={"link": link.rpartition("/")[2]})
+        assert life.call("RedriveFunction", asked)["statusCode"] == status
+    life.work()
+    [escalation] = life.operator("GET", f"/api/towns/{TOWN}/escalations")["escalations"]
+    assert escalation["acknowledged"] is True
 
 
 def _asked(life: Life, agent: str) -> None:

@@ -56,11 +56,24 @@ def test_cfn_lint_finds_nothing(path: str) -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-def test_every_route_requires_authentication() -> None:
-    assert routes()
+LINK_ROUTES = {(method, "/acknowledge/{link}") for method in ("GET", "HEAD", "POST")}
+"""The link itself is the credential."""
+
+
+def test_every_route_requires_authentication_except_the_links_in_notices() -> None:
+    assert set(routes()) >= LINK_ROUTES
     for route, operation in routes().items():
         wanted = "TownToken" if route in TOKEN_ROUTES else "AWS_IAM"
-        assert operation["security"] == [{wanted: []}], route
+        assert operation.get("security") == (None if route in LINK_ROUTES else [{wanted: []}]), route
+
+
+def test_a_route_that_everybody_may_call_has_little_room() -> None:
+    [stage] = resources("AWS::ApiGatewayV2::Stage").values()
+    assert set(stage["RouteSettings"]) == {f"{method} {path}" for method, path in LINK_ROUTES}
+    defaults = {name: about.get("Default") for name, about in template()["Parameters"].items()}
+    for settings in stage["RouteSettings"].values():
+        assert settings["ThrottlingRateLimit"] < defaults["ApiRate"] / 10
+        assert settings["ThrottlingBurstLimit"] < defaults["ApiBurst"] / 5
 
 
 def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_function() -> None:
@@ -68,13 +81,18 @@ def test_every_route_of_the_code_is_a_route_of_the_gateway_and_leads_to_its_func
     for route, operation in routes().items():
         uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
         wired[route] = next(name for name in FUNCTIONS if name in uri)
-    functions = {"events": "EventsFunction", "archive": "ArchiveFunction", "debug": "DebugFunction"}
+    functions = {
+        "events": "EventsFunction",
+        "redrive": "RedriveFunction",
+        "archive": "ArchiveFunction",
+        "debug": "DebugFunction",
+    }
     written = {(route.method, route.path): functions["events"] for route in events.ROUTES}
     written |= {(route.method, route.path): functions["debug"] for route in debug.ROUTES}
     written |= {(route.method, route.path): "RedriveFunction" for route in redrive.ROUTES}
     written |= {(route.method, route.path): "ArchiveFunction" for route in archive.ROUTES}
     written |= {(route.method, route.path): "CredentialsFunction" for route in credentials.ROUTES}
-    assert wired == written | {(method, path): functions[name] for method, path, name in BESIDES}
+    assert wired == written | {(method, path): functions[name] for method, path, name, _ in BESIDES}
 
 
 def test_the_debug_function_knows_every_method_of_the_paths_that_other_functions_have() -> None:
@@ -235,7 +253,10 @@ def test_the_events_function_creates_towns_and_never_replaces_one() -> None:
 
 
 def test_a_redrive_reads_towns_and_wakes_workers_and_may_nothing_else_but_post() -> None:
-    assert actions("RedriveFunction") == {"s3:GetObject", "s3:ListBucket", "sqs:SendMessage"}
+    reads = {"s3:GetObject", "s3:ListBucket", "secretsmanager:GetSecretValue"}
+    assert actions("RedriveFunction") == {*reads, "sqs:SendMessage"}
+    [secret] = [each for each in statements("RedriveFunction") if "secretsmanager" in each["Action"]]
+    assert secret["Resource"] == {"Ref": "TownTokenKey"}  # with which links are signed
 
 
 def test_the_authorizer_reads_its_secret_and_nothing_else() -> None:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 from infra.listening.door import opened
 from infra.listening.guard import Guard, Head, Request
 from infra.townctl import notices as local
+from shared.adapters.escalation_links import LinkMaker
 from shared.adapters.notices import ChannelsToPeople
 from shared.adapters.secret_files import SecretFiles
 from shared.adapters.sns_mail import SnsMail
@@ -81,7 +82,7 @@ def test_a_webhook_is_signed_over_its_time_and_body(receiver: Receiver, tmp_path
         "page": "http://127.0.0.1:8080/t/t1/bead/e1",
         "api": "https://api.example.com/api/towns/t1/beads/e1",
         "explain": "townctl explain bead e1 --town t1",
-        "acknowledge": "townctl escalation acknowledge t1 e1",
+        "acknowledge_command": "townctl escalation acknowledge t1 e1",
     }
 
 
@@ -207,6 +208,24 @@ def test_a_mail_says_in_words_what_a_webhook_says(topic: None, tmp_path: Path) -
     assert "townctl escalation acknowledge t1 e1" in text
     assert "effect-1" in text
     assert token not in text
+
+
+def test_every_channel_has_the_link_that_acknowledges(
+    receiver: Receiver, topic: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = tmp_path / "shown"
+    script = tmp_path / "notify-send"
+    script.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {shown}\n')
+    script.chmod(0o700)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    link = LinkMaker("https://api.example.com", lambda: ["k" * 48], FakeClock(T))
+    told = channels(tmp_path, mail=SnsMail(TOPIC), link=link)
+    for channel in ("webhook", "mail", "desktop"):
+        assert told.send(an_order(channel, address=receiver.url), effect_id="e") is None
+    [(_, text)] = mails()
+    assert json.loads(receiver.got[0][1])["links"]["acknowledge"] == link(an_order())
+    assert f"\n{link(an_order('mail'))}\n" in text
+    assert shown.read_text().splitlines()[-1] == f"Acknowledge: {link(an_order('desktop'))}"
 
 
 def test_a_digest_by_mail_has_a_line_for_each_notice(topic: None, tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """`townctl backtest` and `townctl shadow`, with the code of another working tree in processes of their own."""
 
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
 
-from tests.integration.townctl_calls import REPOSITORY, Townctl
+from shared.adapters.clock import wait_for
+from tests.integration.townctl_calls import REPOSITORY, TOWNCTL, Townctl
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.slow
 
@@ -26,13 +30,17 @@ def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
 @pytest.fixture(scope="module")
 def other_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this tree in which rule B1 never acts."""
-    tree = tmp_path_factory.mktemp("other") / "tree"
+    return a_tree(tmp_path_factory.mktemp("other") / "tree", "")
+
+
+def a_tree(tree: Path, b1: str) -> Path:
+    """A copy of this tree with other code in the place of rule B1."""
     for part in ("shared", "infra"):
         shutil.copytree(REPOSITORY / part, tree / part, ignore=shutil.ignore_patterns("__pycache__", "*.svg", "*.css"))
     rules = tree / "shared/rules/__init__.py"
     text = rules.read_text(encoding="utf-8")
     assert '    Rule("B1", beads.dispatch_ready),\n' in text
-    rules.write_text(text.replace('    Rule("B1", beads.dispatch_ready),\n', ""), encoding="utf-8")
+    rules.write_text(text.replace('    Rule("B1", beads.dispatch_ready),\n', b1), encoding="utf-8")
     return tree
 
 
@@ -67,6 +75,28 @@ def test_the_shadow_says_and_counts_what_the_other_code_would_do(townctl: Townct
     assert "lost B1 dispatch_agent" in done.out
     assert '"shadowDifferences":[1.0]' in done.err
     assert townctl("town", "status", ALPHA).code in (0, 1)
+
+
+def test_code_that_ends_its_process_is_said_of_its_town(townctl: Townctl, tmp_path: Path) -> None:
+    dies = a_tree(tmp_path / "dies", '    Rule("B1", lambda *_: __import__("os")._exit(9)),\n')
+    done = townctl("shadow", "--once", "--code", str(dies))
+    assert done.code == 1
+    assert f"ended while it ran town {ALPHA} (exit code 9)" in done.out
+
+
+def test_a_shadow_whose_code_hangs_ends_at_the_first_signal(townctl: Townctl, tmp_path: Path) -> None:
+    """It waited for its child, which never answered, and a second signal did not help."""
+    mark = tmp_path / "began"
+    hangs = f'    Rule("B1", lambda *_: (open({str(mark)!r}, "w"), __import__("time").sleep(10_000))),\n'
+    words = ("--data", str(townctl.data), "shadow", "--once", "--code", str(a_tree(tmp_path / "hangs", hangs)))
+    process = subprocess.Popen([*TOWNCTL, *words], cwd=REPOSITORY)
+    try:
+        assert wait_for(mark.exists, seconds=PATIENCE_SECONDS, every=0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize(

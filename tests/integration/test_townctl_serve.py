@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
+from starlette.responses import Response
 
+from infra.listening.door import opened
+from infra.listening.guard import Guard, Head, Request
 from infra.townctl import main
 from infra.townctl.api_client import with_token
 from shared.adapters.clock import wait_for
@@ -125,6 +129,66 @@ def test_a_served_town_shows_beads_of_every_id_and_answers_every_method(served: 
             "none",
             None if status == 200 else "GET, HEAD",
         )
+
+
+FROM_A_MAILBOX = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+"""What a browser says of itself when somebody follows a link on the page of another site."""
+
+
+class Hook:
+    """A webhook's receiver."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, Any]] = []
+
+    def admit(self, head: Head) -> None:
+        """Whoever calls is welcome."""
+
+    def answer(self, request: Request) -> Response:
+        """Note what has come."""
+        self.got.append(json.loads(request.body))
+        return Response(status_code=204)
+
+
+def test_an_escalation_is_acknowledged_by_the_link_in_its_notice(served: tuple[str, Path]) -> None:
+    url, data = served
+    token = str(json.loads(_townctl(data, "token", "demo"))["token"])
+    hook = Hook()
+    with opened(Guard(hook)) as door:
+        assert with_token("PUT", f"{url}/api/towns/demo", {}, token=token).status == 201
+        _townctl(data, "secret", "set-webhook", "demo", "--make")
+        _townctl(data, "setting", "set", "demo", "notices.webhook", f"{door.url}/hook")
+        raised = {
+            "event_id": "raised-0001",
+            "event_type": "escalation_raised",
+            "payload": {"title": "The disk is full", "severity": "high"},
+        }
+        assert with_token("POST", f"{url}/api/towns/demo/events", [raised], token=token).status == 202
+        assert wait_for(lambda: bool(hook.got), seconds=PATIENCE_SECONDS, every=0.2)
+    link = str(hook.got[0]["links"]["acknowledge"])
+    assert link.startswith(f"{url}/acknowledge/")
+
+    page = httpx.get(link, headers=FROM_A_MAILBOX)
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "The disk is full" in page.text
+    framed = httpx.get(link, headers={**FROM_A_MAILBOX, "Sec-Fetch-Dest": "iframe"})
+    assert framed.status_code == 403
+    elsewhere = httpx.post(link, headers={"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"})
+    assert elsewhere.status_code == 403
+    assert httpx.get(f"{link}x").status_code == 401
+    escalations = f"{url}/api/towns/demo/escalations"
+    assert [each["acknowledged"] for each in _get(escalations, token)["escalations"]] == [False]
+
+    pressed = httpx.post(link, headers={"Origin": url, "Sec-Fetch-Site": "same-origin"}, data={})
+    assert pressed.status_code == 202
+    assert wait_for(
+        lambda: [each["acknowledged"] for each in _get(escalations, token)["escalations"]] == [True],
+        seconds=PATIENCE_SECONDS,
+        every=0.2,
+    )
+    bead = _get(f"{url}/api/towns/demo/beads/{hook.got[0]['bead']}", token)["bead"]
+    assert "acknowledged by link sent to the town's webhook" in [line["newValue"] for line in bead["audit"]]
+    assert "acknowledged already" in httpx.get(link).text
 
 
 def _get(url: str, token: str) -> Any:

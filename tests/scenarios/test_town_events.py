@@ -305,6 +305,23 @@ def test_the_first_acknowledgement_counts() -> None:
     assert town.one("escalation_metadata", "e", "acknowledged", "acknowledged_at") == (1, text(T))
 
 
+@scenario(193)
+@pytest.mark.parametrize(
+    ("payload", "agent", "said"),
+    [
+        ({"by": "ann"}, None, "acknowledged by ann"),
+        ({"by": "ann"}, "mayor", "acknowledged by ann"),
+        ({}, "mayor", "acknowledged by mayor"),
+        ({}, None, "acknowledged"),
+    ],
+)
+def test_the_trail_says_who_acknowledged(payload: dict[str, str], agent: str | None, said: str) -> None:
+    town = an_escalation(ago(minutes=5))
+    town.tick(event("escalation_acknowledged", payload, bead="e", agent=agent, event_id="seen-001"))
+    lines = town.rows("SELECT new_value FROM bead_events WHERE bead_id = 'e' AND event_type = 'fields_updated'")
+    assert lines == [(said,)]
+
+
 def an_escalation(created_at: datetime, status: str = "open", **columns: Any) -> TownBuilder:
     """An escalation of that age."""
     town = a_town().bead("e", "escalation", status, created_at=created_at, priority="medium")

@@ -22,11 +22,13 @@ from functions.debug import app as debug
 from functions.events import app as events
 from functions.ingestion import Ingestion
 from functions.redrive import app as redrive
+from functions.redrive.acknowledging import Links
 from functions.settings import AccessRule, DebugSettings
 from shared.adapters.town_tokens import Claims, issue, key_id, read
 from shared.domain.errors import StoreUnavailable
 from shared.domain.ids import is_subject_id
 from shared.telemetry.emf import EmfMetrics
+from tests.apis import LINK_KEYS
 from tests.cloud import Cloud, a_cloud
 from tests.conventions.sources import ROOT
 from tests.http_events import Context, request
@@ -140,7 +142,7 @@ def logs(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> 
     access = Access(rules, made.lines.append)
     ingestion = Ingestion(cloud.dispatcher.around, cloud.queue, metrics, made.lines.append)
     there = events.EventsDeployment(ingestion, access, cloud.world.objects)
-    redrives = redrive.RedriveDeployment(ingestion, access)
+    redrives = redrive.RedriveDeployment(ingestion, access, Links(LINK_KEYS.copy, LINK_KEYS.copy))
     here = Here(DebugSettings(stage="test", town_bucket="bucket"), cloud.world.around, access, cloud.world)
     monkeypatch.setattr(events, "deployment", lambda: there)
     monkeypatch.setattr(redrive, "deployment", lambda: redrives)

@@ -33,6 +33,7 @@ OUTPUTS = {
     "ApiUrl": "https://abc123.execute-api.eu-west-1.amazonaws.com",
     "AuthorizerFunctionArn": "authorizer",
     "WorkerFunctionArn": "worker",
+    "RedriveFunctionArn": "redrive",
     "TickFunctionArn": "tick",
 }
 
@@ -108,7 +109,7 @@ def test_an_emergency_ends_both_old_keys_and_empties_every_cache(cloud: Cloud, m
     assert not is_accepted(OLD, renewed, monkeypatch)
     assert not is_accepted(OLDER, renewed, monkeypatch)
     assert is_accepted(renewed.values()[0], renewed, monkeypatch)
-    assert cloud.done == ["authorizer", "worker", "tick", "abc123/$default"]
+    assert cloud.done == ["authorizer", "worker", "tick", "redrive", "abc123/$default"]
     assert cloud.variables["authorizer"] == {"SENTRY_DSN": DSN, SINCE_VARIABLE: "now"}
 
 
@@ -148,8 +149,14 @@ def test_the_usual_rotation_lets_the_tokens_in_use_go_on(cloud: Cloud, monkeypat
     ("refused", "undone"),
     [
         ("ResetAuthorizersCache", ["ApiUrl"]),
-        ("GetFunctionConfiguration", ["AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn"]),
-        ("UpdateFunctionConfiguration", ["AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn"]),
+        (
+            "GetFunctionConfiguration",
+            ["AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn", "RedriveFunctionArn"],
+        ),
+        (
+            "UpdateFunctionConfiguration",
+            ["AuthorizerFunctionArn", "WorkerFunctionArn", "TickFunctionArn", "RedriveFunctionArn"],
+        ),
     ],
 )
 def test_what_is_not_permitted_is_said_and_stops_nothing_else(

@@ -64,8 +64,8 @@ def escalate_once(
     return escalate(town, title, severity=severity, category=category, body=body, rig_id=rig_id, about=marks)
 
 
-def acknowledge(town: Town, bead_id: str) -> str:
-    """Acknowledge an escalation; returns `missing`, `already` or `acknowledged`. The first time is kept."""
+def acknowledge(town: Town, bead_id: str, by: str | None) -> str:
+    """Acknowledge an escalation, and record by whom; returns `missing`, `already` or `acknowledged`. The first time is kept."""
     row = town.sql.execute(
         "SELECT acknowledged FROM escalation_metadata WHERE bead_id = :id", {"id": bead_id}
     ).fetchone()
@@ -77,6 +77,8 @@ def acknowledge(town: Town, bead_id: str) -> str:
         "UPDATE escalation_metadata SET acknowledged = 1, acknowledged_at = :now WHERE bead_id = :id",
         {"id": bead_id, "now": town.tick.now_text},
     )
+    said = "acknowledged" if by is None else f"acknowledged by {by}"
+    audit.record(town, bead_id, "fields_updated", new=said, metadata={"fields": ["acknowledged"]})
     return "acknowledged"
 
 

@@ -14,6 +14,7 @@ from functions.claims import Holder
 from functions.events import app as events
 from functions.ingestion import Ingestion
 from functions.redrive import app as redrives
+from functions.redrive.acknowledging import Links
 from functions.settings import AccessRule
 from shared.domain import strict_json
 from shared.domain.senders import Sender
@@ -25,6 +26,7 @@ from shared.ports.town_store import CommitFacts
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry.emf import EmfMetrics
 from shared.town import schemas
+from tests.apis import LINK_KEYS
 from tests.cloud import Cloud, a_cloud
 from tests.counting import CountingObjects
 from tests.documented import complaints
@@ -67,7 +69,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[EventsApi]:
     access = Access(RULES, made.lines.append)
     here, there = (
         events.EventsDeployment(ingestion, access, made.world.objects),
-        redrives.RedriveDeployment(ingestion, access),
+        redrives.RedriveDeployment(ingestion, access, Links(LINK_KEYS.copy, LINK_KEYS.copy)),
     )
     monkeypatch.setattr(events, "deployment", lambda: here)
     monkeypatch.setattr(redrives, "deployment", lambda: there)

@@ -25,7 +25,7 @@ from tests.towns import a_town
 from tests.worlds import a_world
 
 ROUTES = [(route, each) for each in (events, redrive, archive, debug, credentials) for route in each.ROUTES]
-WITHOUT_A_BODY = ("/redrive", "/resume", "/bring-back", "/reconcile-dry-run", "/refresh-token")
+WITHOUT_A_BODY = ("/redrive", "/resume", "/bring-back", "/reconcile-dry-run", "/refresh-token", "/{link}")
 WRITES = [(each, at) for each, at in ROUTES if each.method != "GET" and not each.path.endswith(WITHOUT_A_BODY)]
 each_write_with_a_body = pytest.mark.parametrize(
     ("route", "function"), WRITES, ids=[f"{route.method} {route.path}" for route, _ in WRITES]

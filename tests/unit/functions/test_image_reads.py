@@ -103,5 +103,5 @@ def test_the_events_function_reads_no_part_of_an_image(route: Route[Any], cloud:
 
 def test_a_redrive_reads_the_image_in_a_function_that_has_room_for_it(cloud: Cloud) -> None:
     """Which images it has room for is what `test_room` checks."""
-    [route] = redrive.ROUTES
+    [route] = [each for each in redrive.ROUTES if each.guard != "link"]
     assert parts_read_for(redrive, route, cloud)

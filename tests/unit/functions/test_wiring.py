@@ -195,7 +195,7 @@ def test_wrong_settings_name_the_variable_and_show_no_value(environment: dict[st
 
 
 @pytest.mark.parametrize(
-    "rules", ["{", "{}", '[{"callers": []}]', '[{"callers": ["a"], "towns": ["t"], "verbs": ["delete"]}]']
+    "rules", ["{", "{}", '[{"callers": []}]', '[{"callers": ["a"], "towns": ["t"], "verbs": ["destroy"]}]']
 )
 def test_access_rules_that_cannot_be_read_let_nobody_in_and_stop_the_function(rules: Any) -> None:
     with pytest.raises(Terminal, match="ACCESS_RULES"):

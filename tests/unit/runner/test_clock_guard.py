@@ -156,3 +156,15 @@ def test_a_store_that_does_not_answer_is_no_leave_to_work(machine: Machine) -> N
     machine.before_answer = fail
     with pytest.raises(StoreUnavailable):
         drive(machine.guard.time())
+
+
+@pytest.mark.parametrize("lead", [DAY, 364 * DAY, -DAY], ids=str)
+def test_a_clock_that_is_set_while_the_store_is_asked_does_nothing(machine: Machine, lead: timedelta) -> None:
+    """Seen in a simulation: the readings before and after the answer lay around the store's time, and a tick was a year ahead."""
+
+    def set_it() -> None:
+        machine.wall.at += lead
+
+    machine.before_answer = set_it
+    with pytest.raises(ClocksDisagree):
+        drive(machine.guard.time())
