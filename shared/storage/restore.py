@@ -62,10 +62,7 @@ class KeptPast:
     """What is wrong with each version of the head that could not be read so far."""
 
     def points(self, *, limit: int = 50, up_to: int | None = None) -> Steps[list[RestorePoint]]:
-        """The newest restore points, or those up to a commit, newest first. Heads and files that cannot be read are no points.
-
-        Raises UnknownTown.
-        """
+        """The newest restore points, or those up to a commit, newest first; without what cannot be read. Raises UnknownTown."""
         found: list[RestorePoint] = []
         files = yield from self.files()
         there = files.keys() | (yield from self.patch_files())
