@@ -6,7 +6,7 @@ from datetime import datetime
 from shared.domain import limits
 from shared.images import summary
 from shared.ports.town_store import TownImage
-from shared.ports.waiting_room import DueMarker, InboxReading
+from shared.ports.waiting_room import InboxReading
 from shared.runner.inputs import wakes
 from shared.storage import keys
 
@@ -37,18 +37,6 @@ def not_yet(about: summary.BeforeTick, waiting: InboxReading, now: datetime, ima
             return None
         return Later(last + about.interval)
     return None  # if the last tick is further ahead, another clock made it: do not wait until ours catches up
-
-
-def overtaken(markers: tuple[DueMarker, ...], image: TownImage) -> tuple[DueMarker, ...]:
-    """The markers that a commit on this image makes obsolete: those that led to the tick, and that of the image's own due time.
-
-    With the latter, a town that an event woke would be run once more at the time when it was due before, for nothing.
-    """
-    planned = image.facts.next_due
-    if not markers or planned is None:
-        return markers  # a run that no marker led to clears none, and so it need not look at the town again
-    marker = keys.due_marker(image.town_id, planned)
-    return markers if marker in markers else (*markers, marker)
 
 
 def _wanted(about: summary.BeforeTick, waiting: InboxReading, now: datetime) -> datetime | None:

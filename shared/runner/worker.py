@@ -100,7 +100,7 @@ def run_town(
             )
         else:
             town.shows = None
-            base = _Base(image, published, taken_by(reading, given), pacing.overtaken(markers, image), begun)
+            base = _Base(image, published, taken_by(reading, given), markers, begun)
             done = yield from _commit(around, base, database.content_of(sql), report, summary.drain_nonce(sql))
             town.shows = done.image if done.outcome == "committed" else None
     done = yield from _with_marked_violations(around, done, was_violated=about.violated)

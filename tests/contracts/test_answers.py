@@ -144,8 +144,9 @@ def test_every_answer_has_an_example_of_its_shape() -> None:
     for route, operations in documented_paths().items():
         for method, operation in operations.items():
             status = next(status for status in operation["responses"] if status.startswith("2"))
-            if route != "/openapi.json":
-                example = operation["responses"][status]["content"]["application/json"]["example"]
+            content = operation["responses"][status]["content"]
+            if route != "/openapi.json" and "application/json" in content:  # the link in a notice answers with a page
+                example = content["application/json"]["example"]
                 assert complaints(method, route, int(status), example) == [], (method, route)
 
 

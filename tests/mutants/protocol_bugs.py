@@ -227,14 +227,6 @@ _OF_MARKERS: Final = (
         "tests/unit/runner/test_clock_guard.py::test_a_clock_that_is_set_while_the_store_is_asked_does_nothing",
     ),
     Bug(
-        "a town is run once more at the time for which a commit has set another",
-        _PACING,
-        "overtaken",
-        "return markers if marker in markers else (*markers, marker)",
-        "return markers",
-        "tests/unit/runner/test_spacing.py::test_a_town_that_an_event_woke_is_not_run_again_at_the_time_when_it_was_due_before",
-    ),
-    Bug(
         "a run that finds only signs of life ticks for them",
         _PACING,
         "_wanted",
