@@ -19,7 +19,7 @@ from shared.domain.repositories import pull_request_at
 from shared.ports.forge import SourceForge
 from shared.ports.steps import drive
 from shared.questions import status as reports
-from shared.questions.overview import FailedLine
+from shared.questions.failures import FailedLine
 from tests.forge_sites import Served, served
 from tests.towns import TOWN, TownBuilder, a_town, event
 from tests.worlds import World, a_world

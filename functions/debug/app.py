@@ -91,15 +91,15 @@ def status(call: Call[Query]) -> Reply:
     """The last tick's metrics, alarms, agents and live beads; for each waiting bead, why, since when and until when it waits."""
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
-    return api.answer(200, drive(question.status(call.town_id, deployment().around)))
+    return api.answer(200, drive(question.status(call.town_id, deployment().around, deployment().logs)))
 
 
 def view(call: Call[ExplainQuery]) -> Reply:
     """The status with the beads, dependencies, reviews and escalations of the same commit, and what the rules will do next."""
     from shared.questions import town_view  # noqa: PLC0415 - as above
 
-    here = deployment()
-    return api.answer(200, drive(town_view.town_view(call.town_id, here.around, here.past(), at=call.query.at)))
+    here, at = deployment(), call.query.at
+    return api.answer(200, drive(town_view.town_view(call.town_id, here.around, here.past(), at=at, logs=here.logs)))
 
 
 def beads(call: Call[BeadsQuery]) -> Reply:

@@ -13,6 +13,7 @@ from shared.domain.repositories import ForgeKind
 from shared.domain.states import Scope
 from shared.ports.agent_logs import LogKind, LogWriter
 from shared.questions.alarms import TownAlarm
+from shared.questions.attention import AttentionKind
 from shared.questions.bead_view import DependencyType
 from shared.questions.filters import EventState, StateFilter, StatusFilter
 from shared.questions.lanes import Doing, LaneKind
@@ -22,6 +23,7 @@ from shared.questions.present import SubjectKind, UnappliedOutcome
 from shared.questions.story import By
 from shared.questions.waiting import WaitingReason
 from shared.replay.replayed import ComparedBy, SegmentKind
+from shared.replay.what_if.knowledge import WhyUnknown
 from shared.rules.base import Wait
 from shared.storage.restore import PointKind
 
@@ -31,6 +33,7 @@ _REFERENCE: Final = "#/components/schemas/"
 _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "ActionOutcome": (OutcomeWord, "Whether an action was applied, skipped with a reason, or failed."),
     "Alarm": (TownAlarm, "An alarm that a single town can raise."),
+    "AttentionKind": (AttentionKind, "What kind of thing needs attention."),
     "BeadStatusFilter": (StatusFilter, "The status of a bead; `live` stands for open, in_progress and in_review."),
     "ConvoyState": (ConvoyState, "The progress of a convoy."),
     "DependencyType": (DependencyType, "The kind of a dependency between two beads."),
@@ -43,6 +46,7 @@ _WORDS: Final[dict[str, tuple[Any, str]]] = {
     "MarkKind": (MarkKind, "What a mark stands for: what a tick learned, decided, wrote or found broken."),
     "PointKind": (PointKind, "The kind of object that stores a restore point."),
     "ProcessState": (ProcessState, "The state of an agent's process, as its runtime reports it."),
+    "WhyUnknown": (WhyUnknown, "Why history does not know the result of an effect of a what-if."),
     "ComparedBy": (ComparedBy, "What a replayed tick was compared with: its image, its recorded outputs, or nothing."),
     "Scope": (Scope, "What the holder of a town token is, and so which events it may send."),
     "SegmentKind": (SegmentKind, "Whether ticks were replayed by the code that ran them, or by other code."),

@@ -4,10 +4,11 @@
 """
 
 import contextlib
+import re
 import sys
 import tempfile
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Final, cast
 
@@ -20,6 +21,18 @@ from shared.intake.asked_time import time_in
 
 _FILE_SIZE: Final = 16 << 20
 _FILE_DEPTH: Final = 64
+
+_SHOWN: Final = 40
+_SPAN: Final = r"(\d{1,9})\s*(s|secs?|seconds?|m|mins?|minutes?|h|hours?|d|days?|w|weeks?)(?![a-z])"
+_ONE_SPAN: Final = re.compile(_SPAN, re.IGNORECASE)
+_AGO: Final = re.compile(rf"(?:{_SPAN}\s*)+(?:ago)?", re.IGNORECASE)
+_UNITS: Final[Mapping[str, timedelta]] = {
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+}
 
 _IN_GENERAL: Final = (
     'give one JSON value, for example {"title": "text"}; `python -m json.tool` shows where a file is wrong'
@@ -79,9 +92,32 @@ def json_of(body: bytes, *, what: str) -> Any:
         ) from None
 
 
+def json_or_file(given: str, *, what: str) -> Any:
+    """The JSON that an option has as text, or in the file that it names; `-` is standard input. Raises Refused."""
+    if given.lstrip().startswith(("{", "[")) and not Path(given).exists():
+        return json_of(given.encode(errors="replace"), what=what)
+    return json_of(content_of(given, what=what), what=what)
+
+
 def time_of(text: str | None, *, what: str) -> datetime | None:
-    """A time that the user wrote. Raises Refused."""
+    """A time that the user wrote in full. Raises Refused."""
     return None if text is None else time_in(text, what, name=f"--{what}")
+
+
+def past_time_of(text: str, *, what: str, now: Callable[[], datetime]) -> datetime:
+    """A time that the user wrote in full, or as how long ago it is by the town's clock: `1h`, `30 min ago`. Raises Refused."""
+    if _AGO.fullmatch(text.strip()):
+        spans = [(int(count), unit[0].lower()) for count, unit in _ONE_SPAN.findall(text)]
+        try:
+            return now() - sum((count * _UNITS[unit] for count, unit in spans), timedelta())
+        except OverflowError:
+            problem = f"--{what} is before the year 1: {text[:_SHOWN]!r}"
+            raise Refused(problem, status=400, path=what, hint="write a shorter time") from None
+    try:
+        return time_in(text, what, name=f"--{what}")
+    except Refused as problem:
+        problem.hint = f"{problem.hint}; or write how long ago it is, such as 1h, '30 min ago' or '2 days ago'"
+        raise
 
 
 def require_limit(limit: int, at_most: int) -> None:

@@ -11,16 +11,15 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, require_new, time_of, write_whole
+from infra.townctl.arguments import Force, past_time_of, require_new, write_whole
 from infra.townctl.context import TheContext
-from infra.townctl.other_code import Job, OtherCode, checked_tree
+from infra.townctl.other_code import Job, OtherCode, checked_limit, checked_tree
 from infra.townctl.output import FOUND, OK, Answer, plain, short, table
 from infra.townctl.summaries import code_of
 from infra.townctl.wording import quantity
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast
-from shared.intake.asked_time import time_in
 from shared.ports.steps import drive
 from shared.replay.backtest.changes import Change
 from shared.replay.backtest.summary import Backtest, ChangesOfRule, FirstChange, Unread, summary_of
@@ -31,6 +30,8 @@ from shared.replay.time_window import Window, window_of
 PIECE: Final = timedelta(hours=24)
 """A longer window is run in pieces of this length, each from what history had at its start."""
 _MOST_JOBS: Final = 64
+_WINDOW_SECONDS: Final = 3600
+"""A window of a day takes seconds; one that takes this long is taken for a hang."""
 _SECOND: Final = timedelta(seconds=1)
 
 Towns = Annotated[
@@ -45,7 +46,9 @@ Code = Annotated[
 def backtest(  # noqa: PLR0913 - one for each option
     *,
     towns: Towns = None,
-    from_: Annotated[str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z.")],
+    from_: Annotated[
+        str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z, or how long ago: 7d.")
+    ],
     to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
     code: Code = None,
     accept: Annotated[
@@ -54,6 +57,9 @@ def backtest(  # noqa: PLR0913 - one for each option
     junit: Annotated[Path | None, Parameter(help="Also write the result as JUnit XML to this file.")] = None,
     force: Force = False,
     jobs: Annotated[int | None, Parameter(help="Windows run at once; default: one for each core.")] = None,
+    limit: Annotated[
+        int, Parameter(help="Seconds that the code may take for one day of one town; then it is ended.")
+    ] = _WINDOW_SECONDS,
     context: TheContext,
 ) -> Answer:
     """Run recorded windows of many towns with the code of a working tree, and show what it would have done otherwise.
@@ -61,21 +67,23 @@ def backtest(  # noqa: PLR0913 - one for each option
     Nothing is changed. Exit code 1 if anything differs, unless --accept is given, or if a window cannot be run.
     """
     at_once = _checked_jobs(jobs)
+    seconds = checked_limit(limit, default=_WINDOW_SECONDS)
     tree = checked_tree(code)
     if junit is not None:
         require_new(junit, force=force, what="junit")
     store = context.store()
     known = context.require_towns(store, *(towns or ()))
-    asked = time_in(from_, "from", name="--from")
-    objects, until = context.objects(), time_of(to, what="to")
+    objects = context.objects()
     past = StoredPast(objects, objects)
     pieces: list[Job] = []
     for town_id in sorted(set(towns or known)):
-        now = context.clock_of(store, town_id).now()
-        wanted = window_of(asked, until or now, now=now)
+        clock = context.clock_of(store, town_id)
+        start = past_time_of(from_, what="from", now=clock.now)
+        end = clock.now() if to is None else past_time_of(to, what="to", now=clock.now)
+        wanted = window_of(start, end, now=clock.now())
         pieces += _pieces(town_id, wanted, drive(kept_since(town_id, past)))
     context.talk(f"running {quantity(len(pieces), 'window')} with the code in {tree}")
-    with OtherCode(tree, context, children=min(at_once, max(len(pieces), 1))) as children:
+    with OtherCode(tree, context, children=min(at_once, max(len(pieces), 1)), limit=seconds) as children:
         found = [each for each in children.run(pieces) if each is not None]
     made = summary_of(found, accepted=accept)
     if junit is not None:
@@ -102,7 +110,8 @@ def _pieces(town_id: str, wanted: Window, since: datetime) -> Iterator[Job]:
 def view(made: Backtest) -> Iterator[RenderableType]:
     """A backtest for people: how much was run, what is otherwise by rule, where each kind is first, what could not be run."""
     size = f"{made.town_hours:,.1f} town-hours of {quantity(len(made.towns), 'town')}, {quantity(made.ticks, 'tick')}"
-    result = f"{made.ticks_that_differ} differ" if made.ticks_that_differ else "every tick does the same"
+    same = "every tick does the same" if made.ticks else "nothing was run"
+    result = f"{made.ticks_that_differ} differ" if made.ticks_that_differ else same
     yield Text(f"{size}: {result}", style="bold")
     versions = ", ".join(f"{version} ({quantity(ticks, 'tick')})" for version, ticks in made.recorded_code.items())
     yield Text(f"run with code {', '.join(made.code) or '-'}; recorded by {versions or 'none'}")

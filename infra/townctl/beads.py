@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
@@ -24,6 +24,7 @@ from shared.questions.spend import spend_words
 
 if TYPE_CHECKING:
     from shared.questions.bead_view import WholeBead
+    from shared.questions.waiting import Waiting
 
 
 @Parameter(name="*")
@@ -59,12 +60,12 @@ def list_(
         require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
     now, names = place.now(town_id), {bead.bead_id: bead.title for bead in found.beads}
-    waits = {each.bead_id: waits_for(each, now, names) for each in found.waiting}
+    waits = {each.bead_id: each for each in found.waiting}
     rows = [
         (
             bead.title,
             state(bead.status, people.BEADS),
-            waits.get(bead.bead_id),
+            *_why(waits.get(bead.bead_id), town_id, names, now),
             short(bead.bead_id),
             when(bead.created_at, now),
             people.kind(bead.type),
@@ -73,10 +74,17 @@ def list_(
         )
         for bead in found.beads
     ]
-    columns = ("title", "state", "why it waits", "bead", "created", "type", "rig", "used")
+    columns = ("title", "state", "why it waits", "since", "until", "bead", "created", "type", "rig", "used")
     return listed(
         found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next, total=found.total
     )
+
+
+def _why(waiting: Waiting | None, town_id: str, names: Mapping[str, str], now: datetime) -> tuple[object, ...]:
+    """Why, since when and until when a bead waits, as three cells."""
+    if waiting is None:
+        return None, None, None
+    return waits_for(waiting, town_id, names), when(waiting.since, now), people.until(waiting, now)
 
 
 def show(

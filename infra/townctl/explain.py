@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Final
 
 from cyclopts import Parameter
@@ -10,12 +11,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.arguments import time_of
+from infra.townctl.arguments import past_time_of
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.paging import the_one
-from infra.townctl.people import until, when
+from infra.townctl.people import needs_a_person, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
+from infra.ui.remedies import remedies_of
 from infra.ui.words import reason_word
 from shared.domain.errors import Refused
 from shared.questions.explain import Explanation
@@ -28,7 +30,7 @@ TownOption = Annotated[
     str | None,
     Parameter(name="--town", help="The town's id; needed only where several towns have this id."),
 ]
-At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z.")]
+At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z, or how long ago: 1h.")]
 
 BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")]
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
@@ -55,8 +57,8 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
-    moment = time_of(at, what="at")
     town_id = the_town(place, word, (kind,)) if town_id is None else town_id
+    moment = None if at is None else past_time_of(at, what="at", now=partial(place.now, town_id))
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     names = {agent.agent_id: people.agent_name(agent.identity) for agent in place.agents(town_id).agents}
     return Answer(found, view(found, names))
@@ -85,7 +87,7 @@ def view(found: Explanation, names: Mapping[str, str]) -> Iterator[RenderableTyp
     if found.gone is not None:
         yield Text(plain(found.gone.says))
     if found.now is not None:
-        yield from _now(found, found.now)
+        yield from _now(found, found.now, names)
 
 
 def _as_of(found: Explanation) -> datetime:
@@ -102,7 +104,7 @@ def _story_rows(found: Explanation, names: Mapping[str, str], now: datetime) -> 
         what = named(entry.what, names)
         if entry.by == "rule" and entry.outcome == "applied" and entry.what.startswith("dispatch_agent"):
             starts += 1
-            what = f"{what} (start {starts})"
+            what = f"{what} (start {starts} of this bead)"
         outcome = named(_came_of_it(entry), names)
         colour = "red" if entry.by == "invariant" or entry.outcome in ("failed", "rejected", "poisoned") else ""
         yield entry.tick, when(entry.time, now), _who(entry), what, Text(plain(outcome), style=colour)
@@ -125,43 +127,30 @@ def _came_of_it(entry: StoryEntry) -> str:
     return ": ".join(shortened(each) for each in dict.fromkeys((entry.outcome, entry.reason)) if each)
 
 
-def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
+def _now(found: Explanation, now: CurrentWait, names: Mapping[str, str]) -> Iterator[RenderableType]:
     reason = now.reason
     why = "" if reason is None else f", {reason_word(reason).text} ({reason}), since {when(now.since, now.at)}"
     status = str((found.row or {}).get("status"))
     word = people.state(status, people.BEADS if found.kind == "bead" else people.AGENTS).plain
     yield Text(plain(f"now: {word}{why}"), style="bold")
     for line in (*now.says, *_place(now, now.at)):
-        yield Text(plain(shortened(line)))
+        yield Text(plain(named(line, names)))
     due = "only after an event" if now.due_at is None else f"due {when(now.due_at, now.at)}"
     yield Text(f"next rule: {now.rule or 'none'}; {due}")
-    yield table(
-        "what holds it back",
-        "since",
-        "ends",
-        "who can end it",
-        "guard",
-        rows=[
-            (
-                shortened(each.says),
-                each.since and when(each.since, now.at),
-                each.until and when(each.until, now.at),
-                each.actor,
-                each.guard,
-            )
-            for each in now.guards
-        ],
-    )
+    yield table("what holds it back", "since", "ends", "who can end it", "guard", rows=list(_guards(found, now, names)))
+    yield from _helps(found, now, names)
     if now.needs:
-        needs = [(need.event_type, need.bead_id, ", ".join(need.senders) or "the town itself") for need in now.needs]
-        yield table("event", "about", "from", rows=needs, title="events that would change it")
+        needs = [
+            (need.event_type, _name(need.bead_id, names), need.setting, ", ".join(need.senders) or "the town itself")
+            for need in now.needs
+        ]
+        yield table("event", "about", "setting", "from", rows=needs, title="events that would change it")
     if now.cause is not None:
         cause = now.cause
         at = "before the journal" if cause.tick is None else f"tick {cause.tick}"
         source = "" if cause.source is None else f" ({cause.source})"
-        yield Text(
-            plain(shortened(f"because of {cause.code}{source} at {at}, {when(cause.time, now.at)}: {cause.what}"))
-        )
+        by = at if cause.code == at else f"{cause.code}{source} at {at}"
+        yield Text(plain(named(f"because of {by}, {when(cause.time, now.at)}: {cause.what}", names)))
     for event in now.events:
         yield Text(plain(f"event {event.event_id} ({event.type}) is {event.outcome}: {event.error or 'not tried yet'}"))
     if now.comes:
@@ -169,12 +158,53 @@ def _now(found: Explanation, now: CurrentWait) -> Iterator[RenderableType]:
         yield table("rule", "due", "action", "guard", rows=rows, title="next actions if nothing else happens")
 
 
+def _guards(found: Explanation, now: CurrentWait, names: Mapping[str, str]) -> Iterator[tuple[object, ...]]:
+    """What holds it back, with who can end it: a person by name of the act, if only a person can."""
+    only_people = needs_a_person(now) or now.reason is None
+    first = next(iter(remedies_of(now, found.town_id)), None) if only_people else None
+    for at, guard in enumerate(now.guards):
+        who = _who_ends(guard.actor, names)
+        if at == 0 and first is not None and guard.until is None:
+            who = f"{first.who} can {people.done(first, {**names, found.id: 'it'})}"
+        yield (
+            named(guard.says, names),
+            guard.since and when(guard.since, now.at),
+            guard.until and when(guard.until, now.at),
+            who,
+            guard.guard,
+        )
+
+
+def _who_ends(actor: str | None, names: Mapping[str, str]) -> str | None:
+    if actor is None:
+        return None
+    known = {"operator": "you", "reviewer": "a reviewer", "forge": "the forge", "refinery": "a refinery"}
+    return known.get(actor) or ", ".join(_name(each, names) for each in actor.split(", "))
+
+
+def _helps(found: Explanation, now: CurrentWait, names: Mapping[str, str]) -> Iterator[Text]:
+    """What a person can do, with the commands."""
+    remedies = remedies_of(now, found.town_id)
+    if not remedies:
+        return
+    yield Text("what you can do:", style="bold")
+    for remedy in remedies:
+        does = people.done(remedy, names)
+        yield Text(plain(f"  {does}: {remedy.command}" if remedy.command else f"  {remedy.who} can {does}"))
+    if found.last_lines is not None and now.reason is None:
+        yield Text("  reopened, it fails again unless the cause of the lines above is mended", style="dim")
+
+
+def _name(identifier: str | None, names: Mapping[str, str]) -> str:
+    return "" if identifier is None else people.name_of(identifier, names)
+
+
 def _place(waiting: Waiting, waiting_at: datetime) -> Iterator[str]:
     """The root of the chain of beads that a row waits for, and the row's place in a queue."""
     root = waiting.root
     if root is not None and root.steps > 1:
         others = "" if root.roots == 1 else f", the first of {root.roots} roots"
-        due = "" if root.due_at is None else until(root.due_at, waiting_at)
+        due = "" if root.due_at is None else f", due {when(root.due_at, waiting_at)}"
         why = "" if root.reason is None else f" and waits: {root.reason}{due}"
         yield f"the root of its wait is {root.bead_id}, {root.steps} steps away{others}: it is {root.status}{why}"
     if waiting.queue is not None:

@@ -19,6 +19,7 @@ from infra.ui.words import AGENTS, BEADS, Tone, Word
 from shared.domain.times import to_text
 
 if TYPE_CHECKING:
+    from infra.ui.remedies import Remedy
     from shared.questions.waiting import Waiting
 
 __all__ = ["AGENTS", "BEADS", "CONVOYS", "kind", "name_of", "span", "state", "when"]
@@ -42,6 +43,9 @@ CONVOYS: Final[Mapping[str, Word]] = {
     "failed": Word("Failed", "fail", "fail"),
 }
 TYPES: Final[Mapping[str, str]] = {"merge_request": "review"}
+_KINDS: Final = frozenset({"operator", "reviewer", "forge", "refinery", "agent", "triage", "container"})
+"""Actors that are kinds, not agents or beads with a name: the reason has said it already."""
+_NAMED: Final = 2
 
 
 def when(at: datetime | None, now: datetime) -> str:
@@ -55,11 +59,11 @@ def when(at: datetime | None, now: datetime) -> str:
     return f"{span(now - at)} ago"
 
 
-def until(at: datetime, now: datetime) -> str:
-    """How long something still takes: ` for 5 min`, ` until ...` with --utc, ` and is due` if it is over."""
-    if ABSOLUTE.get():
-        return f" until {to_text(at)}"
-    return f" for {span(at - now)}" if at > now else ", due now"
+def until(waiting: Waiting, now: datetime) -> str:
+    """Until when a wait lasts: `in 5 min`, or in UTC with --utc; without a time, until `a person` acts or `an event` comes."""
+    if waiting.due_at is not None:
+        return when(waiting.due_at, now) if ABSOLUTE.get() or waiting.due_at > now else "due now"
+    return "a person" if needs_a_person(waiting) else "an event"
 
 
 def state(status: str, words: Mapping[str, Word]) -> Text:
@@ -78,15 +82,12 @@ def needs_a_person(waiting: Waiting | None) -> bool:
     return waiting is not None and waiting.reason is not None and words.needs_person(waiting.reason)
 
 
-def waits_for(waiting: Waiting, now: datetime, names: Mapping[str, str]) -> Text:
-    """Why a bead waits, in one cell: the reason, who can end it, for how long, its place in a queue, its root, and the code."""
+def waits_for(waiting: Waiting, town: str, names: Mapping[str, str]) -> Text:
+    """Why a bead waits, in one cell: the reason, who can end it, its place in a queue, its root, and the code."""
     reason = words.reason_word(waiting.reason)
-    actor = "" if waiting.actor is None or waiting.actor == "operator" else name_of(waiting.actor, names)
-    if actor and waiting.reason == "blocked_by":
-        said = f"blocked by {actor}"
-    else:
-        said = f"{reason.text}, {actor} can end it" if actor else reason.text
-    due = "" if waiting.due_at is None else until(waiting.due_at, now)
+    said = f"{reason.text}{_by_whom(waiting, town, names)}"
+    if waiting.reason == "blocked_by" and waiting.actor is not None:
+        said = f"blocked by {some_of((name_of(each, names) for each in waiting.actor.split(', ')), _NAMED)}"
     place = "" if waiting.queue is None else f", number {waiting.queue.position} of {waiting.queue.length}"
     root = waiting.root
     end = ""
@@ -94,8 +95,27 @@ def waits_for(waiting: Waiting, now: datetime, names: Mapping[str, str]) -> Text
         why = state(root.status, words.BEADS).plain if root.reason is None else words.reason_word(root.reason).text
         end = f"; at the root {name_of(root.bead_id, names)}: {why}"
     colour = {"person": "yellow", "forge": "red"}.get(reason.category, "")
-    text = Text(f"{said}{due}{place}{end}", style=colour)
+    text = Text(f"{said}{place}{end}", style=colour)
     return text if text.plain == waiting.reason else text.append(f" ({waiting.reason})", style="dim")
+
+
+def _by_whom(waiting: Waiting, town: str, names: Mapping[str, str]) -> str:
+    """Who can end a wait: what a person can do if only a person can, else the bead or agent that it waits for."""
+    if needs_a_person(waiting):
+        from infra.ui.remedies import remedies_of
+
+        first = next(iter(remedies_of(waiting, town)), None)
+        return "" if first is None else f": {first.who} can {done(first, {**names, waiting.bead_id: 'it'})}"
+    actors = [each for each in (waiting.actor or "").split(", ") if each and each not in _KINDS]
+    said = {"awaiting_review": " by", "agent_working": ":", "rig_full": ":"}.get(waiting.reason or "")
+    named = some_of((name_of(each, names) for each in actors), _NAMED)
+    return f"{said} {named}" if said and named else ""
+
+
+def done(remedy: Remedy, names: Mapping[str, str]) -> str:
+    """What a person does, with the name of what it is about."""
+    about = "it" if remedy.about is None else name_of(remedy.about, names)
+    return remedy.does.replace("{bead}", about)
 
 
 def name_of(identifier: str, names: Mapping[str, str]) -> str:

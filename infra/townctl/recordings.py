@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, TownName, require_new, time_of, write_whole
+from infra.townctl.arguments import Force, TownName, past_time_of, require_new, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of, event_line
@@ -20,7 +20,6 @@ from shared.domain.times import to_text
 from shared.history.differences import Difference
 from shared.history.journal_rows import ticks_text
 from shared.history.retained_past import StoredPast
-from shared.intake.asked_time import time_in
 from shared.ports.steps import drive
 from shared.replay.recordings import file_format, making, verifying
 from shared.replay.recordings.verifying import Verified
@@ -67,7 +66,9 @@ def record(
     file: Annotated[Path, Parameter(help="The file to write; its name usually ends in .recording.")],
     /,
     *,
-    from_: Annotated[str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z.")],
+    from_: Annotated[
+        str, Parameter(name="--from", help="The start, inclusive: 2026-01-10T12:00:00Z, or how long ago: 1h.")
+    ],
     to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
     force: Force = False,
     context: TheContext,
@@ -79,8 +80,10 @@ def record(
     require_new(file, force=force, what="file")
     store = context.store()
     context.require_towns(store, town_id)
-    now = context.clock_of(store, town_id).now()
-    wanted = window_of(time_in(from_, "from", name="--from"), time_of(to, what="to") or now, now=now)
+    clock = context.clock_of(store, town_id)
+    start = past_time_of(from_, what="from", now=clock.now)
+    end = clock.now() if to is None else past_time_of(to, what="to", now=clock.now)
+    wanted = window_of(start, end, now=clock.now())
     objects = context.objects()
     made = drive(making.record(town_id, StoredPast(objects, objects), wanted))
     if made.recording is None:

@@ -1,6 +1,8 @@
 """`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -9,40 +11,30 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.arguments import LARGEST_MIB, Largest, bytes_of_largest, content_of, json_of, time_of
-from infra.townctl.output import FOUND, OK, Answer, plain, shortened, table
-from infra.townctl.place import ThePlace
-from infra.townctl.summaries import action_line, code_of, event_line
+from infra.townctl.arguments import LARGEST_MIB, Largest, bytes_of_largest, json_or_file, past_time_of
+from infra.townctl.output import FOUND, OK, Answer, plain, table
+from infra.townctl.people import when
+from infra.townctl.place import Place, ThePlace
+from infra.townctl.summaries import code_of
+from infra.townctl.what_if_view import divergence_view, what_if_view
 from infra.townctl.wording import counted, quantity
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
-from shared.history.differences import ABSENT, Difference
 from shared.history.journal_rows import ticks_text
-from shared.intake.asked_time import time_in
 from shared.questions.snapshot import StateSnapshot
-from shared.replay.replayed import Divergence, Replay, ReplayedTick, Segment
-from shared.replay.what_if.comparison import Parting
+from shared.replay.replayed import Replay, ReplayedTick, Segment
 from shared.replay.what_if.run import WhatIf
 
-_WORTH_A_LINE: Final = frozenset(
-    (
-        "agent_metadata",
-        "beads",
-        "bead_dependencies",
-        "convoy_metadata",
-        "review_metadata",
-        "escalation_metadata",
-        "rigs",
-    )
-)
-_ROWS_SHOWN: Final = 6
+_TICKS_SHOWN: Final = 20
+_VALUE_SHOWN: Final = 40
 _IN_TOWN_NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
 
 _Overrides = Annotated[
     str | None,
     Parameter(
         allow_leading_hyphen=True,
-        help='A what-if: a file with {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}; `-` is standard input.',
+        help='A what-if: {"config": {}, "leaveOut": [], "add": [], "shiftMs": 0}, or a file that contains it; `-` is standard '
+        "input.",
     ),
 ]
 
@@ -52,44 +44,62 @@ def replay(
     /,
     *,
     from_: Annotated[
-        str | None, Parameter(name="--from", help="The start, inclusive, for a town: 2026-01-10T12:00:00Z.")
+        str | None,
+        Parameter(name="--from", help="The start, inclusive, for a town: 2026-01-10T12:00:00Z, or how long ago: 1h."),
     ] = None,
-    to: Annotated[str | None, Parameter(help="The end, inclusive; default: now.")] = None,
+    to: Annotated[str | None, Parameter(help="The end, inclusive; default: the last tick.")] = None,
     cursor: Annotated[
         str | None, Parameter(help="Continue where the last answer ended; give --from and --to again.")
     ] = None,
     overrides: _Overrides = None,
+    all_: Annotated[
+        bool, Parameter(name="--all", negative="", help="Show every tick, not only those that differ.")
+    ] = False,
     largest: Largest = LARGEST_MIB,
     place: ThePlace,
 ) -> Answer:
     """Replay the recorded ticks of a window and compare them with history; with --overrides, show what would have happened.
 
-    Exit code 1 if the replay diverges from history, or if other code made the ticks.
+    Exit code 1 if a tick differs from history or the replay cannot go on; 0 if the installed code gives the same result.
     """
     if _is_file(target, from_):
         _refuse_options_of_towns({"from": from_, "to": to, "cursor": cursor, "overrides": overrides})
         return recordings.replay_file(Path(target), largest=bytes_of_largest(largest))
     if from_ is None:
-        hint = f"give --from 2026-01-10T12:00:00Z; `townctl ticks {target}` shows the times of its ticks"
+        hint = f"give --from 2026-01-10T12:00:00Z or --from 1h; `townctl ticks {target}` shows the times of its ticks"
         raise Refused(f"--from is required to replay town {target}", status=400, path="from", hint=hint)
-    end = time_of(to, what="to") or place.now(target)
-    asked: dict[str, Any] = {"from": to_text(time_in(from_, "from", name="--from")), "to": to_text(end)}
+    now = partial(place.now, target)
+    start = past_time_of(from_, what="from", now=now)
+    end = _last_tick(place, target, start) if to is None else past_time_of(to, what="to", now=now)
+    asked: dict[str, Any] = {"from": to_text(start), "to": to_text(end)}
     if cursor is not None:
         asked["cursor"] = cursor
     if overrides is not None:
         asked["overrides"] = _changes(overrides, cursor)
     found = place.replay(target, asked)
     if isinstance(found, WhatIf):
-        return Answer(found, what_if_view(found), OK if found.history_divergence is None else FOUND)
-    return Answer(found, replay_view(found), OK if found.exact else FOUND)
+        return Answer(found, what_if_view(found, every=all_), OK if found.history_divergence is None else FOUND)
+    return Answer(found, replay_view(found, every=all_), FOUND if _differs(found) else OK)
 
 
-def _changes(file: str, cursor: str | None) -> Any:
+def _last_tick(place: Place, town_id: str, start: datetime) -> datetime:
+    """The time of the last tick; the present time if the window begins behind it, so that the window is not empty."""
+    newest = place.ticks(town_id, limit=1, after=None, before=None).ticks
+    return newest[-1].time if newest and newest[-1].time >= start else place.now(town_id)
+
+
+def _differs(again: Replay) -> bool:
+    """Whether a tick gave another result, or could not be run."""
+    different = any(segment.equal is False for segment in again.segments)
+    return different or again.divergence is not None or again.stopped is not None
+
+
+def _changes(given: str, cursor: str | None) -> Any:
     """The content of --overrides. Raises Refused."""
     if cursor is not None:
         hint = "leave --cursor out, and narrow the window with --from and --to"
         raise Refused("--cursor cannot be combined with --overrides", status=400, path="cursor", hint=hint)
-    return json_of(content_of(file, what="overrides"), what="overrides")
+    return json_or_file(given, what="overrides")
 
 
 def _is_file(target: str, from_: str | None) -> bool:
@@ -105,13 +115,20 @@ def _refuse_options_of_towns(given: Mapping[str, str | None]) -> None:
             raise Refused(problem, status=400, path=name, hint=hint)
 
 
-def replay_view(again: Replay) -> Iterator[RenderableType]:
-    """A replay for people."""
+def replay_view(again: Replay, *, every: bool = False) -> Iterator[RenderableType]:
+    """A replay for people: its result, and the ticks that differ or, with `every`, all of them."""
     window = f"from {to_text(again.from_)} to {to_text(again.to)}"
     yield Text(f"{again.town_id} {window}, started from commit {again.started_from.txid}")
-    if again.ticks:
-        rows = [_tick_row(tick) for tick in again.ticks]
-        yield table("tick", "at", "events", "actions", "rules", "equal", rows=rows)
+    yield Text(_result_line(again), style="bold")
+    wanted = [tick for tick in again.ticks if every or tick.equal is not True]
+    shown = wanted if every else wanted[:_TICKS_SHOWN]
+    if shown:
+        heads = ("tick", "at", "events", "actions", "rules", "equal", "first difference: committed -> now")
+        yield table(*heads, rows=[_tick_row(tick) for tick in shown])
+    if len(wanted) > len(shown):
+        yield Text(
+            f"and {quantity(len(wanted) - len(shown), 'more tick')}; --all shows every tick, --json every difference"
+        )
     for tick in again.ticks:
         if tick.note is not None and tick.restore is None:
             yield Text(plain(f"tick {tick.tick}: {tick.note}"))
@@ -122,12 +139,40 @@ def replay_view(again: Replay) -> Iterator[RenderableType]:
     if again.stopped is not None:
         yield Text(plain(again.stopped), style="bold")
     if again.divergence is not None:
-        yield from _divergence_view(again.divergence)
+        yield from divergence_view(again.divergence)
     yield Text(f"at {to_text(again.to)}: {_state_line(again.state_snapshot)}")
-    following = counted(code_of(judged.rule) for judged in again.next_actions)
-    yield Text(f"next: {following}" if following else "next: nothing")
+    yield Text(_next_line(again))
     if again.cursor is not None:
         yield Text(f"there are more ticks; to continue, add --cursor {again.cursor}")
+
+
+def _result_line(again: Replay) -> str:
+    ticks = quantity(len(again.ticks), "tick")
+    different = sum(tick.equal is False for tick in again.ticks)
+    unproven = sum(tick.equal is None for tick in again.ticks)
+    if not again.ticks:
+        return "no tick was replayed" if again.divergence or again.stopped else "the window has no tick"
+    if different:
+        return f"{ticks} replayed: {different} {'differs' if different == 1 else 'differ'} from history"
+    if again.divergence is not None or again.stopped is not None:
+        return f"{ticks} replayed before the replay had to stop"
+    same = f"{ticks} replayed, and the installed code gives the same result"
+    other = {segment.code_version for segment in again.segments if segment.kind == "what_if"}
+    made = f"; other code made {'some of them' if len(again.segments) > len(other) else 'them'}" if other else ""
+    unknown = f"; {unproven} cannot be compared" if unproven else ""
+    return f"{same}{made}{unknown}"
+
+
+def _next_line(again: Replay) -> str:
+    """When the town was due next, in the words of `townctl status`, and what it would have done then."""
+    due = again.state_snapshot.next_due_at
+    following = counted(code_of(judged.rule) for judged in again.next_actions)
+    if again.state_snapshot.paused:
+        return "next: nothing, because the town is paused"
+    if due is None:
+        return f"next: {following}" if following else "next: only an event can wake it"
+    when_due = "due now" if due <= again.to else f"due {when(due, again.to)}"
+    return f"next: {following}, {when_due}" if following else f"next: {when_due}"
 
 
 def _state_line(state: StateSnapshot) -> str:
@@ -141,7 +186,7 @@ def _state_line(state: StateSnapshot) -> str:
 def _tick_row(tick: ReplayedTick) -> tuple[object, ...]:
     same = {True: "yes", False: "NO", None: "?"}[tick.equal]
     if tick.restore is not None:
-        return tick.tick, to_text(tick.time), "", "", plain(tick.restore.says()), same
+        return tick.tick, to_text(tick.time), "", "", plain(tick.restore.says()), same, ""
     return (
         tick.tick,
         to_text(tick.time),
@@ -149,7 +194,19 @@ def _tick_row(tick: ReplayedTick) -> tuple[object, ...]:
         counted(judged.action["type"] for judged in tick.actions),
         counted(code_of(judged.rule) for judged in tick.actions),
         same if tick.compared_by != "outputs" else f"{same} (outputs only)",
+        _first_difference(tick),
     )
+
+
+def _first_difference(tick: ReplayedTick) -> str:
+    """The first difference, and how many there are more."""
+    if not tick.differences:
+        return ""
+    first = tick.differences[0]
+    place = f"{first.table} {first.key} {first.column}".removeprefix(f"ticks {tick.tick} ")
+    values = (str(value)[:_VALUE_SHOWN] for value in (first.expected, first.got))
+    more = f", and {len(tick.differences) - 1} more" if len(tick.differences) > 1 else ""
+    return plain(f"{place}: {' -> '.join(values)}{more}")
 
 
 def _segment_line(segment: Segment) -> str:
@@ -163,53 +220,3 @@ def _segment_line(segment: Segment) -> str:
         None: "cannot be compared, because history has nothing to compare it with",
     }
     return f"{ticks}: {found[segment.equal]}"
-
-
-def _divergence_view(divergence: Divergence) -> Iterator[RenderableType]:
-    yield Text(plain(f"first difference in tick {divergence.tick}: {divergence.reason}"), style="bold")
-    rows = [(each.table, each.key, each.column, each.expected, each.got) for each in divergence.differences]
-    yield table("table", "key", "column", "committed", "now", rows=rows)
-
-
-def what_if_view(other: WhatIf) -> Iterator[RenderableType]:
-    """A what-if for people."""
-    otherwise = sum(parting.other_outputs for parting in other.partings)
-    yield Text(
-        f"{other.town_id} from {to_text(other.from_)} to {to_text(other.to)}: "
-        f"{quantity(other.ticks_compared, 'tick')} compared, {otherwise} with different outputs, "
-        f"{other.ticks_parted} with a different state"
-    )
-    for parting in other.partings:
-        rows = [row for row in parting.rows if row.table in _WORTH_A_LINE]
-        if rows or parting.other_outputs:
-            yield from _parting_view(parting, rows)
-    then, now = other.sum.actions_only_in_history, other.sum.actions_only_now
-    counts = [(name, then.get(name, 0), now.get(name, 0)) for name in sorted({*then, *now})]
-    yield table("action", "only in history", "only now", rows=counts)
-    yield Text(f"at the end: {quantity(other.sum.rows_apart, 'different row')}")
-    for note in other.notes:
-        yield Text(plain(note))
-    if other.history_divergence is not None:
-        yield Text("without the overrides, the replay diverges from history:")
-        yield from _divergence_view(other.history_divergence)
-
-
-def _parting_view(parting: Parting, rows: Sequence[Difference]) -> Iterator[RenderableType]:
-    yield Text(f"tick {parting.tick} at {to_text(parting.time)}")
-    for sign, side in (("-", parting.only_in_history), ("+", parting.only_now)):
-        for event in side.events:
-            yield Text(plain(shortened(f"  {sign} {event_line(event)}")))
-        for judged in side.actions:
-            yield Text(plain(f"  {sign} {code_of(judged.rule)} {action_line(judged)}"))
-        for broken in side.violations:
-            yield Text(plain(f"  {sign} violation {broken.invariant}: {broken.message}"))
-    for row in rows[:_ROWS_SHOWN]:
-        yield Text(plain(shortened(f"    {row.table} {row.key} {_change(row)}"))[:160])
-    if len(rows) > _ROWS_SHOWN:
-        yield Text(f"    and {len(rows) - _ROWS_SHOWN} more; --json shows all of them")
-
-
-def _change(row: Difference) -> str:
-    if row.column != "*":
-        return f"{row.column}: {row.expected} -> {row.got}"
-    return "exists only now" if row.expected == ABSENT else "exists only in history"

@@ -1,7 +1,7 @@
 """`townctl restore`, `flush` and `retention`: restore, publish and delete past commits of a town."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from infra.townctl import bucket_rules
-from infra.townctl.arguments import Force, TownName, require_new, time_of, write_whole
+from infra.townctl.arguments import Force, TownName, past_time_of, require_new, write_whole
 from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.wording import quantity
@@ -61,7 +61,9 @@ def restore(
     town_id: TownName,
     /,
     *,
-    at: Annotated[str | None, Parameter(help="A time: restore the newest commit at or before it.")] = None,
+    at: Annotated[
+        str | None, Parameter(help="A time, or how long ago, as `1h`: restore the newest commit at or before it.")
+    ] = None,
     txid: Annotated[int | None, Parameter(help="The number of a commit, as `townctl points` shows it.")] = None,
     to: Annotated[Path | None, Parameter(help="Write the database to this file; the town does not change.")] = None,
     in_place: _InPlace = False,
@@ -81,7 +83,8 @@ def restore(
     if to is not None:
         require_new(to, force=force, what="to")
     past = context.kept_past(town_id)
-    old = _restored(past, at=at, txid=txid)
+    moment = None if at is None else past_time_of(at, what="at", now=lambda: _now(context, town_id))
+    old = _restored(past, at=moment, txid=txid)
     left = _left(context, town_id, old)
     agrees = _litestream_agrees(context, town_id, old) if verify_with_litestream else None
     committed = None
@@ -135,13 +138,16 @@ def _left_view(left: LeftBehind, *, in_place: bool) -> Iterator[str]:
         yield plain(f"setting {'is back' if in_place else 'differs'}: {change.words}")
 
 
-def _restored(past: KeptPast, *, at: str | None, txid: int | None) -> Restored:
+def _now(context: Context, town_id: str) -> datetime:
+    return context.clock_of(context.store(), town_id).now()
+
+
+def _restored(past: KeptPast, *, at: datetime | None, txid: int | None) -> Restored:
     """The commit that exactly one of the options names. Raises Refused."""
-    moment = time_of(at, what="at")
-    if txid is not None and moment is None:
+    if txid is not None and at is None:
         return drive(past.at_txid(txid))
-    if txid is None and moment is not None:
-        return drive(past.at_time(moment))
+    if txid is None and at is not None:
+        return drive(past.at_time(at))
     hint = "give either --at TIME or --txid N; `townctl points TOWN` lists the commits"
     raise Refused("restore needs exactly one of --at and --txid", status=400, path="at", hint=hint)
 

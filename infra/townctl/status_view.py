@@ -13,15 +13,20 @@ from infra.townctl import people
 from infra.townctl.output import plain, short, table
 from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
+from infra.ui.remedies import Remedy, remedies_of, reopening
 from shared.domain.times import long_span_text
 from shared.questions.spend import spend_words
 
 if TYPE_CHECKING:
+    from shared.questions.failures import FailedLine
     from shared.questions.overview import BeadLine
     from shared.questions.status import AgentLine, TownStatus
 
 BEADS_SHOWN: Final = 40
 """Live beads in a status; `townctl bead list` has them all."""
+HELPS_SHOWN: Final = 12
+"""Commands that help; `townctl explain bead` has those of each bead."""
+_HELD_NAMED: Final = 3
 _IDLE_NAMED: Final = 6
 _DAYS_SHOWN: Final = 3
 _URGENCY: Final = {"in_review": 2, "in_progress": 1}
@@ -30,8 +35,10 @@ _URGENCY: Final = {"in_review": 2, "in_progress": 1}
 def status_view(town: TownStatus) -> Iterator[RenderableType]:
     """The lines and tables of a status, in the order in which they matter."""
     yield from head(town)
+    yield from failed(town)
     yield from _problems(town)
     yield from beads(town, most=BEADS_SHOWN)
+    yield from helps(town, most=HELPS_SHOWN)
     yield from _convoys(town)
     yield from _mail(town)
     yield from agents(town)
@@ -67,19 +74,24 @@ def _warnings(town: TownStatus) -> Iterator[RenderableType]:
         yield Text(plain(f"unreadable: {row.table} {row.key}: {row.problem}"), style="red")
 
 
-def _problems(town: TownStatus) -> Iterator[RenderableType]:
-    """Failed beads, what the forge refused, and pull requests that nobody looks after."""
+def failed(town: TownStatus) -> Iterator[RenderableType]:
+    """The failed beads, with how the last attempt of each ended."""
     if town.failed:
         rows = [
             (
                 Text(plain(each.title), style="red"),
                 each.message or each.reason,
+                None if each.newest_start is None else each.newest_start.ended,
                 when(each.failed_at, town.now),
                 short(each.bead_id),
             )
             for each in town.failed
         ]
-        yield table("failed", "why", "when", "bead", rows=rows)
+        yield table("failed", "why", "last start", "when", "bead", rows=rows)
+
+
+def _problems(town: TownStatus) -> Iterator[RenderableType]:
+    """What the forge refused, and pull requests that nobody looks after."""
     if town.refused_by_forge:
         names = names_in(town)
         refused = [
@@ -97,7 +109,7 @@ def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
     if not town.beads:
         return
     names, waits = names_in(town), {each.bead_id: each for each in town.waiting}
-    workers = {agent.hook: names[agent.agent_id] for agent in town.agents if agent.hook is not None}
+    workers = {agent.hook: f"{names[agent.agent_id]} works on it" for agent in town.agents if agent.hook is not None}
 
     def order(bead: BeadLine) -> tuple[int, int]:
         urgent = 3 if needs_a_person(waits.get(bead.bead_id)) else _URGENCY.get(bead.status, 0)
@@ -106,13 +118,52 @@ def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
     rows = []
     for bead in sorted(town.beads, key=order)[:most]:
         waiting = waits.get(bead.bead_id)
-        why = workers.get(bead.bead_id) if waiting is None else waits_for(waiting, town.now, names)
+        why = workers.get(bead.bead_id) if waiting is None else waits_for(waiting, town.town_id, names)
         rows.append(
-            (plain(bead.title), state(bead.status, people.BEADS), why, short(bead.bead_id), people.kind(bead.type))
+            (
+                plain(bead.title),
+                state(bead.status, people.BEADS),
+                why,
+                None if waiting is None else when(waiting.since, town.now),
+                None if waiting is None else people.until(waiting, town.now),
+                short(bead.bead_id),
+                people.kind(bead.type),
+            )
         )
-    yield table("title", "state", "who works on it, or why it waits", "bead", "type", rows=rows)
+    yield table("title", "state", "why it waits", "since", "until", "bead", "type", rows=rows)
     command = f"townctl bead list {town.town_id} --status live"
     yield from _line(shown_of(len(rows), len(town.beads), "beads", command))
+
+
+def helps(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
+    """What a person can do, with the commands: first about failed beads, then about those that wait for a person."""
+    names = names_in(town)
+    notes: dict[Remedy, str | None] = {
+        reopening(each.bead_id, town.town_id): _again(each, names) for each in town.failed
+    }
+    for waiting in filter(needs_a_person, town.waiting):
+        for remedy in remedies_of(waiting, town.town_id):
+            notes.setdefault(remedy, None)
+    shown = [(remedy, note) for remedy, note in notes.items() if remedy.command is not None]
+    if shown:
+        yield Text("what you can do:", style="bold")
+    for remedy, note in shown[:most]:
+        yield Text(plain(f"  {people.done(remedy, names)}: {remedy.command}"))
+        if note is not None:
+            yield Text(plain(f"    {note}"), style="dim")
+    if len(shown) > most:
+        yield Text(f"  and {len(shown) - most} more: townctl explain bead BEAD --town {town.town_id}", style="dim")
+
+
+def _again(bead: FailedLine, names: Mapping[str, str]) -> str:
+    """What comes of a failed bead that is reopened: how often it is started, and whether it would fail again."""
+    starts = f"reopened, it gets {quantity(bead.attempts_at_most, 'start')} (setting max_dispatch_attempts)"
+    held = some_of((people.name_of(each, names) for each in bead.holds_back), _HELD_NAMED)
+    held = f"; it holds back {held}" if held else ""
+    if bead.newest_start is None:
+        return starts + held
+    error = f": {bead.last_line}" if bead.last_line else ""
+    return f"{starts}{held}; it fails again unless this is mended: its last start {bead.newest_start.ended}{error}"
 
 
 def _convoys(town: TownStatus) -> Iterator[RenderableType]:
@@ -167,7 +218,17 @@ def _agent_rows(town: TownStatus, busy: list[AgentLine]) -> Iterator[tuple[objec
         works_on = None if agent.hook is None else people.name_of(agent.hook, names)
         seen = None if agent.last_activity_at is None else when(agent.last_activity_at, town.now)
         name, word = people.agent_name(agent.identity), state(agent.status, people.AGENTS)
-        yield name, word, works_on, agent.says, seen, agent.role, spend_words(agent.used)
+        says = agent.says or (_told(town, names) if agent.role == "mayor" else None)
+        yield name, word, works_on, says, seen, agent.role, spend_words(agent.used)
+
+
+def _told(town: TownStatus, names: Mapping[str, str]) -> str | None:
+    """What the mayor was told last, in place of what it says: it has nothing to do until it is told more."""
+    told = town.mayor_told
+    if told is None:
+        return None
+    known = {**names, **({} if told.title is None else {told.about: told.title})}
+    return f"told last, {when(told.at, town.now)}: {told.says.replace(told.about, people.name_of(told.about, known))}"
 
 
 def _spend(town: TownStatus) -> Iterator[RenderableType]:

@@ -93,14 +93,15 @@ class StoredTowns:
         from shared.questions import status
 
         store = self._context.store()
-        return drive(status.status(town_id, self._context.around(store, clock=self._clock(town_id))))
+        around = self._context.around(store, clock=self._clock(town_id))
+        return drive(status.status(town_id, around, self._context.logs))
 
     def view(self, town_id: str, at: datetime | None) -> TownView:
         """Everything that a page about a town shows, now or as it was at a time."""
         from shared.questions.town_view import town_view
 
         around = self._context.around(self._context.store(), clock=self._clock(town_id))
-        return drive(town_view(town_id, around, self._past(), at=at))
+        return drive(town_view(town_id, around, self._past(), at=at, logs=self._context.logs))
 
     def timeline(self, town_id: str, start: datetime, end: datetime) -> Timeline:
         """What happened in a window of time."""

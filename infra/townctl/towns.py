@@ -82,7 +82,9 @@ def status(
 ) -> Answer:
     """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
-    Exit code 1 if an invariant is violated or a row cannot be read.
+    Exit code 1 if something needs attention: a bead has failed, a person has to decide or to mend something, the mayor waits for an
+    answer, an invariant is violated. A bead that somebody holds back or
+    has cancelled needs none.
     """
     if watch:
         from infra.townctl import watch as live
@@ -91,5 +93,4 @@ def status(
     from infra.townctl.status_view import status_view
 
     report = place.status(town_id)
-    code = FOUND if report.violations or report.unreadable else OK
-    return Answer(report, status_view(report), code)
+    return Answer(report, status_view(report), FOUND if report.attention else OK)

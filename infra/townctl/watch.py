@@ -37,7 +37,8 @@ _LONGEST_SECONDS: Final = 3600
 _TICKS_LOOKED_AT: Final = 30
 _TICKS_SHOWN: Final = 6
 _LEAST_BEADS: Final = 5
-_BESIDES: Final = 10
+_HELPS_SHOWN: Final = 3
+_BESIDES: Final = 16
 """Lines of a picture that are not rows of tables: headings, rules and the lines at the top and the bottom."""
 
 Every = Annotated[int, Parameter(help="Seconds between two looks at the town.")]
@@ -118,7 +119,9 @@ def picture(seen: Seen, *, rows: int) -> Iterator[RenderableType]:
     happened = list(_happened(seen))[:_TICKS_SHOWN]
     busy = sum(1 for agent in town.agents if not status_view.rests(agent))
     yield from status_view.head(town)
-    yield from status_view.beads(town, most=max(_LEAST_BEADS, rows - len(happened) - busy))
+    yield from status_view.failed(town)
+    yield from status_view.beads(town, most=max(_LEAST_BEADS, rows - len(happened) - len(town.failed) - busy))
+    yield from status_view.helps(town, most=_HELPS_SHOWN)
     yield from status_view.agents(town)
     if happened:
         yield table("just happened", "events", "actions", "rules", "tick", rows=happened)

@@ -8,7 +8,22 @@ from collections import OrderedDict
 from contextvars import ContextVar
 from typing import Final
 
-ACTS: Final = (("event", "post"), ("start",), ("pause",), ("town", "resume"), ("restore",))
+ACTS: Final = (
+    ("event", "post"),
+    ("bead", "reopen"),
+    ("bead", "cancel"),
+    ("bead", "update"),
+    ("convoy", "start"),
+    ("convoy", "close"),
+    ("convoy", "remove"),
+    ("agent", "reset"),
+    ("escalation", "acknowledge"),
+    ("setting", "set"),
+    ("start",),
+    ("pause",),
+    ("town", "resume"),
+    ("restore",),
+)
 """The commands that a button may run. A command with a blank to fill in is only copied."""
 KEPT: Final = 2000
 

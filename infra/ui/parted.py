@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from infra.ui import words
 
 if TYPE_CHECKING:
     from shared.questions.lanes import Lane
     from shared.questions.timeline import Timeline
+    from shared.replay.what_if.ends import BeadEnd
     from shared.replay.what_if.run import WhatIf
 
-Kind = Literal["same", "earlier", "later", "gained", "lost", "never", "other"]
+Kind = Literal["same", "unknown", "earlier", "later", "gained", "lost", "never", "other"]
 ABSENT: Final = "(no such row)"
 _OVER: Final = frozenset({"closed", "failed"})
 _NOTABLE: Final = timedelta(seconds=1)
@@ -28,7 +31,9 @@ class Stretch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A bead in both histories, and what the change means for it."""
+    """A bead in both histories, and what the change means for it. From `unknown_since` on, `now` is what would have happened if
+    nobody had answered: history does not know more.
+    """
 
     bead: str
     title: str
@@ -37,6 +42,7 @@ class Pair:
     kind: Kind
     by: timedelta
     what: str
+    unknown_since: datetime | None = None
 
 
 def pairs_of(timeline: Timeline, found: WhatIf) -> list[Pair]:
@@ -50,7 +56,38 @@ def pairs_of(timeline: Timeline, found: WhatIf) -> list[Pair]:
         for bead, changes in differences.items()
         if bead not in lanes and _is_new(changes)
     ]
-    return sorted([*pairs, *new], key=lambda pair: (pair.kind == "same", -abs(pair.by), pair.title))
+    ends = {end.bead_id: end for end in found.beads}
+    known = {pair.bead for pair in (*pairs, *new)}
+    only_at_the_end = [
+        Pair(end.bead_id, end.title, (), (), "same", timedelta(0), "the same")
+        for end in found.beads
+        if end.bead_id not in known
+    ]
+    judged = [_with_end(pair, ends.get(pair.bead), found) for pair in (*pairs, *new, *only_at_the_end)]
+    return sorted(judged, key=lambda pair: (pair.kind == "same", pair.kind != "unknown", -abs(pair.by), pair.title))
+
+
+def _with_end(pair: Pair, end: BeadEnd | None, found: WhatIf) -> Pair:
+    """The pair as its end is known: a bead whose end is unknown neither lands nor fails."""
+    if end is None:
+        return pair
+    if not end.known:
+        times = [each.time for each in found.unknown_effects if each.bead_id == end.bead_id]
+        since = min(times, default=min((each.time for each in found.unknown_effects), default=found.from_))
+        return replace(pair, kind="unknown", by=timedelta(0), what="not known", unknown_since=since)
+    return pair if pair.kind != "same" else replace(pair, kind="other", what=_ends(end))
+
+
+def _ends(end: BeadEnd) -> str:
+    """How a bead ends that was never seen with another status: its status, or the reason for which it waits."""
+    if end.now is None:
+        return "never exists"
+    if end.then is None:
+        return "exists only what if"
+    if end.now.status != end.then.status:
+        return f"ends {words.bead_word(end.now.status).text.lower()} instead of {words.bead_word(end.then.status).text.lower()}"
+    now, then = (words.reason_word(each.reason).text for each in (end.now, end.then))
+    return f"waits {now} instead of {then}" if now != then else "waits for another bead"
 
 
 def _differences(found: WhatIf) -> dict[str, list[tuple[datetime, str]]]:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.ui import pieces, words
 from infra.ui.markup import Child, Html, between, joined, tag
-from shared.domain.states import Label
+from infra.ui.remedies import Remedy, remedies_of
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
     from shared.questions.marks import Mark
-    from shared.questions.waiting import Need, Waiting
+    from shared.questions.waiting import Waiting
 
 _BLANK: Final = re.compile(r"\{(agent|bead|change)\}")
 _LOSES: Final = frozenset({"heartbeat", "progress", "stalled", "bead_lost", "review_stuck", "review_abandoned"})
@@ -49,60 +48,23 @@ def _after(waiting: Waiting, links: list[Html], *, more: int) -> Html:
 
 def who_can_help(waiting: Waiting, names: Names) -> Html | None:
     """The person who can end a wait that only a person ends, and how; None if it ends otherwise."""
-    if not words.needs_person(waiting.reason):
-        return None
-    need = next((each for each in waiting.needs if each.senders), None)
-    helps = (
-        "You"
-        if need is None or "operator" in need.senders
-        else words.SENDERS.get(need.senders[0], need.senders[0]).capitalize()
-    )
-    if waiting.actor == "reviewer":
-        helps = "A reviewer"
-    return tag("div", pieces.shape("person", "attn"), joined(helps, ": ", _help(waiting, need, names)), class_="who")
+    remedy = next(iter(remedies_of(waiting, names.town_id)), None) if words.needs_person(waiting.reason) else None
+    return None if remedy is None else helps(remedy, waiting.bead_id, names)
 
 
-def _help(waiting: Waiting, need: Need | None, names: Names) -> Child:
-    done = {
-        "held": "release it",
-        "staged": "start its convoy",
-        "awaiting_approval": "approve it",
-        "awaiting_merge": "merge it",
-        "draft": "mark it as ready",
-        "forge_denied": "set the token",
-        "no_agent_program": "set the program",
-        "paused": "start the town",
-        "budget_spent": "raise the budget",
-        "changes_requested": "approve it, or take back what was requested",
-    }.get(waiting.reason or "")
-    if done is not None:
-        return done
-    if need is None:
-        return "look at it"
-    about = "" if need.bead_id is None or need.bead_id not in names.titles else need.bead_id
-    verb = {
-        "bead_reopened": "reopen",
-        "bead_cancelled": "cancel",
-        "bead_updated": "change",
-        "bead_created": "create",
-    }.get(need.event_type)
-    if verb is None:
-        return need.event_type.replace("_", " ")
-    return joined(verb, " ", names.link(about) if about else "it")
+def helps(remedy: Remedy, row: str, names: Names) -> Html:
+    """What a person can do about a row: `You: reopen Write the preface`."""
+    before, blank, after = remedy.does.partition("{bead}")
+    about: Child = None
+    if blank:
+        about = "it" if remedy.about in (row, None) else names.link(remedy.about or "")
+    who = f"{remedy.who[:1].upper()}{remedy.who[1:]}"
+    return tag("div", pieces.shape("person", "attn"), joined(f"{who}: {before}", about, after), class_="who")
 
 
-def command_for(waiting: Waiting, town: str, labels: Iterable[str] = ()) -> str | None:
-    """The command that ends a wait for a person. `labels` are those that the bead has."""
-    need = next((each for each in waiting.needs if each.senders), None)
-    if need is None:
-        return f"townctl explain bead {waiting.bead_id} --town {town}"
-    bead = "" if need.bead_id is None else f" --bead {need.bead_id}"
-    payload = (
-        json.dumps({"labels": [each for each in labels if each != Label.HELD]})
-        if need.event_type == "bead_updated"
-        else "{}"
-    )
-    return f"townctl event post {town} --type {need.event_type}{bead} --payload '{payload}'"
+def command_for(waiting: Waiting, town: str) -> str | None:
+    """The command that ends a wait for a person; None if no command does."""
+    return next((each.command for each in remedies_of(waiting, town) if each.command is not None), None)
 
 
 def act(action: Mapping[str, Any], names: Names) -> Html:

@@ -41,7 +41,7 @@ AGENTS: Final[Mapping[str, Word]] = {
     "idle": Word("Idle", "idle", "wait"),
     "working": Word("Works", "work", "work"),
     "stalled": Word("Stands still", "attn", "attn"),
-    "waiting": Word("Waits for you", "idle", "wait"),
+    "waiting": Word("Waits for a message", "idle", "wait"),
     "dead": Word("Lost", "fail", "fail"),
     "exiting": Word("Ends", "recover", "work"),
 }
@@ -121,7 +121,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "mail_sent": "A message was sent",
     "mayor_notified": "The mayor was told",
     "mayor_said": "The mayor said something",
-    "mayor_waiting": "The mayor waits for you",
+    "mayor_waiting": "The mayor has nothing more to do",
     "merge_verified": "The merge of {bead} was checked",
     "nudge_acknowledged": "{agent} has read its nudge",
     "nudge_result": "The nudge of {agent} was answered",
@@ -238,6 +238,20 @@ def bead_word(status: str) -> Word:
 def agent_word(status: str) -> Word:
     """The word of an agent's status."""
     return AGENTS.get(status, Word(status, "idle", "wait"))
+
+
+_UNKNOWN: Final[Mapping[str, str]] = {
+    "never_made": "history never did this",
+    "other_order": "history did it with another order",
+    "other_past": "something else was done before on its branch or pull request",
+    "reported_before": "in history its agent had reported before the changed town started it",
+    "stopped": "history stopped its agent, the changed town did not",
+}
+
+
+def why_unknown(why: str) -> str:
+    """Why history does not know the result of an effect of a what-if."""
+    return _UNKNOWN.get(why, why.replace("_", " "))
 
 
 def reason_word(reason: str | None) -> Reason:

@@ -50,6 +50,15 @@ class LastLines:
     lines: tuple[str, ...]
 
 
+@answer
+class FailedStart:
+    """A start of an agent that has ended and was neither done nor stopped; `ended` says how: `crashed (exit code 1)`."""
+
+    agent_id: str
+    generation: int
+    ended: str
+
+
 class _Wanted(NamedTuple):
     """What a caller wants to see: the log or the transcript, of the newest start or of a generation."""
 
@@ -83,12 +92,13 @@ def bead_log(
     return (yield from _chosen(town_id, on_the_bead, logs, _Wanted(kind, generation), f"bead {bead_id}"))
 
 
-def last_lines_of(town_id: str, agent_id: str, generation: int, logs: AgentLogs) -> Steps[LastLines | None]:
+def last_lines_of(town_id: str, start: FailedStart, logs: AgentLogs) -> Steps[LastLines | None]:
     """The last lines that a start printed; None if its log is not kept."""
-    for name in (yield from _kept_runs(town_id, (agent_id,), logs, "log")):
-        if name.generation == generation:
+    for name in (yield from _kept_runs(town_id, (start.agent_id,), logs, "log")):
+        if name.generation == start.generation:
             found = yield from logs.read(town_id, name)
-            return None if found is None else LastLines(agent_id, generation, last_lines(found.text, LAST_LINES))
+            told = None if found is None else last_lines(found.text, LAST_LINES)
+            return None if told is None else LastLines(start.agent_id, start.generation, told)
     return None
 
 
@@ -106,8 +116,8 @@ def starts_on(sql: sqlite3.Connection, bead_id: str) -> list[tuple[str, int]]:
     return list(dict.fromkeys((agent, generation) for agent, generation in [*now, *rows] if generation is not None))
 
 
-def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> tuple[str, int] | None:
-    """The newest start of an agent, or on a bead, as (agent, generation), if it has ended and was neither done nor stopped."""
+def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> FailedStart | None:
+    """The newest start of an agent, or on a bead, if it has ended and was neither done nor stopped."""
     about = "agent_id" if is_agent else "bead_id"
     newest = sql.execute(
         f"SELECT agent_id, event_type, COALESCE(new_value, ''), COALESCE(metadata ->> '$.reason', '') FROM bead_events "  # noqa: S608 - constants
@@ -117,11 +127,11 @@ def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> tu
     ).fetchone()
     if newest is None or newest[1] != "agent_exited" or not _WELL.isdisjoint(newest[2:]):
         return None
-    row = sql.execute("SELECT generation FROM agent_metadata WHERE bead_id = :id", {"id": newest[0]}).fetchone()
-    spawned = [each for each in starts_on(sql, subject) if each[0] == newest[0]]
-    if is_agent:
-        return None if row is None else (subject, row[0])
-    return spawned[0] if spawned else None
+    agent_id, _, status, reason = newest
+    row = sql.execute("SELECT generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone()
+    spawned = [generation for agent, generation in starts_on(sql, subject) if agent == agent_id]
+    known = [row[0]] if is_agent and row is not None else [] if is_agent else spawned[:1]
+    return next((FailedStart(agent_id, generation, reason or status) for generation in known), None)
 
 
 def _kept_runs(town_id: str, agents: Sequence[str], logs: AgentLogs, kind: LogKind) -> Steps[list[LogName]]:

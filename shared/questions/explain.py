@@ -118,7 +118,7 @@ def _explain(
         with migrations.newest_schema(running.sql):
             told = yield from _told(running, past, kind, subject, now, at)
             failed = None if at is not None else failed_start(running.sql, subject, is_agent=kind == "agent")
-    lines = None if failed is None or logs is None else (yield from last_lines_of(town_id, *failed, logs))
+    lines = None if failed is None or logs is None else (yield from last_lines_of(town_id, failed, logs))
     return replace(told, as_of=replace(told.as_of, txid=start.txid), notes=(*notes, *told.notes), last_lines=lines)
 
 

@@ -4,7 +4,7 @@ A row that waits for other beads needs what the bead at the end of its chain nee
 before it ends the wait too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,10 +18,12 @@ from shared.questions.reasons import (
     OBSTACLE_ENDED_BY,
     OF_THE_TOWN,
     POLLED_BY,
+    SETTING_OF,
     senders_of,
 )
 from shared.questions.rows import Row
 from shared.questions.waiting import Guard, Need, Waiting, WaitRoot
+from shared.rules import spending
 from shared.town.reading import TownReader
 
 NAMED_AT_MOST: Final = 3
@@ -59,7 +61,7 @@ class Needs:
             return
         end = self.rows.get(root.bead_id)
         if end is None:
-            yield from _events(FAILED_ENDED_BY, root.bead_id)
+            yield from _events(FAILED_ENDED_BY, root.bead_id, setting=SETTING_OF["blocked_by"])
         elif root.bead_id in waits:
             yield from self._of(waits[root.bead_id], end, (), waits)
         else:
@@ -91,7 +93,14 @@ class Needs:
                 yield from _events(("bead_reopened",), review)
             events = ("convoy_closed",)
         for about in self._about(guard, row):
-            yield from _events(events, about)
+            yield from _events(events, about, setting=self._setting_of(guard, row))
+
+    def _setting_of(self, guard: Guard, row: Row) -> str | None:
+        """The setting whose change ends a guard; None if no setting does."""
+        spent = (
+            spending.overspent(self.town).get(self.holding.bead_of(row).id) if guard.guard == "budget_spent" else None
+        )
+        return SETTING_OF.get(guard.guard) if spent is None else f"budget.per_{spent.sum.kind}"
 
     def _of_ended_convoy(self, events: tuple[str, ...], row: Row) -> Iterator[Need]:
         """The events about an ended convoy: only a failed one can be reopened."""
@@ -159,7 +168,8 @@ class Needs:
                 yield from _events(("agent_reset",), agent.id)
         for idler in self.holding.idlers_in_the_way(guard.guard, row)[:NAMED_AT_MOST]:
             yield from _events(("agent_reset",), idler)
-        yield from _events((each for each in events if each in OF_THE_TOWN), row.id)
+        of_the_town = [each for each in events if each in OF_THE_TOWN]
+        yield from _events(of_the_town, row.id, setting=self._setting_of(guard, row))
 
     def _of_nature(self, row: Row) -> Iterator[Need]:
         """The events that a pull request or an escalation waits for, although time acts on it too."""
@@ -170,6 +180,7 @@ class Needs:
             yield from _events(ENDED_BY["bumps_used_up"], row.id)
 
 
-def _events(event_types: Iterator[str] | tuple[str, ...], about: str) -> Iterator[Need]:
+def _events(event_types: Iterable[str], about: str, *, setting: str | None = None) -> Iterator[Need]:
     for each in event_types:
-        yield Need(each, None if each in OF_THE_TOWN else about, senders_of(each))
+        changed = setting if each == "town_configured" else None
+        yield Need(each, None if each in OF_THE_TOWN else about, senders_of(each), changed)

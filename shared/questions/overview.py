@@ -34,18 +34,6 @@ class BeadLine:
 
 
 @answer
-class FailedLine:
-    """A failed bead: when it failed, the code of the reason, and a sentence that says why and what to do."""
-
-    bead_id: str
-    type: BeadType
-    title: str
-    failed_at: Time | None
-    reason: str | None
-    message: str | None
-
-
-@answer
 class ForgeLine:
     """A review whose last poll or merge failed: when, and what the forge or its adapter answered."""
 
@@ -125,20 +113,6 @@ def live_beads(sql: sqlite3.Connection) -> tuple[BeadLine, ...]:
         f"AND status IN {_LIVE} ORDER BY created_at, bead_id"
     ).fetchall()
     return lines_of(BeadLine, rows)
-
-
-def failed_beads(sql: sqlite3.Connection, *, since: str, limit: int) -> tuple[FailedLine, ...]:
-    """The beads that failed since a time, newest first."""
-    rows = sql.execute(
-        "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
-        "coalesce(json_extract(b.metadata, '$.failureMessage'), json_extract(e.metadata, '$.failure_reason.message'), "
-        "json_extract(e.metadata, '$.reason')) "
-        "FROM bead_events e JOIN beads b ON b.bead_id = e.bead_id "
-        "WHERE e.created_at >= :since AND e.event_type = 'status_changed' AND e.new_value = 'failed' "
-        "AND b.status = 'failed' ORDER BY e.seq DESC LIMIT :limit",
-        {"since": since, "limit": limit},
-    ).fetchall()
-    return lines_of(FailedLine, rows)
 
 
 def forge_answers(sql: sqlite3.Connection) -> tuple[ForgeLine, ...]:

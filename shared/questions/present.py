@@ -1,5 +1,6 @@
 """Why a bead or agent waits, for explain: the wait that all answers share, its cause, and what comes next."""
 
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import datetime
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
 from shared.domain.times import to_text
 from shared.history.rerun import Rerun
-from shared.questions import lives, snapshot
+from shared.questions import lives, mailbox, snapshot
 from shared.questions.foresight import Foreseen
 from shared.questions.lives import WaitingEvent
 from shared.questions.story import Story, StoryEntry
@@ -17,6 +18,7 @@ from shared.questions.waiting import Guard, Waiting
 from shared.questions.waits import Waits
 from shared.rules.base import Wait
 from shared.town.reading import TownReader
+from shared.town.rows import Agent
 
 SubjectKind = Literal["bead", "agent"]
 UnappliedOutcome = Literal["pending", "poisoned"]
@@ -140,15 +142,34 @@ def _of_agent(waits: Waits, subject: str) -> list[str]:
     agent = town.agents_by_id.get(subject)
     if agent is None:
         return []
-    said = [f"generation {agent.generation}: reports from older generations are skipped as stale"]
+    said = []
+    if agent.role is not Role.MAYOR:
+        said.append(f"generation {agent.generation}: reports from older generations are skipped as stale")
     if agent.last_activity_at is not None:
         said.append(f"the last heartbeat or dispatch was at {to_text(agent.last_activity_at)}")
     if agent.hook is not None:
         state = "a bead that does not exist" if agent.hooked is None else f"{agent.hook} ({agent.hooked.status})"
         return [f"it is {agent.status} and hooked to {state}", *said]
-    if agent.status is not AgentStatus.IDLE or agent.role is Role.MAYOR:
+    if agent.role is Role.MAYOR:
+        return [*_of_mayor(waits, agent), *said]
+    if agent.status is not AgentStatus.IDLE:
         return [f"it is {agent.status} and has no hook", *said]
     of_the_rig = [each for each in waits.of_beads.values() if waits.rows[each.bead_id].rig_id == agent.rig_id]
     known = [each for each in of_the_rig if each.bead_id not in town.hooks][:_READY_SHOWN]
     why = ", ".join(f"{each.bead_id} ({each.reason})" for each in known) or "no bead of its rig waits for an agent"
     return [f"it gets no work: {why}", *said]
+
+
+def _of_mayor(waits: Waits, mayor: Agent) -> Iterator[str]:
+    """What the mayor does, what it was told last, and what it said last."""
+    rests = mayor.status in (AgentStatus.WAITING, AgentStatus.IDLE)
+    yield "it has nothing to do: it works again when it is told something" if rests else f"it is {mayor.status}"
+    told = mailbox.told(waits.sql)
+    if told is not None:
+        yield f"it was told last{_at(told.at)}: {told.says}"
+    for said in mailbox.sayings(waits.sql, since=waits.foresight.now.now - mailbox.SAID_SHOWN_FOR, limit=1):
+        yield f"it said last{_at(said.at)}: {said.text}" + ("" if said.answered else "; nobody has answered it")
+
+
+def _at(at: datetime | None) -> str:
+    return "" if at is None else f", at {to_text(at)}"

@@ -210,6 +210,14 @@ AT_WORK: Final = ("agent_done", "agent_completed")
 FAILED_ENDED_BY: Final = ("bead_reopened", "town_configured")
 """The events that end the wait for a failed bead: it is reopened, or the town proceeds without it."""
 
+SETTING_OF: Final[Mapping[str, str]] = {
+    "blocked_by": "on_failed_dependency",
+    "rig_full": "max_polecats_per_rig",
+    "untrusted_author": "refinery.trusted_authors",
+    "awaiting_merge": "refinery.auto_merge",
+}
+"""The setting that ends each guard if it is changed. A budget that is spent names its own."""
+
 POLLED_BY: Final = ("pr_polled", "pr_status_changed")
 """The events that end the wait for a pull request. The town polls by itself; a person may report the state earlier."""
 

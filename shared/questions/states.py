@@ -37,7 +37,7 @@ class Standing:
 def standing_of(sql: Database, town: TownReader, moment: Tick, row: Row) -> Standing:
     """Why no rule acts on a row by itself."""
     if not row.live:
-        return _over(row)
+        return _over(town, row)
     lacks = _lacks(sql, row)
     if lacks is not None:
         says = f"it has no row in {lacks}: every rule skips it until a person repairs it"
@@ -63,7 +63,7 @@ def _of_agent(agent: Agent) -> Standing:
     if agent.hooked is not None and agent.hooked.status is BeadStatus.IN_REVIEW:
         return Standing("review_live", "A9", "refinery")
     if agent.role is Role.MAYOR:
-        return Standing("only_an_event", says="it works when it is notified or sends a heartbeat")
+        return Standing("only_an_event", says="it has nothing to do until it is told something")
     if agent.status is AgentStatus.IDLE and agent.hook is None:
         return Standing("only_an_event", actor=None, says="it is idle: it works when a rule gives it a bead")
     return Standing("only_an_event")
@@ -95,9 +95,14 @@ def _is_acknowledged(sql: Database, row: Row) -> bool:
     return found is not None and bool(found[0])
 
 
-def _over(row: Row) -> Standing:
+def _over(town: TownReader, row: Row) -> Standing:
     if row.status == BeadStatus.FAILED and row.type in _REOPENED:
-        return Standing("terminal", says="it has failed: no rule acts on it until the event bead_reopened")
+        says = "it has failed: no rule acts on it until it is reopened"
+        if row.type == BeadType.CONVOY:
+            return Standing("terminal", says=says)
+        most = town.settings(row.rig_id).max_dispatch_attempts
+        starts = f"{most} {'start' if most == 1 else 'starts'}"
+        return Standing("terminal", says=f"{says}, which gives it {starts} (setting max_dispatch_attempts)")
     return Standing("terminal", actor=None, says=f"it is {row.status}: no rule acts on it, and nothing reopens it")
 
 

@@ -5,8 +5,8 @@ Nothing is written, and neither runtime nor forge is called.
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,24 +21,23 @@ from shared.domain.tick import Tick, TickInput
 from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
-from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage
-from shared.ports.waiting_room import InboxObject
-from shared.questions import activity, alarms, mailbox, overview, spend
+from shared.questions import activity, alarms, attention, failures, mailbox, overview, spend
 from shared.questions.activity import LastHour
 from shared.questions.alarms import AlarmState
-from shared.questions.beside import Beside, beside_the_image, present_input
-from shared.questions.mailbox import Saying, UnreadMail
+from shared.questions.attention import Attention
+from shared.questions.beside import Beside, Unread, beside_the_image, present_input, unread_of
+from shared.questions.failures import FailedLine, OpenLogs
+from shared.questions.mailbox import Saying, Told, UnreadMail
 from shared.questions.next_due import next_due
-from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, ForgeLine, OpenViolation
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.waiting import Waiting
 from shared.questions.waits import Waits
 from shared.runner.clock_guard import lead_of
 from shared.runner.neighbours import is_set_aside
 from shared.runner.surroundings import Surroundings
-from shared.storage.keys import received_at
 from shared.town import database, journal, migrations
 from shared.town.reading import TownReader
 
@@ -47,7 +46,6 @@ FAILED_SHOWN: Final = 20
 ABANDONED_SHOWN: Final = 50
 FAILED_SHOWN_FOR: Final = timedelta(hours=24)
 SAID_SHOWN: Final = 20
-SAID_SHOWN_FOR: Final = timedelta(hours=24)
 
 
 @answer
@@ -90,15 +88,6 @@ class UnreadableRow:
     table: str
     key: str
     problem: str
-
-
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """What waits in the inbox: batches, and the events in them. `since`: when the oldest was received."""
-
-    batches: int
-    events: int
-    since: datetime | None
 
 
 @answer
@@ -145,6 +134,7 @@ class TownStatus:
     `lastHour` is how much it did in the last hour.
     `aheadSeconds` is null unless the newest commit is from the future; until that time, the town does nothing. `ownClock`: the
     town runs on a clock of its own, which may be ahead.
+    `attention` is everything that needs attention, `mayorTold` what the mayor was told last.
     `brake` says who paused the town and when; null if it runs, or has been paused since it was created or imported.
     `setAside` is null unless the town is not run until somebody resumes it. `lastRestore` is the newest restore in place.
     """
@@ -180,15 +170,18 @@ class TownStatus:
     merges_unproven: int
     spend: tuple[DaySpend, ...]
     last_hour: LastHour
+    attention: tuple[Attention, ...] = ()
+    mayor_told: Told | None = None
     last_restore: InPlaceRestore | None = None
     brake: Brake | None = None
     set_aside: SetAsideSince | None = None
 
 
-def status(town_id: str, around: Surroundings) -> Steps[TownStatus]:
-    """Report on the present state of a town. Raises the errors of loading it."""
+def status(town_id: str, around: Surroundings, logs: OpenLogs | None = None) -> Steps[TownStatus]:
+    """Report on the present state of a town, with the last words of failed agents from `logs`. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
-    return (yield from status_of(image, around))
+    found = yield from status_of(image, around)
+    return replace(found, failed=(yield from failures.with_last_lines(town_id, found.failed, logs)))
 
 
 def status_of(image: TownImage, around: Surroundings) -> Steps[TownStatus]:
@@ -211,14 +204,28 @@ def seen(sql: database.Database, image: TownImage, beside: Beside, given: TickIn
         waits,
         moment,
         due=next_due(image, given),
-        unread=_unread(sql, beside.batches, behind=beside.behind),
+        unread=unread_of(sql, beside),
         lead=None if own else lead_of(image.facts.time, now=beside.now),
         own=own,
     )
     apart = beside.apart
     if apart and is_set_aside(apart):
         found = replace(found, set_aside=SetAsideSince(apart.deaths, apart.since))
-    return found, waits
+    return replace(found, attention=tuple(_attention(found))), waits
+
+
+def _attention(found: TownStatus) -> Iterator[Attention]:
+    """Everything that needs attention, the worst first."""
+    yield from (Attention("violation", each.subject, each.opened_at) for each in found.violations)
+    yield from (Attention("unreadable", each.key, None) for each in found.unreadable)
+    if found.set_aside is not None:
+        yield Attention("set_aside", None, found.set_aside.since)
+    if found.events.poisoned:
+        yield Attention("poisoned", None, None)
+    yield from attention.of_failed(found.failed)
+    yield from attention.of_waits(found.waiting, found.beads)
+    mayors = (each.agent_id for each in found.agents if each.role is Role.MAYOR and each.status is AgentStatus.WAITING)
+    yield from attention.of_mayor(next(mayors, None), found.mayor_said)
 
 
 def _status(
@@ -253,7 +260,13 @@ def _status(
         agents=agent_lines(sql, waits.town),
         beads=beads,
         waiting=tuple(waits.of_beads.values()),
-        failed=overview.failed_beads(sql, since=to_text(moment.now - FAILED_SHOWN_FOR), limit=FAILED_SHOWN),
+        failed=failures.failed_beads(
+            sql,
+            waits.town,
+            since=to_text(moment.now - FAILED_SHOWN_FOR),
+            limit=FAILED_SHOWN,
+            holding=failures.held_back(waits.of_beads.values()),
+        ),
         refused_by_forge=overview.forge_answers(sql),
         abandoned=overview.abandoned_pull_requests(sql, limit=ABANDONED_SHOWN),
         convoys=overview.convoys(sql, limit=CONVOYS_SHOWN),
@@ -266,7 +279,8 @@ def _status(
         bead_summary=BeadSummary(len(beads), dict(sorted(Counter(bead.status for bead in beads).items()))),
         waiting_summary=waits.counts(),
         unread_mail=mailbox.unread_mail(sql, waits.town),
-        mayor_said=mailbox.sayings(sql, since=moment.now - SAID_SHOWN_FOR, limit=SAID_SHOWN),
+        mayor_said=mailbox.sayings(sql, since=moment.now - mailbox.SAID_SHOWN_FOR, limit=SAID_SHOWN),
+        mayor_told=mailbox.told(sql),
         merges_unproven=waits.town.keys.merges_unproven,
         spend=spend.days(sql, moment.now),
         last_hour=activity.last_hour(sql, moment.now),
@@ -282,17 +296,6 @@ def last_tick(sql: database.Database) -> LastTick | None:
         return None
     [row] = rows
     return LastTick(row["tick_no"], from_text(row["now"]), shapes.read(TickMetrics, row["outputs"]["metrics"]))
-
-
-def _unread(sql: database.Database, batches: Sequence[InboxObject], *, behind: int) -> Unread:
-    """What waits in the inbox. Of the oldest batch, the last tick may have taken a part."""
-    if not batches:
-        return Unread(behind, behind, None)
-    oldest, *others = batches
-    events = ingest.read_object(oldest.key, oldest.body, size=oldest.size)
-    left = len(events) - overview.known_among(sql, [event.event_id for event in events])
-    left += sum(ingest.number_of_events(each.key, each.body) for each in others)
-    return Unread(len(batches) + behind, left + behind, received_at(oldest.key))
 
 
 def _events(sql: database.Database, unread: Unread) -> EventCounts:

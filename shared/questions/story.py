@@ -191,7 +191,7 @@ class Story:
                 at,
                 "event",
                 kind,
-                " ".join((kind, *(each for each in (by, known["bead_id"]) if each and each != self.subject))),
+                " ".join((kind, *(each for each in (by, _about(known)) if each and each != self.subject))),
                 outcome,
                 f"attempt {event['attempt']}: {event['error']}" if "error" in event else _said(known["payload"]),
                 event["event_id"],
@@ -262,8 +262,21 @@ class Story:
             what = f"{what} of {line.bead_id}" if line.bead_id != self.subject else what
             if line.new and not line.old and line.new != line.agent_id:
                 what = f"{what}: {line.new}"
+            generation = _generation(line)
+            what = what if generation is None else f"{what}, generation {generation}"
             reason = _said(line.metadata)
             yield StoryEntry(ticks.get(at), at, "audit", line.event_type, what, None, reason, line.audit_id)
+
+
+def _generation(line: AuditRow) -> int | None:
+    """The generation of the agent that a start began, by which its log is found."""
+    if line.event_type != "agent_spawned":
+        return None
+    try:
+        found = strict_json.stored(line.metadata or "{}").get("generation")
+    except ValueError:
+        return None
+    return found if isinstance(found, int) else None
 
 
 def _with_causes(trail: Iterable[StoryEntry], acts: Iterable[StoryEntry]) -> Iterator[tuple[StoryEntry, int]]:
@@ -286,6 +299,18 @@ def _ids_of(event: Mapping[str, object]) -> tuple[str, ...]:
     """The ids under which the town may have an event of the inbox."""
     envelope = Envelope.from_json(event)
     return stored_ids(envelope.event_id, envelope.sender)
+
+
+def _about(event: Mapping[str, Any]) -> str | None:
+    """The bead that an event is about, or that it creates."""
+    payload = event["payload"]
+    if event["bead_id"] is not None or not isinstance(payload, str):
+        return event["bead_id"]  # type: ignore[no-any-return] # the id in a stored event is a text
+    try:
+        made = strict_json.stored(payload).get("bead")
+    except ValueError:
+        return None
+    return made.get("bead_id") if isinstance(made, Mapping) else None
 
 
 def sentence(action: Mapping[str, Any]) -> str:

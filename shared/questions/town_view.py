@@ -19,10 +19,11 @@ from shared.ports.steps import Call, Steps
 from shared.ports.town_past import TownPast
 from shared.ports.town_store import CommitFacts, TownImage
 from shared.questions import beside as beside_image
-from shared.questions import present, snapshot, spend, status, town_lists
+from shared.questions import failures, present, snapshot, spend, status, town_lists
 from shared.questions.bead_list import BeadEntry, labels_of
 from shared.questions.bead_view import DependencyType
 from shared.questions.beside import Beside
+from shared.questions.failures import OpenLogs
 from shared.questions.lines import line_of, lines_of
 from shared.questions.present import ComingAct
 from shared.questions.status import TownStatus
@@ -100,8 +101,13 @@ class TownView:
     notes: tuple[str, ...]
 
 
-def town_view(town_id: str, around: Surroundings, past: TownPast, *, at: datetime | None = None) -> Steps[TownView]:
-    """The town now, or as it was. Raises Refused (400) if `at` is in the future or before the kept history, UnknownTown."""
+def town_view(
+    town_id: str, around: Surroundings, past: TownPast, *, at: datetime | None = None, logs: OpenLogs | None = None
+) -> Steps[TownView]:
+    """The town now, or as it was; now with the last words of failed agents, from `logs`.
+
+    Raises Refused (400) if `at` is in the future or before the kept history, UnknownTown.
+    """
     if at is not None:
         return (yield from _past_view(town_id, around, past, at))
     image = yield from around.store.load(town_id)
@@ -109,7 +115,9 @@ def town_view(town_id: str, around: Surroundings, past: TownPast, *, at: datetim
     with migrations.readable(image.image) as sql:
         database.check_identity(sql, town_id)
         found, waits = status.seen(sql, image, beside, beside_image.present_input(sql, image, around, beside.now))
-        return _view(sql, found, waits, at=beside.now, notes=())
+        view = _view(sql, found, waits, at=beside.now, notes=())
+    failed = yield from failures.with_last_lines(town_id, view.status.failed, logs)
+    return replace(view, status=replace(view.status, failed=failed))
 
 
 def _past_view(town_id: str, around: Surroundings, past: TownPast, at: datetime) -> Steps[TownView]:

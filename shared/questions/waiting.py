@@ -44,6 +44,34 @@ WaitingReason = Literal[
 
 REASONS: Final[tuple[WaitingReason, ...]] = get_args(WaitingReason)
 
+BY_PEOPLE: Final[frozenset[WaitingReason]] = frozenset(
+    {
+        "failed_dependency",
+        "awaiting_approval",
+        "awaiting_merge",
+        "held",
+        "staged",
+        "convoy_over",
+        "paused",
+        "budget_spent",
+        "no_rig",
+        "missing_blocker",
+        "no_agent_program",
+        "wrong_repository",
+        "pr_mismatch",
+        "untrusted_author",
+        "draft",
+        "changes_requested",
+        "checks_unreadable",
+        "merge_refused",
+        "merge_unproven",
+        "forge_denied",
+        "forge_down",
+        "forge_unreadable",
+    }
+)
+"""The reasons that only a person can end, in the town or at its forge."""
+
 
 @answer
 class Guard:
@@ -64,11 +92,13 @@ class Need:
     """An event that would change what holds a row back, the bead that it is about, and who may send it.
 
     `bead_id` is null for an event about the whole town. `senders` is empty for an event that only the town itself makes.
+    `setting` is the setting that a town_configured event must change; null for other events.
     """
 
     event_type: str
     bead_id: str | None
     senders: tuple[str, ...]
+    setting: str | None = None
 
 
 @answer

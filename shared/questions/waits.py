@@ -63,7 +63,7 @@ class Waits:
 
     def __init__(self, sql: Database, given: TickInput, *, town_id: str) -> None:
         """Read the town. Only the next tick can act, so foresight begins there."""
-        self._sql = sql
+        self.sql = sql
         self._about = summary.before_tick(sql)
         self.foresight = _from_next_tick(sql, given, self._about, town_id=town_id)
         self.town = self.foresight.town
@@ -110,7 +110,7 @@ class Waits:
 
     def row(self, row_id: str) -> Row | None:
         """One bead or agent of any status; None if it does not exist."""
-        return self.rows.get(row_id) or row_of(self._sql, self.town, row_id)
+        return self.rows.get(row_id) or row_of(self.sql, self.town, row_id)
 
     def counts(self) -> dict[str, int]:
         """How many live beads wait for each reason."""
@@ -179,7 +179,7 @@ class Waits:
     def _draft(self, row: Row, ahead: Outlook) -> _Draft:
         broken = self._broken.get(row.id)
         if broken is not None:
-            found = lives.violations(self._sql, row.id)
+            found = lives.violations(self.sql, row.id)
             since = found[0][3] if found else self._began.entered(row.id)
             return _Draft("held", (unreadable(*broken, since),), None, None)
         act = ahead.acts[0] if ahead.acts else None
@@ -189,7 +189,7 @@ class Waits:
         guards += [self._holding.of_hold(hold, row) for hold in held]
         guards += self._time_guards(row, ahead)
         if act is None and not guards:
-            return self._at_rest(standing_of(self._sql, self.town, self.foresight.now, row), row)
+            return self._at_rest(standing_of(self.sql, self.town, self.foresight.now, row), row)
         first = self._first(row, held, guards, act)
         rule = act or ahead.held
         reason = self._reason(row, first, act)
@@ -287,7 +287,7 @@ class Waits:
 
     @cached_property
     def _events(self) -> Mapping[str, tuple[lives.WaitingEvent, ...]]:
-        return lives.unapplied_events(self._sql)
+        return lives.unapplied_events(self.sql)
 
 
 def _starts_unblocked(row: Row) -> bool:

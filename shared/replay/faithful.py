@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from datetime import datetime
 
-from shared.domain.report import TickMetrics, TickReport
+from shared.domain.report import ClaimedEffect, TickMetrics, TickReport
 from shared.domain.restores import InPlaceRestore, next_after, restore_in
 from shared.domain.shapes import document
 from shared.engine.tick import run as run_tick
@@ -106,13 +106,14 @@ def _goes_on(restore: InPlaceRestore) -> str:
 class SegmentedReplay:
     """Runs recorded ticks again and judges them, in segments of one code version each.
 
-    `diverged` means that the state is no longer history's, because the result of a tick, or only the form of its journal row
+    `running` is the town, `claimed` the effects of its last tick with their orders. `diverged` means that the state is no longer
+    history's, because the result of a tick, or only the form of its journal row
     or of its image, differs from its commit: a tick from before a change of the schema is run after the migration.
     """
 
     def __init__(self, running: Rerun, past: TownPast, rows: JournalRows, newest: PastImage) -> None:
         """Run `rows` on `running`, and compare with what is kept in `past`."""
-        self._running = running
+        self.running = running
         self._judge = TickJudge(past, newest, running)
         self._past = past
         self._rows = rows
@@ -120,6 +121,7 @@ class SegmentedReplay:
         with database.opened(newest.image) as sql:
             self._restores = TownKeys(sql).restores
         self.diverged = False
+        self.claimed: tuple[ClaimedEffect, ...] = ()
         self.results: recorded_results.EffectResults = {}
         self.segments: list[Segment] = []
         self.divergence: Divergence | None = None
@@ -160,9 +162,9 @@ class SegmentedReplay:
             return None
         self.diverged, self.divergence = False, judged.divergence
         report = TickReport(
-            self._running.town_id, input_of(row), quiet=False, metrics=TickMetrics(), next_due=restore.at
+            self.running.town_id, input_of(row), quiet=False, metrics=TickMetrics(), next_due=restore.at
         )
-        return replace(_replayed(report, self._running.digest, judged), restore=restore)
+        return replace(_replayed(report, self.running.digest, judged), restore=restore)
 
     def can_run(self, row: JournalRow) -> bool:
         """Whether a row can be run. If not, `divergence` or `stopped` says why."""
@@ -170,23 +172,23 @@ class SegmentedReplay:
             return False
         if restore_in(row) is not None:
             return True
-        expected = self._running.tick_no + 1
+        expected = self.running.tick_no + 1
         if row["tick_no"] != expected:
             self.divergence = missing(expected, row["tick_no"] - 1, time_of(row))
             return False
-        if row["code_version"] != code_version() and migrations.pending(self._running.sql):
+        if row["code_version"] != code_version() and migrations.pending(self.running.sql):
             self.stopped = self._why_not_runnable(row)
         return self.stopped is None
 
     def _why_not_runnable(self, row: JournalRow) -> str | None:
         """Why the installed code cannot run a tick from before a change of the schema; None if it can."""
         try:
-            with database.opened(self._running.image) as copy:
-                run_tick(copy, input_of(row), town_id=self._running.town_id)
+            with database.opened(self.running.image) as copy:
+                run_tick(copy, input_of(row), town_id=self.running.town_id)
         except Exception as error:  # noqa: BLE001 - whatever fails, the answer is the same
             return (
                 f"tick {row['tick_no']} was made by code {row['code_version']} before the schema changed "
-                f"({', '.join(migrations.pending(self._running.sql))}), and the installed code cannot run it "
+                f"({', '.join(migrations.pending(self.running.sql))}), and the installed code cannot run it "
                 f"({type(error).__name__}): replay up to the tick before it with that release, or start at a later time"
             )
         return None
@@ -197,9 +199,10 @@ class SegmentedReplay:
         if same_code and self.diverged:
             yield from self._follow_history_again(row["tick_no"] - 1)
         diverged = self.diverged
-        migrated = () if same_code else migrations.pending(self._running.sql)
-        report = self._running.run(input_of(row))
-        digest, outputs = self._running.digest, journal.outputs_of(report)
+        migrated = () if same_code else migrations.pending(self.running.sql)
+        report = self.running.run(input_of(row))
+        self.claimed = report.effects
+        digest, outputs = self.running.digest, journal.outputs_of(report)
         yield from self._rows.advance()
         self.results |= recorded_results.in_row(row)
         if diverged:
@@ -216,9 +219,9 @@ class SegmentedReplay:
 
     def finish(self) -> None:
         """End the run. A journal that ends before the newest tick is a divergence."""
-        if self._rows.next is None and self.divergence is None and self._running.tick_no < self._newest.tick_no:
+        if self._rows.next is None and self.divergence is None and self.running.tick_no < self._newest.tick_no:
             self.divergence = missing(
-                self._running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
+                self.running.tick_no + 1, self._newest.tick_no, self._newest.tick_at or self._newest.committed_at
             )
 
     def with_results(self, told: list[ReplayedTick]) -> tuple[ReplayedTick, ...]:
@@ -230,9 +233,9 @@ class SegmentedReplay:
 
     def _follow_history_again(self, tick_no: int) -> Steps[None]:
         """Continue from history's state after a tick, if it is kept: there the installed code took over from other code."""
-        kept = yield from self._past.after_tick(self._running.town_id, tick_no)
+        kept = yield from self._past.after_tick(self.running.town_id, tick_no)
         if kept:
-            self._running.restart(kept[-1])
+            self.running.restart(kept[-1])
             self.diverged = False
         elif not any("is not kept" in note for note in self.notes):
             self.notes.append(

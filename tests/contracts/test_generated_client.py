@@ -59,6 +59,8 @@ _EVENTS = 5
 NEVER_SEEN = {
     # actions are skipped or fail only where rules contradict each other
     "ActionOutcome": {"skipped", "failed"},
+    # the mayors of these towns have said nothing, and no town is set aside
+    "AttentionKind": {"mayor", "set_aside"},
     # a snapshot lists only effects that are not finished
     "EffectState": {"done", "failed", "expired"},
     # the events of these towns were written without tokens, so they have no senders
@@ -71,6 +73,8 @@ NEVER_SEEN = {
     "LogWriter": {"machine"},
     # nobody asks for a credential
     "ForgeKind": {"github", "gitlab"},
+    # nothing in these towns was moved to another time, or stopped by an event that is left out
+    "WhyUnknown": {"reported_before", "stopped"},
     # these waits are the town's; a poll waits for its turn only in a crowd
     "TimeGuard": {"breaker_open", "mayor_idle", "nudge_life", "poll_turn", "token_fresh"},
 }
@@ -291,6 +295,8 @@ class Questioner:
         while page.cursor is not None:
             page = self.ask("replayEvents", town, body=("ReplayRequest", {**window, "cursor": page.cursor}))
         self.ask("replayEvents", town, body=("ReplayRequest", {**window, "overrides": {"shiftMs": 1000}}))
+        another = {"config": {"default_model": "another", "max_dispatch_attempts": 1}}
+        self.ask("replayEvents", town, body=("ReplayRequest", {**window, "overrides": another}))
 
 
 @contextmanager

@@ -63,15 +63,15 @@ NOT_NEEDED = {
 MOST_MODULES = {
     "town create alpha": 504,
     "town list": 440,
-    "town status alpha": 616,
+    "town status alpha": 620,
     "setting list alpha": 454,
     "bead list alpha": 577,
     "agent list alpha": 454,
     "convoy list alpha": 577,
     "event post alpha --type town_started": 544,
     "event list alpha": 572,
-    "explain bead b-1": 656,
-    "dry-run alpha": 630,
+    "explain bead b-1": 660,
+    "dry-run alpha": 634,
     "ticks alpha": 504,
     "points alpha": 440,
 }

@@ -137,6 +137,7 @@ REASONS: Final = {
     "shared/questions/story.py: Story._concerns": _JOURNAL,
     "shared/questions/story.py: Story._known": _JOURNAL,
     "shared/questions/story.py: Story._results": _JOURNAL,
+    "shared/questions/story.py: _about": _JOURNAL,
     "shared/questions/story.py: sentence": "an action in its wire form: its keys depend on its type",
     "shared/replay/judging.py: TickJudge._by_outputs": _JOURNAL,
     "shared/replay/judging.py: TickJudge._different": _JOURNAL,

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import reduce
+from typing import Never
 
 import pytest
 
@@ -10,10 +12,11 @@ from shared.engine import reconcile
 from shared.ports.steps import drive
 from shared.replay.backtest.changes import Change, changes_of
 from shared.replay.backtest.summary import Unread, summary_of
-from shared.replay.backtest.window import WindowBacktest, backtest, beside
+from shared.replay.backtest.window import WindowBacktest, backtest, beside, joined
 from shared.replay.time_window import Window
 from shared.replay.what_if.comparison import Outputs, Parting
 from shared.rules import RULES
+from shared.rules.base import Rule
 from shared.storage import in_place
 from shared.storage.restore import KeptPast
 from tests.replayed import a_busy_world, a_world_with_a_past, past_of
@@ -73,6 +76,13 @@ def test_beside_the_live_code_each_tick_starts_from_history(without_dispatch: Wo
     assert drive(beside("t1", past_of(without_dispatch), 120)) is None
 
 
+def test_ticks_that_are_run_one_by_one_are_together_what_they_are_at_once(without_dispatch: World) -> None:
+    whole = drive(beside("t1", past_of(without_dispatch), 100))
+    parts = [drive(beside("t1", past_of(without_dispatch), tick, most=1)) for tick in range(100, 120)]
+    assert [part.last_tick for part in parts if part is not None] == list(range(101, 121))
+    assert reduce(joined, (part for part in parts if part is not None)) == whole
+
+
 def test_code_that_cannot_run_a_tick_is_an_answer_and_no_crash(busy: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError
@@ -82,6 +92,23 @@ def test_code_that_cannot_run_a_tick_is_an_answer_and_no_crash(busy: World, monk
     assert found.failed is not None
     assert found.failed.startswith("tick 1: ")
     assert not summary_of([found], accepted=True).is_the_same
+
+
+def test_a_rule_that_raises_is_named_even_where_it_had_nothing_to_do(
+    busy: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Never:
+        raise ZeroDivisionError
+
+    rules = tuple(Rule("B1", broken) if rule.code == "B1" else rule for rule in RULES)
+    defaults = reconcile.decide.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "rules", rules)
+    found = run(busy)
+    assert found.ticks == 120, "each tick goes on without the rule"
+    assert found.failed is not None
+    assert found.failed.startswith("tick 1: rule ")
+    assert "ZeroDivisionError" in found.failed
 
 
 def test_a_window_goes_on_after_a_restore_in_place() -> None:

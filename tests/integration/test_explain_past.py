@@ -253,7 +253,7 @@ def test_a_person_names_a_bead_or_agent_by_what_tables_show_of_it(townctl: Townc
     townctl.post("bead_created", {"bead": {"bead_id": bead, "type": "issue", "title": "More", "rig_id": "rig-1"}})
     assert townctl("tick", "alpha", "--force").code == 0
     assert townctl.document("explain", "bead", "5649000b")["id"] == bead
-    agents = townctl.document("town", "status", "alpha")["agents"]
+    agents = townctl.document("agent", "list", "alpha")["agents"]
     worker = next(agent for agent in agents if agent["role"] == "polecat")
     name = worker["identity"].partition("-")[0]
     assert townctl.document("explain", "agent", name)["id"] == worker["agentId"]

@@ -248,14 +248,35 @@ def test_people_see_what_would_have_happened_without_an_event(townctl: Townctl) 
 
     again = townctl("replay", "alpha", "--from", start)
     assert again.code == 0
+    assert "2 ticks replayed, and the installed code gives the same result" in again.out
     assert "ticks 1 to 2: equal to history" in again.out
+    assert "bead_cancelled" not in again.out
+    assert "bead_cancelled" in townctl("replay", "alpha", "--from", start, "--all").out
     otherwise = townctl("replay", "alpha", "--from", start, "--overrides", str(townctl.data / "changed.json"))
     assert otherwise.code == 0
     assert "2 ticks compared, 1 with different outputs, 1 with a different state" in otherwise.out
     assert "  - event bead_cancelled" in otherwise.out
     assert "beads b1 status: failed -> open" in otherwise.out
+    assert re.search(r"Do it +failed +waits", otherwise.out)
+    said = townctl("replay", "alpha", "--from", start, "--overrides", json.dumps({"leaveOut": [cancelled]}))
+    assert said.out == otherwise.out
     refused = townctl("replay", "alpha", "--from", start, "--cursor", "1@x", "--overrides", "x", "--json")
     assert refused.code == 2
+    unheard_of = townctl(
+        "replay", "alpha", "--from", start, "--overrides", f'{{"leaveOut": ["{cancelled[:-1]}"]}}', "--json"
+    )
+    assert unheard_of.code == 2
+    assert unheard_of.error["hint"] == f"did you mean {cancelled}?"
+
+
+@pytest.mark.parametrize("long_ago", ["1h", "1 hour ago", "90 min", "2 days ago", "1h30m"])
+def test_a_time_may_be_said_as_how_long_ago_it_is(townctl: Townctl, long_ago: str) -> None:
+    townctl.document("town", "create", "alpha")
+    townctl.document("tick", "alpha")
+    refused = townctl("replay", "alpha", "--from", long_ago, "--json")
+    assert refused.code == 2
+    assert "the history of this town is kept from" in refused.error["message"]
+    assert townctl("replay", "alpha", "--from", "1 fortnight ago", "--json").code == 2
 
 
 def test_a_poisoned_event_is_listed_alerted_and_driven_again(townctl: Townctl) -> None:
@@ -547,8 +568,9 @@ def test_a_program_that_is_gone_is_what_beads_wait_for(townctl: Townctl, tmp_pat
     for _ in range(2):
         townctl("run", "--once")
         townctl("tick", "alpha", "--force")
-    status = townctl.document("town", "status", "alpha")
-    assert status["waitingSummary"] == {"no_agent_program": 1}
+    status = townctl("town", "status", "alpha", "--json")
+    assert status.document["waitingSummary"] == {"no_agent_program": 1}
+    assert (status.code, [each["kind"] for each in status.document["attention"]]) == (1, ["waits"])
     shown = townctl("run", "--once")
     said = shown.out + shown.err
     assert f"the program that local agents run does not exist: {program}; set it again" in said

@@ -1,6 +1,5 @@
 """`townctl backtest` and `townctl shadow`, with the code of another working tree in processes of their own."""
 
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -9,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from shared.adapters.clock import wait_for
+from tests.integration.other_trees import a_tree
 from tests.integration.townctl_calls import REPOSITORY, TOWNCTL, Townctl
 from tests.patience import PATIENCE_SECONDS
 
@@ -31,17 +31,6 @@ def townctl(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Townctl:
 def other_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of this tree in which rule B1 never acts."""
     return a_tree(tmp_path_factory.mktemp("other") / "tree", "")
-
-
-def a_tree(tree: Path, b1: str) -> Path:
-    """A copy of this tree with other code in the place of rule B1."""
-    for part in ("shared", "infra"):
-        shutil.copytree(REPOSITORY / part, tree / part, ignore=shutil.ignore_patterns("__pycache__", "*.svg", "*.css"))
-    rules = tree / "shared/rules/__init__.py"
-    text = rules.read_text(encoding="utf-8")
-    assert '    Rule("B1", beads.dispatch_ready),\n' in text
-    rules.write_text(text.replace('    Rule("B1", beads.dispatch_ready),\n', b1), encoding="utf-8")
-    return tree
 
 
 def test_the_same_code_does_the_same(townctl: Townctl) -> None:
@@ -81,19 +70,33 @@ def test_code_that_ends_its_process_is_said_of_its_town(townctl: Townctl, tmp_pa
     dies = a_tree(tmp_path / "dies", '    Rule("B1", lambda *_: __import__("os")._exit(9)),\n')
     done = townctl("shadow", "--once", "--code", str(dies))
     assert done.code == 1
-    assert f"ended while it ran town {ALPHA} (exit code 9)" in done.out
+    assert (
+        f"ended while it ran tick 1 of town {ALPHA} (exit code 9); its error is above; ticks 1 to 2 left out"
+        in done.out
+    )
+    tested = townctl("backtest", *EARLY, "--code", str(dies))
+    assert f"ended while it ran town {ALPHA} (exit code 9)" in tested.out
 
 
-def test_a_shadow_whose_code_hangs_ends_at_the_first_signal(townctl: Townctl, tmp_path: Path) -> None:
-    """It waited for its child, which never answered, and a second signal did not help."""
+def test_what_the_other_code_prints_is_no_answer(townctl: Townctl, tmp_path: Path) -> None:
+    prints = a_tree(tmp_path / "prints", '    Rule("B1", lambda *_: print("here") or ()),\n')
+    done = townctl("shadow", "--once", "--code", str(prints))
+    assert (done.code, "lost B1 dispatch_agent" in done.out) == (1, True)
+
+
+@pytest.mark.parametrize(("command", "code"), [(("shadow", "--once"), 0), (("backtest", *EARLY), 130)], ids=str)
+def test_a_command_whose_code_hangs_ends_at_the_first_signal(
+    command: tuple[str, ...], code: int, townctl: Townctl, tmp_path: Path
+) -> None:
+    """It waited for its child, which never answered, and of a shadow a second signal did not help."""
     mark = tmp_path / "began"
     hangs = f'    Rule("B1", lambda *_: (open({str(mark)!r}, "w"), __import__("time").sleep(10_000))),\n'
-    words = ("--data", str(townctl.data), "shadow", "--once", "--code", str(a_tree(tmp_path / "hangs", hangs)))
+    words = ("--data", str(townctl.data), *command, "--code", str(a_tree(tmp_path / "hangs", hangs)))
     process = subprocess.Popen([*TOWNCTL, *words], cwd=REPOSITORY)
     try:
         assert wait_for(mark.exists, seconds=PATIENCE_SECONDS, every=0.1)
         process.send_signal(signal.SIGINT)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        assert process.wait(PATIENCE_SECONDS) == code
     finally:
         process.kill()
         process.wait()
@@ -108,6 +111,8 @@ def test_a_shadow_whose_code_hangs_ends_at_the_first_signal(townctl: Townctl, tm
         (("backtest", "--from", "2099-01-01T00:00:00Z"), "from is in the future"),
         (("shadow", "--share", "0"), "--share must be above 0"),
         (("shadow", "--every", "0"), "--every must be 1 to 3600"),
+        (("shadow", "--limit", "0"), "--limit must be 1 to 86400"),
+        (("backtest", *EARLY, "--limit", "86401"), "--limit must be 1 to 86400"),
     ],
     ids=str,
 )

@@ -62,7 +62,7 @@ def test_a_recording_that_was_tampered_with_is_shown_as_a_diff(elsewhere: Townct
     shown = elsewhere("replay", str(golden.path_of(golden.TAMPERED)))
     assert shown.code == 1
     assert "DIVERGES FROM THE RECORDING" in shown.out
-    assert "first difference in tick 11" in shown.out
+    assert "first difference in tick 9" in shown.out
     assert "  beads follows priority\n    - critical\n    + low\n" in shown.out
     document = elsewhere("replay", str(golden.path_of(golden.TAMPERED)), "--json").document
     assert document["verified"]["divergence"]["differences"][1] == {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from infra.ui import board, pieces, sentences, words
 from infra.ui.board import Blocked, Board, Entry
 from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.remedies import reopening
 from infra.ui.views.bead_marks import shape_of, town_chain
 from infra.ui.views.bead_table import bead_table
 
@@ -51,10 +52,9 @@ def board_card(town: Town) -> Html:
     )
     none = pieces.no_match(address, count=shown.count, hidden=True)
     if not everything.count:
-        bead = '{"bead": {"bead_id": "first", "type": "issue", "title": "...", "rig_id": "..."}}'
         body: Html = pieces.empty(
             "No bead here yet.",
-            command_=f"townctl event post {view.status.town_id} --type bead_created --payload '{bead}'",
+            command_=f'townctl bead create {view.status.town_id} "..."',
         )
     elif as_list:
         body = bead_table(town, _in_order(shown))
@@ -205,7 +205,9 @@ def _said(entry: Entry, names: Names, status: TownStatus) -> Iterator[Child]:
     failure = next((each for each in status.failed if each.bead_id == bead.bead_id), None)
     if failure is not None:
         yield tag("p", names.linked(words.sentence(failure.message or failure.reason or "It failed.")), class_="sub")
-        yield tag("div", pieces.shape("person", "attn"), "You: reopen or drop it", class_="who")
+        if failure.last_line is not None:
+            yield tag("p", "Its last start ended with: ", tag("code", failure.last_line), class_="sub")
+        yield sentences.helps(reopening(bead.bead_id, status.town_id), bead.bead_id, names)
         return
     if agent is not None:
         alive = (

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from infra.ui import pieces, sentences, words
 from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.remedies import remedies_of
 from infra.ui.views import stories
 from infra.ui.views.aside import about_of
 
@@ -55,8 +56,8 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
         )
     if now.root is not None:
         rows.append(("At the root", names.link(now.root.bead_id)))
-    labels = next((bead.labels for bead in town.view.beads if bead.bead_id == told.id), ())
-    command = sentences.command_for(now, status.town_id, labels) if words.needs_person(now.reason) else None
+    ends = words.needs_person(now.reason) or now.reason is None
+    command = sentences.command_for(now, status.town_id) if ends else None
     button = (
         tag("div", pieces.copies("Copy the command that helps", command), class_="buttons inset") if command else None
     )
@@ -69,9 +70,9 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
 
 
 def _helpers(now: CurrentWait, names: Names) -> Child:
-    who = sentences.who_can_help(now, names)
-    if who is not None:
-        return who
+    who = [sentences.helps(each, now.bead_id, names) for each in remedies_of(now, names.town_id)]
+    if who:
+        return joined(*who)
     senders = dict.fromkeys(words.SENDERS.get(sender, sender) for need in now.needs for sender in need.senders)
     if senders:
         return joined(

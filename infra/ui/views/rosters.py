@@ -208,7 +208,7 @@ def letters_card(town: Town) -> Html:
             if each.acknowledged
             else pieces.copies(
                 "Acknowledge",
-                f"townctl event post {status.town_id} --type escalation_acknowledged --bead {each.bead_id} --payload '{{}}'",
+                f"townctl escalation acknowledge {status.town_id} {each.bead_id}",
             )
         )
         items.append(

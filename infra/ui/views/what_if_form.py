@@ -19,6 +19,7 @@ LARGEST: Final = 64 << 10
 """The most bytes of JSON that the form takes."""
 _EVENTS: Final = 60
 _LONGEST: Final = 48
+_ADDED_ID: Final = "what-if-added-event"
 
 
 def form(machine: Machine, names: Names) -> Html:
@@ -186,7 +187,7 @@ def overrides_of(fields: Mapping[str, Sequence[str]], at: str) -> dict[str, Any]
             payload = strict_json.foreign(_one(fields, "payload") or "{}", limit=LARGEST)
         except ValueError:
             raise ValueError("The payload is not JSON.") from None
-        event: dict[str, Any] = {"event_type": kind, "payload": payload}
+        event: dict[str, Any] = {"event_id": _ADDED_ID, "event_type": kind, "payload": payload}
         if bead := _one(fields, "bead"):
             event["bead_id"] = bead
         found["add"] = [{"at": at, "event": event}]

@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from infra.ui import parted, pieces, sentences, times, words
-from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.markup import Html, joined, tag
 from infra.ui.parted import Pair, Stretch
 from infra.ui.tracks import Window
+from infra.ui.views import what_if_unknown
 from infra.ui.views.aside import about_of, codes
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from infra.ui.names import Names
     from infra.ui.views.machine import Machine
-    from shared.replay.what_if.comparison import Outputs
+    from shared.replay.what_if.comparison import Outputs, Parting
     from shared.replay.what_if.run import WhatIf
 
 
@@ -41,10 +44,12 @@ def result(machine: Machine, names: Names) -> Html:
 
 
 def _summary(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Iterator[Html]:
-    if not found.ticks_parted and not found.rows:
-        yield _point("done", "done", tag("b", "Nothing would have been different."))
+    if not found.ticks_parted and not found.rows and not found.beads:
+        yield what_if_unknown.point("done", "done", tag("b", "Nothing would have been different."))
+        yield from (what_if_unknown.point("attn", "attn", note) for note in found.notes)
         return
-    changed = [pair for pair in pairs if pair.kind != "same"]
+    yield from what_if_unknown.points(found, pairs, names)
+    changed = [pair for pair in pairs if pair.kind not in ("same", "unknown")]
     for kind, shape, tone in (
         ("earlier", "done", "done"),
         ("later", "time", "attn"),
@@ -63,37 +68,24 @@ def _summary(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Iterator[Htm
             if len(mine) > 1
             else ""
         )
-        yield _point(shape, tone, joined(said, more, "."))
-    if not changed:
-        yield _point(
-            "idle",
-            "wait",
-            f"No bead changes its status at another time; {words.quantity(found.sum.rows_apart, 'row')} differ at the end.",
+        yield what_if_unknown.point(shape, tone, joined(said, more, "."))
+    if not changed and not found.unknown_effects:
+        rows = found.sum.rows_apart
+        end = (
+            f"; {words.quantity(rows, 'row')} {'differs' if rows == 1 else 'differ'} at the end"
+            if found.rows_compared
+            else ""
         )
-    unknown = len(found.unknown_effects)
-    if unknown:
-        yield _point(
-            "attn",
-            "attn",
-            joined(
-                tag(
-                    "b",
-                    f"{words.quantity(unknown, 'effect')} {'was' if unknown == 1 else 'were'} never tried in history.",
-                ),
-                " What they would have brought is unknown; they count as still at work.",
-            ),
+        yield what_if_unknown.point(
+            "idle", "wait", f"No bead changes its status at another time, or ends in another way{end}."
         )
-    for note in (each for each in found.notes if not unknown or "effects of the changed town" not in each):
-        yield _point("attn", "attn", note)
-
-
-def _point(shape: str, tone: str, text: Child) -> Html:
-    return tag("li", pieces.shape(shape, tone), tag("span", text))
+    for note in found.notes:
+        yield what_if_unknown.point("attn", "attn", note)
 
 
 def _pairs(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Html:
     window = Window(found.from_, found.to)
-    first = next((each for each in found.partings if each.tick == found.first_parted), None)
+    first = _first(found)
     flag = (
         None
         if first is None
@@ -121,10 +113,10 @@ def _pairs(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Html:
             tag("span", names.link(pair.bead), class_="pair-name"),
             tag(
                 "div",
-                tag("div", *_stretches(pair.then, window, ""), class_="pair-bar"),
+                tag("div", *_stretches(pair.then, window, None), class_="pair-bar"),
                 tag(
                     "div",
-                    *(_stretches(pair.now, window, _unknown(pair)) or [tag("span", "–", class_="quiet")]),
+                    *(_stretches(pair.now, window, pair.unknown_since) or [tag("span", "–", class_="quiet")]),
                     class_="pair-bar",
                 ),
                 _flag_line(first, window),
@@ -150,24 +142,28 @@ def _pairs(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Html:
     return tag("div", head, *rows, labels, class_="pairs")
 
 
+def _first(found: WhatIf) -> Parting | None:
+    return next((each for each in found.partings if each.is_told), None)
+
+
 def _flag_line(first: object, window: Window) -> Html | None:
     at = getattr(first, "time", None)
     return None if at is None else tag("i", class_="parting-line", style=f"left:{window.place(at):.2f}%")
 
 
-def _unknown(pair: Pair) -> str:
-    return "" if pair.kind == "same" else " unknown"
-
-
 def _tone(pair: Pair) -> str:
-    return {"earlier": "text-done", "gained": "text-done", "later": "text-attn", "lost": "text-fail"}.get(
-        pair.kind, "quiet"
-    )
+    return {
+        "earlier": "text-done",
+        "gained": "text-done",
+        "later": "text-attn",
+        "lost": "text-fail",
+        "unknown": "text-attn",
+    }.get(pair.kind, "quiet")
 
 
-def _stretches(stretches: Sequence[Stretch], window: Window, more: str) -> list[Html]:
+def _stretches(stretches: Sequence[Stretch], window: Window, unknown_since: datetime | None) -> list[Html]:
     found = []
-    for each in stretches:
+    for each in _cut(stretches, unknown_since):
         left, right = window.place(max(each.start, window.start)), window.place(min(each.end or window.end, window.end))
         kind = {
             "open": "blocked",
@@ -176,7 +172,7 @@ def _stretches(stretches: Sequence[Stretch], window: Window, more: str) -> list[
             "closed": "landed",
             "failed": "broke",
         }.get(each.status, "could")
-        open_end = more if each.end is None and kind == "work" else ""
+        open_end = " unknown" if unknown_since is not None and each.start >= unknown_since else ""
         found.append(
             tag(
                 "span",
@@ -188,46 +184,68 @@ def _stretches(stretches: Sequence[Stretch], window: Window, more: str) -> list[
     return found
 
 
+def _cut(stretches: Sequence[Stretch], at: datetime | None) -> Iterator[Stretch]:
+    """The same stretches, none of which spans this time."""
+    for each in stretches:
+        if at is not None and each.start < at and (each.end is None or at < each.end):
+            yield Stretch(each.status, each.start, at)
+            yield Stretch(each.status, at, each.end)
+        else:
+            yield each
+
+
 def _partings(machine: Machine, found: WhatIf, names: Names) -> Html | None:
     if not found.partings:
         return None
-    shown = [each for each in found.partings if _says(each.only_in_history) or _says(each.only_now)][:_PARTINGS]
+    told = [each for each in found.partings if each.is_told]
+    shown = told[:_PARTINGS]
     about: dict[str | None, Sequence[str]] = {
         mark.event_id: mark.about for mark in machine.timeline.marks if mark.event_id is not None
     }
     address = machine.town.standing.address
     rows = []
     for each in shown:
-        is_first = each.tick == found.first_parted
+        is_first = each is told[0]
         label = joined(
+            "after " if each.between else "",
             pieces.tick_link(address, each.tick),
             " ",
             tag("span", times.clock(each.time), class_="quiet"),
             tag("div", "first parting", class_="text-work small") if is_first else None,
+            tag("div", "only what if", class_="quiet small") if each.between else None,
         )
         rows.append(
             tag(
                 "tr",
                 tag("td", label, class_="first nowrap"),
                 tag("td", _side(each.only_in_history, "−", "text-fail", names, about)),
-                tag("td", _side(each.only_now, "+", "text-done", names, about)),
+                tag(
+                    "td",
+                    *what_if_unknown.other_orders(each, names),
+                    _side(each.only_now, "+", "text-done", names, about),
+                ),
                 class_="first-parting" if is_first else None,
-                data_key=f"parting-{each.tick}",
+                data_key=f"parting-{each.tick}-{each.time:%H%M%S}",
             )
         )
     rest = found.ticks_parted - len(shown)
     head = pieces.table_head("Tick", "As it happened", "What if")
-    more = tag(
-        "div",
-        f"{words.quantity(rest, 'more tick')} {'differs' if rest == 1 else 'differ'}; at the end "
-        f"{words.quantity(found.sum.rows_apart, 'row')} {'differs' if found.sum.rows_apart == 1 else 'differ'}.",
-        class_="more",
-    )
+    more = tag("div", _rest(found, rest, len(told) - len(shown)), class_="more")
     return joined(tag("table", head, tag("tbody", *rows), class_="grid partings"), more)
 
 
-def _says(side: Outputs) -> bool:
-    return bool(side.events or side.actions)
+def _rest(found: WhatIf, rest: int, told: int) -> str:
+    """The ticks that are not shown, and how many rows differ at the end."""
+    bookkeeping = " in bookkeeping only" if not told else ""
+    said = f"{words.quantity(rest, 'more tick')} {'differs' if rest == 1 else 'differ'}{bookkeeping}" if rest else ""
+    rows = found.sum.rows_apart
+    end = (
+        f"at the end {words.quantity(rows, 'row')} {'differs' if rows == 1 else 'differ'}"
+        if found.rows_compared
+        else ""
+    )
+    text = "; ".join(each for each in (said, end) if each)
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def _side(side: Outputs, mark: str, tone: str, names: Names, about: Mapping[str | None, Sequence[str]]) -> Html:

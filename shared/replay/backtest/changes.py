@@ -5,7 +5,7 @@ action that was lost and one that was gained.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final, Literal, NamedTuple
 
@@ -21,14 +21,15 @@ _MILLISECOND: Final = timedelta(milliseconds=1)
 
 @answer
 class Change:
-    """One thing that only one side did, or both in different ways: `what` is `action`, `event` or `violation`; `rule` is that of
-    an action, else empty; `name` is the type of the action or event, or the name of the invariant.
+    """One thing that only one side did, or both in different ways: `what` is `action`, `event`, `violation` or `order`; `rule` is
+    that of an action, else empty; `name` is the type of the action or event, the name of the invariant, or the kind of the effect
+    that carries another order.
 
     `tick` and `time` are history's, except for what only the other code did. `moved_ms` is how much later the other code does it.
     """
 
     kind: ChangeKind
-    what: Literal["action", "event", "violation"]
+    what: Literal["action", "event", "violation", "order"]
     rule: str
     name: str
     subject: str
@@ -40,13 +41,13 @@ class Change:
 class _Deed(NamedTuple):
     """What identifies a deed in both histories."""
 
-    what: Literal["action", "event", "violation"]
+    what: Literal["action", "event", "violation", "order"]
     rule: str
     name: str
     subject: str
 
 
-def changes_of(partings: Iterable[Parting]) -> tuple[Change, ...]:
+def changes_of(partings: Sequence[Parting]) -> tuple[Change, ...]:
     """The changes in the ticks that differ, in the order of their ticks."""
     then: dict[_Deed, deque[Parting]] = defaultdict(deque)
     now: dict[_Deed, deque[Parting]] = defaultdict(deque)
@@ -55,7 +56,14 @@ def changes_of(partings: Iterable[Parting]) -> tuple[Change, ...]:
             for deed in _deeds(outputs):
                 side[deed].append(parting)
     found = [change for deed in {**then, **now} for change in _paired(deed, then[deed], now[deed])]
+    found += [change for parting in partings for change in _other_orders(parting)]
     return tuple(sorted(found, key=lambda change: change.tick))
+
+
+def _other_orders(parting: Parting) -> Iterator[Change]:
+    for each in parting.unknown:
+        if each.why == "other_order":
+            yield Change("other", "order", "", each.kind, each.bead_id or each.subject, parting.tick, parting.time)
 
 
 def _deeds(outputs: Outputs) -> Iterator[_Deed]:

@@ -32,12 +32,13 @@ class FirstChange:
 
 @answer
 class ChangesOfRule:
-    """The changes of one type of action that one rule asks for, of one type of event, or of one invariant.
+    """The changes of one type of action that one rule asks for, of one type of event, of one invariant, or of
+    the orders of one kind of effect.
 
     `moved_ms` is the median of how much later those that moved happen; negative if they happen earlier.
     """
 
-    what: Literal["action", "event", "violation"]
+    what: Literal["action", "event", "violation", "order"]
     rule: str
     name: str
     gained: int

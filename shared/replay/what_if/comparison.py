@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,16 +12,44 @@ from shared.domain.errors import DamagedImage
 from shared.domain.field_errors import first_error
 from shared.domain.report import AppliedEvent, BrokenInvariant, JudgedAction, TickReport
 from shared.domain.shapes import Time, answer, document, read
-from shared.domain.times import from_text
+from shared.history import recorded_results
 from shared.history.differences import Difference, of_row, shown
 from shared.history.rerun import Rerun, time_of
 from shared.images import touched
 from shared.images.touched import RowKey
 from shared.ports.town_past import JournalRow
 from shared.replay.replayed import ActionOfTick
+from shared.replay.what_if.knowledge import UnknownEffect
+from shared.replay.what_if.orders import shifted
+from shared.town.town_keys import TownKeys
 
 StoredRow = tuple[object, ...] | None
 T = TypeVar("T")
+WORK: Final = frozenset(
+    {
+        "agent_metadata",
+        "beads",
+        "bead_dependencies",
+        "convoy_metadata",
+        "review_metadata",
+        "escalation_metadata",
+        "rigs",
+    }
+)
+"""The tables of the work itself; what differs only in the others follows from it."""
+_CONFIG: Final = ("town", TownKeys.config.name, "")
+_OF_EVERY_TICK: Final = frozenset(
+    ("town", key.name, "")
+    for key in (
+        TownKeys.tick_no,
+        TownKeys.tick_id,
+        TownKeys.last_tick_at,
+        TownKeys.next_due_at,
+        TownKeys.next_seq,
+        TownKeys.next_audit_seq,
+    )
+)
+"""What every tick writes: a tick that only one town has differs in it anyway."""
 
 
 @answer
@@ -44,24 +72,48 @@ class Outputs:
 
 @answer
 class Parting:
-    """A tick in which the two sides differ: what only one of them did, and the rows that begin to differ or differ anew."""
+    """A tick in which the two sides differ: what only one of them did, and the rows that begin to differ or differ anew.
+
+    `unknown` are the effects of the changed town that began here and whose result is unknown. `between` means that only the
+    changed town has this tick: it was due after tick `tick`, when history was not.
+    """
 
     tick: int
     time: Time
     only_in_history: Outputs
     only_now: Outputs
     rows: tuple[Difference, ...]
+    unknown: tuple[UnknownEffect, ...] = ()
+    between: bool = False
+
+    @property
+    def is_told(self) -> bool:
+        """Whether it differs in more than the town's own bookkeeping, and in more than results that are unknown."""
+        if any(row.table in WORK for row in self.rows) or any(each.why != "never_made" for each in self.unknown):
+            return True
+        return any(_is_told(side) for side in (self.only_in_history, self.only_now))
 
     @property
     def other_outputs(self) -> bool:
-        """Whether the outputs differ."""
-        return self.only_in_history != Outputs() or self.only_now != Outputs()
+        """Whether the outputs differ, or an order that an effect carries."""
+        return (
+            self.only_in_history != Outputs()
+            or self.only_now != Outputs()
+            or any(each.why == "other_order" for each in self.unknown)
+        )
 
 
-def parting_of(row: JournalRow, report: TickReport, rows: tuple[Difference, ...]) -> Parting:
+def _is_told(side: Outputs) -> bool:
+    events = (event for event in side.events if recorded_results.attempt_of(event.event_id) is None)
+    return bool(side.actions or side.violations or any(events))
+
+
+def parting_of(
+    row: JournalRow, report: TickReport, rows: tuple[Difference, ...], unknown: tuple[UnknownEffect, ...] = ()
+) -> Parting:
     """The differences between a journal row and the tick that was run in its place. Raises DamagedImage for an unreadable row."""
     then, now = outputs_in(row), outputs_in({**row, "outputs": report.outputs()})
-    return Parting(row["tick_no"], time_of(row), _without(then, now), _without(now, then), rows)
+    return Parting(row["tick_no"], time_of(row), _without(then, now), _without(now, then), rows, unknown)
 
 
 def outputs_in(row: JournalRow) -> Outputs:
@@ -114,16 +166,18 @@ def counted_actions(outputs: Iterable[Outputs]) -> dict[str, int]:
 class Comparison:
     """Compares history and the changed town, which start from the same image. Times exactly `shift` apart count as equal."""
 
-    def __init__(self, history: Rerun, other: Rerun, shift: timedelta) -> None:
-        """From now on, note which rows each of them writes."""
+    def __init__(self, history: Rerun, other: Rerun, shift: timedelta, *, other_config: bool) -> None:
+        """From now on, note which rows each of them writes. With `other_config`, the configuration differs by request."""
         self._history = history
         self._other = other
         self._shift = shift
+        self._ignored = frozenset({_CONFIG}) if other_config else frozenset()
         self._apart: dict[RowKey, tuple[StoredRow, StoredRow]] = {}
         self._watched = history.sql
         touched.watch(history.sql)
         touched.watch(other.sql)
         self.compared = 0
+        self.between = 0
         self.events = 0
         self.actions: list[ActionOfTick] = []
         self.partings: list[Parting] = []
@@ -137,22 +191,40 @@ class Comparison:
         """The differences between the rows now; at most SHOWN of them."""
         return shown(self._differences(sorted(self._apart)))
 
-    def compare(self, row: JournalRow, report: TickReport, *, rows_too: bool) -> None:
+    def compare(
+        self, row: JournalRow, report: TickReport, unknown: tuple[UnknownEffect, ...], *, rows_too: bool
+    ) -> None:
         """Compare a tick of history, from its journal row, with the tick of the changed town."""
         self.compared += 1
-        self.events += len(report.events)
-        self.actions += [ActionOfTick.of(report.input.tick_no, report.input.now, action) for action in report.actions]
-        changed = self._newly_apart() if rows_too else []
-        parting = parting_of(row, report, shown(self._differences(changed)))
+        self._count(row["tick_no"], report)
+        changed = self._newly_apart(self._ignored) if rows_too else []
+        parting = parting_of(row, report, shown(self._differences(changed)), unknown)
         if parting.rows or parting.other_outputs:
             self.partings.append(parting)
 
-    def _newly_apart(self) -> list[RowKey]:
+    def add(
+        self, row: JournalRow, tick: int, report: TickReport, unknown: tuple[UnknownEffect, ...], *, rows_too: bool
+    ) -> None:
+        """Add a tick that only the changed town has, after tick `tick` of history. `row` is any journal row close to it."""
+        self.between += 1
+        self._count(tick, report)
+        changed = self._newly_apart(self._ignored | _OF_EVERY_TICK) if rows_too else []
+        did = outputs_in({**row, "outputs": report.outputs()})
+        at = report.input.now - self._shift
+        parting = Parting(tick, at, Outputs(), did, shown(self._differences(changed)), unknown, between=True)
+        if parting.rows or parting.other_outputs:
+            self.partings.append(parting)
+
+    def _count(self, tick: int, report: TickReport) -> None:
+        self.events += len(report.events)
+        self.actions += [ActionOfTick.of(tick, report.input.now, action) for action in report.actions]
+
+    def _newly_apart(self, ignored: frozenset[RowKey]) -> list[RowKey]:
         if self._history.sql is not self._watched:
             self._watched = self._history.sql
             touched.watch(self._watched)
         changed = []
-        for key in sorted(touched.take(self._history.sql) | touched.take(self._other.sql)):
+        for key in sorted((touched.take(self._history.sql) | touched.take(self._other.sql)) - ignored):
             then, now = touched.row_of(self._history.sql, key), touched.row_of(self._other.sql, key)
             if self._alike(then, now):
                 self._apart.pop(key, None)
@@ -171,12 +243,4 @@ class Comparison:
     def _alike(self, then: StoredRow, now: StoredRow) -> bool:
         if then == now or not self._shift or then is None or now is None:
             return then == now
-        return all(left == right or _shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))
-
-
-def _shifted(then: object, now: object, shift: timedelta) -> bool:
-    """Whether both are times and `shift` apart, stored as text or as the JSON of a town key."""
-    try:
-        return from_text(str(now).strip('"')) - from_text(str(then).strip('"')) == shift
-    except ValueError:
-        return False
+        return all(left == right or shifted(left, right, self._shift) for left, right in zip(then, now, strict=True))

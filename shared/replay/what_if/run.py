@@ -1,9 +1,11 @@
 """Runs a what-if: the recorded ticks of a window a second time, with something changed, side by side with history.
 
-The changed town has a tick whenever history had one, with the same observations. No effect is performed. The answer shows
-where the two differ: in the outputs of ticks and in rows.
+The changed town has a tick whenever history had one, with the same observations, and whenever it is due in between. No effect is
+performed. A recorded result answers only the recorded order; the result of another order is unknown. The answer shows where the
+two differ: in the outputs of ticks, in orders and in rows, and how each bead ends.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from itertools import accumulate
@@ -11,26 +13,26 @@ from typing import Final, Self, TypeVar
 
 from shared.domain import canonical
 from shared.domain.errors import Refused
-from shared.domain.report import Claim, TickReport
 from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer, document
-from shared.domain.states import EffectState
-from shared.domain.tick import config_digest
 from shared.history.differences import Difference
 from shared.history.journal_rows import JournalRows
 from shared.history.rerun import Rerun, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import overview, snapshot
-from shared.questions.other_config import override_config
-from shared.questions.snapshot import AsOf, StateSnapshot, TownState
+from shared.questions import snapshot, timeline
+from shared.questions.snapshot import AsOf, StateSnapshot
 from shared.replay import time_window
 from shared.replay.faithful import SegmentedReplay
 from shared.replay.replayed import ActionOfTick, Divergence
 from shared.replay.starting_point import starting_point
 from shared.replay.time_window import PageLimits, Window
+from shared.replay.what_if.changed_town import ChangedTown
 from shared.replay.what_if.comparison import Comparison, Parting, counted_actions
-from shared.replay.what_if.overrides import Attempt, Overrides, RecordedEffects, WhatIfInputs
+from shared.replay.what_if.ends import BeadEnd, ends_of
+from shared.replay.what_if.knowledge import UnknownEffect
+from shared.replay.what_if.overrides import Overrides, RecordedEffects
+from shared.replay.what_if.side_by_side import SideBySide
 from shared.runner.code_version import code_version
 
 T = TypeVar("T")
@@ -62,8 +64,11 @@ class WhatIf:
     """A window that was run with something changed. `partings` are the ticks that differ, `rows` the differences at the end;
     `events_replayed` and `actions` are those of the changed town.
 
-    `history_divergence` is the divergence that the replay of history itself found, if any. `unknown_effects` are effects that
-    history never started.
+    `ticks_between` are ticks that only the changed town has. `first_parted` is the first tick that differs in more than the town's
+    own bookkeeping. `rows_compared` is false if history was made by other code, so that its rows are not known at every tick.
+    `beads` are those that end in another way, or whose end is unknown. `history_divergence` is the divergence that the replay of
+    history itself found, if any. `unknown_effects` are the effects of the changed town whose results history does not know: it
+    never made them, or gave another order. `names` are the titles of the beads and agents that the answer names.
     """
 
     town_id: str
@@ -72,13 +77,17 @@ class WhatIf:
     overrides: Overrides
     code_versions: CodeVersions
     ticks_compared: int
+    ticks_between: int
     ticks_parted: int
     first_parted: int | None
     sum: WhatIfTotals
     partings: tuple[Parting, ...]
     partings_omitted: int
     rows: tuple[Difference, ...]
-    unknown_effects: tuple[Claim, ...]
+    rows_compared: bool
+    unknown_effects: tuple[UnknownEffect, ...]
+    beads: tuple[BeadEnd, ...]
+    names: dict[str, str]
     history_divergence: Divergence | None
     events_replayed: int
     actions: tuple[ActionOfTick, ...]
@@ -108,85 +117,78 @@ def what_if(
     newest = yield from past.newest(town_id)
     base, rows = yield from starting_point(town_id, past, wanted.start)
     recorded = yield from _recorded(town_id, past, base.tick_no, wanted, page)
+    recorded.require(overrides.leave_out)
     with rerun(base) as history:
         again = SegmentedReplay(history, past, rows, newest)
         while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
             restore = restore_in(row)
             yield from again.run(row) if restore is None else again.follow_restore(row, restore)
-        with rerun(history.as_past(base)) as changed:
-            inputs = WhatIfInputs(overrides, recorded, attempts_under_way(changed))
-            comparison = Comparison(history, changed, overrides.shift)
-            codes: dict[str, None] = {}
-            while (row := rows.next) is not None and time_of(row) <= wanted.end and again.can_run(row):
-                restore = restore_in(row)
-                if restore is not None:
-                    again.notes.append(f"tick {restore.tick}: {restore.says()}; the what-if ends before it")
-                    break
-                yield from again.run(row)
-                comparison.compare(row, run_changed(changed, row, overrides, inputs), rows_too=not again.diverged)
-                codes[row["code_version"]] = None
+        with rerun(history.as_past(base)) as running:
+            changed = ChangedTown(running, overrides, recorded)
+            comparison = Comparison(history, running, overrides.shift, other_config=bool(overrides.config))
+            side = SideBySide(again, rows, changed, comparison, past=past, at_most=page.ticks - recorded.ticks)
+            yield from side.run(wanted)
             again.finish()
-            return _answer(
-                again,
-                inputs,
-                comparison,
-                town_id=town_id,
-                window=wanted,
-                overrides=overrides,
-                recorded_code=tuple(codes),
-                state=snapshot.town_state(changed, wanted.end + overrides.shift),
-            )
-
-
-def run_changed(changed: Rerun, row: JournalRow, overrides: Overrides, inputs: WhatIfInputs) -> TickReport:
-    """Run the tick of the changed town that corresponds to a journal row."""
-    config = override_config(changed.sql, overrides.config, path="overrides.config")
-    given = inputs.of(row, image_digest=changed.digest, config_digest=config_digest(config))
-    report = changed.run(given)
-    inputs.claimed(report.effects)
-    return report
+            return _answer(again, side, changed, comparison, wanted)
 
 
 def _answer(
-    again: SegmentedReplay,
-    inputs: WhatIfInputs,
-    comparison: Comparison,
-    *,
-    town_id: str,
-    window: Window,
-    overrides: Overrides,
-    recorded_code: tuple[str, ...],
-    state: TownState,
+    again: SegmentedReplay, side: SideBySide, changed: ChangedTown, comparison: Comparison, window: Window
 ) -> WhatIf:
     partings = tuple(comparison.partings)
+    shift = changed.overrides.shift
+    unknown = changed.unknown
+    doubtful = (each.bead_id for each in unknown if each.bead_id is not None)
+    beads = ends_of(again.running, changed.running, window.end, shift=shift, unknown=doubtful)
+    state = snapshot.town_state(changed.running, window.end + shift)
     return WhatIf(
-        town_id=town_id,
+        town_id=changed.running.town_id,
         from_=window.start,
         to=window.end,
-        overrides=overrides,
-        code_versions=CodeVersions(recorded_code, code_version()),
+        overrides=changed.overrides,
+        code_versions=CodeVersions(tuple(side.codes), code_version()),
         ticks_compared=comparison.compared,
+        ticks_between=comparison.between,
         ticks_parted=len(partings),
-        first_parted=partings[0].tick if partings else None,
+        first_parted=next((each.tick for each in partings if each.is_told), None),
         sum=WhatIfTotals(
             actions_only_in_history=counted_actions(parting.only_in_history for parting in partings),
             actions_only_now=counted_actions(parting.only_now for parting in partings),
             rows_apart=comparison.rows_apart,
-            events_left_out=inputs.left_out,
-            events_added=inputs.added,
+            events_left_out=changed.inputs.left_out,
+            events_added=changed.inputs.added,
         ),
         partings=partings,
         partings_omitted=0,
         rows=comparison.rows(),
-        unknown_effects=tuple(inputs.unknown),
+        unknown_effects=unknown,
+        beads=beads,
+        rows_compared=not again.diverged,
+        names=_names(changed.running, again.running, unknown, partings, beads),
         history_divergence=again.divergence,
         events_replayed=comparison.events,
         actions=tuple(comparison.actions),
         actions_omitted=0,
         state_snapshot=state.snapshot,
         as_of=state.as_of,
-        notes=_notes(again, inputs),
+        notes=_notes(again, side, changed),
     )
+
+
+def _names(
+    changed: Rerun,
+    history: Rerun,
+    unknown: Iterable[UnknownEffect],
+    partings: Iterable[Parting],
+    beads: Iterable[BeadEnd],
+) -> dict[str, str]:
+    ids = {each for effect in unknown for each in (effect.subject, effect.bead_id) if each is not None}
+    sides = (side for parting in partings for side in (parting.only_in_history, parting.only_now))
+    acts = (judged.action for side in sides for judged in side.actions)
+    ids |= {str(action[name]) for action in acts for name in ("bead_id", "agent_id") if action.get(name)}
+    ends = (each for bead in beads for each in (bead.then, bead.now))
+    ids |= {end.behind for end in ends if end is not None and end.behind is not None}
+    return {**timeline.names_of(history.sql, ids), **timeline.names_of(changed.sql, ids)}
 
 
 def _within(size: int, each: tuple[T, ...]) -> tuple[T, ...]:
@@ -212,31 +214,26 @@ def _recorded(town_id: str, past: TownPast, base: int, wanted: Window, page: Pag
             )
         found.append(row)
         yield from rows.advance()
-    return RecordedEffects.of(found)
+    return RecordedEffects.of(found, since=wanted.start)
 
 
-def attempts_under_way(town: Rerun) -> frozenset[Attempt]:
-    """Attempts that were started before the window and had no result yet."""
-    lines = overview.unfinished_effects(town.sql)
-    return frozenset((line.effect_id, line.attempts) for line in lines if line.state is EffectState.CLAIMED)
-
-
-def _notes(again: SegmentedReplay, inputs: WhatIfInputs) -> tuple[str, ...]:
-    notes = list(again.notes)
+def _notes(again: SegmentedReplay, side: SideBySide, changed: ChangedTown) -> tuple[str, ...]:
+    notes = [*again.notes, *side.notes]
+    inputs = changed.inputs
     if again.stopped is not None:
         notes.append(again.stopped)
     if again.diverged:
         notes.append(
             "history was made by other code, so its state is not known at every tick: rows are not compared there"
         )
-    if inputs.not_seen:
-        named = ", ".join(sorted(inputs.not_seen)[:10])
-        notes.append(f"{_counted(len(inputs.not_seen), 'event')} to leave out did not occur in this window: {named}")
     if inputs.not_added:
         notes.append(f"{_counted(inputs.not_added, 'event')} to add came after the last tick of this window")
-    if inputs.unknown:
+    unheard = sum(inputs.knowledge.unheard.values())
+    if unheard:
+        starts = _counted(len(inputs.knowledge.unheard), "start")
+        verb = "was" if unheard == 1 else "were"
         notes.append(
-            f"history never started {_counted(len(inputs.unknown), 'effect')} of the changed town: these results are unknown"
+            f"{_counted(unheard, 'report')} of agents {verb} left out: history made their {starts}, and the changed town did not"
         )
     return tuple(notes)
 

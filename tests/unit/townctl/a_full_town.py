@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from shared.domain.states import AgentStatus, BeadStatus, BeadType, EffectKind, Role
 from shared.questions.activity import LastHour
-from shared.questions.overview import BeadLine, ConvoyLine, FailedLine, ForgeLine, OpenViolation
+from shared.questions.agent_log import FailedStart
+from shared.questions.failures import FailedLine
+from shared.questions.overview import BeadLine, ConvoyLine, ForgeLine, OpenViolation
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.status import AgentLine, BeadSummary, BreakerState, Commit, EventCounts, TownStatus
-from shared.questions.waiting import QueuePlace, Waiting, WaitingReason, WaitRoot
+from shared.questions.waiting import Need, QueuePlace, Waiting, WaitingReason, WaitRoot
 from tests.towns import T, ago
 
+HELD: Final = "5649000b-1111-2222-3333-444455556666"
 LONG: Final = "Die Mütze des Donaudampfschifffahrtsgesellschaftskapitäns prüfen"
 CJK: Final = "日本語のとても長い題名をもつビーズと、そのあとに続く説明"
 EMOJI: Final = "Mend the 🚪 and the 🪟 of the house by the river, and then the roof"
@@ -57,7 +60,7 @@ def a_full_town() -> TownStatus:
         BeadLine("lexer", BeadType.ISSUE, BeadStatus.IN_PROGRESS, "Write the lexer", "rig-1"),
         BeadLine("parser", BeadType.ISSUE, BeadStatus.OPEN, "Write the parser, which needs the lexer", "rig-1"),
         BeadLine("wire", BeadType.ISSUE, BeadStatus.OPEN, "Wire them together", "rig-1"),
-        BeadLine("5649000b-1111-2222-3333-444455556666", BeadType.ISSUE, BeadStatus.OPEN, LONG, "rig-1"),
+        BeadLine(HELD, BeadType.ISSUE, BeadStatus.OPEN, LONG, "rig-1"),
         BeadLine("review", BeadType.MERGE_REQUEST, BeadStatus.OPEN, "Review: gt/toast/1b8c9b03", "rig-1"),
         BeadLine("door", BeadType.ISSUE, BeadStatus.OPEN, EMOJI, "rig-1"),
         *(BeadLine(f"more-{each:02}", BeadType.ISSUE, BeadStatus.OPEN, f"{CJK} {each}", "rig-1") for each in range(40)),
@@ -65,7 +68,7 @@ def a_full_town() -> TownStatus:
     waits = (
         _waits("parser", "blocked_by", actor="lexer"),
         _waits("wire", "blocked_by", actor="parser", root=WaitRoot("lexer", "in_progress", None, T, None, None, 2, 1)),
-        _waits("5649000b-1111-2222-3333-444455556666", "held", actor="operator"),
+        _waits(HELD, "held", actor="operator", needs=(Need("bead_updated", HELD, ("coordinator", "operator")),)),
         _waits("review", "awaiting_review", actor="rusty", queue=QueuePlace(1, 3, ())),
         _waits("door", "cooldown", due_at=T + timedelta(minutes=13)),
     )
@@ -83,7 +86,16 @@ def a_full_town() -> TownStatus:
         waiting=waits,
         failed=(
             FailedLine(
-                "gate", BeadType.ISSUE, "Hang the gate", ago(hours=3), "attempts", "5 starts of an agent failed"
+                "gate",
+                BeadType.ISSUE,
+                "Hang the gate",
+                ago(hours=3),
+                "attempts",
+                "5 starts of an agent failed",
+                attempts_at_most=5,
+                newest_start=FailedStart("a1", 3, "crashed (exit code 1)"),
+                last_line="gate: there is no hinge",
+                holds_back=("wire",),
             ),
         ),
         refused_by_forge=(
@@ -97,8 +109,8 @@ def a_full_town() -> TownStatus:
 
 
 def _waits(bead_id: str, reason: WaitingReason, **more: Any) -> Waiting:
-    known: dict[str, Any] = {"due_at": None, "actor": None, "root": None, "queue": None, **more}
-    return Waiting(bead_id=bead_id, reason=reason, since=ago(minutes=5), rule="B1", guards=(), needs=(), **known)
+    known: dict[str, Any] = {"due_at": None, "actor": None, "root": None, "queue": None, "needs": (), **more}
+    return Waiting(bead_id=bead_id, reason=reason, since=ago(minutes=5), rule="B1", guards=(), **known)
 
 
 def _agent(agent_id: str, name: str, status: AgentStatus, hook: str | None) -> AgentLine:

@@ -57,18 +57,18 @@ def test_the_cell_of_a_waiting_bead_names_its_place_and_the_end_of_its_chain() -
     for number in (1, 2):
         town.bead(f"b{number}").edge(f"b{number}", f"b{number - 1}")
     town.review("now", "in_progress").review("next").agent("f", "refinery", "working", hook="now")
-    cells = {bead: waits_for(waiting, T, {"b1": "Hang the door"}).plain for bead, waiting in town.waits().items()}
+    cells = {bead: waits_for(waiting, "alpha", {"b1": "Hang the door"}).plain for bead, waiting in town.waits().items()}
     assert cells == {
-        "b0": "held",
+        "b0": "held: you can release it (held)",
         "b1": "blocked by b0 (blocked_by)",
         "b2": "blocked by Hang the door; at the root b0: held (blocked_by)",
-        "next": "for a review, f can end it, number 1 of 1 (awaiting_review)",
+        "next": "for a review by f, number 1 of 1 (awaiting_review)",
     }
 
 
 def test_unread_mail_and_what_the_mayor_said_are_tables() -> None:
     unread = [UnreadMail("m", "mayor", "ann", "Hello", T, told, T if told else None) for told in (0, 2)]
-    said = Saying("s", T, "All is well.", "m")
+    said = Saying("s", T, "All is well.", "m", answered=False)
     tables = list(status_view(replace(IDLE, unread_mail=tuple(unread), mayor_said=(said,))))[1:]
     console = Console(width=200)
     with console.capture() as shown:

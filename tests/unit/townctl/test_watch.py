@@ -65,7 +65,9 @@ def test_a_glance_has_what_waits_who_works_what_happened_and_what_comes() -> Non
     lines = printed(*picture(look(cast(Place, APlace(a_full_town())), "alpha"), rows=14), columns=120)
     text = "\n".join(lines)
     assert lines[0] == "alpha: next due in 23 h 50 min; tick 118, 2 min ago"
-    assert "11 of 46 beads; all of them: townctl bead list alpha --status live" in text
+    assert "Hang the gate  5 starts of an agent failed" in text
+    assert "reopen Hang the gate: townctl bead reopen alpha gate" in text
+    assert "10 of 46 beads; all of them: townctl bead list alpha --status live" in text
     assert "Toast  works" in text
     assert "20 idle agents" in text
     assert "3 min ago      bead_created" in text

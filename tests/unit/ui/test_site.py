@@ -128,6 +128,25 @@ def test_a_what_if_is_an_address_of_its_own(site: Site, world: World) -> None:
     assert "As it happened" in page or "Nothing would have been different" in page
 
 
+def test_a_what_if_says_once_and_first_what_history_does_not_know(site: Site, world: World) -> None:
+    """The page once said in green that a bead no longer fails, although its agent had been given another order."""
+    at = to_text(T + timedelta(seconds=1))
+    page = shown(site, f'/t/t1/machine?at={at}&what={{"config":{{"merge_strategy":"direct"}}}}')
+    assert page.count("merge_strategy pr became direct") >= 1
+    assert "not known from tick" in page
+    assert "these results are unknown" not in page
+    assert page.index("not known from tick") < page.index("first parting, tick")
+
+
+def test_an_event_can_be_added_on_the_page(site: Site, world: World) -> None:
+    at = to_text(world.clock.now() - (world.clock.now() - T) / 2)
+    fields = {"type": ["bead_created"], "payload": ['{"bead":{"bead_id":"added","type":"issue","title":"Added"}}']}
+    said = Acts(site, ()).done(address_of(f"/t/t1/machine?at={at}"), {"what": "what_if", "fields": fields})
+    assert said.to is not None
+    assert "event_id is missing" not in site.page(said.to)
+    assert "As it happened" in site.page(said.to)
+
+
 def test_what_a_what_if_refuses_is_said_where_its_result_would_be(site: Site, world: World) -> None:
     at = to_text(world.clock.now() - timedelta(minutes=5))
     page = shown(site, f'/t/t1/machine?at={at}&what={{"config":{{"no_such_setting":1}}}}')
