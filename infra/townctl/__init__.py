@@ -8,7 +8,7 @@ A call passes through these modules, in this order:
   for a deployment; `away` answers for archived towns, in both ways. `context` is for commands that work on the files themselves.
   `wiring` makes the store and the clock, `agent_programs` the agents, `agent_checks` what keeps their program from working,
   `sandbox` what keeps them apart, `forges` the hosts and tokens of the forges, `provers` the ways to prove a merge. `arguments`
-  reads files, JSON and times.
+  reads files, JSON and times; `left_out` finds the town of a bead or agent that the command line does not name.
 - One module for each command, or for a few that belong together: `towns` and `archiving` (town), `watch`, `setting_commands`
   (setting), `beads` and `acts` (bead, agent, convoy), `brake` (pause, start), `events` and `event_types` (event), `one_tick`
   (tick), `ticks` (dry-run, ticks), `loop` (run), `explain` and `explain_words` (explain), `mayor`, `town_lists` (mail, review,

@@ -20,8 +20,8 @@ from shared.domain.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")]
-ConvoyId = Annotated[str, Parameter(help="The convoy's id, or a prefix that no other bead has.")]
+BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
+ConvoyId = Annotated[str, Parameter(help="The convoy's id, a prefix that no other bead has, or its title.")]
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 By = Annotated[str | None, Parameter(help="Who asks for it, for the audit trail.")]
 PriorityOption = Annotated[
@@ -262,7 +262,7 @@ def edit_convoy(
 
 def acknowledge(
     town_id: TownName,
-    escalation: Annotated[str, Parameter(help="The escalation's id, or a prefix that no other bead has.")],
+    escalation: Annotated[str, Parameter(help="The escalation's id, a prefix that no other bead has, or its title.")],
     /,
     *,
     by: By = None,

@@ -245,7 +245,9 @@ class ApiTowns:
         if kind == "agent":
             found = [a.agent_id for a in self.agents(town_id).agents if _may_be(word, a.agent_id, a.identity)]
         else:
-            found = [bead.bead_id for bead in self._beads_with(town_id, word) if bead.bead_id.startswith(word)]
+            with_it = list(self._beads_with(town_id, word))
+            titled = [bead.bead_id for bead in with_it if bead.title.casefold() == word.casefold()]
+            found = [bead.bead_id for bead in with_it if bead.bead_id.startswith(word)] or titled
         return [word] if word in found else sorted(found)[:limit]
 
     def _beads_with(self, town_id: str, word: str) -> Iterator[BeadEntry]:

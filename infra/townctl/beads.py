@@ -15,7 +15,16 @@ from rich.text import Text
 from infra.townctl import people
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
-from infra.townctl.paging import LONGEST_ID, LONGEST_TEXT, CursorOption, LimitOption, listed, require_filter, the_one
+from infra.townctl.paging import (
+    LONGEST_ID,
+    LONGEST_TEXT,
+    CursorOption,
+    LimitOption,
+    listed,
+    present,
+    require_filter,
+    the_one,
+)
 from infra.townctl.people import state, waits_for, when
 from infra.townctl.place import ThePlace
 from shared.domain.times import to_text
@@ -59,7 +68,7 @@ def list_(
     for name, value in (("label", wanted.label), ("text", wanted.text)):
         require_filter(name, value, at_most=LONGEST_TEXT)
     found = place.beads(town_id, wanted, limit=limit, cursor=cursor)
-    now, names = place.now(town_id), {bead.bead_id: bead.title for bead in found.beads}
+    now, names = present(place, town_id), {bead.bead_id: bead.title for bead in found.beads}
     waits = {each.bead_id: each for each in found.waiting}
     rows = [
         (
@@ -76,7 +85,13 @@ def list_(
     ]
     columns = ("title", "state", "why it waits", "since", "until", "bead", "created", "type", "rig", "used")
     return listed(
-        found, *columns, rows=rows, none=f"town {town_id} has no matching beads", after=found.next, total=found.total
+        found,
+        *columns,
+        rows=rows,
+        now=now,
+        none=f"town {town_id} has no matching beads",
+        after=found.next,
+        total=found.total,
     )
 
 
@@ -89,7 +104,7 @@ def _why(waiting: Waiting | None, town_id: str, names: Mapping[str, str], now: d
 
 def show(
     town_id: TownName,
-    bead_id: Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")],
+    bead_id: Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")],
     /,
     *,
     place: ThePlace,
@@ -102,7 +117,7 @@ def show(
 def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
     """List the agents of a town with what they work on."""
     found = place.agents(town_id)
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [
         (
             people.agent_name(a.identity),
@@ -117,14 +132,14 @@ def agents(town_id: TownName, /, *, place: ThePlace) -> Answer:
         for a in sorted(found.agents, key=lambda each: (each.status == "idle", each.identity))
     ]
     columns = ("name", "state", "works on", "says", "seen", "agent", "role", "used")
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no agents")
+    return listed(found, *columns, rows=rows, now=now, none=f"town {town_id} has no agents")
 
 
 def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption = None, place: ThePlace) -> Answer:
     """List the convoys of a town, including landed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.convoys(town_id, limit=limit, cursor=cursor)
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [
         (
             each.title,
@@ -138,7 +153,7 @@ def convoys(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOpti
     ]
     columns = ("title", "state", "done", "convoy", "landed", "used")
     return listed(
-        found, *columns, rows=rows, none=f"town {town_id} has no convoys", after=found.next, total=found.total
+        found, *columns, rows=rows, now=now, none=f"town {town_id} has no convoys", after=found.next, total=found.total
     )
 
 

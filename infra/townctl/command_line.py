@@ -9,12 +9,13 @@ import gc
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final
 
-from cyclopts import App, CycloptsError, Group, Parameter
+from cyclopts import App, CycloptsError, Group, MissingArgumentError, Parameter
 from rich.text import Text
 
 from infra.buckets import Bucket
@@ -153,8 +154,6 @@ def _run(arguments: Sequence[str], objects: OpenDirectory | None) -> int:
 
 
 def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirectory | None) -> Any:
-    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
-    gc.enable()
     name = " ".join(app.parse_commands(tokens)[0])
     try:
         context = Context(
@@ -163,6 +162,8 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
             wants_json=common.json,
             open_directory=objects,
         )
+        command, bound, ignored = _parsed(app, tokens, partial(_place, common, context))
+        gc.enable()
         its = {"context": context} if "context" in ignored else {}
         if "place" in ignored:
             place = _place(common, context)
@@ -177,6 +178,21 @@ def _launch(app: App, tokens: Sequence[str], common: Common, objects: OpenDirect
         raise
     except UnicodeEncodeError as error:
         raise _not_text(tokens) or error from error
+
+
+def _parsed(app: App, tokens: Sequence[str], place: Callable[[], Place]) -> Any:
+    """The command with its arguments; of a command about one bead or agent, the town may be left out. Raises Refused."""
+    try:
+        return app.parse_args(tokens, exit_on_error=False, print_error=False)
+    except MissingArgumentError:
+        from infra.townctl import left_out
+
+        words, _, arguments = app.parse_commands(tokens)
+        name = " ".join(words)
+        completed = left_out.with_the_town(place(), name, arguments) if name in left_out.ABOUT_ONE else None
+        if completed is None:
+            raise
+        return app.parse_args([*words, *completed], exit_on_error=False, print_error=False)
 
 
 def _not_text(tokens: Sequence[str]) -> Refused | None:

@@ -240,7 +240,7 @@ COMMANDS: Final = (
     Command(
         "explain rule",
         "townctl.explain_words:rule",
-        "Show what a rule does, by the code in a table or by its name.",
+        "Show what a rule does, by the code in a table or by its name; or what it means that a bead waits for a reason.",
     ),
     Command(
         "explain setting",

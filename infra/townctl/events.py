@@ -13,7 +13,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
 from infra.townctl.output import Answer, compact, plain, short, table
-from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, require_filter
+from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, present, require_filter
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
@@ -81,9 +81,9 @@ def list_(
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
     columns = ("type", "outcome", "error", "about", "tick", "received", "by", "seq", "event")
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [_row(event, now) for event in found.events]
-    return listed(found, *columns, rows=rows, none=f"town {town_id} has no matching events", after=found.next)
+    return listed(found, *columns, rows=rows, now=now, none=f"town {town_id} has no matching events", after=found.next)
 
 
 def show(
@@ -98,7 +98,7 @@ def show(
         hint = f"`townctl event list {town_id}` shows the ids"
         raise Refused("the id of the event is empty", status=400, path="event", hint=hint)
     found = place.event(town_id, event_id)
-    return Answer(found, _event_view(found, place.now(town_id)))
+    return Answer(found, _event_view(found, present(place, town_id)))
 
 
 def _event_view(found: EventView, now: datetime) -> Iterator[RenderableType]:

@@ -1,7 +1,7 @@
 """`townctl explain`: the history of one bead or agent, and why it waits."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from typing import Annotated, Final
@@ -12,14 +12,14 @@ from rich.text import Text
 
 from infra.townctl import people
 from infra.townctl.arguments import past_time_of
+from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, plain, shortened, table
-from infra.townctl.paging import the_one
+from infra.townctl.paging import own_clock_note, the_one
 from infra.townctl.people import needs_a_person, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
 from infra.ui.remedies import remedies_of
 from infra.ui.words import reason_word
-from shared.domain.errors import Refused
 from shared.questions.explain import Explanation
 from shared.questions.present import CurrentWait
 from shared.questions.spend import spend_words
@@ -32,12 +32,10 @@ TownOption = Annotated[
 ]
 At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z, or how long ago: 1h.")]
 
-BeadId = Annotated[str, Parameter(help="The bead's id, or a prefix that no other bead has.")]
+BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
 AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
-_TOWNS_LOOKED_AT: Final = 100
-"""So many towns are looked at to find an id."""
 
 
 def bead(bead_id: BeadId, town_id: TownOption = None, *, at: At = None, place: ThePlace) -> Answer:
@@ -57,11 +55,11 @@ def agent(agent_id: AgentId, town_id: TownOption = None, *, at: At = None, place
 
 
 def _explained(kind: Subject, word: str, town_id: str | None, at: str | None, place: Place) -> Answer:
-    town_id = the_town(place, word, (kind,)) if town_id is None else town_id
+    word, town_id = in_order(place, word, town_id, (kind,))
     moment = None if at is None else past_time_of(at, what="at", now=partial(place.now, town_id))
     found = place.explain(town_id, kind, the_one(place, town_id, kind, word), moment)
     names = {agent.agent_id: people.agent_name(agent.identity) for agent in place.agents(town_id).agents}
-    return Answer(found, view(found, names))
+    return Answer(found, (*view(found, names), *own_clock_note(_as_of(found))))
 
 
 def view(found: Explanation, names: Mapping[str, str]) -> Iterator[RenderableType]:
@@ -210,20 +208,3 @@ def _place(waiting: Waiting, waiting_at: datetime) -> Iterator[str]:
     if waiting.queue is not None:
         now = ", ".join(each.bead_id for each in waiting.queue.now) or "nothing"
         yield f"it is number {waiting.queue.position} of {waiting.queue.length}; now in progress: {now}"
-
-
-def the_town(place: Place, word: str, kinds: Sequence[Subject]) -> str:
-    """The town of a bead or an agent: the only town, or the only one that has it. Raises Refused."""
-    towns = place.town_ids()
-    if len(towns) == 1:
-        return towns[0]
-    looked_at = towns if len(towns) <= _TOWNS_LOOKED_AT else ()
-    found = [town for town in looked_at if any(place.meant(town, kind, word, limit=1) for kind in kinds)]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        hint = f"add --town with one of them: {', '.join(found[:10])}"
-        raise Refused(f"{len(found)} towns have {word}", status=400, path="town", hint=hint)
-    known = ", ".join(towns[:10]) or "none"
-    problem = f"no town here has {word}" if looked_at else "--town is required, because there is not exactly one town"
-    raise Refused(problem, status=404 if looked_at else 400, path="town", hint=f"the towns are: {known}")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import Parameter
 from rich.text import Text
 
-from infra.townctl.explain import TownOption, the_town
+from infra.townctl.explain import TownOption
+from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, lines, plain
-from infra.townctl.paging import the_one
+from infra.townctl.paging import own_clock_note, present, the_one
 from infra.townctl.place import Place, Subject, ThePlace
 from shared.domain.errors import Refused
 from shared.domain.quoting import cleaned
@@ -51,12 +53,13 @@ def logs(
     if generation is not None and generation < 1:
         problem = "--generation: starts are numbered from 1"
         raise Refused(problem, status=400, path="generation", hint="`townctl agent list TOWN` shows the generations")
-    town_id = the_town(place, subject, ("agent", "bead")) if town_id is None else town_id
+    subject, town_id = in_order(place, subject, town_id, ("agent", "bead"))
     kind: LogKind = "transcript" if transcript else "log"
     which, row_id = _meant(place, town_id, subject)
     found = place.log(town_id, which, row_id, wanted=kind, generation=generation)
     if not follow:
-        return Answer(found, [Text(plain(_heading(found))), *map(Text, _safe(found.text).splitlines())])
+        heading = Text(plain(_heading(found)))
+        return Answer(found, [heading, *_of_this_machine(place, town_id), *map(Text, _safe(found.text).splitlines())])
     print(plain(_heading(found)), flush=True)
     _write(found.text)
     try:
@@ -76,6 +79,12 @@ def _meant(place: Place, town_id: str, word: str) -> tuple[Subject, str]:
     if agents or place.meant(town_id, "bead", word, limit=1):
         return "bead", the_one(place, town_id, "bead", word)
     return "agent", word  # it may be gone from the town, and its logs still be kept
+
+
+def _of_this_machine(place: Place, town_id: str) -> Iterator[Text]:
+    """What the time of a log is, if the clock of the town is ahead of that of the machine which keeps it."""
+    for note in own_clock_note(present(place, town_id)):
+        yield Text(f"that is the time of the machine that keeps it; other {note.plain}", style="dim")
 
 
 def _heading(found: AgentLog) -> str:

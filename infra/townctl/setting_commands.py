@@ -17,6 +17,7 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName
 from infra.townctl.output import Answer, plain, table
+from infra.townctl.paging import present
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace, posted
 from shared.domain import strict_json
@@ -60,7 +61,7 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
         "changes": [{**document(event), "changes": [document(change)]} for event, change in changed],
         "lookedBackTo": text_or_none(history.since),
     }
-    told = _history_view(setting, value, changed, history, place.now(town_id))
+    told = _history_view(setting, value, changed, history, present(place, town_id))
     about = table("", "", rows=list(facts(setting)))
     return Answer(said, (*_show_view(setting, value, found, rigs), *told, about))
 

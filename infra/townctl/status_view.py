@@ -11,6 +11,7 @@ from rich.text import Text
 
 from infra.townctl import people
 from infra.townctl.output import plain, short, table
+from infra.townctl.paging import ahead_of_this_machine
 from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
 from infra.ui.remedies import Remedy, remedies_of, reopening
@@ -275,7 +276,9 @@ def _claims(town: TownStatus) -> Iterator[str]:
             "shows how time is brought back"
         )
     if town.own_clock:
-        yield f"on its own clock, which only `townctl run --towns {town.town_id}` moves"
+        ahead = ahead_of_this_machine(town.now)
+        lead = "" if ahead is None else f" ({span(ahead)} ahead of this machine)"
+        yield f"on its own clock{lead}, which only `townctl run --towns {town.town_id}` moves"
     if town.paused:
         yield f"paused{_by_whom(town)}: no rule acts until `townctl start {town.town_id}`"
     if town.draining:

@@ -12,11 +12,12 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit, time_of
 from infra.townctl.output import Answer, plain, short, table
+from infra.townctl.paging import own_clock_note, present
 from infra.townctl.people import span, when
 from infra.townctl.place import Place, ThePlace
 from infra.townctl.summaries import code_of, done_in, settings_words, subject_of
 from infra.townctl.wording import counted
-from shared.adapters.clock import SystemClock
+from infra.ui.words import reason_word
 from shared.domain.errors import Refused
 from shared.domain.times import from_text, to_text
 from shared.questions.filters import TICKS_AT_MOST
@@ -97,7 +98,7 @@ def ticks(
             hint = "give the number of a tick"
             raise Refused(f"--{name} must be 0 to {_LAST_TICK}, not {value}", status=400, path=name, hint=hint)
     found = _pages(place, town_id, limit=limit, after=after, before=before)
-    return Answer(found, ticks_view(found))
+    return Answer(found, ticks_view(found, present(place, town_id)))
 
 
 def _pages(place: Place, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
@@ -120,14 +121,14 @@ def _both(one: TickList, other: TickList) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*one.notes, *other.notes)))
 
 
-def ticks_view(found: TickList) -> Iterator[RenderableType]:
+def ticks_view(found: TickList, now: datetime) -> Iterator[RenderableType]:
     """Rows of the journal for people."""
     if not found.ticks:
         yield f"town {found.town_id} has no matching ticks"
         return
-    now = SystemClock().now()
     rows = [_tick_row(tick, now) for tick in found.ticks]
     yield table("tick", "when", "events", "actions", "rules", "next after", rows=rows)
+    yield from own_clock_note(now)
     for note in found.notes:
         yield Text(plain(note))
     if found.previous is not None:
@@ -179,10 +180,15 @@ def dry_run_view(shown: DryRun) -> Iterator[RenderableType]:
     for violation in shown.violations:
         yield Text(plain(f"violation {violation.invariant}: {violation.message}"))
     if shown.waiting:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in shown.waiting.items())
-        yield Text(f"waiting beads by reason: {reasons}")
+        reasons = ", ".join(f"{count} {_in_words(reason)}" for reason, count in shown.waiting.items())
+        yield Text(f"waiting beads: {reasons}; `townctl town status {shown.town_id}` says who can end which")
     due = shown.next_due_at
     yield Text(f"next due: {'only an event can wake it' if due is None else when(due, given.now)}")
+
+
+def _in_words(reason: str) -> str:
+    text = reason_word(reason).text
+    return text if text == reason else f"{text} ({reason})"
 
 
 def _action_rows(actions: Iterable[JudgedAction]) -> Iterator[tuple[object, ...]]:

@@ -10,7 +10,7 @@ from rich.text import Text
 from infra.townctl import people
 from infra.townctl.arguments import TownName, require_limit
 from infra.townctl.output import Answer, short
-from infra.townctl.paging import CursorOption, LimitOption, listed
+from infra.townctl.paging import CursorOption, LimitOption, listed, present
 from infra.townctl.people import state, when
 from infra.townctl.place import ThePlace
 from shared.questions.filters import LIMIT_AT_MOST, StatusFilter
@@ -32,7 +32,7 @@ def reviews(
     """List the reviews of a town, including closed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.reviews(town_id, status=status, limit=limit, cursor=cursor)
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [
         (
             each.title,
@@ -48,7 +48,13 @@ def reviews(
     ]
     columns = ("title", "state", "pull request", "review", "of", "reviewer", "created", "branch")
     return listed(
-        found, *columns, rows=rows, none=f"town {town_id} has no such reviews", after=found.next, total=found.total
+        found,
+        *columns,
+        rows=rows,
+        now=now,
+        none=f"town {town_id} has no such reviews",
+        after=found.next,
+        total=found.total,
     )
 
 
@@ -75,7 +81,7 @@ def escalations(
     """List the escalations of a town, including closed ones, newest first."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.escalations(town_id, status=status, limit=limit, cursor=cursor)
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [
         (
             each.title,
@@ -89,7 +95,13 @@ def escalations(
     ]
     columns = ("title", "severity", "by a person", "state", "escalation", "created")
     return listed(
-        found, *columns, rows=rows, none=f"town {town_id} has no such escalations", after=found.next, total=found.total
+        found,
+        *columns,
+        rows=rows,
+        now=now,
+        none=f"town {town_id} has no such escalations",
+        after=found.next,
+        total=found.total,
     )
 
 
@@ -97,7 +109,7 @@ def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption 
     """List the messages of a town, newest first, and whether they are delivered."""
     require_limit(limit, LIMIT_AT_MOST)
     found = place.mail(town_id, limit=limit, cursor=cursor)
-    now = place.now(town_id)
+    now = present(place, town_id)
     rows = [
         (
             each.title,
@@ -111,5 +123,5 @@ def mail(town_id: TownName, /, *, limit: LimitOption = 50, cursor: CursorOption 
     ]
     columns = ("title", "delivery", "from", "to", "when", "message")
     return listed(
-        found, *columns, rows=rows, none=f"town {town_id} has no messages", after=found.next, total=found.total
+        found, *columns, rows=rows, now=now, none=f"town {town_id} has no messages", after=found.next, total=found.total
     )

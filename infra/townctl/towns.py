@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from datetime import timedelta
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of
 from infra.townctl.output import FOUND, OK, Answer, plain, table
-from infra.townctl.people import when
+from infra.townctl.people import span, when
 from infra.townctl.place import ThePlace
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused
+
+_AHEAD: Final = timedelta(seconds=5)
+"""A town whose newest tick is so far in the future has a clock of its own."""
 
 
 def create(
@@ -64,13 +68,16 @@ def list_(*, place: ThePlace) -> Answer:
             t.town_id,
             Text(plain(t.problem), style="red") if t.problem else None,
             t.tick,
-            None if t.time is None else when(t.time, now),
-            "only an event" if t.next_due_at is None else when(t.next_due_at, now),
+            None if t.time is None else when(t.time, max(now, t.time)),
+            "only an event" if t.next_due_at is None else when(t.next_due_at, max(now, t.time or now)),
+            span(t.time - now) if t.time is not None and t.time - now > _AHEAD else None,
         )
         for t in found.towns
     ]
     code = FOUND if any(town.problem for town in found.towns) else OK
-    return Answer(found, (table("town", "problem", "tick", "last tick", "next due", rows=rows),), code)
+    return Answer(
+        found, (table("town", "problem", "tick", "last tick", "next due", "clock ahead by", rows=rows),), code
+    )
 
 
 def status(

@@ -12,6 +12,7 @@ from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
 from shared.questions import spend
 from shared.questions.lines import columns_of, line_of, lines_of
+from shared.questions.lives import did_you_mean
 from shared.questions.spend import Spend
 from shared.town import database, migrations
 
@@ -149,8 +150,9 @@ def bead(town_id: str, bead_id: str, store: TownStore) -> Steps[BeadAnswer]:
         database.check_identity(sql, town_id)
         archived = yield from fetch(sql, store, town_id, [bead_id])
         found = bead_view(sql, bead_id)
+        near = "" if found is not None else did_you_mean(sql, bead_id, is_agent=False)
     if found is None:
-        raise _unknown()
+        raise _unknown(near)
     return BeadAnswer(town_id, found, archived=bool(archived))
 
 
@@ -164,12 +166,12 @@ def bead_in(image: TownImage, bead_id: str) -> BeadAnswer:
     return BeadAnswer(image.town_id, found)
 
 
-def _unknown() -> Refused:
+def _unknown(near: str = "") -> Refused:
     return Refused(
         "there is no such bead, neither in the town nor in its archive",
         status=404,
         path="beadId",
-        hint="the town's status lists its live beads, the list of beads all of them",
+        hint=f"{near}the town's status lists its live beads, the list of beads all of them",
     )
 
 

@@ -133,7 +133,7 @@ def _told(
     past = past.around_damage()
     discarded = yield from _read(story, past, running, row, until)
     entries = story.entries()
-    if not row and all(entry.code == "restore" for entry in entries):
+    if not row and (" " in subject or all(entry.code == "restore" for entry in entries)):
         yield from _refuse_before_birth(past, town_id, kind, subject, at)
         raise _unknown(running.sql, town_id, kind, subject, at)
     if not row and kind == "bead" and _was_agent(subject, entries):
@@ -149,7 +149,7 @@ def _told(
         signs_of_life=story.signs_of_life,
         now=current_wait(running, kind, subject, story, entries, seen) if row else None,
         used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
-        gone=None if row else _gone(kind, subject, story, entries),
+        gone=None if row else _gone(running.sql, kind, subject, story, entries),
         last_lines=None,
         notes=(*([ARCHIVED] if archived else []), *discarded, *_what_is_missing(story, row), *past.left_out),
     )
@@ -241,7 +241,9 @@ def _refuse_before_birth(
     )
 
 
-def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...]) -> Gone:
+def _gone(
+    sql: database.Database, kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEntry, ...]
+) -> Gone:
     """What the history says about a bead or agent that is not in the town: it has existed if it was created or deleted."""
     deleted = next(
         (each for each in reversed(entries) if each.what.startswith("delete_") and each.outcome == "applied"), None
@@ -255,9 +257,13 @@ def _gone(kind: SubjectKind, subject: str, story: Story, entries: tuple[StoryEnt
         last = entries[-1].time
         return Gone(True, last, f"the {kind} is no longer in the town: the last entry about it is of {to_text(last)}")
     first = story.first_tick
+    near = lives.did_you_mean(sql, subject, is_agent=kind == "agent").rstrip()
+    near = f"; {near}" if near else ""
     since = "" if first is None else f", which begins with tick {first.tick} at {to_text(first.time)}"
     return Gone(
-        False, None, f"the {kind} never existed in the kept history{since}: events name it, but nothing created it"
+        False,
+        None,
+        f"the {kind} never existed in the kept history{since}: events name it, but nothing created it{near}",
     )
 
 
@@ -272,11 +278,12 @@ def _unknown(sql: database.Database, town_id: str, kind: SubjectKind, subject: s
             path=kind,
             hint=f"`townctl explain {other} {subject} --town {town_id}` explains it",
         )
+    near = lives.did_you_mean(sql, subject, is_agent=kind == "agent")
     return Refused(
         f"town {town_id} has no {kind} {subject}{then}",
         status=404,
         path=kind,
-        hint=f"`townctl town status {town_id} --json` lists all live beads and all agents",
+        hint=f"{near}`townctl {kind} list {town_id}` shows the ids of all",
     )
 
 

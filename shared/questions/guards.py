@@ -9,8 +9,9 @@ from shared.domain import limits
 from shared.domain.obstacles import Obstacle
 from shared.domain.states import Label
 from shared.domain.times import span_text
-from shared.questions.reasons import State
+from shared.questions.reasons import OF_HOLD, OF_STATE, OF_WAIT, State
 from shared.questions.relaxed import Hold
+from shared.questions.waiting import WaitingReason
 from shared.rules.base import Wait
 
 WAITS: Final[Mapping[Wait, str]] = {
@@ -136,6 +137,16 @@ def state_text(state: State) -> str:
 def obstacle_text(obstacle: Obstacle, detail: str | None) -> str:
     """What an obstacle means, in a sentence, with what is known about this one."""
     return OBSTACLES[obstacle] if detail is None else f"{OBSTACLES[obstacle]} ({detail})"
+
+
+def meanings_of(reason: WaitingReason) -> dict[str, str]:
+    """What can hold a bead back for this reason: the guards that have it, with the sentence of each."""
+    if reason == "failed_dependency":
+        return {"blocked_by": "a bead that it waits for has failed"}
+    found: dict[str, str] = {hold: hold_text(hold) for hold, its in OF_HOLD.items() if its == reason}
+    found |= {wait: wait_text(wait) for wait, its in OF_WAIT.items() if its == reason and wait not in found}
+    found |= {state: state_text(state) for state, its in OF_STATE.items() if its == reason and state not in found}
+    return found | {each: obstacle_text(each, None) for each in OBSTACLES if each == reason}
 
 
 def _with_limits(text: str) -> str:

@@ -1,5 +1,6 @@
 """Queries for one bead or agent in an image: its row, audit trail, events, effects and violations."""
 
+import difflib
 import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +23,11 @@ _BEAD: Final = (
     "created_at",
     "updated_at",
 )
+_NEAR: Final = 3
+_LEAST_PART: Final = 4
+"""Letters that a part of a name must have to be looked for in all names."""
+_COMPARED: Final = 5000
+"""So many beads, the newest ones, are compared with a word that names none."""
 _AGENT: Final = (
     "role",
     "identity",
@@ -87,7 +93,10 @@ def bead_row(sql: sqlite3.Connection, bead_id: str) -> dict[str, Any] | None:
 
 
 def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> list[str]:
-    """The ids that a word may stand for: exactly this id; otherwise all ids with this prefix, and the agents with this name."""
+    """The ids that a word may stand for: exactly this id; otherwise all ids with this prefix and the agents with this name.
+
+    If there are none, the beads with this title.
+    """
     if bead_row(sql, word) is not None:
         return [word]
     rows = sql.execute(
@@ -96,7 +105,29 @@ def meant(sql: sqlite3.Connection, word: str, *, is_agent: bool, limit: int) -> 
         "AND :is_agent ORDER BY bead_id LIMIT :limit",
         {"word": word, "is_agent": is_agent, "limit": limit},
     ).fetchall()
+    if not rows and not is_agent:
+        titled = "SELECT bead_id FROM beads WHERE title = :word COLLATE NOCASE AND type <> 'agent' ORDER BY bead_id LIMIT :limit"
+        rows = sql.execute(titled, {"word": word, "limit": limit}).fetchall()
     return [bead_id for (bead_id,) in rows]
+
+
+def did_you_mean(sql: sqlite3.Connection, word: str, *, is_agent: bool) -> str:
+    """The beads or agents whose ids or names are most like a word: `did you mean door (Fix the door)? `, or nothing."""
+    query = (
+        "SELECT a.bead_id, substr(a.identity, 1, instr(a.identity || '-', '-') - 1) FROM agent_metadata a ORDER BY a.bead_id"
+        if is_agent
+        else "SELECT bead_id, title FROM beads WHERE type <> 'agent' ORDER BY created_at DESC, bead_id LIMIT :most"
+    )
+    known: dict[str, tuple[str, str]] = {}
+    for bead_id, name in sql.execute(query, {} if is_agent else {"most": _COMPARED}):
+        known.setdefault(name.casefold(), (bead_id, name))
+        known[bead_id.casefold()] = (bead_id, name)
+    asked = word.casefold()
+    near = [each for each in known if len(asked) >= _LEAST_PART and asked in each]
+    near += difflib.get_close_matches(asked, known, n=_NEAR)
+    found = dict.fromkeys(known[each] for each in near)
+    said = ", ".join(f"{bead_id} ({name})" for bead_id, name in list(found)[:_NEAR])
+    return f"did you mean {said}? " if said else ""
 
 
 def agent_row(sql: sqlite3.Connection, agent_id: str) -> dict[str, Any] | None:

@@ -63,7 +63,7 @@ NOT_NEEDED = {
 MOST_MODULES = {
     "town create alpha": 504,
     "town list": 440,
-    "town status alpha": 620,
+    "town status alpha": 624,
     "setting list alpha": 454,
     "bead list alpha": 577,
     "agent list alpha": 454,
@@ -71,7 +71,7 @@ MOST_MODULES = {
     "event post alpha --type town_started": 544,
     "event list alpha": 572,
     "explain bead b-1": 660,
-    "dry-run alpha": 634,
+    "dry-run alpha": 636,
     "ticks alpha": 504,
     "points alpha": 440,
 }

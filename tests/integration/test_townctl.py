@@ -2,7 +2,7 @@
 
 import json
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -479,8 +479,8 @@ def test_the_data_directory_comes_from_the_option_else_from_the_environment(
     assert townctl("town", "list").code == 0
 
 
-def test_a_town_that_a_faster_clock_left_in_the_future_goes_on_from_there(townctl: Townctl) -> None:
-    """Else a town of the demo would stand still until the wall has caught up."""
+def an_hour_ahead(townctl: Townctl) -> datetime:
+    """Alpha, a town on its own clock, which is an hour ahead; its time."""
     townctl.document("town", "create", "alpha")
     store = ObjectTownStore(DirectoryObjects(townctl.data))
     image = stored(townctl.data)
@@ -490,11 +490,41 @@ def test_a_town_that_a_faster_clock_left_in_the_future_goes_on_from_there(townct
     facts = type(image.facts)("0-ahead", 0, ahead, ahead, image.facts.schema_version)
     drive(store.commit(image, database.image_of(sql), facts))
     database.close(sql)
+    return ahead
+
+
+def test_a_town_that_a_faster_clock_left_in_the_future_goes_on_from_there(townctl: Townctl) -> None:
+    """Else a town of the demo would stand still until the wall has caught up."""
+    ahead = an_hour_ahead(townctl)
     ticked = townctl.document("tick", "alpha")["now"]
     assert from_text(ticked) >= ahead
     assert townctl.document("town", "status", "alpha")["now"] > to_text(ahead)
     # The end of the window is the present; a second clock of the town, made later, once read an earlier time than the first.
     assert townctl.document("replay", "alpha", "--from", ticked)["eventsReplayed"] == 0
+
+
+@pytest.mark.parametrize(
+    "words", [("ticks", "alpha"), ("bead", "list", "alpha"), ("event", "list", "alpha"), ("explain", "bead", "b1")]
+)
+def test_no_list_shows_the_past_of_a_town_with_its_own_clock_as_the_future(
+    townctl: Townctl, words: tuple[str, ...]
+) -> None:
+    """`ticks` of a town an hour ahead said that its last tick was in 59 min."""
+    an_hour_ahead(townctl)
+    townctl.post("bead_created", {"bead": {"bead_id": "b1", "type": "issue", "title": "Do it", "labels": ["gt:held"]}})
+    townctl("tick", "alpha", "--force")
+    shown = townctl(*words).out
+    assert "ago" in shown
+    assert re.search(r"(?<!due )in \d+ (s|min|h)", shown) is None
+    assert re.search(r"times are those of the town's own clock, (59 min|1 h) ahead of this machine", shown)
+
+
+def test_the_towns_and_the_status_say_that_a_clock_is_ahead(townctl: Townctl) -> None:
+    an_hour_ahead(townctl)
+    listed = townctl("town", "list").out
+    assert "0 s ago" in listed
+    assert re.search(r"clock ahead by\n.*\n.* (59 min|1 h)\n", listed)
+    assert re.search(r"on its own clock \((59 min|1 h) ahead of this machine\)", townctl("town", "status", "alpha").out)
 
 
 def test_an_alert_that_cannot_be_written_stops_nobody() -> None:
