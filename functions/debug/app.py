@@ -14,6 +14,7 @@ from functions.access import Access, SignedRequest, Verb, request_of
 from functions.api import Call, Reply, Route
 from functions.debug.agents import AgentReads, pace
 from functions.debug.answers import Health
+from functions.debug.history import HistoryReads
 from functions.debug.schemas import (
     BeadsQuery,
     EventsQuery,
@@ -24,7 +25,6 @@ from functions.debug.schemas import (
     StatusQuery,
     TicksQuery,
     TimelineQuery,
-    tick_number,
 )
 from functions.pace import Pace
 from functions.queries import Query
@@ -33,7 +33,7 @@ from shared.adapters import ids
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
-from shared.questions.filters import BeadFilter, EventFilter
+from shared.questions.filters import BeadFilter
 from shared.runner.code_version import code_version
 from shared.runner.surroundings import Surroundings
 
@@ -100,33 +100,6 @@ def view(call: Call[ExplainQuery]) -> Reply:
 
     here, at = deployment(), call.query.at
     return api.answer(200, drive(town_view.town_view(call.town_id, here.around, here.past(), at=at, logs=here.logs)))
-
-
-def timeline(call: Call[TimelineQuery]) -> Reply:
-    """Lanes of agents, beads and reviews over a window of time, and what each of its ticks did."""
-    from shared.questions import timeline as question  # noqa: PLC0415 - as above
-
-    asked = call.query
-    return api.answer(
-        200, drive(question.timeline(call.town_id, deployment().past(), start=asked.start, end=asked.end))
-    )
-
-
-def tick(call: Call[Query]) -> Reply:
-    """One past tick: its row of the journal, and the rows that it changed, found by running it once more."""
-    from shared.replay import tick_view  # noqa: PLC0415 - as above
-
-    return api.answer(200, drive(tick_view.tick_view(call.town_id, tick_number(call.ids["tick"]), deployment().past())))
-
-
-def ticks(call: Call[TicksQuery]) -> Reply:
-    """Rows of the journal, including published ones, oldest first: the newest ticks, or those after or before a tick."""
-    from shared.questions import tick_list  # noqa: PLC0415 - as above
-
-    asked = call.query
-    past = deployment().past()
-    found = tick_list.ticks(call.town_id, past, limit=asked.limit, after=asked.after, before=asked.before)
-    return api.answer(200, drive(found))
 
 
 def beads(call: Call[BeadsQuery]) -> Reply:
@@ -204,32 +177,6 @@ def mayor_messages(call: Call[PageQuery]) -> Reply:
     return api.answer(200, drive(letters.conversation(call.town_id, store, limit=asked.limit, cursor=asked.cursor)))
 
 
-def config(call: Call[Query]) -> Reply:
-    """Every setting with its effective value, and the overrides of rigs."""
-    from shared.questions import rosters  # noqa: PLC0415 - as above
-
-    return api.answer(200, drive(rosters.settings(call.town_id, deployment().around.store)))
-
-
-def points(call: Call[PointsQuery]) -> Reply:
-    """The newest commits that the town can be restored to, and the total number of such commits."""
-    from shared.questions import point_list  # noqa: PLC0415 - as above
-
-    return api.answer(200, drive(point_list.points(deployment().kept_past(call.town_id), limit=call.query.limit)))
-
-
-def events(call: Call[EventsQuery]) -> Reply:
-    """Events, newest first: events in the inbox, stored events, and repeats of a known id (conflicts and duplicates)."""
-    from shared.questions import event_list  # noqa: PLC0415 - as above
-
-    asked, here = call.query, deployment()
-    wanted = EventFilter(asked.state, asked.type)
-    found = event_list.events(
-        call.town_id, here.around.store, here.past(), wanted, limit=asked.limit, cursor=asked.cursor
-    )
-    return api.answer(200, drive(found))
-
-
 def explain_bead(call: Call[ExplainQuery]) -> Reply:
     """The history of a bead, and why it waits now or waited at a past time."""
     from shared.questions import explain  # noqa: PLC0415 - as above
@@ -305,6 +252,7 @@ def _may(verb: Verb) -> Callable[[Mapping[str, Any], Mapping[str, str]], SignedR
     return admit
 
 
+_HISTORY: Final = HistoryReads(lambda: deployment())  # noqa: PLW0108 - as below
 _SEEN: Final = AgentReads(lambda: deployment())  # noqa: PLW0108 - each request asks for it by its name
 _READ: Final = _may("read")
 _DEBUG: Final = _may("debug")
@@ -315,9 +263,9 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", "/openapi.json", "The description of this API", _signed, openapi, Query),
     Route("GET", f"{_TOWN}/status", "What a town is doing", _READ, status, Query),
     Route("GET", f"{_TOWN}/view", "Everything about a town, of one commit", _READ, view, ExplainQuery),
-    Route("GET", f"{_TOWN}/timeline", "What happened in a window of time", _READ, timeline, TimelineQuery),
-    Route("GET", f"{_TOWN}/ticks/{{tick}}", "What one past tick did", _READ, tick, Query),
-    Route("GET", f"{_TOWN}/ticks", "What past ticks did", _READ, ticks, TicksQuery),
+    Route("GET", f"{_TOWN}/timeline", "What happened in a window of time", _READ, _HISTORY.timeline, TimelineQuery),
+    Route("GET", f"{_TOWN}/ticks/{{tick}}", "What one past tick did", _READ, _HISTORY.tick, Query),
+    Route("GET", f"{_TOWN}/ticks", "What past ticks did", _READ, _HISTORY.ticks, TicksQuery),
     Route("GET", f"{_TOWN}/beads", "The beads of a town", _READ, beads, BeadsQuery),
     Route("GET", f"{_TOWN}/beads/{{beadId}}", "One bead with its history", _READ, bead, Query),
     Route("GET", f"{_TOWN}/agents", "The agents of a town", _READ, agents, Query),
@@ -329,9 +277,11 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/rigs", "The rigs of a town", _READ, rigs, Query),
     Route("GET", f"{_TOWN}/mail", "The messages of a town", _READ, mail, PageQuery),
     Route("GET", f"{_TOWN}/mayor/messages", "The conversation with the mayor", _READ, mayor_messages, PageQuery),
-    Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, config, Query),
-    Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, points, PointsQuery),
-    Route("GET", f"{_TOWN}/events", "The events of a town", _READ, events, EventsQuery),
+    Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, _HISTORY.config, ExplainQuery),
+    Route("GET", f"{_TOWN}/config/changes", "Changes of settings", _READ, _HISTORY.config_changes, ExplainQuery),
+    Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, _HISTORY.points, PointsQuery),
+    Route("GET", f"{_TOWN}/events", "The events of a town", _READ, _HISTORY.events, EventsQuery),
+    Route("GET", f"{_TOWN}/events/{{eventId}}", "One event in full", _READ, _HISTORY.one_event, Query),
     Route("GET", f"{_TOWN}/explain/beads/{{beadId}}", "Why a bead waits", _READ, explain_bead, ExplainQuery),
     Route("GET", f"{_TOWN}/explain/agents/{{agentId}}", "Why an agent waits", _READ, explain_agent, ExplainQuery),
     Route("POST", f"{_TOWN}/debug/reconcile-dry-run", "What the next tick would do", _DEBUG, reconcile_dry_run, Query),

@@ -102,7 +102,7 @@ class EventsQuery(PageQuery):
 
 
 class PointsQuery(Query):
-    """The newest restore points."""
+    """The newest restore points, or the newest from before a tick."""
 
     limit: Annotated[
         Whole,
@@ -113,6 +113,10 @@ class PointsQuery(Query):
             examples=[POINTS],
         ),
     ] = POINTS
+    before: Annotated[
+        Whole | None,
+        Field(ge=1, le=_A_TICK, description="The number of a tick: only commits from before it", examples=[60]),
+    ] = None
 
 
 class LogQuery(Query):
@@ -138,7 +142,7 @@ class TimelineQuery(Query):
 
 
 class ExplainQuery(Query):
-    """The time that an explanation is about."""
+    """The time that an answer is about."""
 
     at: Annotated[
         Moment | None,

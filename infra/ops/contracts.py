@@ -17,11 +17,13 @@ from shared.questions.bead_view import BeadAnswer
 from shared.questions.dry_run import DryRun
 from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
+from shared.questions.event_view import EventView
 from shared.questions.explain import Explanation
 from shared.questions.letters import Conversation, LetterList
 from shared.questions.point_list import PointList
 from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, ResumedTown, Said
 from shared.questions.rosters import AgentList, TownSettings
+from shared.questions.setting_history import SettingHistory
 from shared.questions.status import TownStatus
 from shared.questions.tick_list import TickList
 from shared.questions.timeline import Timeline
@@ -147,11 +149,15 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ("get", f"{_AGENTS}/mail"): Contract(
         "listMailForAgent", 200, "A page of messages.", LetterList, _ASKED_BY_AN_AGENT
     ),
-    ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/config"): Contract("getTownConfig", 200, "The settings.", TownSettings, (400, *_ABOUT_A_TOWN)),
+    ("get", f"{_TOWN}/config/changes"): Contract(
+        "listSettingChanges", 200, "The newest changes.", SettingHistory, (400, *_ABOUT_A_TOWN)
+    ),
     ("get", f"{_TOWN}/points"): Contract(
         "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
     ),
     ("get", f"{_TOWN}/events"): Contract("listEvents", 200, "A page of events.", EventList, _ABOUT_A_TOWN),
+    ("get", f"{_TOWN}/events/{{eventId}}"): Contract("getEvent", 200, "The event.", EventView, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/view"): Contract("getTownView", 200, "The town, of one commit.", TownView, (400, *_ABOUT_A_TOWN)),
     ("get", f"{_TOWN}/timeline"): Contract(
         "getTimeline", 200, "The window of the town's history.", Timeline, (400, *_ABOUT_A_TOWN)

@@ -119,7 +119,10 @@ _ALL: Final = (
     _example("pr_adopted", {"by": "ann"}, bead="review-lamp"),
     _example("rig_registered", {"rig_id": "docs", "name": "docs", "git_url": "https://github.com/acme/docs.git"}),
     _example("rig_removed", {"rig_id": "attic", "by": "ann"}),
-    _example("town_configured", {"config": {"max_polecats_per_rig": 4, "refinery": {"auto_merge_delay_minutes": 30}}}),
+    _example(
+        "town_configured",
+        {"config": {"max_polecats_per_rig": 4, "refinery": {"auto_merge_delay_minutes": 30}}, "by": "ann"},
+    ),
     _example("town_paused", {"by": "ann", "stop_agents": True}),
     _example("town_started", {"by": "ann"}),
     _example(

@@ -5,6 +5,7 @@ from typing import Final
 
 _GENERATION: Final = "the start of the agent that reports; default: the one of its token"
 _BY: Final = "who asked for it, for the audit trail"
+_SAID_BY: Final = "who asked for it, as the history shows it"
 _PR: Final = "the pull request"
 _MERGED_BRANCH: Final = "the branch of the pull request"
 _IN_REPLY_TO: Final = "the message that this one answers"
@@ -57,6 +58,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "target": "the agent that is told",
         "text": "what it is told",
         "mode": "`immediate` interrupts it, `wait-idle` waits until it is idle, `queue` lets it finish first",
+        "by": "who says it",
     },
     "agent_reset": {"target": "the agent; default: the one of the envelope", "by": _BY},
     "changes_requested": {
@@ -100,6 +102,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "remove_labels": "labels to take off; without `gt:held`, a held bead is dispatched",
         "metadata": "keys to set; null removes a key",
         "rig_id": "the repository, if the bead has none",
+        "by": _BY,
     },
     "bead_cancelled": {
         "cancel_status": "`closed`: not needed, so what depends on it goes on; `failed`: what depends on it waits",
@@ -113,6 +116,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "merge_mode": "default: the setting `convoy_merge_mode`",
         "staged": "whether its tasks wait for `convoy_started`; default: the setting `staged_convoys_default`",
         "feature_branch": "the branch that collects its work; default: made from title and id",
+        "by": _BY,
         "tasks": "the issues",
         "tasks[].title": "one line",
         "tasks[].body": "what is to be done",
@@ -120,7 +124,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "tasks[].labels": "as of a bead",
         "tasks[].depends_on": "positions in this list, from 0, of the tasks that must be closed first",
     },
-    "convoy_started": {"convoy_id": _CONVOY},
+    "convoy_started": {"convoy_id": _CONVOY, "by": _SAID_BY},
     "convoy_changed": {
         "convoy_id": _CONVOY,
         "add": "beads that join it",
@@ -128,6 +132,7 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "title": "its new title; its branch keeps the name",
         "body": "its new details",
         "merge_mode": "how it is merged; only of a staged convoy",
+        "by": _BY,
     },
     "convoy_closed": {"convoy_id": _CONVOY, "by": _BY},
     "pr_status_changed": {
@@ -166,10 +171,11 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
         "git_url": "the repository; a path only where agents run on this machine",
         "default_branch": "the branch that work is merged into; of a new rig `main`",
         "config": "the settings that this rig has instead of the town's, see [settings](settings.md)",
+        "by": _SAID_BY,
     },
     "rig_removed": {"rig_id": "the repository", "by": _BY},
     "bead_deleted": {"by": _BY},
-    "town_configured": {"config": "the settings to change, see [settings](settings.md)"},
+    "town_configured": {"config": "the settings to change, see [settings](settings.md)", "by": _SAID_BY},
     "town_paused": {
         "by": "who asked for it, for the town's status",
         "stop_agents": "whether the running agents are stopped and their beads given back; else they go on",

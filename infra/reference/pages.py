@@ -55,12 +55,13 @@ For the people who run a town. `make reference` makes this page from the classes
 
 ```
 townctl setting list TOWN                                        every setting with its value
-townctl setting show TOWN refinery.merge_proof                   one of them, with all that this page says
-townctl setting set TOWN max_polecats_per_rig 4                  changes one
+townctl setting show TOWN refinery.merge_proof                   one of them: since when, by whom, from which value, and this page
+townctl setting set TOWN max_polecats_per_rig 4 --by ann         changes one
 townctl setting set TOWN code_review false --rig website         gives a rig a value of its own
 ```
 
 A change is the event `town_configured` (of a rig `rig_registered`), which the next tick applies; it holds from the tick after that.
+To find a change and to take it back, see [take back a setting](runbook/take-back-a-setting.md).
 A town stores only what was set. A setting that is not stored has its *default*. *New towns* store some values from the start.
 A rig may have a value of its own, under the name in its column, which goes before the town's. Null takes a value of a rig away.
 

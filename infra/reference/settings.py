@@ -1,6 +1,7 @@
 """Every setting: its type, its default, what a new town stores, what it does, and which modules read it."""
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from infra.reference.setting_words import EFFECTS, ONLY_OF_A_RIG, OVERRIDES, REA
 from shared.domain.config import NEW_TOWN, RigConfig, TownConfig
 from shared.domain.shapes import answer
 
+_LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _NOT_READERS: Final = ("shared/domain/", "shared/adapters/", "shared/replay/")
 """Modules that define, deliver or record settings; what they read is an order or a recording, not the configuration."""
@@ -38,6 +40,11 @@ class SettingWords:
     def called(self) -> str:
         """The name by which it is found."""
         return self.name or self.of_rig or ""
+
+    @property
+    def does(self) -> str:
+        """The effect without the markup of docs/settings.md."""
+        return _LINK.sub(r"\1", self.effect).replace("`", "")
 
 
 @answer

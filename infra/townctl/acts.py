@@ -46,6 +46,7 @@ class NewBead:
         list[str] | None, Parameter(help="A bead that must be done first; may be given several times.", negative="")
     ] = None
     convoy: Annotated[str | None, Parameter(help="The convoy that it joins.")] = None
+    by: By = None
     held: Annotated[bool, Parameter(negative="", help="No agent gets it until `bead update --release`.")] = False
     id: Annotated[str | None, Parameter(help="Its id; default: a new one.")] = None
 
@@ -73,8 +74,23 @@ def create_bead(
         "labels": labels or None,
         "depends_on": _ids(place, town_id, wanted.depends_on or ()) or None,
         "convoy_id": wanted.convoy,
+        "created_by": wanted.by,
     }
     return _post(place, town_id, "bead_created", {"bead": _given(bead)}, shown=f"bead {bead['bead_id']}")
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class BeadChange:
+    """What a bead is from now on."""
+
+    title: Annotated[str | None, Parameter(help="The new title.")] = None
+    body: Annotated[str | None, Parameter(help="The new details; `-` is standard input.")] = None
+    priority: PriorityOption = None
+    release: Annotated[bool, Parameter(negative="", help="Take the label gt:held off.")] = False
+    remove_label: Annotated[
+        list[str] | None, Parameter(help="A label to take off; may be given several times.", negative="")
+    ] = None
 
 
 def update_bead(
@@ -82,22 +98,20 @@ def update_bead(
     bead: BeadId,
     /,
     *,
-    title: Annotated[str | None, Parameter(help="The new title.")] = None,
-    body: Annotated[str | None, Parameter(help="The new details; `-` is standard input.")] = None,
-    priority: PriorityOption = None,
-    release: Annotated[bool, Parameter(negative="", help="Take the label gt:held off.")] = False,
-    remove_label: Annotated[
-        list[str] | None, Parameter(help="A label to take off; may be given several times.", negative="")
-    ] = None,
+    change: BeadChange | None = None,
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Change a live bead: its title, details or priority, or the labels that hold it."""
-    removed = [*(remove_label or ()), *(("gt:held",) if release else ())]
-    payload = _given({"title": title, "body": _text_of(body), "priority": priority, "remove_labels": removed or None})
+    new = change or BeadChange()
+    removed = [*(new.remove_label or ()), *(("gt:held",) if new.release else ())]
+    payload = _given(
+        {"title": new.title, "body": _text_of(new.body), "priority": new.priority, "remove_labels": removed or None}
+    )
     if not payload:
         hint = "give --title, --body, --priority, --release or --remove-label"
         raise Refused("nothing to change", status=400, path="bead", hint=hint)
-    return _about(place, town_id, "bead_updated", payload, bead=bead)
+    return _about(place, town_id, "bead_updated", {**payload, **_given({"by": by})}, bead=bead)
 
 
 def cancel_bead(
@@ -164,6 +178,7 @@ def create_convoy(
         bool | None, Parameter(help="Whether it waits for `convoy start`; default: the town's setting.")
     ] = None,
     convoy_id: Annotated[str | None, Parameter(name="--id", help="Its id; default: a new one.")] = None,
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Create a convoy: issues that are done and landed together."""
@@ -175,6 +190,7 @@ def create_convoy(
         "title": title,
         "rig_id": _rig(place, town_id, rig),
         "staged": staged,
+        "by": by,
         "tasks": json_of(content_of(tasks, what="tasks"), what="tasks"),
     }
     if payload["rig_id"] is None:
@@ -183,9 +199,9 @@ def create_convoy(
     return _post(place, town_id, "convoy_created", _given(payload), shown=f"convoy {chosen}")
 
 
-def start_convoy(town_id: TownName, convoy: ConvoyId, /, *, place: ThePlace) -> Answer:
+def start_convoy(town_id: TownName, convoy: ConvoyId, /, *, by: By = None, place: ThePlace) -> Answer:
     """Start a staged convoy, or let one that is held be landed again."""
-    return _about_convoy(place, town_id, "convoy_started", convoy, {})
+    return _about_convoy(place, town_id, "convoy_started", convoy, _given({"by": by}))
 
 
 def close_convoy(town_id: TownName, convoy: ConvoyId, /, *, by: By = None, place: ThePlace) -> Answer:
@@ -199,10 +215,13 @@ def add_to_convoy(
     beads: Annotated[list[str], Parameter(help="The beads that join it.")],
     /,
     *,
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Add beads to a convoy."""
-    return _about_convoy(place, town_id, "convoy_changed", convoy, {"add": _ids(place, town_id, beads)})
+    return _about_convoy(
+        place, town_id, "convoy_changed", convoy, _given({"add": _ids(place, town_id, beads), "by": by})
+    )
 
 
 def remove_from_convoy(
@@ -211,10 +230,13 @@ def remove_from_convoy(
     beads: Annotated[list[str], Parameter(help="The beads that leave it.")],
     /,
     *,
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Take beads out of a convoy."""
-    return _about_convoy(place, town_id, "convoy_changed", convoy, {"remove": _ids(place, town_id, beads)})
+    return _about_convoy(
+        place, town_id, "convoy_changed", convoy, _given({"remove": _ids(place, town_id, beads), "by": by})
+    )
 
 
 def edit_convoy(
@@ -228,13 +250,14 @@ def edit_convoy(
         Literal["review-then-land", "review-and-merge"] | None,
         Parameter(help="How it is merged; only of a staged convoy."),
     ] = None,
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Change a live convoy: its title, its details, or, while it is staged, how it is merged."""
     payload = _given({"title": title, "body": _text_of(body), "merge_mode": mode})
     if not payload:
         raise Refused("nothing to change", status=400, path="convoy", hint="give --title, --body or --mode")
-    return _about_convoy(place, town_id, "convoy_changed", convoy, payload)
+    return _about_convoy(place, town_id, "convoy_changed", convoy, {**payload, **_given({"by": by})})
 
 
 def acknowledge(
@@ -265,12 +288,13 @@ def nudge_agent(
         Literal["immediate", "wait-idle", "queue"],
         Parameter(help="immediate interrupts it; wait-idle and queue let it finish."),
     ] = "immediate",
+    by: By = None,
     place: ThePlace,
 ) -> Answer:
     """Tell a running agent something."""
     target = _row(place, town_id, "agent", agent)
-    payload = {"target": target, "text": _text_of(text), "mode": mode}
-    return _post(place, town_id, "agent_nudged", payload)
+    payload = {"target": target, "text": _text_of(text), "mode": mode, "by": by}
+    return _post(place, town_id, "agent_nudged", _given(payload))
 
 
 def _about(place: Place, town_id: str, event_type: str, payload: dict[str, Any], *, bead: str) -> Answer:

@@ -13,7 +13,7 @@ from infra.townctl.place import Subject
 from shared.adapters.clock import SystemClock
 from shared.adapters.path_ids import written
 from shared.domain.errors import Refused, Terminal, TownError, TownExists, UnknownTown
-from shared.domain.times import to_text
+from shared.domain.times import text_or_none, to_text
 from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
 from shared.storage.keys import checked_town_id
 
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
+    from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.setting_history import SettingHistory
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.timeline import Timeline
@@ -110,7 +112,7 @@ class ApiTowns:
         """GET .../view."""
         from shared.questions.town_view import TownView
 
-        return self._get(TownView, town_id, "view", at=None if at is None else to_text(at))
+        return self._get(TownView, town_id, "view", at=text_or_none(at))
 
     def timeline(self, town_id: str, start: datetime, end: datetime) -> Timeline:
         """GET .../timeline."""
@@ -128,11 +130,17 @@ class ApiTowns:
         """POST .../resume."""
         return self._ask(ResumedTown, "POST", town_id, "/resume")
 
-    def settings(self, town_id: str) -> TownSettings:
+    def settings(self, town_id: str, at: datetime | None = None) -> TownSettings:
         """GET .../config."""
         from shared.questions.rosters import TownSettings
 
-        return self._get(TownSettings, town_id, "config")
+        return self._get(TownSettings, town_id, "config", at=text_or_none(at))
+
+    def setting_history(self, town_id: str, at: datetime | None = None) -> SettingHistory:
+        """GET .../config/changes."""
+        from shared.questions.setting_history import SettingHistory
+
+        return self._get(SettingHistory, town_id, "config/changes", at=text_or_none(at))
 
     def agents(self, town_id: str) -> AgentList:
         """GET .../agents."""
@@ -214,17 +222,23 @@ class ApiTowns:
 
         return self._get(EventList, town_id, "events", **asdict(wanted), limit=limit, cursor=cursor)
 
+    def event(self, town_id: str, event_id: str) -> EventView:
+        """GET .../events/{eventId}."""
+        from shared.questions.event_view import EventView
+
+        return self._get(EventView, town_id, f"events/{written(event_id)}")
+
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """GET .../ticks."""
         from shared.questions.tick_list import TickList
 
         return self._get(TickList, town_id, "ticks", limit=limit, after=after, before=before)
 
-    def points(self, town_id: str, *, limit: int) -> PointList:
+    def points(self, town_id: str, *, limit: int, before: int | None = None) -> PointList:
         """GET .../points."""
         from shared.questions.point_list import PointList
 
-        return self._get(PointList, town_id, "points", limit=limit)
+        return self._get(PointList, town_id, "points", limit=limit, before=before)
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for, from the lists of agents and beads."""
@@ -252,24 +266,20 @@ class ApiTowns:
 
     def _endless_list(self) -> Terminal:
         """The error of a server whose list does not end, or whose pages are longer than asked for."""
-        return Terminal(
-            f"{self.name} sends a list without an end", hint="check that the URL is the one of your deployment"
-        )
+        hint = "check that the URL is the one of your deployment"
+        return Terminal(f"{self.name} sends a list without an end", hint=hint)
 
     def explain(self, town_id: str, kind: Subject, subject: str, at: datetime | None) -> Explanation:
         """GET .../explain/beads/{beadId} or .../explain/agents/{agentId}."""
         from shared.questions.explain import Explanation
 
-        return self._get(
-            Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=None if at is None else to_text(at)
-        )
+        return self._get(Explanation, town_id, f"explain/{kind}s/{written(subject)}", at=text_or_none(at))
 
     def log(self, town_id: str, kind: Subject, subject: str, *, wanted: LogKind, generation: int | None) -> AgentLog:
         """GET .../agents/{agentId}/log or .../beads/{beadId}/log."""
         from shared.questions.agent_log import AgentLog
 
-        path = f"{kind}s/{written(subject)}/log"
-        return self._get(AgentLog, town_id, path, kind=wanted, generation=generation)
+        return self._get(AgentLog, town_id, f"{kind}s/{written(subject)}/log", kind=wanted, generation=generation)
 
     def dry_run(self, town_id: str, asked: Mapping[str, Any]) -> DryRun:
         """POST .../debug/reconcile-dry-run."""

@@ -44,7 +44,7 @@ GROUPS: Final = {
     "escalation": "List the escalations of a town, acknowledge one.",
     "mail": "List the messages of a town.",
     "mayor": "Talk with the mayor of a town.",
-    "event": "Post events to a town's inbox, list them, redrive poisoned ones, show their types.",
+    "event": "Post events to a town's inbox, list and show them, redrive poisoned ones, show their types.",
     "explain": "Show the history of one bead or agent and why it waits, or what a rule or a setting does.",
     "secret": "Store, list and remove the tokens for forges, which are never shown, and manage the keys of a deployment.",
     "bucket": "Prepare a bucket of your own for towns, and take in what was left in it.",
@@ -108,7 +108,7 @@ COMMANDS: Final = (
     Command(
         "setting show",
         "townctl.setting_commands:show",
-        "Show one setting of a town: its value, where it comes from, and what it does.",
+        "Show one setting of a town: its value, since when it holds and who set it, its last changes, and what it does.",
     ),
     Command(
         "setting set",
@@ -215,6 +215,11 @@ COMMANDS: Final = (
         "List events with their outcomes, newest first: events in the inbox, stored events, and repeats of a known id.",
     ),
     Command(
+        "event show",
+        "townctl.events:show",
+        "Show one event in full: what it says, who sent it, when it came, its outcome and its tick, and the settings it changed.",
+    ),
+    Command(
         "event redrive", "townctl.events:redrive", "Redrive a poisoned event: post a copy with the id `<id>:r<n>`."
     ),
     Command(
@@ -282,7 +287,7 @@ COMMANDS: Final = (
     Command(
         "points",
         "townctl.points:points",
-        "List the newest commits that a town can be restored to, and their total number.",
+        "List the newest commits that a town can be restored to, with the settings that each changed, and their total number.",
     ),
     Command("restore", "townctl.restore_points:restore", "Restore a town as it was, to a file or as a new commit."),
     Command(

@@ -1,24 +1,29 @@
-"""`townctl event`: post events to a town's inbox, list events, redrive a poisoned one."""
+"""`townctl event`: post events to a town's inbox, list events, show one in full, redrive a poisoned one."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
-from infra.townctl.output import Answer, compact, plain, short
+from infra.townctl.output import Answer, compact, plain, short, table
 from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, present, require_filter
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace
 from shared.adapters import ids
 from shared.domain.errors import Refused
+from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, EventFilter, StateFilter
 
 if TYPE_CHECKING:
-    from shared.questions.event_list import EventEntry
+    from shared.questions.event_entries import EventEntry
+    from shared.questions.event_view import EventView
     from shared.questions.receipts import AcceptedEvents
 
 
@@ -75,10 +80,63 @@ def list_(
     require_filter("type", type_, at_most=LONGEST_ID)
     wanted = EventFilter(_state(state, pending=pending, poisoned=poisoned), type_)
     found = place.events(town_id, wanted, limit=limit, cursor=cursor)
-    columns = ("type", "outcome", "error", "about", "received", "sender", "seq", "event")
+    columns = ("type", "outcome", "error", "about", "tick", "received", "by", "seq", "event")
     now = present(place, town_id)
     rows = [_row(event, now) for event in found.events]
     return listed(found, *columns, rows=rows, now=now, none=f"town {town_id} has no matching events", after=found.next)
+
+
+def show(
+    town_id: TownName,
+    event_id: Annotated[str, Parameter(help="The event's id, as `townctl event list TOWN` shows it.")],
+    /,
+    *,
+    place: ThePlace,
+) -> Answer:
+    """Show one event in full: what it says, who sent it, when it came, its outcome and its tick, and the settings it changed."""
+    if not event_id:
+        hint = f"`townctl event list {town_id}` shows the ids"
+        raise Refused("the id of the event is empty", status=400, path="event", hint=hint)
+    found = place.event(town_id, event_id)
+    return Answer(found, _event_view(found, present(place, town_id)))
+
+
+def _event_view(found: EventView, now: datetime) -> Iterator[RenderableType]:
+    from shared.questions.setting_changes import shown
+
+    event = found.event
+    yield Text(plain(f"{event.event_type or 'event'} {event.event_id} of {found.town_id}"), style="bold")
+    facts: tuple[tuple[str, str | None], ...] = (
+        ("outcome", _outcome(event)),
+        ("error", event.last_error),
+        ("tick", None if event.tick is None else str(event.tick)),
+        ("processed", _time(event.processed_at or found.tick_at, now)),
+        ("received", _time(event.received_at, now)),
+        ("created", _time(found.created_at, now)),
+        ("by", event.by or "not said"),
+        ("token", None if event.sender is None else event.sender.words),
+        ("source", event.source),
+        ("about", event.subject),
+        ("bead", event.bead_id),
+        ("agent", event.agent_id),
+    )
+    yield table("", "", rows=[(name, plain(value)) for name, value in facts if value])
+    if event.settings:
+        rows = [
+            (each.name, each.rig_id, shown(each.old) if each.old_known else "not known", shown(each.new))
+            for each in event.settings
+        ]
+        yield table("setting", "rig", "before", "after", rows=rows)
+    if found.content is not None:
+        yield Text("what it says:")
+        for line in json.dumps(found.content, indent=2, ensure_ascii=False).splitlines():
+            yield Text(plain(line))
+    if found.note is not None:
+        yield Text(plain(found.note))
+
+
+def _time(at: datetime | None, now: datetime) -> str | None:
+    return None if at is None else f"{to_text(at)}, {when(at, now)}"
 
 
 def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> StateFilter:
@@ -98,14 +156,17 @@ def _state(given: StateFilter | None, *, pending: bool, poisoned: bool) -> State
 
 
 def _row(event: EventEntry, now: datetime) -> tuple[object, ...]:
+    from shared.questions.setting_changes import words_of
+
     outcome = _outcome(event)
     return (
         event.event_type,
         Text(plain(outcome), style=_colour_of(outcome)),
         event.last_error,
-        short(event.agent_id or event.bead_id),
+        plain(words_of(event.settings)) or short(event.agent_id or event.subject),
+        event.tick,
         when(event.received_at, now),
-        None if event.sender is None else event.sender.words,
+        None if event.by is None else plain(event.by),
         "inbox" if event.state == "inbox" else event.seq,
         event.event_id,
     )
@@ -120,8 +181,6 @@ def _colour_of(outcome: str) -> str:
 def _outcome(event: EventEntry) -> str:
     if event.state == "inbox":
         return "waits for a tick"
-    if event.tick is not None:
-        return f"{event.state} in tick {event.tick}"
     return event.outcome or event.state
 
 

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
+    from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
     from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.setting_history import SettingHistory
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.timeline import Timeline
@@ -90,8 +92,12 @@ class Place(Protocol):
         """Run a town again that was set aside."""
         ...
 
-    def settings(self, town_id: str) -> TownSettings:
-        """The configuration of a town."""
+    def settings(self, town_id: str, at: datetime | None = None) -> TownSettings:
+        """The configuration of a town, now or as it was at a time."""
+        ...
+
+    def setting_history(self, town_id: str, at: datetime | None = None) -> SettingHistory:
+        """The newest changes of settings, up to now or to a time."""
         ...
 
     def agents(self, town_id: str) -> AgentList:
@@ -148,12 +154,16 @@ class Place(Protocol):
         """A page of the events that match."""
         ...
 
+    def event(self, town_id: str, event_id: str) -> EventView:
+        """One event in full."""
+        ...
+
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """A page of past ticks."""
         ...
 
-    def points(self, town_id: str, *, limit: int) -> PointList:
-        """The newest restore points."""
+    def points(self, town_id: str, *, limit: int, before: int | None = None) -> PointList:
+        """The newest restore points, or the newest from before a tick."""
         ...
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:

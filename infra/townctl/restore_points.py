@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from cyclopts import Parameter
 from cyclopts.validators import Number
@@ -11,14 +11,15 @@ from cyclopts.validators import Number
 from infra.townctl import bucket_rules
 from infra.townctl.arguments import Force, TownName, past_time_of, require_new, write_whole
 from infra.townctl.context import Context, TheContext
-from infra.townctl.output import FOUND, OK, Answer
+from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.wording import quantity
 from shared.adapters import ids
-from shared.domain.errors import Refused
+from shared.domain.errors import DamagedImage, Refused, UnknownTown
 from shared.domain.shapes import answer, document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.ports.town_store import TownImage
+from shared.questions.left_behind import NAMED, LeftBehind, left_behind
 from shared.storage import in_place, publishing
 from shared.storage import retention as forgetting
 from shared.storage.restore import KeptPast, Restored, RestorePoint
@@ -27,6 +28,7 @@ _InPlace = Annotated[bool, Parameter(negative="", help="Make it the town's newes
 _Verify = Annotated[
     bool, Parameter(negative="", help="Also restore the commit with the real Litestream, and compare the bytes.")
 ]
+_BEADS_SHOWN: Final = 20
 _Days = Annotated[int, Parameter(validator=Number(gte=1, lte=3650))]
 
 
@@ -42,6 +44,8 @@ class RestoredTown:
     to: str | None
     txid: int | None
     litestream_agrees: bool | None
+    left: LeftBehind | None = None
+    """What the restored commit does not have; None if the newest commit cannot be read."""
 
 
 @answer
@@ -69,7 +73,9 @@ def restore(
 ) -> Answer:
     """Restore a town as it was, to a file or as a new commit.
 
-    Exit code 1 if Litestream restores different bytes.
+    In place, the town forgets what came after the restored commit: beads that were filed later are gone, and settings go back.
+    Both are named, with --to too, so look there first. `townctl points TOWN --before EVENT` finds the commit from before a
+    change. Exit code 1 if Litestream restores different bytes.
     """
     if (to is None) == (not in_place):
         hint = "give either --to FILE or --in-place"
@@ -79,14 +85,23 @@ def restore(
     past = context.kept_past(town_id)
     moment = None if at is None else past_time_of(at, what="at", now=lambda: _now(context, town_id))
     old = _restored(past, at=moment, txid=txid)
+    left = _left(context, town_id, old)
     agrees = _litestream_agrees(context, town_id, old) if verify_with_litestream else None
     committed = None
     if to is not None:
         write_whole(to, old.image, what="to")
     else:
         committed = _in_place(context, past, old).txid
-    restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees)
+    restored = RestoredTown(town_id, old.point, None if to is None else str(to), committed, agrees, left)
     return Answer(restored, tuple(_restored_view(restored, len(old.image))), FOUND if agrees is False else OK)
+
+
+def _left(context: Context, town_id: str, old: Restored) -> LeftBehind | None:
+    try:
+        newest = drive(context.store().load(town_id))
+    except (DamagedImage, UnknownTown):
+        return None  # a restore brings back a town whose newest commit is lost
+    return left_behind(newest.image, old.image)
 
 
 def _litestream_agrees(context: Context, town_id: str, old: Restored) -> bool:
@@ -106,6 +121,21 @@ def _restored_view(restored: RestoredTown, size: int) -> Iterator[str]:
     else:
         undo = f"townctl restore {town_id} --in-place --txid {restored.txid - 1}"
         yield f"it is now the newest commit, {restored.txid}; to undo this: {undo}"
+    if restored.left is not None:
+        yield from _left_view(restored.left, in_place=restored.txid is not None)
+
+
+def _left_view(left: LeftBehind, *, in_place: bool) -> Iterator[str]:
+    count, beads = left.bead_count, left.beads[:_BEADS_SHOWN]
+    verb = "is" if count == 1 else "are"
+    where = f"{verb} gone from the town" if in_place else f"{verb} not in it"
+    if count:
+        yield plain(f"{quantity(count, 'bead')} filed later {where}:")
+        yield from (plain(f"  {each.bead_id}  {each.title} ({each.type}, {each.status})") for each in beads)
+        if count > len(beads):
+            yield f"  and {count - len(beads)} more; --json names up to {NAMED}"
+    for change in left.settings:
+        yield plain(f"setting {'is back' if in_place else 'differs'}: {change.words}")
 
 
 def _now(context: Context, town_id: str) -> datetime:

@@ -6,7 +6,9 @@ A change is an event, as every change of a town is: `town_configured`, or `rig_r
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
@@ -15,16 +17,22 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName
 from infra.townctl.output import Answer, plain, table
+from infra.townctl.paging import present
+from infra.townctl.people import when
 from infra.townctl.place import ThePlace, posted
 from shared.domain import strict_json
 from shared.domain.errors import Refused
+from shared.domain.times import text_or_none, to_text
 
 if TYPE_CHECKING:
     from infra.reference.settings import SettingWords
     from shared.questions.rosters import RigSettings, Setting, TownSettings
+    from shared.questions.setting_changes import SettingChange
+    from shared.questions.setting_history import SettingHistory, SettingsEvent
 
 _VALUE_SIZE: Final = 64 << 10
 _VALUE_DEPTH: Final = 16
+_CHANGES_SHOWN: Final = 10
 
 SettingName = Annotated[str, Parameter(help="The setting, such as refinery.merge_proof.")]
 
@@ -36,15 +44,26 @@ def list_(town_id: TownName, /, *, place: ThePlace) -> Answer:
 
 
 def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
-    """Show one setting of a town: its value, where it comes from, and what it does."""
+    """Show one setting of a town: its value, since when it holds and who set it, its last changes, and what it does."""
+    from shared.domain.shapes import document
+
     setting = the_setting(name)
-    found = place.settings(town_id)
+    found, history = place.settings(town_id), place.setting_history(town_id)
     value = next((each for each in found.settings if each.name == setting.name), None)
-    said = {"townId": town_id, "name": setting.called, "value": None if value is None else value.value}
     rigs = {rig.rig_id: _own(rig, setting) for rig in found.rigs if _own(rig, setting) is not None}
-    return Answer(
-        {**said, "stored": value is not None and value.stored, "rigs": rigs}, _show_view(setting, value, found, rigs)
-    )
+    changed = list(_changes(setting, history))
+    said = {
+        "townId": town_id,
+        "name": setting.called,
+        "value": None if value is None else value.value,
+        "stored": value is not None and value.stored,
+        "rigs": rigs,
+        "changes": [{**document(event), "changes": [document(change)]} for event, change in changed],
+        "lookedBackTo": text_or_none(history.since),
+    }
+    told = _history_view(setting, value, changed, history, present(place, town_id))
+    about = table("", "", rows=list(facts(setting)))
+    return Answer(said, (*_show_view(setting, value, found, rigs), *told, about))
 
 
 def set_(
@@ -59,6 +78,7 @@ def set_(
     /,
     *,
     rig: Annotated[str | None, Parameter(help="Set the rig's own value; null takes it away.")] = None,
+    by: Annotated[str | None, Parameter(help="Who asks for it, as `setting show` and the history name it.")] = None,
     place: ThePlace,
 ) -> Answer:
     """Set one setting of a town, or of a rig with --rig: post the event that changes it, which the next tick applies."""
@@ -66,6 +86,8 @@ def set_(
     event = (
         _of_a_town(setting, given) if rig is None else _of_a_rig(setting, given, _the_rig(place.settings(town_id), rig))
     )
+    if by is not None:
+        event["payload"]["by"] = by
     stored = posted(place, town_id, **event)
     said = f"accepted {', '.join(stored.accepted)}; the next tick applies it: townctl setting show {town_id} {setting.called}"
     return Answer(stored, (Text(said),))
@@ -89,7 +111,7 @@ def facts(setting: SettingWords) -> Iterator[tuple[str, str]]:
     """What is known of a setting, for a table."""
     from infra.reference.settings import readers
 
-    yield "effect", setting.effect.replace("`", "")
+    yield "effect", setting.does
     yield "type", setting.type.replace("`", "") + (", or null" if setting.nullable else "")
     yield "default", shown(setting.default)
     yield "new towns", shown(setting.new_town) if setting.stored_in_new_towns else "the default"
@@ -126,7 +148,58 @@ def _show_view(
         yield Text(plain(f"{setting.called} of {found.town_id} is {shown(value.value)} ({source})"), style="bold")
     for rig_id, own in rigs.items():
         yield Text(plain(f"for rig {rig_id} it is {shown(own)}"))
-    yield table("", "", rows=list(facts(setting)))
+
+
+def _changes(setting: SettingWords, history: SettingHistory) -> Iterator[tuple[SettingsEvent, SettingChange]]:
+    """The changes of one setting, newest first: of the town's value, and of the rigs' own values."""
+    of_rig = (setting.of_rig or "").partition(".")[0]
+    for event in history.events:
+        for change in event.changes:
+            if change.name == (setting.name if change.rig_id is None else of_rig):
+                yield event, change
+
+
+def _history_view(
+    setting: SettingWords,
+    value: Setting | None,
+    changed: list[tuple[SettingsEvent, SettingChange]],
+    history: SettingHistory,
+    now: datetime,
+) -> Iterator[RenderableType]:
+    """Since when the value holds, and the changes before."""
+    last = next(((event, change) for event, change in changed if change.rig_id is None), None)
+    if value is not None and last is not None:
+        event, change = last
+        before = shown(change.old) if change.old_known else "a value that is not known"
+        yield Text(
+            plain(f"since tick {event.tick}, {to_text(event.time)} ({when(event.time, now)}); before, it was {before}")
+        )
+        what = "a restore in place" if event.event_id is None else f"event {event.event_id}"
+        yield Text(plain(f"set by {what}" + (f", sent by {event.by}" if event.by else "; it does not say who sent it")))
+    elif value is not None and history.since is not None:
+        kept = "where the kept history begins" if history.whole else "as far back as was looked"
+        yield Text(plain(f"no change of it is known since tick {history.since_tick}, {to_text(history.since)}: {kept}"))
+    if changed:
+        rows = [
+            (
+                event.tick,
+                when(event.time, now),
+                change.rig_id,
+                shown(change.old) if change.old_known else "not known",
+                shown(change.new),
+                event.by,
+                event.event_id or event.event_type,
+            )
+            for event, change in changed[:_CHANGES_SHOWN]
+        ]
+        yield table("tick", "when", "rig", "before", "after", "by", "event", rows=rows)
+        if len(changed) > _CHANGES_SHOWN:
+            yield Text(f"the newest {_CHANGES_SHOWN} of {len(changed)} changes")
+    if last is not None and last[1].old_known and setting.name is not None:
+        back = json.dumps(last[1].old) if not isinstance(last[1].old, str) else last[1].old
+        yield Text(
+            plain(f"to take it back: townctl setting set {history.town_id} {setting.called} {shlex.quote(back)}")
+        )
 
 
 def _own(rig: RigSettings, setting: SettingWords) -> Any:

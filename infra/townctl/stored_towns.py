@@ -27,11 +27,13 @@ if TYPE_CHECKING:
     from shared.questions.bead_view import BeadAnswer
     from shared.questions.dry_run import DryRun
     from shared.questions.event_list import EventList
+    from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
+    from shared.questions.setting_history import SettingHistory
     from shared.questions.status import TownStatus
     from shared.questions.tick_list import TickList
     from shared.questions.timeline import Timeline
@@ -120,11 +122,21 @@ class StoredTowns:
         around = self._context.around(self._context.store(), clock=self._clock(town_id))
         return ResumedTown(town_id, drive(resume(around, town_id)))
 
-    def settings(self, town_id: str) -> TownSettings:
-        """The configuration of a town."""
+    def settings(self, town_id: str, at: datetime | None = None) -> TownSettings:
+        """The configuration of a town, now or as it was at a time."""
+        if at is not None:
+            from shared.questions import settings_then
+
+            return drive(settings_then.settings_at(town_id, self._past(), at))
         from shared.questions import rosters
 
         return drive(rosters.settings(town_id, self._context.store()))
+
+    def setting_history(self, town_id: str, at: datetime | None = None) -> SettingHistory:
+        """The newest changes of settings, up to now or to a time."""
+        from shared.questions.setting_history import setting_history
+
+        return drive(setting_history(town_id, self._past(), at=at))
 
     def agents(self, town_id: str) -> AgentList:
         """Every agent of a town."""
@@ -236,17 +248,23 @@ class StoredTowns:
         asked = event_list.events(town_id, self._context.store(), self._past(), wanted, limit=limit, cursor=cursor)
         return drive(asked)
 
+    def event(self, town_id: str, event_id: str) -> EventView:
+        """One event in full."""
+        from shared.questions.event_view import event_view
+
+        return drive(event_view(town_id, event_id, self._context.store(), self._past()))
+
     def ticks(self, town_id: str, *, limit: int, after: int | None, before: int | None) -> TickList:
         """A page of past ticks."""
         from shared.questions import tick_list
 
         return drive(tick_list.ticks(town_id, self._past(), limit=limit, after=after, before=before))
 
-    def points(self, town_id: str, *, limit: int) -> PointList:
-        """The newest restore points."""
+    def points(self, town_id: str, *, limit: int, before: int | None = None) -> PointList:
+        """The newest restore points, or the newest from before a tick."""
         from shared.questions import point_list
 
-        return drive(point_list.points(self._context.kept_past(town_id), limit=limit))
+        return drive(point_list.points(self._context.kept_past(town_id), self._past(), limit=limit, before=before))
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for in the newest commit."""

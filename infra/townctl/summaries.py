@@ -1,14 +1,19 @@
 """One-line summaries of ticks and actions: every table, progress line and live view uses the same ones."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from infra.townctl.output import short
 from infra.townctl.wording import counted
 from shared.domain.report import AppliedEvent, JudgedAction, TickReport
 from shared.ports.town_past import JournalRow
+
+if TYPE_CHECKING:
+    from shared.questions.setting_history import SettingsEvent
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,14 @@ def subject_of(action: Mapping[str, Any]) -> str | None:
     """The subject of an action: a bead, an agent, or the subject of a message to the mayor."""
     found: str | None = action.get("bead_id") or action.get("agent_id") or action.get("subject")
     return found
+
+
+def settings_words(event: SettingsEvent) -> str:
+    """What an event changed in the settings, and who sent it, as in `merge_strategy direct -> pr (by ann)`."""
+    from shared.questions.setting_changes import words_of
+
+    by = "" if event.by is None else f" (by {event.by})"
+    return f"{words_of(event.changes)}{by}"
 
 
 def action_line(judged: JudgedAction) -> str:

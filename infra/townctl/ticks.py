@@ -15,7 +15,7 @@ from infra.townctl.output import Answer, plain, short, table
 from infra.townctl.paging import own_clock_note, present
 from infra.townctl.people import span, when
 from infra.townctl.place import Place, ThePlace
-from infra.townctl.summaries import code_of, done_in, subject_of
+from infra.townctl.summaries import code_of, done_in, settings_words, subject_of
 from infra.townctl.wording import counted
 from infra.ui.words import reason_word
 from shared.domain.errors import Refused
@@ -140,14 +140,15 @@ def ticks_view(found: TickList, now: datetime) -> Iterator[RenderableType]:
 def _tick_row(tick: PastTick, now: datetime) -> tuple[object, ...]:
     outputs = tick.row["outputs"]
     done = done_in(tick.row)
+    changed = "".join(f"; {settings_words(each)}" for each in tick.settings)
     if tick.restore is not None:
-        return tick.tick, when(tick.time, now), plain(tick.restore.says()), "", "", ""
+        return tick.tick, when(tick.time, now), plain(f"{tick.restore.says()}{changed}"), "", "", ""
     if tick.discarded_by is not None:
         done = replace(done, rules=f"{done.rules} (discarded by tick {tick.discarded_by})".strip())
     return (
         tick.tick,
         when(tick.time, now),
-        done.events,
+        plain(f"{done.events}{changed}"),
         done.actions,
         done.rules,
         _wait(tick.time, outputs["next_due_at"]),

@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from shared.domain.times import parse_iso
 
-TOWN_VIEWS: Final = ("town", "timeline", "machine", "beads", "agents", "reviews")
+TOWN_VIEWS: Final = ("town", "timeline", "machine", "beads", "agents", "reviews", "settings")
 SUBJECT_VIEWS: Final = ("bead", "agent")
 
 
@@ -31,7 +31,7 @@ class Address:
         if self.town:
             path += f"t/{quote(self.town, safe='')}"
             if self.view != "town":
-                path += f"/{self.view}"
+                path += f"/{quote(self.view)}"
             if self.subject:
                 path += f"/{quote(self.subject, safe='')}"
         query = {**({} if self.at is None else {"at": self.at}), **{k: v for k, v in self.query.items() if v}}
@@ -46,6 +46,11 @@ class Address:
             return parse_iso(self.at)
         except ValueError:
             return None
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a page of this kind."""
+        return not self.town or self.view in TOWN_VIEWS or (self.view in SUBJECT_VIEWS and bool(self.subject))
 
     def to(self, view: str, subject: str = "", **query: str) -> Address:
         """Another view of the same town at the same time."""
@@ -62,7 +67,7 @@ class Address:
 
 
 def address_of(href: str) -> Address:
-    """The address that a path and query mean; the fleet for anything else."""
+    """The address that a path and query mean. Below a town, a view that does not exist stays what it is: its page says so."""
     parts = urlsplit(href)
     query = dict(parse_qsl(parts.query))
     at = query.pop("at", None)
@@ -73,4 +78,4 @@ def address_of(href: str) -> Address:
     view = rest[0] if rest else "town"
     if view in SUBJECT_VIEWS and len(rest) > 1:
         return Address(view, town, "/".join(rest[1:]), at, query)
-    return Address(view if view in TOWN_VIEWS else "town", town, "", at, query)
+    return Address("/".join(rest) or "town", town, "", at, query)

@@ -22,10 +22,12 @@ def error_page(standing: Standing, error: TownError, place: Place) -> Html:
     address = standing.address
     what, command = _words(error, address.town)
     hint = masked(error.hint or (place.hint if isinstance(error, UnknownTown) else "") or "")
-    again = address if address.at is None else address.at_time(None)
+    again = Address("town", address.town) if not address.exists else address.at_time(None)
     body = tag(
         "section",
-        pieces.failed(masked(error.message), hint or None, again=again),
+        pieces.failed(
+            masked(error.message), hint or None, again=again, said="Try again" if address.exists else "The town"
+        ),
         tag("div", pieces.command(command), class_="body-pad") if command else None,
         class_="card",
     )
@@ -44,6 +46,8 @@ def _words(error: TownError, town: str) -> tuple[str, str | None]:
         return "Its newest state cannot be read.", f"townctl points {town}"
     if isinstance(error, Refused) and error.status in _FORBIDDEN:
         return "These credentials may not read it.", None
+    if isinstance(error, Refused) and error.path == "view":
+        return "There is no such page.", None
     if isinstance(error, Refused) and error.path == "at":
         return "There is nothing to show of that time.", f"townctl points {town}"
     return "It cannot be shown.", f"townctl doctor {town}" if town else "townctl doctor"

@@ -141,9 +141,9 @@ def empty(sentence: Child, *, command_: str | None = None, more: Child = None) -
     return tag("div", tag("p", sentence), more, command(command_) if command_ else None, class_="empty")
 
 
-def failed(what: str, hint: str | None, *, again: Address | None = None) -> Html:
-    """What could not be shown, in the place where it would be."""
-    retry = None if again is None else link(again, "Try again", class_="button")
+def failed(what: str, hint: str | None, *, again: Address | None = None, said: str = "Try again") -> Html:
+    """What could not be shown, in the place where it would be, with a button that leads `again` to this page or to another."""
+    retry = None if again is None else link(again, said, class_="button")
     body = tag("div", tag("p", what, class_="strong"), tag("p", hint) if hint else None, retry)
     return tag("div", shape("fail", "fail", "Error"), body, class_="failed", role="alert")
 

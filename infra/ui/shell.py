@@ -18,11 +18,12 @@ TABS: Final = (
     ("beads", "Beads"),
     ("agents", "Agents"),
     ("reviews", "Reviews"),
+    ("settings", "Settings"),
 )
 _TAB_OF: Final = {"bead": "beads", "agent": "agents"}
 KEYS: Final = (
-    ("/", "find a bead, an agent, a tick, a town"),
-    ("g then f t l m b a r", "fleet, town, timeline, time machine, beads, agents, reviews"),
+    ("/", "find a bead, an agent, a setting, a tick, a town"),
+    ("g then f t l m b a r s", "fleet, town, timeline, time machine, beads, agents, reviews, settings"),
     ("j k", "next and previous row; Enter opens it, Esc closes"),
     ("f", "filter"),
     ("v", "board or list"),
@@ -211,7 +212,9 @@ def _places(address: Address) -> Html:
 def _overlays() -> Html:
     find = tag(
         "div",
-        tag("input", type="text", placeholder="Bead, agent, tick, town", aria_label="Find", autocomplete="off"),
+        tag(
+            "input", type="text", placeholder="Bead, agent, setting, tick, town", aria_label="Find", autocomplete="off"
+        ),
         tag("ul"),
         class_="dialog",
         role="dialog",

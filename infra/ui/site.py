@@ -6,17 +6,17 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from infra.ui import errors, fleet
-from infra.ui.address import Address
+from infra.ui.address import TOWN_VIEWS, Address
 from infra.ui.markup import Html
 from infra.ui.names import names_in
 from infra.ui.offers import Offers, offering
 from infra.ui.shell import Standing
 from infra.ui.tracks import Window
-from infra.ui.views import life_view, list_views, machine_view, tick_drawer, timeline_view, what_if_form
+from infra.ui.views import life_view, list_views, machine_view, settings_view, tick_drawer, timeline_view, what_if_form
 from infra.ui.views.fleet_view import fleet_page
 from infra.ui.views.machine import Machine
 from infra.ui.views.town_view import Town, town_page
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.ports.agent_logs import LogKind
     from shared.questions.agent_log import AgentLog
     from shared.questions.dry_run import DryRun
+    from shared.questions.rosters import TownSettings
     from shared.questions.timeline import Timeline
     from shared.questions.town_list import TownEntry
     from shared.questions.town_view import TownView
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 RECENT: Final = timedelta(hours=1)
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""Before the first tick of any town: the time machine shows the newest ticks of all that are kept."""
 KEPT: Final = 64
 """Answers about the past, which stay what they are."""
 READ_AT_ONCE: Final = 60
@@ -101,24 +104,48 @@ class Site:
                 }
                 for id_ in names.titles
             ),
+            *settings_view.places(address),
             *found,
         ]
 
     def _page(self, address: Address, place: Place) -> Html:
         if not address.town:
             return self._fleet_page(address, place)
+        if not address.exists:
+            place.require(address.town)
+            raise Refused(
+                f"There is no page {address.view[:60]} of town {address.town}.",
+                status=404,
+                path="view",
+                hint=f"A town has these pages: {', '.join(TOWN_VIEWS)}; and one for each bead and each agent.",
+            )
         if address.view == "timeline":
             return self._timeline_page(address, place)
         if address.view in ("bead", "agent"):
             return self._life_page(address, place)
         if address.view == "machine":
             return self._machine_page(address, place)
+        if address.view == "settings":
+            return self._settings_page(address, place)
         show = {
             "beads": list_views.beads_page,
             "agents": list_views.agents_page,
             "reviews": list_views.reviews_page,
         }.get(address.view, town_page)
         return show(self.town(address, place))
+
+    def _settings_page(self, address: Address, place: Place) -> Html:
+        view = self._view(place, address)
+        at, tick = address.time, view.status.as_of.tick
+        history = self._once(("changes", address.town, tick), lambda: place.setting_history(address.town, at))
+        return settings_view.settings_page(self._standing(address, view), self._settings(place, address, tick), history)
+
+    def _settings(self, place: Place, address: Address, tick: int) -> TownSettings:
+        """The settings at the time of an address; at a past time they never change."""
+        at = address.time
+        if at is None:
+            return place.settings(address.town)
+        return self._once(("settings", address.town, to_text(at), tick), lambda: place.settings(address.town, at))
 
     def _life_page(self, address: Address, place: Place) -> Html:
         town = self.town(address, place)
@@ -138,10 +165,9 @@ class Site:
         town = self.town(address, place)
         present = town.view if not town.view.is_past else place.view(address.town, None)
         end = present.at
-        overview = town.recent.overview if town.recent is not None else ()
-        start = overview[0].start if overview else end - RECENT
-        found = place.timeline(address.town, min(start, end - timedelta(seconds=1)), end)
-        settings = place.settings(address.town)
+        found = place.timeline(address.town, _BEGINNING, end)
+        settings = self._settings(place, address, town.view.status.as_of.tick)
+        newest = settings if not town.view.is_past else place.settings(address.town)
         replay: Any = None
         what_if: Any = None
         problem: str | None = None
@@ -161,7 +187,9 @@ class Site:
                     )
             except Refused as refused:
                 problem, hint = refused.message, refused.hint
-        return machine_view.machine_page(Machine(town, present, found, settings, replay, what_if, problem, hint))
+        return machine_view.machine_page(
+            Machine(town, present, found, settings, newest, replay, what_if, problem, hint)
+        )
 
     def _log(self, place: Place, address: Address, kind: Subject) -> tuple[AgentLog | None, str | None]:
         """The newest log of a bead or agent; without one why there is none."""

@@ -255,6 +255,7 @@ class BeadUpdated(Event):
     remove_labels: Texts = ()
     metadata: JsonObject | None = None
     rig_id: IdText | None = None
+    by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Replace the given fields of a live bead. Metadata is merged key by key; null removes a key."""
@@ -274,7 +275,7 @@ class BeadUpdated(Event):
             about: dict[str, object] = {"fields": changed}
             if "labels" in values:
                 about["held"] = Label.HELD in values["labels"]
-            audit.record(town, bead.id, "fields_updated", agent_id=fact.agent_id, metadata=about)
+            audit.record(town, bead.id, "fields_updated", agent_id=speakers.named(fact, self.by), metadata=about)
         return EventResult(Applied())
 
     def _replacements(self, bead: Bead) -> dict[str, Any]:

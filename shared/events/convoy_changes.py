@@ -5,9 +5,10 @@ from typing import Literal
 from shared.domain.notes import ConvoyNotes
 from shared.domain.outcomes import MISSING, Applied, EventOutcome, Rejected
 from shared.domain.states import BeadStatus, BeadType, MergeMode
+from shared.events import speakers
 from shared.events.base import Event, EventResult
 from shared.events.convoys import new_feature_branch
-from shared.events.fields import BodyText, Ids, IdText, NonEmptyText
+from shared.events.fields import BodyText, FreeText, Ids, IdText, NonEmptyText
 from shared.town import belonging, lookup
 from shared.town.inbox import Fact
 from shared.town.rows import Bead
@@ -28,6 +29,7 @@ class ConvoyChanged(Event):
     title: NonEmptyText | None = None
     body: BodyText | None = None
     merge_mode: Literal["review-then-land", "review-and-merge"] | None = None
+    by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Take out the removed beads, let the added ones join, in the given order, and edit the convoy; or reject all of it."""
@@ -39,7 +41,7 @@ class ConvoyChanged(Event):
             return EventResult(refusal)
         self._edit(fact, town, convoy)
         for bead_id in dict.fromkeys(self.remove):
-            membership.leave(town, bead_id, convoy.id, why="convoy_changed", actor=fact.agent_id)
+            membership.leave(town, bead_id, convoy.id, why="convoy_changed", actor=speakers.named(fact, self.by))
         for bead_id in dict.fromkeys(self.add):
             if not belonging.tracks(town, bead_id, convoy.id):
                 membership.join(town, bead_id, convoy)
@@ -83,7 +85,8 @@ class ConvoyChanged(Event):
             beads.note(town, convoy.id, ConvoyNotes.feature_branch.to(branch))
             changed.append("merge_mode")
         if changed:
-            audit.record(town, convoy.id, "fields_updated", agent_id=fact.agent_id, metadata={"fields": changed})
+            actor = speakers.named(fact, self.by)
+            audit.record(town, convoy.id, "fields_updated", agent_id=actor, metadata={"fields": changed})
 
     def _rig_of(self, town: Town, convoy: Bead) -> str | None:
         """The rig in which the convoy works once the removed beads are gone; None if it has none yet."""

@@ -49,6 +49,7 @@ class ConvoyCreated(Event):
     merge_mode: Literal["review-then-land", "review-and-merge"] | None = None
     staged: bool | None = None
     feature_branch: NonEmptyText | None = None
+    by: FreeText | None = None
     tasks: Annotated[tuple[Task, ...], Field(min_length=1, max_length=TASKS_AT_MOST, strict=False)]
 
     @property
@@ -59,7 +60,7 @@ class ConvoyCreated(Event):
     def apply(self, fact: Fact, town: Town) -> EventResult:
         """Create the convoy and its tasks with their edges; or skip or reject all of it."""
         if (there := lookup.creator_of(town, self.convoy_id)) is not None:
-            return EventResult(EXISTS if there.by == fact.agent_id else TAKEN)
+            return EventResult(EXISTS if there.by == speakers.named(fact, self.by) else TAKEN)
         if not rigs.exists(town, self.rig_id):
             return EventResult(Rejected("unknown rig"))
         needed = [sorted(set(task.depends_on)) for task in self.tasks]
@@ -92,7 +93,7 @@ class ConvoyCreated(Event):
                         BeadNotes.chosen_id.to(True) if ids.looks_derived(self.convoy_id) else BeadNotes.chosen_id.gone,
                     )
                 ),
-                created_by=fact.agent_id,
+                created_by=speakers.named(fact, self.by),
             ),
         )
         convoys.create_metadata(town, self.convoy_id, merge_mode=mode, staged=staged, feature_branch=branch)
@@ -110,7 +111,7 @@ class ConvoyCreated(Event):
                     rig_id=self.rig_id,
                     priority=task.priority or "medium",
                     labels=task.labels,
-                    created_by=fact.agent_id,
+                    created_by=speakers.named(fact, self.by),
                 ),
             )
             beads.add_edge(town, bead_id, self.convoy_id, "tracks")
@@ -167,6 +168,7 @@ class ConvoyStarted(Event):
     mayor_only = True
 
     convoy_id: IdText
+    by: FreeText | None = None
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the convoy's id is enough
         """Let its tasks be dispatched; let a convoy that is held be landed again."""

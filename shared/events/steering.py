@@ -25,6 +25,7 @@ class AgentNudged(Event):
     target: IdText
     text: NonEmptyText
     mode: Literal["wait-idle", "immediate", "queue"] = "immediate"
+    by: FreeText | None = None
 
     @property
     def creates(self) -> int:
@@ -40,7 +41,7 @@ class AgentNudged(Event):
             return EventResult(Rejected("the mayor gets mail"))
         if not agent.status.busy:
             return EventResult(Rejected("the agent is not running"))
-        message = f"{speakers.by(fact, None)} says:\n{block(self.text)}"
+        message = f"{speakers.by(fact, self.by)} says:\n{block(self.text)}"
         return EventResult(Applied(), (SendNudge(agent_id=agent.id, message=message, source="agent", mode=self.mode),))
 
 

@@ -1,5 +1,6 @@
 """Events about the town itself: its rigs, its configuration, its escalations (spec/events.md 4.6)."""
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Final
 
 from pydantic import Field
@@ -36,6 +37,13 @@ class RigRegistered(Event):
     git_url: GitUrl
     default_branch: NonEmptyText | None = None
     config: JsonObject | None = None
+    by: FreeText | None = None
+
+    def overrides(self, known: Mapping[str, object] | None) -> dict[str, object] | None:
+        """The overrides to store, given those that the rig has; None leaves them. Work in a local repository lands directly."""
+        if not is_local(self.git_url):
+            return self.config
+        return {**((known if self.config is None else self.config) or {}), "merge_strategy": "direct"}
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Insert or update the rig. Another rig with its name is removed; if that rig has live beads, this event is rejected."""
@@ -68,16 +76,15 @@ class RigRegistered(Event):
 
     def _config(self, town: Town) -> dict[str, object] | None:
         """The overrides that the rig will have; None if it is new and has none."""
-        if self.config is not None:
-            return self.config
-        rig = town.rig(self.rig_id)
-        return None if rig is None else rig.config.model_dump(mode="json", exclude_none=True)
+        return self._known(town) if self.config is None else self.config
 
     def _stored(self, town: Town) -> dict[str, object] | None:
-        """The overrides to store; None leaves them as they are. Work in a local repository lands directly: it has no forge."""
-        if not is_local(self.git_url):
-            return self.config
-        return {**(self._config(town) or {}), "merge_strategy": "direct"}
+        asks = self.config is None and is_local(self.git_url)
+        return self.overrides(self._known(town) if asks else None)
+
+    def _known(self, town: Town) -> dict[str, object] | None:
+        rig = town.rig(self.rig_id)
+        return None if rig is None else rig.config.model_dump(mode="json", exclude_none=True)
 
     def _store(self, town: Town) -> None:
         if rigs.exists(town, self.rig_id):
@@ -115,11 +122,16 @@ class TownConfigured(Event):
     senders = frozenset({"operator"})
 
     config: JsonObject
+    by: FreeText | None = None
+
+    def merged_into(self, stored: dict[str, object]) -> dict[str, object]:
+        """The stored settings with the given ones."""
+        return _without_removed_models(merged(stored, self.config))
 
     def apply(self, fact: Fact, town: Town) -> EventResult:  # noqa: ARG002 - the signature of every event
         """Merge the given settings into the stored ones, validate the result, and store all of it or nothing."""
         stored = town.keys.config
-        wanted = _without_removed_models(merged(stored, self.config))
+        wanted = self.merged_into(stored)
         problem = first_problem(TownConfig, wanted)
         if problem is not None:
             return EventResult(_invalid(problem))

@@ -5,17 +5,19 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
 
-from shared.domain import canonical
+from shared.domain import canonical, strict_json
 from shared.domain.shapes import answer
 from shared.images import dump
 from shared.ports.town_past import JournalRow
 from shared.town import database
 from shared.town.columns import columns_of
+from shared.town.town_keys import SET_IN_EVERY_TICK
 
 SHOWN: Final = 50
 _TEXT_SHOWN: Final = 500
 ABSENT: Final = "(no such row)"
 
+_DOCUMENTS: Final = frozenset({("town", "value"), ("rigs", "config")})
 _SCHEMA_ROW: Final = ("town", "schema_version")
 _FORMER_OUTPUTS: Final = frozenset({"waiting_counts"})  # until 0.1: how many beads waited for each reason
 
@@ -50,6 +52,19 @@ def of_images(expected: bytes, got: bytes) -> tuple[Difference, ...]:
     wanted, found = database.open_image(expected), database.open_image(got)
     try:
         return shown(_of_towns(wanted, found))
+    finally:
+        database.close(wanted)
+        database.close(found)
+
+
+def done_by_a_tick(before: bytes, after: bytes) -> tuple[Difference, ...]:
+    """What a tick changed in the rows of a town, at most SHOWN columns: settings and other JSON of the town and its rigs by path.
+
+    The tick's own row of the journal and the town keys that every tick sets are left out.
+    """
+    wanted, found = database.open_image(before), database.open_image(after)
+    try:
+        return shown(_by_path(each for each in _of_towns(wanted, found) if not _is_of_every_tick(each)))
     finally:
         database.close(wanted)
         database.close(found)
@@ -112,6 +127,19 @@ def _of_towns(expected: database.Database, got: database.Database) -> Iterator[D
         for key in sorted({*wanted, *found}):
             if wanted.get(key) != found.get(key) and not (migrated and (table, key) == _SCHEMA_ROW):
                 yield from of_row(table, key, wanted.get(key), found.get(key), columns=columns)
+
+
+def _is_of_every_tick(each: Difference) -> bool:
+    return each.table == "ticks" or (each.table == "town" and each.key in SET_IN_EVERY_TICK)
+
+
+def _by_path(found: Iterable[Difference]) -> Iterator[Difference]:
+    for each in found:
+        if (each.table, each.column) in _DOCUMENTS and isinstance(each.expected, str) and isinstance(each.got, str):
+            old, new = strict_json.stored(each.expected), strict_json.stored(each.got)
+            yield from of_values(each.table, each.key, each.column, old, new)
+        else:
+            yield each
 
 
 def _paths(path: str, expected: object, got: object) -> Iterator[tuple[str, object, object]]:

@@ -11,17 +11,19 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from shared.domain import canonical, limits
-from shared.domain.senders import Sender, sender_in, stored_ids
-from shared.domain.shapes import Time, answer
-from shared.domain.states import EventSource
+from shared.domain.senders import stored_ids
+from shared.domain.shapes import answer
 from shared.domain.tick import Envelope
-from shared.domain.times import readable_time, text_or_none
+from shared.domain.times import text_or_none
+from shared.history.found_rows import FoundRows
 from shared.intake import ingest
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
-from shared.questions.filters import LIMIT, EventFilter, EventState
-from shared.questions.lines import columns_of, line_of
+from shared.questions import event_entries
+from shared.questions.event_entries import EventEntry
+from shared.questions.filters import LIMIT, EventFilter
+from shared.questions.lines import columns_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import JournalEvent, without_row
 from shared.town import migrations
@@ -30,41 +32,12 @@ BLOCKS_READ_AT_MOST: Final = 16
 """The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
-_COLUMNS: Final = (
-    "event_id, event_type, agent_id, bead_id, source, received_at, outcome, seq, retry_count, last_error, processed_at, "
-    "sender"
-)
+_COLUMNS: Final = f"{event_entries.COLUMNS}, payload"
 _STORED: Final = f"SELECT {_COLUMNS} FROM town_events WHERE seq < :seq ORDER BY seq DESC"  # noqa: S608 - a constant
 _PENDING: Final = f"SELECT {_COLUMNS} FROM town_events WHERE processed_at IS NULL AND seq < :seq ORDER BY seq DESC"  # noqa: S608
 
 
-@answer
-class EventEntry:
-    """An event, for lists.
-
-    `inbox`: no tick has read it yet. `pending`: stored; the next tick tries it again. `conflict` and `duplicate`: its id was
-    known, with different or equal content, so it was not stored. `tick` is the tick that read it; null if the image still has the
-    event's row, or no tick has read it.
-    """
-
-    event_id: str
-    event_type: str
-    agent_id: str | None
-    bead_id: str | None
-    source: EventSource
-    received_at: Time | None
-    outcome: str | None
-    seq: int | None
-    retry_count: int
-    last_error: str | None
-    state: EventState
-    tick: int | None
-    sender: Sender | None
-    """Whose token sent it; null for events of the town, of a directory's own user, and from before senders were stored."""
-
-
 _RECEIVED_AT: Final = columns_of(EventEntry).index("received_at")
-_OUTCOME: Final = columns_of(EventEntry).index("outcome")
 
 
 @answer
@@ -100,10 +73,15 @@ def events(
         while (entry := (yield from reader.next())) is not None:
             if wanted.takes(entry.state, entry.event_type):
                 if len(found) == limit:
-                    return EventList(town_id, tuple(found), cursor_of(place))
+                    break
                 found.append(entry)
             place = reader.place
-    return EventList(town_id, tuple(found), None if reader.finished else cursor_of(reader.place))
+        else:
+            place = reader.place
+    whole = past.around_damage()
+    rows = FoundRows(whole, town_id, newest=newest.tick_no, blocks=event_entries.BLOCKS_READ_AT_MOST)
+    completed = yield from event_entries.completed(town_id, whole, rows, found)
+    return EventList(town_id, completed, None if reader.finished else cursor_of(place))
 
 
 class _Place(NamedTuple):
@@ -243,20 +221,13 @@ def _stored(sql: sqlite3.Connection, wanted: EventFilter, below: int) -> Iterato
         return
     statement = _PENDING if wanted.state == "pending" else _STORED
     for row in sql.execute(statement, {"seq": below}):
-        *cells, processed_at, sender = row
-        state = _state(processed_at, cells[_OUTCOME])
-        entry = line_of(EventEntry, cells, state=state, tick=None, sender=sender_in(sender))
-        yield cells[_RECEIVED_AT], entry
-
-
-def _state(processed_at: str | None, outcome: str | None) -> EventState:
-    if processed_at is None:
-        return "pending"
-    return "poisoned" if outcome == "poisoned" else "processed"
+        *cells, payload = row
+        entry = event_entries.stored_entry(cells)
+        yield cells[_RECEIVED_AT], entry if payload is None else event_entries.telling(entry, {"payload": payload})
 
 
 def _repeated(again: JournalEvent) -> EventEntry:
-    entry = _unstored(Envelope.from_json(again.envelope), again.kind, tick=again.tick)
+    entry = event_entries.unstored(Envelope.from_json(again.envelope), again.kind, tick=again.tick)
     return replace(entry, seq=again.seq, outcome=again.outcome) if again.kind == "processed" else entry
 
 
@@ -264,25 +235,7 @@ def _waiting(town_id: str, store: TownStore) -> Steps[list[EventEntry]]:
     """The events in the inbox, oldest first."""
     batches = yield from store.read_inbox(town_id, limit=limits.EVENTS_PER_TICK)
     return [
-        _unstored(event, "inbox", tick=None)
+        event_entries.unstored(event, "inbox", tick=None)
         for batch in batches.objects
         for event in ingest.read_object(batch.key, batch.body, size=batch.size)
     ]
-
-
-def _unstored(event: Envelope, state: EventState, *, tick: int | None) -> EventEntry:
-    return EventEntry(
-        event_id=event.event_id,
-        event_type=event.event_type,
-        state=state,
-        agent_id=event.agent_id,
-        bead_id=event.bead_id,
-        source=EventSource(event.source),
-        received_at=readable_time(event.received_at),
-        outcome=None if tick is None else state,
-        tick=tick,
-        seq=None,
-        retry_count=0,
-        last_error=None,
-        sender=event.sender,
-    )

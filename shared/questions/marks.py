@@ -8,6 +8,8 @@ from shared.domain.shapes import Time, answer
 from shared.events import BY_TYPE
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
+from shared.questions.sent_events import said_by
+from shared.questions.setting_changes import RESTORE, Changes, SettingChange, words_of
 from shared.rules import RULES
 
 MarkKind = Literal["event", "rule", "effect", "observed", "violation", "restore"]
@@ -19,7 +21,8 @@ class Mark:
     """Something that a tick did or learned, and the beads and agents that it is about.
 
     `name` is the type of the event, action or effect, the reason of an exit, or the name of the invariant. `code` is the rule's.
-    `says` is a change of status or a reason, if there is one. `eventId` is the id of an event.
+    `says` is a change of status or a reason, if there is one. `eventId` is the id of an event, `by` who sent it, and `settings`
+    what it changed in the settings.
     """
 
     tick: int
@@ -31,14 +34,17 @@ class Mark:
     says: str | None = None
     outcome: str | None = None
     event_id: str | None = None
+    by: str | None = None
+    settings: tuple[SettingChange, ...] = ()
 
 
 class Marks:
     """The marks of the rows that were read. `effects` are kind and subject of each known effect."""
 
-    def __init__(self, effects: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, effects: Mapping[str, tuple[str, str]], changes: Changes) -> None:
         self.found: list[Mark] = []
         self._effects = effects
+        self._changes = changes
         self._seen: dict[str, object] = {}
 
     def read(self, row: JournalRow) -> int:
@@ -46,7 +52,8 @@ class Marks:
         tick, at = row["tick_no"], time_of(row)
         restore = restore_in(row)
         if restore is not None:
-            self.found.append(Mark(tick, at, "restore", "restored", (), says=restore.says()))
+            changed = self._changes.get((tick, RESTORE), ())
+            self.found.append(Mark(tick, at, "restore", "restored", (), says=restore.says(), settings=changed))
             return 0
         events = list(self._events(row))
         self.found += self._observed(row)
@@ -67,15 +74,18 @@ class Marks:
                 continue
             source = given.get(event["event_id"], {})
             about = tuple(each for each in (source.get("bead_id"), source.get("agent_id")) if each is not None)
+            changed = self._changes.get((row["tick_no"], event["event_id"]), ())
             yield Mark(
                 row["tick_no"],
                 time_of(row),
                 "event",
                 event["event_type"] or source.get("event_type", ""),
                 about,
-                says=event.get("error"),
+                says=event.get("error") or words_of(changed) or None,
                 outcome=event["outcome"],
                 event_id=event["event_id"],
+                by=said_by(source) if source else None,
+                settings=changed if event["outcome"] == "applied" else (),
             )
 
     def _observed(self, row: JournalRow) -> Iterator[Mark]:

@@ -1,7 +1,7 @@
 """The agents and the settings of a town."""
 
 import sqlite3
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from shared.domain import strict_json
@@ -10,6 +10,7 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
+from shared.questions.flat_settings import flat
 from shared.questions.lines import line_of
 from shared.questions.spend import Spend, of_agents
 from shared.town import database, migrations
@@ -53,6 +54,8 @@ class Setting:
     name: str
     value: Any
     stored: bool
+    default: Any = None
+    """The value if none is stored; of a rig null, because the town's value holds then."""
 
 
 @answer
@@ -102,14 +105,20 @@ def settings(town_id: str, store: TownStore) -> Steps[TownSettings]:
     image = yield from store.load(town_id)
     with migrations.readable(image.content) as sql:
         database.check_identity(sql, town_id)
-        stored = TownKeys(sql).config
-        return TownSettings(
-            town_id=town_id,
-            tick=image.facts.tick_no,
-            paused=TownKeys(sql).paused,
-            settings=tuple(_settings(TownConfig().model_dump(mode="json"), stored)),
-            rigs=tuple(_rigs(sql)),
-        )
+        return settings_in(town_id, sql, tick=image.facts.tick_no)
+
+
+def settings_in(town_id: str, sql: sqlite3.Connection, *, tick: int) -> TownSettings:
+    """The same for an open image, whose last tick is `tick`."""
+    defaults = TownConfig().model_dump(mode="json")
+    default_of = {name: value for name, value, _ in flat(defaults, {})}
+    return TownSettings(
+        town_id=town_id,
+        tick=tick,
+        paused=TownKeys(sql).paused,
+        settings=tuple(Setting(*each, default_of.get(each[0])) for each in flat(defaults, TownKeys(sql).config)),
+        rigs=tuple(_rigs(sql)),
+    )
 
 
 def _rigs(sql: sqlite3.Connection) -> Iterator[RigSettings]:
@@ -117,14 +126,4 @@ def _rigs(sql: sqlite3.Connection) -> Iterator[RigSettings]:
     rows = sql.execute("SELECT id, name, git_url, default_branch, config FROM rigs ORDER BY id").fetchall()
     for rig_id, name, git_url, branch, config in rows:
         given = {key: value for key, value in strict_json.stored(config).items() if key in known and value is not None}
-        yield RigSettings(rig_id, name, git_url, branch, tuple(_settings({}, given)))
-
-
-def _settings(defaults: Mapping[str, Any], stored: Mapping[str, Any], within: str = "") -> Iterator[Setting]:
-    """Every setting, in order of names; the parts of a setting that has parts are settings of their own."""
-    for name in sorted({*defaults, *stored}):
-        default, value, given = defaults.get(name), stored.get(name), name in stored
-        if isinstance(default, Mapping) and default:
-            yield from _settings(default, value if isinstance(value, Mapping) else {}, f"{within}{name}.")
-        else:
-            yield Setting(f"{within}{name}", value if given else default, given)
+        yield RigSettings(rig_id, name, git_url, branch, tuple(Setting(*each) for each in flat({}, given)))

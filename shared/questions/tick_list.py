@@ -9,8 +9,11 @@ from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
+from shared.questions import setting_changes, setting_history
 from shared.questions.filters import TICKS
 from shared.questions.pages import ROWS_SIZE, carried
+from shared.questions.setting_changes import Changes
+from shared.questions.setting_history import SettingsEvent
 from shared.town import database
 from shared.town.town_keys import TownKeys
 
@@ -20,7 +23,7 @@ class PastTick:
     """One tick: its number, its time, and its row of the journal as stored.
 
     `restore` is the restore in place that took this number. `discarded_by` is the number of the restore that discarded the tick:
-    it ran, but the town does not remember it.
+    it ran, but the town does not remember it. `settings` are the events that changed settings, or the restore that did.
     """
 
     tick: int
@@ -28,6 +31,7 @@ class PastTick:
     row: JournalRow
     restore: InPlaceRestore | None = None
     discarded_by: int | None = None
+    settings: tuple[SettingsEvent, ...] = ()
 
 
 @answer
@@ -69,10 +73,10 @@ def ticks(
         rows, more = yield from _forwards(town_id, past, limit=limit, after=after)
         first = rows[0]["tick_no"] if rows else newest + 1
         before_it = yield from past.rows_before(town_id, first)
-        return page(rows, following=more, previous=first if before_it else None)
+        return (yield from page(rows, following=more, previous=first if before_it else None))
     rows, earlier = yield from _backwards(town_id, past, limit=limit, before=newest + 1 if before is None else before)
     more = bool(rows) and rows[-1]["tick_no"] < newest
-    return page(rows, following=more, previous=rows[0]["tick_no"] if earlier else None)
+    return (yield from page(rows, following=more, previous=rows[0]["tick_no"] if earlier else None))
 
 
 def _page(
@@ -83,20 +87,22 @@ def _page(
     *,
     following: bool,
     previous: int | None,
-) -> TickList:
+) -> Steps[TickList]:
+    changes = yield from setting_changes.changes_in(town_id, past, rows)
     return TickList(
         town_id=town_id,
-        ticks=tuple(_tick(row, lineage) for row in rows),
+        ticks=tuple(_tick(row, lineage, changes) for row in rows),
         next=rows[-1]["tick_no"] if rows and following else None,
         previous=previous,
         notes=past.left_out,
     )
 
 
-def _tick(row: JournalRow, lineage: Lineage) -> PastTick:
+def _tick(row: JournalRow, lineage: Lineage, changes: Changes) -> PastTick:
     discarded = lineage.discarded_by(row["tick_no"])
     by = None if discarded is None else discarded.tick
-    return PastTick(row["tick_no"], from_text(row["now"]), row, restore_in(row), by)
+    settings = tuple(setting_history.settings_events(row, changes))
+    return PastTick(row["tick_no"], from_text(row["now"]), row, restore_in(row), by, settings)
 
 
 def _forwards(town_id: str, past: TownPast, *, limit: int, after: int) -> Steps[tuple[list[JournalRow], bool]]:

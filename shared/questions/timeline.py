@@ -15,7 +15,7 @@ from shared.history.journal_rows import JournalRows
 from shared.history.rerun import time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import lanes, lives
+from shared.questions import lanes, lives, setting_changes
 from shared.questions.lanes import Lane
 from shared.questions.marks import Mark, Marks
 from shared.town import database, migrations
@@ -79,9 +79,10 @@ def timeline(town_id: str, past: TownPast, *, start: datetime, end: datetime) ->
     past = past.around_damage()
     newest = yield from past.newest(town_id)
     found, omitted = yield from _rows(town_id, past, start, end, newest_tick=newest.tick_no, newest_at=newest.tick_at)
+    changes = yield from setting_changes.changes_in(town_id, past, found)
     with database.opened(newest.image) as image, migrations.newest_schema(image):
         effects = {effect.effect_id: (effect.kind, effect.subject) for effect in lives.effects(image)}
-        marks = Marks(effects)
+        marks = Marks(effects, changes)
         lines = tuple(_line(row, marks) for row in found)
         drawn, left_out = lanes.lanes(image, start=start, end=end)
         named = {lane.id for lane in drawn} | {each for mark in marks.found for each in mark.about}

@@ -1,16 +1,14 @@
 """One past tick in full: its row of the journal, and the rows of the town that it changed, found by running it once more."""
 
-from typing import Final
-
 from shared.domain.errors import Refused
 from shared.domain.restores import Lineage, restore_in
 from shared.domain.shapes import answer
-from shared.history.differences import Difference, of_images
+from shared.history.differences import Difference, done_by_a_tick
 from shared.history.journal_rows import JournalRows, ticks_text
 from shared.history.rerun import Rerun, input_of, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
-from shared.questions import lives, timeline
+from shared.questions import lives, setting_changes, setting_history, timeline
 from shared.questions.marks import Mark, Marks
 from shared.questions.tick_list import PastTick
 from shared.replay.judging import TickJudge
@@ -18,13 +16,12 @@ from shared.runner.code_version import code_version
 from shared.town import database, journal, migrations
 from shared.town.town_keys import TownKeys
 
-BESIDE_THE_POINT: Final = frozenset({"ticks", "town"})
-"""The journal and the town's own keys change in every tick: a list of what a tick changed leaves them out."""
-
 
 @answer
 class TickView:
     """A past tick. `changes` are the columns that differ after it, `expected` before it and `got` after it, at most 50.
+
+    They leave out what every tick changes: its own row of the journal, and the town keys that count ticks, events and audit lines.
 
     `equal` says whether the tick, run again, gave its commit; null if there is nothing to compare with, and `note` says why.
     `names` are the titles of the beads and agents that the tick names.
@@ -56,10 +53,12 @@ def tick_view(town_id: str, tick: int, past: TownPast) -> Steps[TickView]:
     with database.opened(newest.image) as image, migrations.newest_schema(image):
         effects = {effect.effect_id: (effect.kind, effect.subject) for effect in lives.effects(image)}
         lineage = Lineage(TownKeys(image).restores)
-    marks = Marks(effects)
+    told = yield from setting_changes.changes_in(town_id, past, [row])
+    marks = Marks(effects, told)
     marks.read(row)
     by = lineage.discarded_by(tick)
-    about = PastTick(tick, time_of(row), row, restore_in(row), None if by is None else by.tick)
+    settings = tuple(setting_history.settings_events(row, told))
+    about = PastTick(tick, time_of(row), row, restore_in(row), None if by is None else by.tick, settings)
     changes, equal, note = yield from _again(town_id, past, row, about)
     named = {each for mark in marks.found for each in mark.about} | {each.key.partition(" ")[0] for each in changes}
     with database.opened(newest.image) as image, migrations.newest_schema(image):
@@ -88,7 +87,7 @@ def _again(
             )
         before = running.image
         report = running.run(input_of(row))
-        found = tuple(each for each in of_images(before, running.image) if each.table not in BESIDE_THE_POINT)
+        found = done_by_a_tick(before, running.image)
         if row["code_version"] != code_version():
             return found, None, _by_other_code(row["code_version"])
         rows = JournalRows(past, town_id)

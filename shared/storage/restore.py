@@ -61,20 +61,20 @@ class KeptPast:
     passed_over: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
     """What is wrong with each version of the head that could not be read so far."""
 
-    def points(self, *, limit: int = 50) -> Steps[list[RestorePoint]]:
-        """The newest restore points, newest first. Heads and files that cannot be read are no points. Raises UnknownTown."""
+    def points(self, *, limit: int = 50, up_to: int | None = None) -> Steps[list[RestorePoint]]:
+        """The newest restore points, or those up to a commit, newest first; without what cannot be read. Raises UnknownTown."""
         found: list[RestorePoint] = []
         files = yield from self.files()
         there = files.keys() | (yield from self.patch_files())
-        at = 0
         versions = yield from self.versions_or_files()
+        at = 0 if up_to is None else (yield from self.position_of_head(versions, lambda each: each.txid <= up_to))
         while len(found) < limit and (read := (yield from self.readable_from(versions, at))) is not None:
             at = read[0] + 1
             if layer_reading.names_below(read[1].manifest) <= there:
                 found.append(_point_of(read[1].manifest))
         known = {point.txid for point in found}
         for key, (_, max_txid) in sorted(files.items(), key=lambda item: -item[1][1]):
-            if len(found) < limit and max_txid not in known:
+            if len(found) < limit and max_txid not in known and (up_to is None or max_txid <= up_to):
                 with contextlib.suppress(DamagedImage):
                     found.append(_point_of_file((yield from self.header_of(key)), key))
                     known.add(max_txid)

@@ -300,6 +300,10 @@ class TownKeys:
 
 KEYS: Final[Mapping[str, Key[object]]] = {name: key for name, key in vars(TownKeys).items() if isinstance(key, Key)}
 """Every key by its name."""
+SET_IN_EVERY_TICK: Final = frozenset(
+    {"tick_no", "tick_id", "last_tick_at", "next_seq", "next_audit_seq", "next_due_at"}
+)
+"""The keys that say nothing but that a tick ran: `journal.record` sets them."""
 
 
 def all_stored(sql: sqlite3.Connection) -> Iterator[tuple[str, Stored]]:

@@ -55,6 +55,7 @@ OPERATIONS = {
     for operations in json.loads(openapi.TARGET.read_text(encoding="utf-8"))["paths"].values()
     for operation in operations.values()
 }
+_EVENTS = 5
 NEVER_SEEN = {
     # actions are skipped or fail only where rules contradict each other
     "ActionOutcome": {"skipped", "failed"},
@@ -239,7 +240,9 @@ class Questioner:
         for operation in ("listTicks", "listConvoys", "getTownConfig", "listMayorMessages", *LISTS):
             self.ask(operation, town)
         for state in self.client.models.EventStateFilter:
-            self.ask("listEvents", town, state=state, limit=200)
+            for event in self.ask("listEvents", town, state=state, limit=200).events[:_EVENTS]:
+                self.ask("getEvent", town, event.event_id)
+        self.ask("listSettingChanges", town)
         for bead in self.ask("listBeads", town, limit=200).beads:
             self.ask("getBead", town, bead.bead_id)
             self.ask("explainBead", town, bead.bead_id)

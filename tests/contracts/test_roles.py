@@ -351,7 +351,7 @@ def _asked(life: Life, agent: str) -> None:
     newest = life.operator("GET", f"/api/towns/{TOWN}/ticks")["ticks"][-1]["tick"]
     more = {"timeline": {"start": window["from"], "end": window["to"]}}
     for route in debug.ROUTES:
-        path = route.path.format(townId=TOWN, beadId="b1", agentId=agent, tick=newest)
+        path = route.path.format(townId=TOWN, beadId="b1", agentId=agent, tick=newest, eventId="poisoned-event")
         body = window if path.endswith("/replay-events") else {} if route.method == "POST" else None
         if route.guard == "townToken":
             asked = {"scope": "agent", "agent": agent, "generation": "1"}

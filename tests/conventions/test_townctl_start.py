@@ -69,7 +69,7 @@ MOST_MODULES = {
     "agent list alpha": 454,
     "convoy list alpha": 577,
     "event post alpha --type town_started": 544,
-    "event list alpha": 564,
+    "event list alpha": 572,
     "explain bead b-1": 660,
     "dry-run alpha": 636,
     "ticks alpha": 504,

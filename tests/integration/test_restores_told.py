@@ -98,7 +98,7 @@ def test_a_restore_stands_in_ticks_status_points_and_the_stories_and_the_discard
     assert restore is not None
     assert (restore.restored_txid, restore.restored_tick, restore.epoch, restore.lost_head) == (3, 3, 1, False)
     assert drive(status.status(TOWN, told.world.around)).last_restore == restore
-    assert [(point.txid, point.epoch) for point in drive(point_list.points(told.kept)).points][:3] == [
+    assert [(point.txid, point.epoch) for point in drive(point_list.points(told.kept, told.past)).points][:3] == [
         (8, 1), (7, 1), (6, 0)
     ]  # fmt: skip
     story = told.story("b1")

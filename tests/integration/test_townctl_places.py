@@ -118,6 +118,7 @@ ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
     "escalation list": [(ALPHA,), (ALPHA, "--status", "live", "--limit", "1")],
     "mail list": [(ALPHA,), (ALPHA, "--limit", "1")],
     "mayor log": [(ALPHA,), (ALPHA, "--limit", "1")],
+    "event show": [(ALPHA, "rig-0001"), (ALPHA, "waits-0001")],
     "event list": [(ALPHA,), (ALPHA, "--pending"), (ALPHA, "--state", "duplicate"), (ALPHA, "--limit", "1")],
     "explain bead": [("b-1/ä#1",), ("b-1", "--town", ALPHA)],
     "explain agent": [("Mayor", ALPHA)],
@@ -129,7 +130,7 @@ ASKED: Final[dict[str, list[tuple[str, ...]]]] = {
         (ALPHA, "--before", "2"),
         (ALPHA, "--after", str(2**53 - 1)),
     ],
-    "points": [(ALPHA,), (ALPHA, "--limit", "1")],
+    "points": [(ALPHA,), (ALPHA, "--limit", "1"), (ALPHA, "--before", "2"), (ALPHA, "--before", "rig-0001")],
     "replay": [(ALPHA, "--from", "FIRST", "--to", "LAST")],
 }
 REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
@@ -183,6 +184,7 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "mayor say": [("Not A Town", "hello"), (ALPHA, ""), (ALPHA, " \n "), (ALPHA, "x" * (BODY_SIZE + 1))],
     "event post": [(ALPHA,), (ALPHA, "--type", "nonsense"), (ALPHA, "--type", "bead_created", "--payload", "{}")],
     "event list": [(ALPHA, "--pending", "--poisoned"), (ALPHA, "--limit", "-1"), (ALPHA, "--state", "gone")],
+    "event show": [(ALPHA, "no-such-event"), (ALPHA, ""), (ALPHA, "a\nb")],
     "event redrive": [(ALPHA, "no-such-event"), (ALPHA, ""), (ALPHA, "a\nb")],
     "explain bead": [
         ("no-such-bead",),
@@ -194,7 +196,12 @@ REFUSED: Final[dict[str, list[tuple[str, ...]]]] = {
     "explain agent": [("b-1/ä#1",), ("Nobody",)],
     "dry-run": [(ALPHA, "--now", "2020-01-01T00:00:00Z"), (ALPHA, "--now", "soon")],
     "ticks": [(ALPHA, "--after", "1", "--before", "2"), (ALPHA, "--limit", "0"), (ALPHA, "--after", "-1")],
-    "points": [(ALPHA, "--limit", "0"), (ALPHA, "--limit", "201")],
+    "points": [
+        (ALPHA, "--limit", "0"),
+        (ALPHA, "--limit", "201"),
+        (ALPHA, "--before", "waits-0001"),
+        (ALPHA, "--before", "0"),
+    ],
     "replay": [(ALPHA,), (ALPHA, "--from", "yesterday"), (ALPHA, "--from", "2099-01-01T00:00:00Z")],
     "ui": [("--no-browser", "--port", "-1"), ("--no-browser", "--port", "65536")],
     "secret set": [("Not A Town", "github")],

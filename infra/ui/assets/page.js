@@ -212,7 +212,7 @@
   function press(key) {
     if (chord === "g") {
       chord = "";
-      const to = { f: "/", t: town(), l: `${town()}/timeline`, m: `${town()}/machine`, b: `${town()}/beads`, a: `${town()}/agents`, r: `${town()}/reviews` }[key];
+      const to = { f: "/", t: town(), l: `${town()}/timeline`, m: `${town()}/machine`, b: `${town()}/beads`, a: `${town()}/agents`, r: `${town()}/reviews`, s: `${town()}/settings` }[key];
       if (to !== undefined && (town() || key === "f")) go((to || "/") + (key === "f" ? "" : at()));
       return true;
     }

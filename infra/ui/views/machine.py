@@ -22,6 +22,8 @@ class Machine:
     present: TownView
     timeline: Timeline
     settings: TownSettings | None
+    """Those of the time that is shown; `newest` are those of now."""
+    newest: TownSettings | None
     replay: Replay | None
     what_if: WhatIf | None
     problem: str | None

@@ -9,12 +9,14 @@ from infra.ui import pieces, times, words
 from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.shell import page
 from infra.ui.views import slider, what_if_form, what_if_result
+from shared.questions.setting_changes import SettingChange, words_of
 
 if TYPE_CHECKING:
     from infra.ui.views.machine import Machine
     from shared.replay.replayed import Replay
 
 _CELLS: Final = 240
+_NAMED: Final = 8
 
 
 def machine_page(machine: Machine) -> Html:
@@ -118,6 +120,16 @@ def _proven(replay: Replay, machine: Machine) -> Iterator[Html]:
         yield tag("p", "The window goes on: choose a later time for the rest.", class_="quiet small")
 
 
+def _settings_back(machine: Machine) -> list[SettingChange]:
+    """The settings of the town that a restore changes, from their value now to that of then."""
+    if machine.settings is None or machine.newest is None:
+        return []
+    then = {each.name: each.value for each in machine.settings.settings}
+    now = {each.name: each.value for each in machine.newest.settings}
+    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
+    return [SettingChange(name, None, now.get(name), then.get(name)) for name in names]
+
+
 def _restore(machine: Machine) -> Html | None:
     town = machine.town
     if not town.view.is_past:
@@ -148,6 +160,19 @@ def _restore(machine: Machine) -> Html | None:
                 ".",
             )
         )
+    filed = [bead for bead in machine.present.beads if bead.created_at is not None and bead.created_at > town.view.at]
+    if filed:
+        lines.append(
+            joined(
+                " ",
+                tag("b", words.quantity(len(filed), "bead")),
+                " filed since then will be gone: ",
+                ", ".join(names.of(each.bead_id) for each in filed[:_NAMED]),
+                f" and {len(filed) - _NAMED} more." if len(filed) > _NAMED else ".",
+            )
+        )
+    if back := _settings_back(machine):
+        lines.append(joined(" Settings that go back: ", tag("b", words_of(back)), "."))
     command = f"townctl restore {status.town_id} --txid {status.as_of.txid} --in-place"
     note = (
         None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from infra.ui import pieces, times, tracks, words
 from infra.ui.markup import Html, joined, tag
-from infra.ui.tracks import Window
+from infra.ui.views import jumps
 from infra.ui.views.aside import telling, tick_sentence
 from shared.domain.times import to_text
 
@@ -83,22 +83,6 @@ def slider(machine: Machine, names: Names) -> Html:
         data_play=True,
         title="Play (Space)",
     )
-    jumps = [
-        pieces.link(
-            address.at_time(to_text(mark.time)),
-            pieces.shape("crash", "fail"),
-            joined("crash of ", names.of(mark.about[0]) if mark.about else ""),
-            class_="badge",
-        )
-        for mark in machine.timeline.marks
-        if mark.kind == "observed"
-    ][:3]
-    jumps += [
-        pieces.link(
-            address.at_time(to_text(ticks[0].time)).at_time(_time_of(ticks, each.tick)), each.text, class_="badge"
-        )
-        for each in tracks.uprights(machine.timeline, Window(machine.timeline.start, machine.timeline.end))
-    ][:3]
     go_to = tag(
         "label",
         tag("span", "Go to ", class_="quiet small"),
@@ -123,8 +107,6 @@ def slider(machine: Machine, names: Names) -> Html:
         arrows.get(2),
         heading,
         tag("span", class_="grow"),
-        tag("span", "Jump to", class_="quiet small") if jumps else None,
-        *jumps,
         go_to,
         class_="slider-top",
     )
@@ -148,11 +130,8 @@ def slider(machine: Machine, names: Names) -> Html:
         if machine.timeline.ticks_omitted
         else None
     )
-    return tag("section", top, strip, omitted, _then(machine), class_="card slider", aria_label="Commits")
-
-
-def _time_of(ticks: Sequence[TickLine], number: int) -> str | None:
-    return next((to_text(tick.time) for tick in ticks if tick.tick == number), None)
+    jump = jumps.jumps(machine.timeline, address, names)
+    return tag("section", top, jump, strip, omitted, _then(machine), class_="card slider", aria_label="Commits")
 
 
 def _bars(ticks: Sequence[TickLine], at: int) -> Html:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,15 +12,27 @@ from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.views.aside import codes, telling, tick_sentence
 from shared.domain import strict_json
 from shared.domain.times import readable_time, to_text
+from shared.questions.sent_events import payload_of, said_by, scrubbed
+from shared.questions.setting_changes import shown
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
     from infra.ui.shell import Standing
     from shared.history.differences import Difference
+    from shared.questions.setting_history import SettingsEvent
     from shared.replay.tick_view import TickView
 
 ABSENT: Final = "(no such row)"
-_ROWS_IN_FULL: Final = ("beads", "agent_metadata", "review_metadata", "convoy_metadata", "escalation_metadata", "rigs")
+_ROWS_IN_FULL: Final = (
+    "beads",
+    "agent_metadata",
+    "review_metadata",
+    "convoy_metadata",
+    "escalation_metadata",
+    "rigs",
+    "town",
+)
+_LONGEST_PAYLOAD: Final = 4_000
 _SHOWN: Final = 14
 
 
@@ -72,10 +85,11 @@ def tick_drawer(standing: Standing, seen: TickView, names: Names, steps: Iterabl
         class_="buttons",
     )
     if past.restore is not None:
-        parts: list[Html | None] = [_part("Restored", tag("p", names.linked(past.restore.says())))]
+        restored = [line for each in past.settings for line in settings(each)]
+        parts: list[Html | None] = [_part("Restored", tag("p", names.linked(past.restore.says())), *restored)]
     else:
         parts = [
-            _given(row, names),
+            _given(seen, names),
             _rules(row, names),
             _actions(row, names),
             _effects(seen, names),
@@ -114,7 +128,9 @@ def _line(shape: str, text: Child, outcome: Child = "", tone: str = "plain") -> 
     )
 
 
-def _given(row: Mapping[str, Any], names: Names) -> Html:
+def _given(seen: TickView, names: Names) -> Html:
+    row = seen.past.row
+    changed = {each.event_id: each for each in seen.past.settings}
     inputs, outputs = row["inputs"], row["outputs"]
     lines: list[Html] = []
     due, now = readable_time(inputs.get("due_at")), readable_time(row["now"])
@@ -127,8 +143,8 @@ def _given(row: Mapping[str, Any], names: Names) -> Html:
                 f"{late.total_seconds():.1f} s late" if late.total_seconds() > 0 else "by an event",
             )
         )
-    for agent, seen in inputs["observations"].get("agents", {}).items():
-        if seen.get("exit_reason"):
+    for agent, found in inputs["observations"].get("agents", {}).items():
+        if found.get("exit_reason"):
             lines.append(
                 _line(
                     "eye",
@@ -136,7 +152,7 @@ def _given(row: Mapping[str, Any], names: Names) -> Html:
                         "The process of ",
                         names.link(agent),
                         " has ended: ",
-                        tag("b", str(seen["exit_reason"]), class_="text-fail"),
+                        tag("b", str(found["exit_reason"]), class_="text-fail"),
                     ),
                     "seen",
                 )
@@ -154,6 +170,8 @@ def _given(row: Mapping[str, Any], names: Names) -> Html:
             said,
             tag("span", f" “{message}”", class_="quiet") if message else None,
             tag("div", event["error"], class_="text-fail small") if event.get("error") else None,
+            *settings(changed.get(event["event_id"])),
+            _content(source),
         )
         lines.append(_line("event", text, event["outcome"], "plain" if ok else "attn"))
     if inputs.get("more_waiting"):
@@ -163,6 +181,33 @@ def _given(row: Mapping[str, Any], names: Names) -> Html:
         *(lines[:40] or [tag("p", "Nothing new", class_="quiet")]),
         tag("p", f"{len(lines) - 40} more", class_="quiet") if len(lines) > 40 else None,
     )
+
+
+def settings(event: SettingsEvent | None) -> Iterator[Html]:
+    """What an event changed in the settings: each with its value before and after."""
+    for each in () if event is None else event.changes:
+        of_rig = "" if each.rig_id is None else f" of rig {each.rig_id}"
+        before = tag("del", shown(each.old)) if each.old_known else tag("span", "not known", class_="quiet")
+        yield tag(
+            "div",
+            tag("code", f"{each.name}{of_rig}"),
+            tag("span", before, " ", tag("ins", shown(each.new))),
+            class_="change",
+        )
+
+
+def _content(event: Mapping[str, Any]) -> Html | None:
+    """Who sent an event, and what it says, without what looks like a secret."""
+    if not event:
+        return None
+    by, said = said_by(event), scrubbed(payload_of(event))
+    text = json.dumps(said, indent=2, ensure_ascii=False)
+    parts = (
+        tag("p", "By ", tag("b", by or "not said"), f", source {event.get('source')}", class_="small"),
+        tag("p", tag("code", str(event.get("event_id", ""))), class_="small"),
+        tag("pre", text[:_LONGEST_PAYLOAD] + (" …" if len(text) > _LONGEST_PAYLOAD else ""), class_="payload"),
+    )
+    return tag("details", tag("summary", f"Content{'' if by is None else f', by {by}'}"), *parts, class_="small")
 
 
 def _event_words(kind: str) -> str:
@@ -247,7 +292,11 @@ def _changes(seen: TickView, names: Names) -> Html:
     if not seen.changes:
         return _part(
             "Rows changed",
-            tag("p", seen.note if seen.equal is None and seen.note else "None but the journal's own", class_="quiet"),
+            tag(
+                "p",
+                seen.note if seen.equal is None and seen.note else "None but those that every tick changes",
+                class_="quiet",
+            ),
         )
     more = tag("p", f"{len(tables) - _SHOWN} more rows", class_="quiet") if len(tables) > _SHOWN else None
     counts = (tag("p", text, class_="small") for text in told)

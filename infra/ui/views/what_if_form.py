@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 LARGEST: Final = 64 << 10
 """The most bytes of JSON that the form takes."""
 _EVENTS: Final = 60
+_LONGEST: Final = 48
 _ADDED_ID: Final = "what-if-added-event"
-
-
-_CHANGEABLE: Final = ("bool", "int", "float", "str", "NoneType")
 
 
 def form(machine: Machine, names: Names) -> Html:
@@ -29,19 +27,17 @@ def form(machine: Machine, names: Names) -> Html:
     address = machine.town.standing.address
     asked = asked_of(address.query.get("what"))
     options = [tag("option", "no change", value="")]
-    values = {}
-    for setting in () if machine.settings is None else machine.settings.settings:
-        if type(setting.value).__name__ in _CHANGEABLE:
-            values[setting.name] = setting.value
-            options.append(
-                tag(
-                    "option",
-                    f"{setting.name} ({json.dumps(setting.value)})",
-                    value=setting.name,
-                    selected=setting.name in _flat(asked.get("config", {})),
-                )
-            )
-    changed = next(iter(_flat(asked.get("config", {})).items()), ("", ""))
+    settings = () if machine.settings is None else machine.settings.settings
+    changed = _change_in(asked, frozenset(each.name for each in settings))
+    options += [
+        tag(
+            "option",
+            f"{setting.name} ({_short(json.dumps(setting.value))})",
+            value=setting.name,
+            selected=setting.name == changed[0],
+        )
+        for setting in settings
+    ]
     now = machine.timeline.end
     events = [
         mark
@@ -81,6 +77,12 @@ def form(machine: Machine, names: Names) -> Html:
     shift = int(asked.get("shiftMs", 0)) // 1000
     fields: list[Child] = [
         tag("label", "Setting", tag("select", *options, name="setting"), class_="form-row"),
+        tag(
+            "p",
+            f"With its value at {times.clock(machine.town.view.at)}; it holds from there on, until an event changes it. "
+            "A rig's own value is not here: leave out or add its rig_registered.",
+            class_="quiet small",
+        ),
         tag(
             "label",
             "becomes",
@@ -204,8 +206,14 @@ def _nested(name: str, value: object) -> dict[str, Any]:
     return {first: _nested(rest, value) if rest else value}
 
 
-def _flat(config: Mapping[str, Any], within: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in config.items():
-        found |= _flat(value, f"{within}{name}.") if isinstance(value, Mapping) else {f"{within}{name}": value}
-    return found
+def _change_in(asked: Mapping[str, Any], known: frozenset[str]) -> tuple[str, Any]:
+    """The setting that the overrides change, under its name, and its value; two empty texts if there is none."""
+    name, value = "", asked.get("config", {})
+    while isinstance(value, Mapping) and value and name not in known:
+        part, value = next(iter(value.items()))
+        name = f"{name}.{part}" if name else part
+    return (name, value) if name in known else ("", "")
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -24,7 +24,7 @@ from tests import apis
 from tests.apis import claims_for
 from tests.cloud import Cloud, a_cloud
 from tests.http_events import OPERATOR, Answer, Context, request
-from tests.towns import T, a_town
+from tests.towns import T, a_town, event
 from tests.worlds import a_world
 
 ODD = [
@@ -65,6 +65,7 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Cloud:
         town = town.bead(odd, title=f"odd {odd}")
     made = a_cloud(a_world(town))
     apis.deploy(made, monkeypatch)
+    made.world.post(event("bead_updated", {"priority": "high"}, bead="b1", event_id=KNOWN["eventId"]), town_id="one")
     made.world.run(town_id="one")
     for agent_id in ("mayor", "toast"):
         log = LogName(agent_id, 1, "log", "container")

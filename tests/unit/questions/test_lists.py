@@ -328,7 +328,7 @@ def test_settings_show_every_value_that_applies_and_which_are_stored() -> None:
 
 def test_points_say_how_many_there_are(old: World) -> None:
     kept = KeptPast(old.objects, old.objects, TOWN)  # type: ignore[arg-type]
-    found = drive(points(kept, limit=5))
+    found = drive(points(kept, past_of(old), limit=5))
     everything = drive(kept.points(limit=50_000))
     assert [each.txid for each in found.points] == [each.txid for each in everything[:5]]
     assert found.total == len(everything)

@@ -26,8 +26,10 @@ def test_anything_else_is_the_fleet(href: str) -> None:
     assert address_of(href).view == "fleet"
 
 
-def test_an_unknown_view_is_the_town() -> None:
-    assert address_of("/t/demo/nothing") == Address("town", "demo")
+@pytest.mark.parametrize("path", ["/t/demo/nothing", "/t/demo/bead", "/t/demo/timeline/tick"])
+def test_an_unknown_view_keeps_its_address_and_does_not_exist(path: str) -> None:
+    assert not address_of(path).exists
+    assert address_of(path).href == path
 
 
 def test_a_time_that_is_none_is_kept_as_text_and_is_no_time() -> None:

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,12 +16,23 @@ from shared.ports.steps import drive
 from shared.questions.status import status
 from tests.replayed import a_busy_world, a_world_with_a_past
 from tests.sites import a_site, shown
-from tests.towns import T, a_town
+from tests.towns import T, a_town, event
 from tests.worlds import World
 
 pytestmark = pytest.mark.slow
 
-VIEWS = ("", "/timeline", "/timeline?span=all", "/machine", "/beads", "/agents", "/reviews", "?as=list")
+VIEWS = (
+    "",
+    "/timeline",
+    "/timeline?span=all",
+    "/machine",
+    "/beads",
+    "/agents",
+    "/reviews",
+    "/settings",
+    "/settings?setting=merge_strategy",
+    "?as=list",
+)
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +194,62 @@ def test_titles_of_others_stay_text(tmp_path: Path) -> None:
 
 def test_an_empty_place_says_what_to_do(tmp_path: Path) -> None:
     assert "townctl town create" in shown(a_site(a_world_with_a_past(), tmp_path), "/")
+
+
+@pytest.fixture(scope="module")
+def configured(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A town whose settings were changed in three ticks, the second time by ann; then a bead was filed."""
+    world = a_world_with_a_past(a_town("t1"))
+    changes: tuple[dict[str, Any], ...] = (
+        {"config": {"max_dispatch_attempts": 2}},
+        {"config": {"merge_strategy": "pr"}, "by": "ann"},
+        {"config": {"budget": {"per_day": {"tokens": 5}}}},
+    )
+    for number, payload in enumerate(changes):
+        world.clock.move(seconds=30)
+        world.post(event("town_configured", payload, event_id=f"change-{number:02}"))
+        world.run()
+    world.clock.move(seconds=30)
+    world.post(event("bead_created", {"bead": {"bead_id": "door", "type": "issue", "title": "Paint the door"}}))
+    world.run()
+    return a_site(world, tmp_path_factory.mktemp("configured"))
+
+
+def test_the_settings_of_a_town_show_what_changed_and_those_of_a_past_time_what_held_then(configured: Site) -> None:
+    page = shown(configured, "/t/t1/settings?setting=merge_strategy")
+    assert "<del>direct</del> <ins>pr</ins>" in page
+    assert "by ann" in page
+    assert "townctl setting set t1 merge_strategy direct" in page
+    before = min(href for href in links(page) if "/machine?at=" in href)
+    then = shown(configured, before.replace("/machine", "/settings"))
+    assert "No change of a setting is known." in then
+
+
+def test_a_drawer_shows_what_a_tick_changed_in_the_settings(configured: Site) -> None:
+    drawer = shown(configured, "/t/t1/timeline?tick=3")
+    assert "value.merge_strategy" in drawer
+    assert "by ann" in drawer
+
+
+def test_a_jump_leads_before_a_change_and_the_restore_there_names_what_goes(configured: Site) -> None:
+    machine = shown(configured, "/t/t1/machine")
+    assert "merge_strategy direct -&gt; pr, by ann" in machine
+    assert "budget.per_day none" in machine
+    [before] = re.findall(r'href="([^"]+)" title="merge_strategy direct -&gt; pr, by ann: before it"', machine)
+    page = shown(configured, unescape(before))
+    assert "merge_strategy (&quot;direct&quot;)" in page or 'merge_strategy ("direct")' in page
+    assert all(f'value="{name}"' in page for name in ("agent_runtime", "budget.per_day"))
+    assert "Paint the door" in page.partition("Restore to commit")[2]
+    assert "merge_strategy pr -&gt; direct" in page
+
+
+def test_the_finder_knows_every_setting(configured: Site) -> None:
+    found = {place["text"]: place["href"] for place in configured.places(address_of("/t/t1"))}
+    assert found["merge_strategy"] == "/t/t1/settings?setting=merge_strategy"
+
+
+@pytest.mark.parametrize("path", ["/t/t1/settingz", "/t/t1/bead", "/t/t1/timeline/tick/4"])
+def test_a_page_that_does_not_exist_is_not_the_page_of_the_town(configured: Site, path: str) -> None:
+    page = shown(configured, path)
+    assert "There is no such page." in page
+    assert "A town has these pages: town, timeline" in page

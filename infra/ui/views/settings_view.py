@@ -1,0 +1,226 @@
+"""The settings of a town: each with its value, its default, what it does and its last change; at a past time as they were then."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from infra.ui import pieces, times, words
+from infra.ui.address import Address
+from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.shell import Standing, figure, page, title_bar
+from shared.domain.times import to_text
+from shared.questions.setting_changes import shown
+
+if TYPE_CHECKING:
+    from infra.reference.settings import SettingWords
+    from shared.questions.rosters import RigSettings, Setting, TownSettings
+    from shared.questions.setting_changes import SettingChange
+    from shared.questions.setting_history import SettingHistory, SettingsEvent
+
+Changed = tuple["SettingsEvent", "SettingChange"]
+_HISTORY_SHOWN: Final = 40
+_OF_A_SETTING: Final = 20
+_JUST_BEFORE: Final = timedelta(milliseconds=1)
+
+
+def settings_page(standing: Standing, settings: TownSettings, history: SettingHistory) -> Html:
+    """The whole page. The setting that the address names is first, with all that is known of it."""
+    address = standing.address
+    reference = {each.called: each for each in _reference()}
+    changed = [(event, change) for event in history.events for change in event.changes]
+    set_ = sum(each.stored for each in settings.settings)
+    chosen = reference.get(address.query.get("setting", ""))
+    when = f"as of tick {settings.tick}"
+    title = title_bar(
+        "Settings",
+        f"{len(settings.settings)} settings of {settings.town_id}, {when}",
+        figure(set_, "set"),
+        figure(len(changed), "changes known"),
+    )
+    box = pieces.filter_box("Filter settings", address.query.get("q", ""))
+    left = tag(
+        "div",
+        None if chosen is None else _chosen(chosen, settings, changed, standing),
+        tag("div", box, class_="toolbar bare"),
+        _table(settings, reference, changed, standing),
+        *(_rig(rig) for rig in settings.rigs),
+        class_="stack",
+    )
+    right = tag("div", _history(changed, history, standing), class_="stack")
+    return page(standing, title, tag("div", left, right, class_="cols"), title=f"{settings.town_id} · Settings")
+
+
+def places(address: Address) -> list[dict[str, str]]:
+    """Every setting, for the finder."""
+    return [
+        {
+            "text": each.called,
+            "id": each.called,
+            "kind": "setting" if each.name is not None else "setting of a rig",
+            "href": _address(address, each.called).href,
+        }
+        for each in _reference()
+    ]
+
+
+def before(address: Address, event: SettingsEvent) -> Address:
+    """The time machine at the last commit before a change."""
+    return address.to("machine").at_time(to_text(event.time - _JUST_BEFORE))
+
+
+def _reference() -> Sequence[SettingWords]:
+    from infra.reference.settings import every_setting
+
+    return every_setting().settings
+
+
+def _address(address: Address, name: str) -> Address:
+    return address.to("settings", setting=name)
+
+
+def _of(name: str | None, of_rig: str | None, changed: Sequence[Changed]) -> list[Changed]:
+    """The changes of a setting: of the town's value, and of rigs' own values."""
+    own = (of_rig or "").partition(".")[0]
+    return [each for each in changed if each[1].name == (name if each[1].rig_id is None else own)]
+
+
+def _table(
+    settings: TownSettings, reference: dict[str, SettingWords], changed: Sequence[Changed], standing: Standing
+) -> Html:
+    rows = (_row(each, reference.get(each.name), _of(each.name, None, changed), standing) for each in settings.settings)
+    head = pieces.table_head("Setting", "Value", "Default", "Last change", "What it does")
+    none = pieces.no_match(standing.address, count=len(settings.settings), hidden=bool(settings.settings))
+    return tag("section", tag("table", head, tag("tbody", *rows), class_="grid"), none, class_="card")
+
+
+def _row(setting: Setting, about: SettingWords | None, changed: Sequence[Changed], standing: Standing) -> Html:
+    last: Child = ""
+    if changed:
+        event, change = changed[0]
+        last = joined(
+            pieces.tick_link(standing.address, event.tick),
+            " ",
+            pieces.age(event.time, standing.now or event.time, suffix=" ago"),
+            f", was {_old(change)}",
+            f", by {event.by}" if event.by else "",
+        )
+    value = tag("b", shown(setting.value)) if setting.stored else tag("span", shown(setting.value), class_="quiet")
+    effect = "" if about is None else about.does
+    return tag(
+        "tr",
+        tag("td", pieces.link(_address(standing.address, setting.name), setting.name, class_="name"), class_="first"),
+        tag("td", value, class_="wide"),
+        tag("td", tag("span", shown(setting.default), class_="quiet")),
+        tag("td", last, class_="sub"),
+        tag("td", effect, class_="sub wide hide-small"),
+        data_row=f"{setting.name} {effect}",
+        data_key=setting.name,
+    )
+
+
+def _chosen(setting: SettingWords, settings: TownSettings, changed: Sequence[Changed], standing: Standing) -> Html:
+    value = next((each for each in settings.settings if each.name == setting.name), None)
+    found = _of(setting.name, setting.of_rig, changed)
+    facts = pieces.facts(
+        ("Value", None if value is None else f"{shown(value.value)} ({'set' if value.stored else 'the default'})"),
+        ("Default", shown(setting.default)),
+        ("Takes", setting.type.replace("`", "") + (", or null" if setting.nullable else "")),
+        ("Does", setting.does),
+        ("Of a rig", setting.of_rig or "rigs have no value of their own"),
+    )
+    lines = [_line(event, change, standing) for event, change in found[:_OF_A_SETTING]]
+    none = tag("p", "No change of it is known.", class_="quiet")
+    last = next((change for _, change in found if change.rig_id is None and change.old_known), None)
+    back = None
+    if last is not None and not standing.is_past:
+        back = pieces.command(f"townctl setting set {settings.town_id} {setting.called} {_argument(last.old)}")
+    close = pieces.link(
+        standing.address.with_(setting=None), pieces.shape("close", "ink", "Close"), class_="iconbutton"
+    )
+    return pieces.card(
+        setting.called,
+        tag(
+            "div",
+            facts,
+            tag("h3", "Its changes"),
+            *(lines or [none]),
+            tag("p", "To take the last one back:", class_="sub") if back else None,
+            back,
+            class_="body-pad",
+        ),
+        aside=close,
+        id_="setting",
+    )
+
+
+def _argument(value: object) -> str:
+    import json
+    import shlex
+
+    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
+
+
+def _line(event: SettingsEvent, change: SettingChange, standing: Standing) -> Html:
+    address = standing.address
+    of_rig = "" if change.rig_id is None else f" of rig {change.rig_id}"
+    return tag(
+        "div",
+        tag(
+            "span",
+            pieces.link(_address(address, change.name), f"{change.name}{of_rig}", class_="name"),
+            " ",
+            tag("del", _old(change)),
+            " ",
+            tag("ins", shown(change.new)),
+        ),
+        tag(
+            "div",
+            pieces.tick_link(address, event.tick),
+            f", {times.clock(event.time)}, ",
+            pieces.age(event.time, standing.now or event.time, suffix=" ago"),
+            ", by a restore in place"
+            if event.event_id is None
+            else f", {'sender not said' if event.by is None else f'by {event.by}'}, ",
+            None if event.event_id is None else tag("code", event.event_id),
+            " · ",
+            pieces.link(before(address, event), "the town before it", class_="name"),
+            class_="sub",
+        ),
+        class_="change-line",
+    )
+
+
+def _old(change: SettingChange) -> str:
+    return shown(change.old) if change.old_known else "not known"
+
+
+def _history(changed: Sequence[Changed], history: SettingHistory, standing: Standing) -> Html:
+    lines = [_line(event, change, standing) for event, change in changed[:_HISTORY_SHOWN]]
+    return pieces.card("Changes", tag("div", *(lines or [_none()]), *_looked(changed, history), class_="body-pad"))
+
+
+def _none() -> Html:
+    return tag("p", "No change of a setting is known.", class_="quiet")
+
+
+def _looked(changed: Sequence[Changed], history: SettingHistory) -> Iterator[Html]:
+    """How far back the changes are known."""
+    if len(changed) > _HISTORY_SHOWN:
+        yield tag(
+            "p", f"The newest {_HISTORY_SHOWN} of {words.quantity(len(changed), 'change')}.", class_="quiet small"
+        )
+    if history.since is not None:
+        until = "where the kept history begins" if history.whole else "the newest part of the kept history"
+        said = f"Looked at: the ticks from {history.since_tick} on, {times.absolute(history.since)}, {until}."
+        yield tag("p", said, class_="quiet small")
+
+
+def _rig(rig: RigSettings) -> Html:
+    own = pieces.facts(*((each.name, shown(each.value)) for each in rig.overrides))
+    none = tag("p", "It has no values of its own: the town's hold.", class_="quiet")
+    where = tag("p", rig.git_url, ", branch ", tag("code", rig.default_branch), class_="sub")
+    return pieces.card(
+        f"Rig {rig.name}", tag("div", where, own if rig.overrides else none, class_="body-pad"), aside=rig.rig_id
+    )

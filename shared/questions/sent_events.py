@@ -1,0 +1,52 @@
+"""What the journal has of an event as it was sent: who sent it, and what it says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from shared.domain import strict_json
+from shared.domain.secret_texts import masked
+from shared.domain.senders import Sender, stored_ids
+
+Sent = Mapping[str, Any]
+"""An envelope as the journal stores it, or the part of it that is known."""
+
+
+def said_by(envelope: Sent) -> str | None:
+    """Who sent an event: the agent of its token, else the name that it gives, else whose token it was. None if nothing says it."""
+    sender = sender_of(envelope)
+    if sender is not None and sender.agent is not None:
+        return sender.words
+    payload = payload_of(envelope)
+    named = payload.get("by") if isinstance(payload, dict) else None
+    return str(named) if named else None if sender is None else sender.words
+
+
+def sender_of(envelope: Sent) -> Sender | None:
+    """Whose token sent an event; None if nobody's did, or if the journal's note of it cannot be read."""
+    try:
+        return None if envelope.get("sender") is None else Sender.from_json(envelope["sender"])
+    except ValueError:
+        return None
+
+
+def may_be(envelope: Sent, event_id: str) -> bool:
+    """Whether the town may have stored the event under this id."""
+    return event_id in stored_ids(envelope["event_id"], sender_of(envelope))
+
+
+def payload_of(envelope: Sent) -> object:
+    """What an event says; its text if that is not JSON."""
+    text = envelope.get("payload") or "{}"
+    try:
+        return strict_json.stored(text)
+    except ValueError:
+        return text
+
+
+def scrubbed(value: object) -> object:
+    """A JSON value without what looks like a secret."""
+    if isinstance(value, str):
+        return masked(value)
+    if isinstance(value, Mapping):
+        return {key: scrubbed(inner) for key, inner in value.items()}
+    return [scrubbed(inner) for inner in value] if isinstance(value, list | tuple) else value
