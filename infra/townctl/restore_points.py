@@ -14,7 +14,7 @@ from infra.townctl.context import Context, TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.wording import quantity
 from shared.adapters import ids
-from shared.domain.errors import DamagedImage, Refused, UnknownTown
+from shared.domain.errors import Refused, Terminal
 from shared.domain.shapes import answer, document
 from shared.domain.times import to_text
 from shared.ports.steps import drive
@@ -99,9 +99,9 @@ def restore(
 def _left(context: Context, town_id: str, old: Restored) -> LeftBehind | None:
     try:
         newest = drive(context.store().load(town_id))
-    except (DamagedImage, UnknownTown):
-        return None  # a restore brings back a town whose newest commit is lost
-    return left_behind(newest.image, old.image)
+        return left_behind(newest.image, old.image)
+    except Terminal:  # whatever is wrong with the newest commit: a restore is the way back from it
+        return None
 
 
 def _litestream_agrees(context: Context, town_id: str, old: Restored) -> bool:
