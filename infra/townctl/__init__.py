@@ -12,9 +12,9 @@ A call passes through these modules, in this order:
 - One module for each command, or for a few that belong together: `towns` and `archiving` (town), `watch`, `setting_commands`
   (setting), `beads` and `acts` (bead, agent, convoy), `brake` (pause, start), `events` and `event_types` (event), `one_tick`
   (tick), `ticks` (dry-run, ticks), `loop` (run), `explain` and `explain_words` (explain), `mayor`, `town_lists` (mail, review,
-  rig, escalation), `logs`, `replays` (replay), `backtests` (backtest), `shadow`, `recordings` (record, and replay of a file),
-  `points`, `restore_points` (restore, flush, retention), `mending` (mend), `bucket_rules` and `gathering` (bucket),
-  `export_import` (export, import), `litestream_commands` (litestream), `secret_commands`, `copied_secrets`,
+  rig, escalation), `logs`, `replays` and `what_if_view` (replay), `backtests` (backtest), `shadow`, `recordings` (record, and
+  replay of a file), `points`, `restore_points` (restore, flush, retention), `mending` (mend), `bucket_rules` and `gathering`
+  (bucket), `export_import` (export, import), `litestream_commands` (litestream), `secret_commands`, `copied_secrets`,
   `deploy_key_commands`, `webhook_commands` and `token_keys` (secret), `town_token` (token), `serve`, `doctor`; the commands
   `demo` and `ui` are in `infra.demo` and `infra.ui`.
 - `own_clocks` chooses the clock of a town, and the towns of a loop; `own_runs` runs a town apart from the others of a loop.

@@ -47,6 +47,10 @@ class Says(NamedTuple):
     does: str | None = None
 
 
+BUSY: Final = frozenset({"working", "stalled"})
+"""The states of agents that are at work."""
+
+
 @dataclass(frozen=True, slots=True)
 class TownRow:
     """A town of the fleet. Without a status, it is not read yet or cannot be read."""
@@ -65,7 +69,7 @@ class TownRow:
     @property
     def working(self) -> int:
         """How many agents are at work."""
-        return 0 if self.status is None else sum(agent.status in ("working", "stalled") for agent in self.status.agents)
+        return 0 if self.status is None else sum(agent.status in BUSY for agent in self.status.agents)
 
     def is_old(self, now: datetime | None) -> bool:
         """Whether it may have changed without a tick: it is not read yet, or some of its last hour is over."""
@@ -124,7 +128,7 @@ def _says(town: TownStatus) -> Says:  # noqa: PLR0911 - one return for each stat
         first = f"{words.reason_word(oldest.reason).text}: {titles.get(oldest.bead_id, oldest.bead_id)}"
         more = f" and {len(person) - 1} more" if len(person) > 1 else ""
         return Says("person", "Needs a person", "person", "attn", _capital(first + more), oldest.since)
-    busy = [agent for agent in town.agents if agent.status in ("working", "stalled")]
+    busy = [agent for agent in town.agents if agent.status in BUSY]
     convoys = [convoy for convoy in town.convoys if convoy.state == "active"]
     if busy or town.waiting:
         if convoys:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
@@ -20,7 +21,10 @@ _CRASHED: Final = ("crash", "lost", "dead", "killed", "exit code")
 
 @dataclass
 class Chapter:
-    """A part of a life. `about` is the agent of an attempt, or the bead that an agent worked on."""
+    """A part of a life. `about` is the agent of an attempt, or the bead that an agent worked on.
+
+    An attempt has `failed` if the bead was taken back from its agent, and what followed it, if the bead then failed for good.
+    """
 
     kind: ChapterKind
     start: datetime
@@ -60,6 +64,9 @@ def chapters_of(story: Sequence[StoryEntry], *, is_agent: bool) -> list[Chapter]
             if entry.by == "observed" and entry.outcome and any(word in entry.outcome for word in _CRASHED):
                 target.crashed_at, target.failed = entry.time, True
         target.entries += _told(moment)
+    for chapter, following in pairwise(found):
+        if chapter.kind == "recovery" and following.kind == "ended":
+            chapter.failed = following.about == "failed"
     return [
         each
         for each in found

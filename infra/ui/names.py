@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,}")
 _BRANCH: Final = re.compile(r"Review: (gt/[^\s/]+/([A-Za-z0-9_-]+))")
 _NUMBER: Final = re.compile(r"(?:pull|merge_requests)/(\d+)/?$")
-SHORT: Final = 8
+_UUID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Names:
         """The name of a bead or agent; the beginning of its id if it has none."""
         title = self.titles.get(id_)
         if title is None:
-            return id_[:SHORT] if len(id_) > SHORT else id_
+            return short(id_)
         return self.tidy(title)
 
     def tidy(self, title: str) -> str:
@@ -44,7 +44,7 @@ class Names:
 
     def _bead_of_branch(self, bead_id: str) -> str:
         found = self.titles.get(bead_id)
-        return bead_id[:SHORT] if found is None else found
+        return short(bead_id) if found is None else found
 
     def link(self, id_: str, *, shown: str | None = None) -> Html:
         """A link to the page of a bead or agent, with its id as tooltip."""
@@ -87,6 +87,12 @@ def names_in(view: TownView, at: str | None) -> Names:
     sources = {review.bead_id: review.source for review in view.reviews if review.source is not None}
     agents = frozenset(agent.agent_id for agent in view.status.agents)
     return Names(view.status.town_id, titles, agents, sources, numbers, at)
+
+
+def short(identifier: str) -> str:
+    """An id as a page shows it: the first part of a UUID, any other id whole, because people chose it."""
+    found = _UUID.fullmatch(identifier)
+    return identifier if found is None else found[1]
 
 
 def agent_name(identity: str) -> str:

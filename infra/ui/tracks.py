@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from shared.questions.lanes import Lane, Span
@@ -193,6 +194,11 @@ def _spots(marks: Sequence[Mark], window: Window) -> Iterator[Spot]:
         yield Spot(at, tuple(sorted(group, key=lambda each: -_RANK[each.kind])))
 
 
+_LETTER_WIDTH: Final = 0.9
+"""Percent of a window that a letter of a label needs, on a screen of 1280 pixels with a tick opened beside the lanes."""
+_RIGHT_EDGE: Final = 80
+
+
 class Upright(NamedTuple):
     """A line across all lanes: another code version, changed settings, a restore."""
 
@@ -221,6 +227,37 @@ def uprights(timeline: Timeline, window: Window) -> list[Upright]:
         if mark.kind == "event" and mark.name == "town_configured" and mark.outcome == "applied"
     ]
     return [each for each in found if 0 <= each.left <= 100]
+
+
+def labels_of(found: Sequence[Upright]) -> list[Upright]:
+    """The labels of these lines. Where several would stand on each other, the first one counts them."""
+    groups: list[list[Upright]] = []
+    for each in sorted(found, key=lambda one: one.left):
+        if groups and _extent(each)[0] < _extent(_of_group(groups[-1]))[1]:
+            groups[-1].append(each)
+        else:
+            groups.append([each])
+    return [_of_group(group) for group in groups]
+
+
+def beside(left: float) -> Literal["left", "right"]:
+    """On which side of its line a label stands: near the right edge there is no room behind it."""
+    return "right" if left < _RIGHT_EDGE else "left"
+
+
+def _extent(label: Upright) -> tuple[float, float]:
+    """From where to where a label reaches, in percent of the window."""
+    width = len(label.text) * _LETTER_WIDTH
+    return (label.left, label.left + width) if beside(label.left) == "right" else (label.left - width, label.left)
+
+
+def _of_group(group: Sequence[Upright]) -> Upright:
+    texts = Counter(each.text for each in group)
+    first, *others = (
+        text if count == 1 else f"{count} \N{MULTIPLICATION SIGN} {text}" for text, count in texts.items()
+    )
+    more = sum(texts.values()) - texts[group[0].text]
+    return group[0]._replace(text=f"{first} and {more} more" if others else first)
 
 
 def busy(tick: TickLine) -> int:

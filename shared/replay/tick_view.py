@@ -89,16 +89,19 @@ def _again(
         report = running.run(input_of(row))
         found = done_by_a_tick(before, running.image)
         if row["code_version"] != code_version():
-            return (
-                found,
-                None,
-                f"other code ({row['code_version']}) made this tick; the rows are those of the installed code",
-            )
+            return found, None, _by_other_code(row["code_version"])
         rows = JournalRows(past, town_id)
         yield from rows.start_after(tick)
         judge = TickJudge(past, newest, running)
         judged = yield from judge.judged(row, rows.next, journal.outputs_of(report), same_code=True, migrated=())
         return found, judged.equal, judged.note
+
+
+def _by_other_code(version: str) -> str:
+    return (
+        f"another version of the code ({version[:7]}) made this tick: its input and actions are as recorded, and the changed rows "
+        f"are what the installed version ({code_version()[:7]}) makes of that input"
+    )
 
 
 def _run_up_to(running: Rerun, past: TownPast, tick: int) -> Steps[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from infra.ui import board, pieces, sentences, words
 from infra.ui.board import Blocked, Board, Entry
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from infra.ui.names import Names
     from infra.ui.views.town_view import Town
     from shared.questions.status import TownStatus
+
+
+LAST_LINE_SHOWN: Final = 80
+"""Letters of what a failed agent printed last on a card; the page of the bead has all of it."""
 
 
 def board_card(town: Town) -> Html:
@@ -74,8 +78,9 @@ def _columns(town: Town, shown: Board) -> Html:
     groups = _first_groups(shown.blocked)
     waiting: list[Html] = [_blocked(group, names, status, chain) for group in groups]
     waiting += [bead_card(entry, names, status, chain) for entry in shown.waiting[: board.SHOWN]]
-    blocked = sum(len(group.entries) for group in shown.blocked)
-    person = sum(words.needs_person(entry.waiting.reason) for entry in shown.waiting if entry.waiting is not None)
+    all_waiting = [*shown.waiting, *(entry for group in shown.blocked for entry in group.entries)]
+    person = sum(words.needs_person(entry.waiting.reason) for entry in all_waiting if entry.waiting is not None)
+    blocked = sum(entry.waiting is not None and entry.waiting.reason == "blocked_by" for entry in all_waiting)
     timed = sum(entry.waiting is not None and entry.waiting.due_at is not None for entry in shown.waiting)
     counts = ", ".join(
         f"{count} {what}"
@@ -206,7 +211,9 @@ def _said(entry: Entry, names: Names, status: TownStatus) -> Iterator[Child]:
     if failure is not None:
         yield tag("p", names.linked(words.sentence(failure.message or failure.reason or "It failed.")), class_="sub")
         if failure.last_line is not None:
-            yield tag("p", "Its last start ended with: ", tag("code", failure.last_line), class_="sub")
+            line = failure.last_line
+            shown = line if len(line) <= LAST_LINE_SHOWN else f"{line[:LAST_LINE_SHOWN].rstrip()}…"
+            yield tag("p", "Its last start ended with: ", tag("code", shown, title=line), class_="sub")
         yield sentences.helps(reopening(bead.bead_id, status.town_id), bead.bead_id, names)
         return
     if agent is not None:

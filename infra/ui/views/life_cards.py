@@ -43,6 +43,13 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
     if now.rule is not None:
         rows.append(("Then", joined(pieces.chip(now.rule, about_of(now.rule)), " ", about_of(now.rule))))
     rows.append(("Who can help", _helpers(now, names)))
+    mayor = status.mayor_told if (told.row or {}).get("role") == "mayor" else None
+    if mayor is not None:
+        rows.append(
+            ("Told last", joined(names.linked(mayor.says), ", ", pieces.age(mayor.at, status.now, suffix=" ago")))
+        )
+    if told.last_lines is not None and now.reason is None and guard.guard == "terminal":
+        rows.append(("But", "it fails again unless the cause of its last lines is mended first"))
     if now.cause is not None and now.cause.tick is not None:
         rows.append(
             (
@@ -64,7 +71,7 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
     return pieces.card(
         title,
         tag("div", *parts, pieces.facts(*rows), button, class_="body-pad"),
-        aside=joined("since ", pieces.age(now.since, status.now)),
+        aside=joined("for this reason for " if now.reason is not None else "for ", pieces.age(now.since, status.now)),
         class_="why-card",
     )
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from infra.ui import fleet, life, pieces, sentences, times, words
 from infra.ui.life import Chapter
 from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.names import short
 from infra.ui.shell import page
 from infra.ui.views import life_cards, stories
 from infra.ui.views.aside import about_of
@@ -63,19 +64,22 @@ def life_page(town: Town, told: Explanation, log: AgentLog | None, log_problem: 
     )
     return page(
         town.standing,
-        _head(told, town, names),
+        _head(told, town, names, chapters),
         *_notes(told),
         tag("div", main, beside, class_="cols"),
         title=f"{names.of(told.id)} · {town.standing.address.town}",
     )
 
 
-def _head(told: Explanation, town: Town, names: Names) -> Html:
+def _head(told: Explanation, town: Town, names: Names, chapters: Sequence[Chapter]) -> Html:
     address, row = town.standing.address, told.row or {}
     status = str(row.get("status", ""))
     word = words.agent_word(status) if told.kind == "agent" else words.bead_word(status)
     title = names.of(told.id) if told.id in names.titles else names.tidy(str(row.get("title", told.id)))
-    since = told.now.since if told.now is not None else None
+    waits_since = None if told.now is None else told.now.since
+    since = (
+        chapters[-1].start if chapters and told.kind == "bead" else waits_since
+    )  # the chapters of a mayor have no turns
     now = town.view.status.now
     state = joined(
         word.text,
@@ -84,7 +88,7 @@ def _head(told: Explanation, town: Town, names: Names) -> Html:
     gone = "" if told.gone is None else told.gone.says
     convoy = next((bead.convoy for bead in town.view.beads if bead.bead_id == told.id), None)
     bead = next((bead for bead in town.view.beads if bead.bead_id == told.id), None)
-    line: list[Child] = [joined(told.kind.capitalize(), " ", tag("code", told.id[:8], title=told.id))]
+    line: list[Child] = [joined(told.kind.capitalize(), " ", tag("code", short(told.id), title=told.id))]
     if convoy is not None:
         line.append(joined("Convoy ", names.link(convoy)))
     if row.get("rig_id"):
@@ -158,7 +162,7 @@ def _short(chapter: Chapter, names: Names) -> str:
         "waited": "waited",
         "attempt": about,
         "worked": about,
-        "recovery": "recovery",
+        "recovery": "given up" if chapter.failed else "recovery",
         "review": "review",
         "rested": "rested",
         "ended": "ended",
@@ -178,7 +182,7 @@ def _title(chapter: Chapter, names: Names) -> Html:
         )
     titles = {
         "waited": "Waited",
-        "recovery": "Recovery by itself",
+        "recovery": "Taken back, and not tried again" if chapter.failed else "Recovery by itself",
         "review": "Review",
         "rested": "Rested",
         "ended": "Failed" if chapter.about == "failed" else "Done",

@@ -299,7 +299,9 @@ def _changes(seen: TickView, names: Names) -> Html:
             ),
         )
     more = tag("p", f"{len(tables) - _SHOWN} more rows", class_="quiet") if len(tables) > _SHOWN else None
-    return _part("Rows changed", *tables[:_SHOWN], more, *(tag("p", text, class_="small") for text in told))
+    counts = (tag("p", text, class_="small") for text in told)
+    note = tag("p", words.sentence(seen.note), class_="quiet small") if seen.equal is None and seen.note else None
+    return _part("Rows changed", *tables[:_SHOWN], more, *counts, note)
 
 
 def _counted(whole: Mapping[str, list[int]], number: int, text: str) -> str:
@@ -338,8 +340,6 @@ def _checks(seen: TickView) -> Html:
         lines.append(_line("done", "Run again: exactly the same rows", "", "done"))
     elif seen.equal is False:
         lines.append(_line("fail", "Run again: other rows than were committed", "", "fail"))
-    elif seen.note:
-        lines.append(_line("attn", seen.note, "", "attn"))
     row = seen.past.row
     due = readable_time(row["outputs"].get("next_due_at"))
     said = f"Code {row['code_version'][:7]}"

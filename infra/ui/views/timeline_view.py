@@ -241,7 +241,7 @@ def _ruler(timeline: Timeline, window: Window, address: Address, chosen: str | N
     labels = _axis(window)
     notes = (
         tag("a", each.text, href=address.with_(tick=str(each.tick)).href, style=_beside(each.left))
-        for each in tracks.uprights(timeline, window)
+        for each in tracks.labels_of(tracks.uprights(timeline, window))
     )
     head = tag("span", "Ticks", class_="lane-name quiet")
     return tag(
@@ -260,7 +260,7 @@ def _ruler(timeline: Timeline, window: Window, address: Address, chosen: str | N
 
 
 def _beside(left: float) -> str:
-    return f"left:{left:.3f}%" if left < 80 else f"right:{100 - left:.3f}%"
+    return f"left:{left:.3f}%" if tracks.beside(left) == "right" else f"right:{100 - left:.3f}%"
 
 
 def _legend() -> Html:

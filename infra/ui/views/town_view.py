@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from infra.ui import board, fleet, pieces, sentences, words
 from infra.ui.markup import Child, Html, joined, tag
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from shared.questions.dry_run import DryRun
     from shared.questions.timeline import Timeline
     from shared.questions.town_view import TownView
+    from shared.questions.waiting import Waiting
+
+
+_NOUNS: Final[Mapping[str, str]] = {
+    "merge_request": "review",
+    "convoy": "convoy",
+    "escalation": "escalation",
+    "message": "message",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +68,8 @@ def lead(town: Town) -> Html:
     """The title of the town, and one sentence that names what needs somebody."""
     status = town.view.status
     entries = board.board_of(town.view)
-    polecats = [agent for agent in status.agents if agent.role == "polecat"]
-    busy = sum(agent.status in ("working", "stalled") for agent in polecats)
-    figures: list[Child] = [figure(f"{busy} of {len(polecats)}", "polecats work")] if polecats else []
+    busy = sum(agent.status in fleet.BUSY for agent in status.agents)
+    figures: list[Child] = [figure(f"{busy} of {len(status.agents)}", "agents work")] if status.agents else []
     figures += [
         figure(entries.waiting_count, "wait"),
         figure(len(entries.in_review), "in review"),
@@ -81,8 +90,7 @@ def _sentence(town: Town) -> Html:
     ]
     parts: list[Child] = []
     if person:
-        count = len(person)
-        parts.append(tag("b", f"{words.quantity(count, 'thing')} {'waits' if count == 1 else 'wait'} for a person."))
+        parts.append(tag("b", f"{_counted(person, town)} {'waits' if len(person) == 1 else 'wait'} for a person."))
     if silent:
         parts.append(
             joined(
@@ -111,6 +119,14 @@ def _sentence(town: Town) -> Html:
         else:
             parts.append("Nothing waits. Only an event changes something.")
     return joined(*(joined(part, " ") for part in parts))
+
+
+def _counted(waiting: Sequence[Waiting], town: Town) -> str:
+    """How many of each kind wait: `2 beads and 1 review`."""
+    types = {bead.bead_id: bead.type for bead in town.view.status.beads}
+    nouns = Counter(_NOUNS.get(types.get(each.bead_id, "issue"), "bead") for each in waiting)
+    counted = [words.quantity(count, noun) for noun, count in nouns.items()]
+    return " and ".join(filter(None, (", ".join(counted[:-1]), counted[-1])))
 
 
 def banners(town: Town) -> list[Html]:
