@@ -174,8 +174,10 @@ def _history_view(
         yield Text(
             plain(f"since tick {event.tick}, {to_text(event.time)} ({when(event.time, now)}); before, it was {before}")
         )
-        what = "a restore in place" if event.event_id is None else f"event {event.event_id}"
-        yield Text(plain(f"set by {what}" + (f", sent by {event.by}" if event.by else "; it does not say who sent it")))
+        sent = f", sent by {event.by}" if event.by else "; it does not say who sent it"
+        yield Text(
+            plain("set by a restore in place" if event.event_id is None else f"set by event {event.event_id}{sent}")
+        )
     elif value is not None and history.since is not None:
         kept = "where the kept history begins" if history.whole else "as far back as was looked"
         yield Text(plain(f"no change of it is known since tick {history.since_tick}, {to_text(history.since)}: {kept}"))

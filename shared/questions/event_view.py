@@ -5,10 +5,12 @@ which the event was processed, or by the day if its row has left the image.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from shared.domain import limits
 from shared.domain.errors import Refused
+from shared.domain.restores import Lineage
 from shared.domain.shapes import Time, answer
 from shared.domain.states import EventSource
 from shared.domain.times import from_text, readable_time, to_text
@@ -23,6 +25,7 @@ from shared.questions.event_entries import EventEntry
 from shared.questions.sent_events import Sent
 from shared.town import known_events, migrations
 from shared.town.known_events import KnownEvent
+from shared.town.town_keys import TownKeys
 
 SEARCHED_AT_MOST: Final = 20_000
 """The most ticks of the journal that are searched for an event whose row has left the image."""
@@ -55,15 +58,16 @@ def event_view(town_id: str, event_id: str, store: TownStore, past: TownPast) ->
     with migrations.readable(newest.image) as sql:
         row = sql.execute(_ROW, {"id": event_id}).fetchone()
         known = known_events.in_image(sql, event_id)
+        lineage = Lineage(TownKeys(sql).restores)
         day = sql.execute(_DAY_OF, {"event": known_events.digest_of(event_id)}).fetchone()
     rows = FoundRows(past, town_id, newest=newest.tick_no, blocks=_BLOCKS)
     if row is not None:
-        return (yield from _stored(town_id, row, past, rows))
+        return _with_fate((yield from _stored(town_id, row, past, rows)), lineage)
     if waiting is not None:
         return waiting
     found = yield from _searched(event_id, town_id, past, rows, None if day is None else day[0], newest.tick_no)
     if found is not None:
-        return (yield from _of_journal(town_id, event_id, found, past, known))
+        return _with_fate((yield from _of_journal(town_id, event_id, found, past, known)), lineage)
     if known is not None and day is not None:
         return _forgotten(town_id, event_id, known, day[0])
     raise Refused(
@@ -72,6 +76,16 @@ def event_view(town_id: str, event_id: str, store: TownStore, past: TownPast) ->
         path="event_id",
         hint=f"`townctl event list {town_id}` shows the ids",
     )
+
+
+def _with_fate(view: EventView, lineage: Lineage) -> EventView:
+    """The view, with a note if a restore in place discarded the tick that processed the event."""
+    tick = view.event.tick
+    by = None if tick is None else lineage.discarded_by(tick)
+    if by is None:
+        return view
+    said = f"the town does not remember it: tick {by.tick} restored an older state"
+    return replace(view, note=said if view.note is None else f"{view.note}; {said}")
 
 
 def _waiting(town_id: str, event_id: str, store: TownStore) -> Steps[EventView | None]:

@@ -17,8 +17,14 @@ def said_by(envelope: Sent) -> str | None:
     if sender is not None and sender.agent is not None:
         return sender.words
     payload = payload_of(envelope)
-    named = payload.get("by") if isinstance(payload, dict) else None
+    named = _named(payload) if isinstance(payload, dict) else None
     return str(named) if named else None if sender is None else sender.words
+
+
+def _named(payload: Mapping[str, object]) -> object:
+    """The name that an event gives for its sender; of a new bead, for who asked for it."""
+    bead = payload.get("bead")
+    return payload.get("by") or (bead.get("created_by") if isinstance(bead, Mapping) else None)
 
 
 def sender_of(envelope: Sent) -> Sender | None:

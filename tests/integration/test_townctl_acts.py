@@ -68,6 +68,30 @@ def test_a_convoy_is_created_changed_started_and_closed(town: Townctl, tmp_path:
     assert (outcome(town, "convoy_closed"), status_of(town, "kitchen")) == ("applied", "closed")
 
 
+def test_each_act_says_who_asked_for_it(town: Townctl, tmp_path: Path) -> None:
+    """`bead reopen` had --by, `setting set` had not, so nothing said who had changed a setting."""
+    tasks = tmp_path / "tasks.json"
+    tasks.write_text(json.dumps([{"title": "Lay the floor"}]))
+    acts = {
+        "bead_created": ("bead", "create", "alpha", "Paint the wall", "--held", "--id", "wall"),
+        "bead_updated": ("bead", "update", "alpha", "wall", "--priority", "high"),
+        "convoy_created": ("convoy", "create", "alpha", "A kitchen", str(tasks), "--staged", "--id", "kitchen"),
+        "convoy_changed": ("convoy", "add", "alpha", "kitchen", "wall"),
+        "convoy_started": ("convoy", "start", "alpha", "kitchen"),
+        "town_configured": ("setting", "set", "alpha", "hook_limit_hours", "5"),
+        "rig_registered": ("setting", "set", "alpha", "upstream", "acme/upstream", "--rig", "rig-1"),
+    }
+    for event_type, words in acts.items():
+        town.document(*words, "--by", "ann")
+        assert outcome(town, event_type) == "applied"
+        newest = town.document("event", "list", "alpha", "--type", event_type)["events"][0]
+        assert newest["by"] == "ann"
+        assert newest["tick"] is not None
+    audit = town.document("bead", "show", "alpha", "wall")["bead"]["audit"]
+    assert {line["agentId"] for line in audit if line["eventType"] == "fields_updated"} == {"ann"}
+    assert town.document("setting", "show", "alpha", "hook_limit_hours")["changes"][0]["by"] == "ann"
+
+
 def paused(town: Townctl, town_id: str) -> bool:
     town("tick", town_id, "--force")
     return bool(town.document("town", "status", town_id)["paused"])

@@ -28,6 +28,8 @@ VIEWS: Final = {
     "beads": "/t/t1/beads",
     "agents": "/t/t1/agents",
     "reviews": "/t/t1/reviews",
+    "settings": "/t/t1/settings?setting=merge_strategy",
+    "no-page": "/t/t1/settingz",
     "large": "/t/large",
     "nothing": "/t/nowhere",
 }

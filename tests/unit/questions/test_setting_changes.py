@@ -184,6 +184,8 @@ def test_a_restore_takes_settings_back_and_leaves_later_beads_behind(world: Worl
     drive(in_place.restore_in_place(world.store, kept, old, now=world.clock.now(), worker_id="w"))
     newest = history(world).events[0]
     assert (newest.event_type, newest.event_id, newest.changes) == ("restored", None, left.settings)
+    forgotten = shown(world, "change-02")
+    assert forgotten.note == f"the town does not remember it: tick {newest.tick} restored an older state"
 
 
 class JournalOnly(StoredPast):
