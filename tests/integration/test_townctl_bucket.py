@@ -115,7 +115,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         log = LogName("talker", 1, "log", "container")
         drive(StoredLogs(objects).keep("alpha", log, "12 tests passed\n", at=SystemClock().now()))
         since = call.document("ticks", "alpha")["ticks"][0]["time"]
-        mayor = call.document("town", "status", "alpha")["agents"][0]["agentId"]
+        mayor = call("town", "status", "alpha", "--json").document["agents"][0]["agentId"]
         for line in _EVERY_COMMAND:
             if "redrive" in line:
                 _poison_an_event(call, monkeypatch)
@@ -125,7 +125,9 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
             keys = sorted(called.document) if called.code < 2 else [called.error["kind"]]
             answers.append((line, called.code, keys))
     assert told[0] == told[1]
-    assert [(line, code) for line, code, _ in told[0] if code != 0] == []
+    assert [(line, code) for line, code, _ in told[0] if code != 0] == [
+        (line, 1) for line in _EVERY_COMMAND if line.startswith("town status")
+    ], "a status says that something needs attention"
     used = {
         " ".join(
             word
@@ -213,8 +215,9 @@ _EVERY_COMMAND = (
     "tick beta --force",
     "export beta {files}/beta.jsonl",
     "import {files}/beta.jsonl delta",
-    "event post alpha --type nudge_timeout",
+    "event post alpha --type nudge_timeout --id shown-here",
     "event list alpha",
+    "event show alpha shown-here",
     "dry-run alpha",
     "tick alpha --force",
     "ticks alpha",
