@@ -7,6 +7,8 @@ from shared.domain.quoting import block, line, name
 
 Row = Mapping[str, Any]
 
+_EVENTS_SHOWN: Final = 3
+_HELD_SHOWN: Final = 5
 _TOLD_ELSEWHERE: Final = frozenset(
     {
         "beadId",
@@ -66,16 +68,37 @@ def waiting_row(waiting: Row) -> str:
     until = "until an event ends it" if waiting["dueAt"] is None else f"until {waiting['dueAt']}"
     root = waiting.get("root")
     behind = None if root is None else f"behind {name(root['beadId'])} ({root['reason'] or root['status']})"
-    actor = None if waiting["actor"] is None else f"who can end it: {line(waiting['actor'])}"
     return _joined(
-        name(waiting["beadId"]), waiting["reason"] or "at work", f"since {waiting['since']}", until, why, behind, actor
+        name(waiting["beadId"]),
+        waiting["reason"] or "at work",
+        f"since {waiting['since']}",
+        until,
+        why,
+        behind,
+        _ended_by(waiting),
     )
+
+
+def _ended_by(waiting: Row) -> str | None:
+    """What would end a wait: the events, else who acts on it."""
+    events = [
+        each["eventType"] + ("" if each["beadId"] is None else f" of {name(each['beadId'])}")
+        for each in waiting["needs"][:_EVENTS_SHOWN]
+    ]
+    if events:
+        return f"would end with {', or '.join(events)}"
+    return None if waiting["actor"] is None else f"waits for {line(waiting['actor'])}"
 
 
 def failed_row(failed: Row) -> str:
     """A bead that has failed."""
     why = None if failed["message"] is None else line(failed["message"])
-    return _joined(name(failed["beadId"]), "failed", failed["reason"], why, line(failed["title"]))
+    held = failed.get("holdsBack", ())[:_HELD_SHOWN]  # a deployment that is older than the agent does not say it
+    back = f"holds back {', '.join(map(name, held))}" if held else None
+    start = failed.get("newestStart")
+    ended = None if start is None else f"its last start {line(start['ended'])}"
+    said = None if failed.get("lastLine") is None else f"last line {line(failed['lastLine'])}"
+    return _joined(name(failed["beadId"]), "failed", failed["reason"], why, ended, said, back, line(failed["title"]))
 
 
 def page(rows: Iterator[str], cursor: str | None, *, of: str) -> Iterator[str]:
