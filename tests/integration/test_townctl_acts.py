@@ -224,5 +224,5 @@ def test_an_id_names_its_town_unless_two_towns_have_it(town: Townctl) -> None:
     town("tick", "beta", "--force")
     refused = town("explain", "bead", "door", "--json")
     assert (refused.code, refused.error["message"]) == (2, "2 towns have door")
-    assert refused.error["hint"] == "add --town with one of them: alpha, beta"
+    assert refused.error["hint"] == "name one of them: alpha, beta"
     assert town.document("explain", "bead", "door", "--town", "beta")["townId"] == "beta"

@@ -115,7 +115,7 @@ def test_every_command_does_on_a_bucket_what_it_does_on_a_directory(
         log = LogName("talker", 1, "log", "container")
         drive(StoredLogs(objects).keep("alpha", log, "12 tests passed\n", at=SystemClock().now()))
         since = call.document("ticks", "alpha")["ticks"][0]["time"]
-        mayor = call("town", "status", "alpha", "--json").document["agents"][0]["agentId"]
+        mayor = call.document("town", "status", "alpha")["agents"][0]["agentId"]
         for line in _EVERY_COMMAND:
             if "redrive" in line:
                 _poison_an_event(call, monkeypatch)

@@ -247,7 +247,7 @@ def test_a_town_that_kills_its_loop_is_set_aside_and_its_neighbours_go_on(townct
         try:
             assert wait_for(lambda: looked_at("quiet") and looked_at("alpha"), seconds=PATIENCE_SECONDS)
             assert wait_for(
-                lambda: townctl("town", "status", "killer", "--json").document["setAside"] is not None,
+                lambda: townctl.document("town", "status", "killer")["setAside"] is not None,
                 seconds=PATIENCE_SECONDS,
                 every=1,
             )

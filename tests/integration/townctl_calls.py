@@ -58,9 +58,9 @@ class Townctl:
         return Called(code, seen.out, seen.err)
 
     def document(self, *words: str) -> Any:
-        """The JSON answer of a call that must succeed."""
+        """The JSON answer of a call that must succeed. A status may say with exit code 1 that something needs attention."""
         called = self(*words, "--json")
-        assert called.code == 0, (called.out, called.err)
+        assert called.code in ((0, 1) if words[:2] == ("town", "status") else (0,)), (called.out, called.err)
         return called.document
 
     def process(self, *words: str, **how: Any) -> Called:
