@@ -23,7 +23,7 @@ from shared.ports.steps import drive
 from shared.storage import ltx
 from shared.storage.agent_logs import StoredLogs
 from shared.storage.towns import ObjectTownStore
-from tests.integration.townctl_calls import RIG, Called, Townctl
+from tests.integration.townctl_calls import RIG, Called, Townctl, done
 from tests.s3_stub import IgnoresConditions, StubS3, stub_s3
 from tests.stores import BUCKET
 from tests.unit.storage.images import NOON
@@ -46,9 +46,7 @@ class OnABucket:
         return Called(code, seen.out, seen.err)
 
     def document(self, *words: str) -> Any:
-        called = self(*words, "--json")
-        assert called.code == 0, (called.out, called.err)
-        return called.document
+        return done(self(*words, "--json"), words)
 
     def post(self, event_type: str, payload: dict[str, Any]) -> None:
         self.document("event", "post", "alpha", "--type", event_type, "--payload", json.dumps(payload))

@@ -41,6 +41,12 @@ class Called:
         return error
 
 
+def done(called: Called, words: tuple[str, ...]) -> Any:
+    """The JSON answer of a call that must have succeeded. A status may say with exit code 1 that something needs attention."""
+    assert called.code in ((0, 1) if words[:2] == ("town", "status") else (0,)), (called.out, called.err)
+    return called.document
+
+
 @dataclass
 class Townctl:
     """townctl on one data directory."""
@@ -58,10 +64,8 @@ class Townctl:
         return Called(code, seen.out, seen.err)
 
     def document(self, *words: str) -> Any:
-        """The JSON answer of a call that must succeed. A status may say with exit code 1 that something needs attention."""
-        called = self(*words, "--json")
-        assert called.code in ((0, 1) if words[:2] == ("town", "status") else (0,)), (called.out, called.err)
-        return called.document
+        """The JSON answer of a call that must succeed."""
+        return done(self(*words, "--json"), words)
 
     def process(self, *words: str, **how: Any) -> Called:
         """Call it as a process of its own."""
