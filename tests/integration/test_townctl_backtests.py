@@ -92,7 +92,13 @@ def test_a_command_whose_code_hangs_ends_at_the_first_signal(
     mark = tmp_path / "began"
     hangs = f'    Rule("B1", lambda *_: (open({str(mark)!r}, "w"), __import__("time").sleep(10_000))),\n'
     words = ("--data", str(townctl.data), *command, "--code", str(a_tree(tmp_path / "hangs", hangs)))
-    process = subprocess.Popen([*TOWNCTL, *words], cwd=REPOSITORY)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # who runs the tests may ignore it, and a child inherits that
+    try:
+        process = subprocess.Popen([*TOWNCTL, *words], cwd=REPOSITORY)
+    finally:
+        signal.signal(signal.SIGINT, before)
     try:
         assert wait_for(mark.exists, seconds=PATIENCE_SECONDS, every=0.1)
         process.send_signal(signal.SIGINT)
