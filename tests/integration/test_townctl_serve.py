@@ -158,6 +158,11 @@ def test_an_escalation_is_acknowledged_by_the_link_in_its_notice(served: tuple[s
         assert with_token("PUT", f"{url}/api/towns/demo", {}, token=token).status == 201
         _townctl(data, "secret", "set-webhook", "demo", "--make")
         _townctl(data, "setting", "set", "demo", "notices.webhook", f"{door.url}/hook")
+        assert wait_for(  # an event of the same tick would still be told by the settings of before
+            lambda: door.url in _townctl(data, "setting", "show", "demo", "notices.webhook"),
+            seconds=PATIENCE_SECONDS,
+            every=0.5,
+        )
         raised = {
             "event_id": "raised-0001",
             "event_type": "escalation_raised",
