@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, Refused, StoreNotFound, StoreUnavailable, TownError
@@ -50,6 +51,23 @@ def client(
     for watcher in _watchers:
         _Watch(service, watcher).over(made)
     return made
+
+
+class OnDemand:
+    """A client that is made at its first use, by one thread for all: importing the SDK is slow, and most runs need few services."""
+
+    def __init__(self, make: Callable[[], AwsClient]) -> None:
+        self._make = make
+        self._lock = Lock()
+        self.made: AwsClient = None
+        """The client; None before its first use."""
+
+    def __call__(self) -> AwsClient:
+        """The client."""
+        with self._lock:
+            if self.made is None:
+                self.made = self._make()
+            return self.made
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any, Final
 
 from shared.adapters import aws_sdk
-from shared.adapters.aws_sdk import AwsClient, code_of, sdk_errors, sentence_of, status_of
+from shared.adapters.aws_sdk import AwsClient, OnDemand, code_of, sdk_errors, sentence_of, status_of
 from shared.ports.runtime import Done, NotDone, StartRejected, StartUnknown
 
 _CONNECT_SECONDS: Final = 2.0
@@ -98,9 +98,7 @@ class EcsTasks:
 
     def __init__(self, settings: EcsSettings, *, client: Callable[[], AwsClient] | None = None) -> None:
         self.settings = settings
-        self._make = client or _client
-        self._made: AwsClient = None
-        self._making = Lock()
+        self._made = OnDemand(client or _client)
         self._one_filter = False
         self._seen: dict[str, tuple[float, tuple[EcsTask, ...]]] = {}
         self._looking = Lock()
@@ -182,10 +180,7 @@ class EcsTasks:
 
     @property
     def _client(self) -> AwsClient:
-        with self._making:
-            if self._made is None:
-                self._made = self._make()
-            return self._made
+        return self._made()
 
     def _of_town(self, town_id: str, wanted: str) -> list[str]:
         """The town's tasks, and perhaps those of others: with one filter, the stopped ones are those of the whole cluster."""

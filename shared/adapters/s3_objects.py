@@ -7,12 +7,11 @@ that: `shared.storage.commit` reads the head before it treats a failed condition
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from threading import Lock
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from shared.adapters import aws_sdk, s3_errors
-from shared.adapters.aws_sdk import AnsweredDate, AwsClient, sdk_errors
+from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand, sdk_errors
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, PlainObjects, StoredObject
 
@@ -53,18 +52,18 @@ class S3Objects:
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
-        self._made: AwsClient = None
-        self._making = Lock()
+        self._made = OnDemand(self._dated_client)
         self._date = AnsweredDate()
 
     @property
     def client(self) -> AwsClient:
         """The boto3 client, safe for threads, made at its first use."""
-        with self._making:
-            if self._made is None:
-                self._made = _client(self._endpoint_url, self._region)
-                self._made.meta.events.register("after-call.s3", self._date.hear)
-            return self._made
+        return self._made()
+
+    def _dated_client(self) -> AwsClient:
+        made = _client(self._endpoint_url, self._region)
+        made.meta.events.register("after-call.s3", self._date.hear)
+        return made
 
     @property
     def waiting(self) -> PlainObjects:
@@ -287,7 +286,7 @@ class S3Objects:
             if self._endpoint_url:
                 where += f" at {_without_userinfo(self._endpoint_url)}"
             unreadable = (
-                type(error) is ValueError and self._made is not None
+                type(error) is ValueError and self._made.made is not None
             )  # a line of an answer: a date that breaks off
             said = AnswerCutShort(str(error)) if unreadable else error
             raise s3_errors.translated(said, doing=doing, where=where, bucket=self._bucket) from error

@@ -3,11 +3,11 @@
 SNS takes a message whether or not anybody has confirmed a subscription: `townctl doctor --stack` tells that.
 """
 
-from threading import Lock
+from functools import partial
 from typing import Final
 
 from shared.adapters import aws_sdk
-from shared.adapters.aws_sdk import AwsClient
+from shared.adapters.aws_sdk import AwsClient, OnDemand
 from shared.ports.notices import Untold
 
 _SUBJECT_AT_MOST: Final = 99
@@ -24,8 +24,7 @@ class SnsMail:
 
     def __init__(self, topic: str) -> None:
         self._topic = topic
-        self._made: AwsClient = None
-        self._making = Lock()
+        self._client = OnDemand(partial(_client, topic.split(":")[3]))
 
     def send(self, subject: str, text: str) -> Untold | None:
         """Send a mail; None if SNS has taken it. Never raises for what SNS says."""
@@ -37,17 +36,11 @@ class SnsMail:
             return Untold(said, passing=code not in _FINAL)
         return None
 
-    def _client(self) -> AwsClient:
-        with self._making:
-            if self._made is None:
-                self._made = aws_sdk.client(
-                    "sns",
-                    connect_seconds=_CONNECT_SECONDS,
-                    read_seconds=_READ_SECONDS,
-                    attempts=_ATTEMPTS,
-                    region=self._topic.split(":")[3],
-                )
-            return self._made
+
+def _client(region: str) -> AwsClient:
+    return aws_sdk.client(
+        "sns", connect_seconds=_CONNECT_SECONDS, read_seconds=_READ_SECONDS, attempts=_ATTEMPTS, region=region
+    )
 
 
 def _subject(text: str) -> str:

@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from threading import Lock
+from functools import partial
 from typing import Any, Final
 
 from shared.adapters import aws_sdk
-from shared.adapters.aws_sdk import AwsClient
+from shared.adapters.aws_sdk import AwsClient, OnDemand
 from shared.domain import strict_json
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.ports.queue import Delivery, Wake
@@ -32,10 +32,7 @@ class SqsQueue:
 
     def __init__(self, url: str, *, endpoint_url: str | None = None, region: str | None = None) -> None:
         self._url = url
-        self._endpoint_url = endpoint_url
-        self._region = region
-        self._made: AwsClient = None
-        self._making = Lock()
+        self._client = OnDemand(partial(_client, endpoint_url, region))
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
         """Send wakes, ten in a call; returns those that SQS did not accept. Raises QueueUnavailable, AccessDenied."""
@@ -81,18 +78,11 @@ class SqsQueue:
             hint = "nothing is lost: the dispatcher finds the due markers of these towns again"
             raise QueueUnavailable(problem, hint=hint) from error
 
-    def _client(self) -> AwsClient:
-        with self._making:
-            if self._made is None:
-                self._made = aws_sdk.client(
-                    "sqs",
-                    connect_seconds=2,
-                    read_seconds=5,
-                    attempts=3,
-                    endpoint_url=self._endpoint_url,
-                    region=self._region,
-                )
-            return self._made
+
+def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
+    return aws_sdk.client(
+        "sqs", connect_seconds=2, read_seconds=5, attempts=3, endpoint_url=endpoint_url, region=region
+    )
 
 
 def deduplication_id(wake: Wake) -> str:

@@ -18,13 +18,13 @@ import hashlib
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from heapq import merge
 from itertools import islice
-from threading import Lock
 from typing import Any, Final
 
 from shared.adapters import aws_sdk, table_errors
-from shared.adapters.aws_sdk import AwsClient, sdk_errors
+from shared.adapters.aws_sdk import AwsClient, OnDemand, sdk_errors
 from shared.domain.errors import PreconditionFailed, StoreUnavailable
 from shared.ports.object_store import Listing, PlainObjects, StoredObject
 
@@ -62,26 +62,12 @@ class TableObjects:
         self._spread = spread
         self._large = large
         self._endpoint_url = endpoint_url
-        self._region = region
-        self._made: AwsClient = None
-        self._making = Lock()
+        self._made = OnDemand(partial(_client, endpoint_url, region))
 
     @property
     def client(self) -> AwsClient:
         """The boto3 client, safe for threads, made at its first use."""
-        with self._making:
-            if self._made is None:
-                self._made = aws_sdk.client(
-                    "dynamodb",
-                    connect_seconds=_CONNECT_SECONDS,
-                    read_seconds=_READ_SECONDS,
-                    attempts=_ATTEMPTS,
-                    endpoint_url=self._endpoint_url,
-                    region=self._region,
-                    max_pool_connections=_CONNECTIONS,
-                    tcp_keepalive=True,
-                )
-            return self._made
+        return self._made()
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -218,6 +204,19 @@ class TableObjects:
                 hint = "try again; the request may or may not have been carried out"
                 raise StoreUnavailable(f"{doing} in {where}: the answer lacks {error}", hint=hint) from error
             raise table_errors.translated(error, doing=doing, where=where, table=self._table) from error
+
+
+def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
+    return aws_sdk.client(
+        "dynamodb",
+        connect_seconds=_CONNECT_SECONDS,
+        read_seconds=_READ_SECONDS,
+        attempts=_ATTEMPTS,
+        endpoint_url=endpoint_url,
+        region=region,
+        max_pool_connections=_CONNECTIONS,
+        tcp_keepalive=True,
+    )
 
 
 def _failures() -> tuple[type[Exception], ...]:

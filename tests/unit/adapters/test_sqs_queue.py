@@ -38,7 +38,7 @@ def wakes(count: int) -> list[Wake]:
 
 def over(client: Client) -> SqsQueue:
     queue = SqsQueue("https://queue.example/wakes.fifo")
-    queue._made = client
+    queue._client.made = client
     return queue
 
 
@@ -105,7 +105,7 @@ def test_a_worker_that_may_not_put_back_is_told_which_right_is_missing() -> None
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "ChangeMessageVisibilityBatch")
 
     queue = SqsQueue("https://queue.example/wakes.fifo")
-    queue._made = Denied()
+    queue._client.made = Denied()
     with pytest.raises(AccessDenied) as refused:
         queue.put_back({"handle": timedelta(seconds=5)})
     assert "sqs:ChangeMessageVisibility" in refused.value.hint
