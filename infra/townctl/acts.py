@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 from rich.text import Text
 
-from infra.townctl.arguments import TownName, content_of, json_of
+from infra.townctl.arguments import AgentId, BeadId, TownName, content_of, json_of
 from infra.townctl.output import Answer
 from infra.townctl.paging import the_one
 from infra.townctl.place import Place, Subject, ThePlace, posted
@@ -20,9 +20,7 @@ from shared.domain.errors import Refused
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
 ConvoyId = Annotated[str, Parameter(help="The convoy's id, a prefix that no other bead has, or its title.")]
-AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 By = Annotated[str | None, Parameter(help="Who asks for it, for the audit trail.")]
 PriorityOption = Annotated[
     Literal["low", "medium", "high", "critical"] | None, Parameter(help="The order in which beads get agents.")

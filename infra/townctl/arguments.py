@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final, cast
 
 from cyclopts import Parameter
 
@@ -18,6 +18,9 @@ from shared.adapters import outside_files
 from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.intake.asked_time import time_in
+
+if TYPE_CHECKING:
+    from shared.replay.time_window import Window
 
 _FILE_SIZE: Final = 16 << 20
 _FILE_DEPTH: Final = 64
@@ -54,6 +57,8 @@ Force = Annotated[bool, Parameter(negative="", help="Replace the file if it exis
 TownName = Annotated[
     str, Parameter(help="The town's id: 1 to 64 lower-case letters, digits and hyphens; no hyphen at the start.")
 ]
+BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
+AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 
 def bytes_of_largest(mib: int) -> int:
@@ -118,6 +123,15 @@ def past_time_of(text: str, *, what: str, now: Callable[[], datetime]) -> dateti
     except Refused as problem:
         problem.hint = f"{problem.hint}; or write how long ago it is, such as 1h, '30 min ago' or '2 days ago'"
         raise
+
+
+def window_asked(from_: str, to: str | None, *, now: Callable[[], datetime]) -> "Window":
+    """The window that --from and --to name, up to the present without --to. Raises Refused."""
+    from shared.replay.time_window import window_of
+
+    start = past_time_of(from_, what="from", now=now)
+    end = now() if to is None else past_time_of(to, what="to", now=now)
+    return window_of(start, end, now=now())
 
 
 def require_limit(limit: int, at_most: int) -> None:

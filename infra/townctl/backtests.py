@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, past_time_of, require_new, write_whole
+from infra.townctl.arguments import Force, require_new, window_asked, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.other_code import Job, OtherCode, checked_limit, checked_tree
 from infra.townctl.output import FOUND, OK, Answer, plain, short, table
@@ -25,7 +25,7 @@ from shared.replay.backtest.changes import Change
 from shared.replay.backtest.summary import Backtest, ChangesOfRule, FirstChange, Unread, summary_of
 from shared.replay.backtest.window import WindowBacktest
 from shared.replay.starting_point import kept_since
-from shared.replay.time_window import Window, window_of
+from shared.replay.time_window import Window
 
 PIECE: Final = timedelta(hours=24)
 """A longer window is run in pieces of this length, each from what history had at its start."""
@@ -77,10 +77,7 @@ def backtest(  # noqa: PLR0913 - one for each option
     past = StoredPast(objects, objects)
     pieces: list[Job] = []
     for town_id in sorted(set(towns or known)):
-        clock = context.clock_of(store, town_id)
-        start = past_time_of(from_, what="from", now=clock.now)
-        end = clock.now() if to is None else past_time_of(to, what="to", now=clock.now)
-        wanted = window_of(start, end, now=clock.now())
+        wanted = window_asked(from_, to, now=context.clock_of(store, town_id).now)
         pieces += _pieces(town_id, wanted, drive(kept_since(town_id, past)))
     context.talk(f"running {quantity(len(pieces), 'window')} with the code in {tree}")
     with OtherCode(tree, context, children=min(at_once, max(len(pieces), 1)), limit=seconds) as children:

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.arguments import TownName, require_limit
+from infra.townctl.arguments import BeadId, TownName, require_limit
 from infra.townctl.output import Answer, plain, short, table, time_text
 from infra.townctl.paging import (
     LONGEST_ID,
@@ -104,7 +104,7 @@ def _why(waiting: Waiting | None, town_id: str, names: Mapping[str, str], now: d
 
 def show(
     town_id: TownName,
-    bead_id: Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")],
+    bead_id: BeadId,
     /,
     *,
     place: ThePlace,

@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.arguments import past_time_of
+from infra.townctl.arguments import AgentId, BeadId, past_time_of
 from infra.townctl.left_out import in_order
 from infra.townctl.output import Answer, plain, shortened, table
 from infra.townctl.paging import own_clock_note, the_one
@@ -31,9 +31,6 @@ TownOption = Annotated[
     Parameter(name="--town", help="The town's id; needed only where several towns have this id."),
 ]
 At = Annotated[str | None, Parameter(help="Show the state at this time: 2026-01-10T12:00:00Z, or how long ago: 1h.")]
-
-BeadId = Annotated[str, Parameter(help="The bead's id, a prefix that no other bead has, or its title.")]
-AgentId = Annotated[str, Parameter(help="The agent's id, a prefix that no other agent has, or the agent's name.")]
 
 _AHEAD: Final = 8
 

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, TownName, past_time_of, require_new, write_whole
+from infra.townctl.arguments import Force, TownName, require_new, window_asked, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.output import FOUND, OK, Answer, plain, short
 from infra.townctl.summaries import action_line, code_of, event_line
@@ -24,7 +24,6 @@ from shared.ports.steps import drive
 from shared.replay.recordings import file_format, making, verifying
 from shared.replay.recordings.verifying import Verified
 from shared.replay.replayed import Divergence
-from shared.replay.time_window import window_of
 from shared.replay.what_if.comparison import Parting
 
 _PARTINGS_SHOWN: Final = 20
@@ -80,10 +79,7 @@ def record(
     require_new(file, force=force, what="file")
     store = context.store()
     context.require_towns(store, town_id)
-    clock = context.clock_of(store, town_id)
-    start = past_time_of(from_, what="from", now=clock.now)
-    end = clock.now() if to is None else past_time_of(to, what="to", now=clock.now)
-    wanted = window_of(start, end, now=clock.now())
+    wanted = window_asked(from_, to, now=context.clock_of(store, town_id).now)
     objects = context.objects()
     made = drive(making.record(town_id, StoredPast(objects, objects), wanted))
     if made.recording is None:

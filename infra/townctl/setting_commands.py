@@ -6,7 +6,6 @@ A change is an event, as every change of a town is: `town_configured`, or `rig_r
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -20,6 +19,7 @@ from infra.townctl.output import Answer, plain, table
 from infra.townctl.paging import present
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace, posted
+from infra.ui.remedies import setting_to
 from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.times import text_or_none, to_text
@@ -51,7 +51,7 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
     found, history = place.settings(town_id), place.setting_history(town_id)
     value = next((each for each in found.settings if each.name == setting.name), None)
     rigs = {rig.rig_id: _own(rig, setting) for rig in found.rigs if _own(rig, setting) is not None}
-    changed = list(_changes(setting, history))
+    changed = list(history.of(setting.name, setting.of_rig))
     said = {
         "townId": town_id,
         "name": setting.called,
@@ -150,15 +150,6 @@ def _show_view(
         yield Text(plain(f"for rig {rig_id} it is {shown(own)}"))
 
 
-def _changes(setting: SettingWords, history: SettingHistory) -> Iterator[tuple[SettingsEvent, SettingChange]]:
-    """The changes of one setting, newest first: of the town's value, and of the rigs' own values."""
-    of_rig = (setting.of_rig or "").partition(".")[0]
-    for event in history.events:
-        for change in event.changes:
-            if change.name == (setting.name if change.rig_id is None else of_rig):
-                yield event, change
-
-
 def _history_view(
     setting: SettingWords,
     value: Setting | None,
@@ -198,10 +189,7 @@ def _history_view(
         if len(changed) > _CHANGES_SHOWN:
             yield Text(f"the newest {_CHANGES_SHOWN} of {len(changed)} changes")
     if last is not None and last[1].old_known and setting.name is not None:
-        back = json.dumps(last[1].old) if not isinstance(last[1].old, str) else last[1].old
-        yield Text(
-            plain(f"to take it back: townctl setting set {history.town_id} {setting.called} {shlex.quote(back)}")
-        )
+        yield Text(plain(f"to take it back: {setting_to(history.town_id, setting.called, last[1].old)}"))
 
 
 def _own(rig: RigSettings, setting: SettingWords) -> Any:

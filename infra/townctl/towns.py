@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Annotated, Final
+from datetime import datetime
+from typing import Annotated
 
 from cyclopts import Parameter
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of
 from infra.townctl.output import FOUND, OK, Answer, plain, table
+from infra.townctl.paging import ahead_of_this_machine
 from infra.townctl.people import span, when
 from infra.townctl.place import ThePlace
 from shared.adapters.clock import SystemClock
 from shared.domain.errors import Refused
-
-_AHEAD: Final = timedelta(seconds=5)
-"""A town whose newest tick is so far in the future has a clock of its own."""
 
 
 def create(
@@ -70,7 +68,7 @@ def list_(*, place: ThePlace) -> Answer:
             t.tick,
             None if t.time is None else when(t.time, max(now, t.time)),
             "only an event" if t.next_due_at is None else when(t.next_due_at, max(now, t.time or now)),
-            span(t.time - now) if t.time is not None and t.time - now > _AHEAD else None,
+            _lead(t.time),
         )
         for t in found.towns
     ]
@@ -90,8 +88,7 @@ def status(
     """Show what a town is doing and, for every waiting bead, why and until when it waits.
 
     Exit code 1 if something needs attention: a bead has failed, a person has to decide or to mend something, the mayor waits for an
-    answer, an invariant is violated. A bead that somebody holds back or
-    has cancelled needs none.
+    answer, an invariant is violated. A bead that somebody holds back or has cancelled needs none.
     """
     if watch:
         from infra.townctl import watch as live
@@ -101,3 +98,9 @@ def status(
 
     report = place.status(town_id)
     return Answer(report, status_view(report), FOUND if report.attention else OK)
+
+
+def _lead(at: datetime | None) -> str | None:
+    """How far a town is ahead of this machine, because it has a clock of its own; None if it is not."""
+    ahead = None if at is None else ahead_of_this_machine(at)
+    return None if ahead is None else span(ahead)

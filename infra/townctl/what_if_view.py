@@ -18,7 +18,6 @@ from shared.questions.standings import BeadStanding
 from shared.replay.replayed import Divergence
 from shared.replay.what_if.comparison import WORK, Parting
 from shared.replay.what_if.ends import BeadEnd
-from shared.replay.what_if.knowledge import UnknownEffect
 from shared.replay.what_if.run import WhatIf
 
 _ROWS_SHOWN: Final = 6
@@ -71,11 +70,7 @@ def _unknown(other: WhatIf) -> Iterator[RenderableType]:
     """The effects whose results are unknown: for each bead the first one, from which the others follow."""
     if not other.unknown_effects:
         return
-    first: dict[str | None, UnknownEffect] = {}
-    for each in other.unknown_effects:
-        if each.bead_id is not None:
-            first.setdefault(each.bead_id, each)
-    shown = list(first.values())[:_UNKNOWN_SHOWN]
+    shown = list(other.first_unknown.values())[:_UNKNOWN_SHOWN]
     count = len(other.unknown_effects)
     yield Text(
         f"UNKNOWN: history does not know the {'result' if count == 1 else 'results'} of {quantity(count, 'effect')} of the "

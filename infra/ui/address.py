@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from shared.domain.times import parse_iso
+from shared.domain.limits import MILLISECOND
+from shared.domain.times import parse_iso, to_text
 
 TOWN_VIEWS: Final = ("town", "timeline", "machine", "beads", "agents", "reviews", "settings")
 SUBJECT_VIEWS: Final = ("bead", "agent")
@@ -64,6 +65,10 @@ class Address:
     def at_time(self, at: str | None) -> Address:
         """The same view at another time."""
         return replace(self, at=at)
+
+    def just_before(self, at: datetime) -> Address:
+        """The same view at the last commit before this time."""
+        return self.at_time(to_text(at - MILLISECOND))
 
 
 def address_of(href: str) -> Address:

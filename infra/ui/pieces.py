@@ -71,6 +71,11 @@ def badge(text: str, tone: str = "wait") -> Html:
     return tag("span", text, class_=f"badge {tone}")
 
 
+def cut(text: str, letters: int) -> str:
+    """At most so many letters of a text; the last one says that there are more."""
+    return text if len(text) <= letters else f"{text[: letters - 1]}…"
+
+
 def link(to: Address, *shown: Child, class_: str | None = None, **attributes: object) -> Html:
     """A link inside the page."""
     return tag("a", *shown, href=to.href, class_=class_, **attributes)

@@ -6,6 +6,7 @@ at the forge, or where agents run.
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -102,6 +103,12 @@ def remedies_of(waiting: Waiting, town: str) -> tuple[Remedy, ...]:
 def reopening(bead_id: str, town: str) -> Remedy:
     """What a person can do about a failed bead."""
     return _remedy(_ACTS["bead_reopened"], town, bead_id, bead_id)
+
+
+def setting_to(town: str, setting: str, value: object) -> str:
+    """The command that gives a setting this value."""
+    word = value if isinstance(value, str) else json.dumps(value)
+    return f"townctl setting set {town} {setting} {shlex.quote(word)}"
 
 
 def _found(waiting: Waiting, town: str) -> Iterator[Remedy]:

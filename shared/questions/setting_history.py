@@ -1,6 +1,6 @@
 """When settings were changed, by whom and to what: the newest changes that the kept journal knows."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -53,6 +53,14 @@ class SettingHistory:
     since_tick: int | None
     whole: bool
     notes: tuple[str, ...]
+
+    def of(self, name: str | None, of_rig: str | None) -> Iterator[tuple[SettingsEvent, SettingChange]]:
+        """The changes of one setting, newest first: of the town's value, and of rigs' own values, which have another name."""
+        own = (of_rig or "").partition(".")[0]
+        for event in self.events:
+            for change in event.changes:
+                if change.name == (name if change.rig_id is None else own):
+                    yield event, change
 
 
 def setting_history(town_id: str, past: TownPast, *, at: datetime | None = None) -> Steps[SettingHistory]:

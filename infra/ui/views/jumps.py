@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from infra.ui import pieces, times
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 SHOWN: Final = 6
 _LONGEST: Final = 60
-_JUST_BEFORE: Final = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +62,10 @@ def _codes(timeline: Timeline) -> Iterator[_Jump]:
 
 
 def _chip(jump: _Jump, address: Address, first: datetime) -> Html:
-    text = jump.text if len(jump.text) <= _LONGEST else f"{jump.text[: _LONGEST - 1]}…"
+    text = pieces.cut(jump.text, _LONGEST)
     before: Child = joined(pieces.shape(jump.shape, jump.tone), text)
     if jump.at > first:
-        before = pieces.link(address.at_time(to_text(jump.at - _JUST_BEFORE)), before, title=f"{jump.text}: before it")
+        before = pieces.link(address.just_before(jump.at), before, title=f"{jump.text}: before it")
     after = pieces.link(address.at_time(to_text(jump.at)), "after", class_="quiet", title=f"{jump.text}: after it")
     at = tag("span", times.clock(jump.at), class_="quiet small")
     return tag("span", before, at, after, class_="badge jump")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from infra.ui import pieces, times, words
 from infra.ui.address import Address
 from infra.ui.markup import Child, Html, joined, tag
+from infra.ui.remedies import setting_to
 from infra.ui.shell import Standing, figure, page, title_bar
-from shared.domain.times import to_text
 from shared.questions.setting_changes import shown
 
 if TYPE_CHECKING:
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 Changed = tuple["SettingsEvent", "SettingChange"]
 _HISTORY_SHOWN: Final = 40
 _OF_A_SETTING: Final = 20
-_JUST_BEFORE: Final = timedelta(milliseconds=1)
 
 
 def settings_page(standing: Standing, settings: TownSettings, history: SettingHistory) -> Html:
@@ -42,9 +40,9 @@ def settings_page(standing: Standing, settings: TownSettings, history: SettingHi
     box = pieces.filter_box("Filter settings", address.query.get("q", ""))
     left = tag(
         "div",
-        None if chosen is None else _chosen(chosen, settings, changed, standing),
+        None if chosen is None else _chosen(chosen, settings, history, standing),
         tag("div", box, class_="toolbar bare"),
-        _table(settings, reference, changed, standing),
+        _table(settings, reference, history, standing),
         *(_rig(rig) for rig in settings.rigs),
         class_="stack",
     )
@@ -65,11 +63,6 @@ def places(address: Address) -> list[dict[str, str]]:
     ]
 
 
-def before(address: Address, event: SettingsEvent) -> Address:
-    """The time machine at the last commit before a change."""
-    return address.to("machine").at_time(to_text(event.time - _JUST_BEFORE))
-
-
 def _reference() -> Sequence[SettingWords]:
     from infra.reference.settings import every_setting
 
@@ -80,16 +73,12 @@ def _address(address: Address, name: str) -> Address:
     return address.to("settings", setting=name)
 
 
-def _of(name: str | None, of_rig: str | None, changed: Sequence[Changed]) -> list[Changed]:
-    """The changes of a setting: of the town's value, and of rigs' own values."""
-    own = (of_rig or "").partition(".")[0]
-    return [each for each in changed if each[1].name == (name if each[1].rig_id is None else own)]
-
-
 def _table(
-    settings: TownSettings, reference: dict[str, SettingWords], changed: Sequence[Changed], standing: Standing
+    settings: TownSettings, reference: dict[str, SettingWords], history: SettingHistory, standing: Standing
 ) -> Html:
-    rows = (_row(each, reference.get(each.name), _of(each.name, None, changed), standing) for each in settings.settings)
+    rows = (
+        _row(each, reference.get(each.name), list(history.of(each.name, None)), standing) for each in settings.settings
+    )
     head = pieces.table_head("Setting", "Value", "Default", "Last change", "What it does")
     none = pieces.no_match(standing.address, count=len(settings.settings), hidden=bool(settings.settings))
     return tag("section", tag("table", head, tag("tbody", *rows), class_="grid"), none, class_="card")
@@ -120,9 +109,9 @@ def _row(setting: Setting, about: SettingWords | None, changed: Sequence[Changed
     )
 
 
-def _chosen(setting: SettingWords, settings: TownSettings, changed: Sequence[Changed], standing: Standing) -> Html:
+def _chosen(setting: SettingWords, settings: TownSettings, history: SettingHistory, standing: Standing) -> Html:
     value = next((each for each in settings.settings if each.name == setting.name), None)
-    found = _of(setting.name, setting.of_rig, changed)
+    found = list(history.of(setting.name, setting.of_rig))
     facts = pieces.facts(
         ("Value", None if value is None else f"{shown(value.value)} ({'set' if value.stored else 'the default'})"),
         ("Default", shown(setting.default)),
@@ -135,7 +124,7 @@ def _chosen(setting: SettingWords, settings: TownSettings, changed: Sequence[Cha
     last = next((change for _, change in found if change.rig_id is None and change.old_known), None)
     back = None
     if last is not None and not standing.is_past:
-        back = pieces.command(f"townctl setting set {settings.town_id} {setting.called} {_argument(last.old)}")
+        back = pieces.command(setting_to(settings.town_id, setting.called, last.old))
     close = pieces.link(
         standing.address.with_(setting=None), pieces.shape("close", "ink", "Close"), class_="iconbutton"
     )
@@ -153,13 +142,6 @@ def _chosen(setting: SettingWords, settings: TownSettings, changed: Sequence[Cha
         aside=close,
         id_="setting",
     )
-
-
-def _argument(value: object) -> str:
-    import json
-    import shlex
-
-    return shlex.quote(value if isinstance(value, str) else json.dumps(value))
 
 
 def _line(event: SettingsEvent, change: SettingChange, standing: Standing) -> Html:
@@ -185,7 +167,7 @@ def _line(event: SettingsEvent, change: SettingChange, standing: Standing) -> Ht
             else f", {'sender not said' if event.by is None else f'by {event.by}'}, ",
             None if event.event_id is None else tag("code", event.event_id),
             " · ",
-            pieces.link(before(address, event), "the town before it", class_="name"),
+            pieces.link(address.to("machine").just_before(event.time), "the town before it", class_="name"),
             class_="sub",
         ),
         class_="change-line",

@@ -32,7 +32,7 @@ def form(machine: Machine, names: Names) -> Html:
     options += [
         tag(
             "option",
-            f"{setting.name} ({_short(json.dumps(setting.value))})",
+            f"{setting.name} ({pieces.cut(json.dumps(setting.value), _LONGEST)})",
             value=setting.name,
             selected=setting.name == changed[0],
         )
@@ -213,7 +213,3 @@ def _change_in(asked: Mapping[str, Any], known: frozenset[str]) -> tuple[str, An
         part, value = next(iter(value.items()))
         name = f"{name}.{part}" if name else part
     return (name, value) if name in known else ("", "")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

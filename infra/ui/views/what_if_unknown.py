@@ -29,10 +29,7 @@ def points(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Iterator[Html]
     unknown = found.unknown_effects
     if not unknown:
         return
-    first: dict[str, UnknownEffect] = {}
-    for each in unknown:
-        if each.bead_id is not None:
-            first.setdefault(each.bead_id, each)
+    first = found.first_unknown
     for bead, each in [*first.items()][:_SHOWN]:
         said = joined(
             names.link(bead),

@@ -96,6 +96,15 @@ class WhatIf:
     as_of: AsOf
     notes: tuple[str, ...]
 
+    @property
+    def first_unknown(self) -> dict[str, UnknownEffect]:
+        """Of each bead the first effect whose result is unknown, from which its others follow."""
+        found: dict[str, UnknownEffect] = {}
+        for each in self.unknown_effects:
+            if each.bead_id is not None:
+                found.setdefault(each.bead_id, each)
+        return found
+
     def within(self, size: int) -> Self:
         """The answer with its partings and its actions cut after `size` characters of JSON each."""
         partings, actions = _within(size, self.partings), _within(size, self.actions)
