@@ -9,14 +9,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, get_args
 
 from functions.problems import not_found
-from functions.settings import AccessRule
+from functions.settings import AccessRule, Verb
 from shared.domain.errors import Refused
 from shared.storage import keys
-
-Verb = Literal["read", "debug", "write", "delete"]
 
 _SHOWN: Final = 128
 

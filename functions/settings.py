@@ -31,6 +31,9 @@ from shared.domain.field_errors import FieldError, all_errors
 SettingName = Annotated[str, Field(min_length=1, max_length=256)]
 Url = Annotated[str, Field(pattern=r"^https?://[^\s]+$", max_length=1024)]
 Pattern = Annotated[str, Field(min_length=1, max_length=512)]
+Verb = Literal["read", "debug", "write", "delete"]
+"""What an operator may do with a town."""
+
 TopicArn = Annotated[str, Field(pattern=r"^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+$", max_length=512)]
 Names = Annotated[
     tuple[SettingName, ...],
@@ -77,7 +80,7 @@ class AccessRule(BaseModel):
 
     callers: tuple[Pattern, ...] = Field(min_length=1)
     towns: tuple[Pattern, ...] = Field(min_length=1)
-    verbs: tuple[Literal["read", "debug", "write", "delete"], ...] = Field(min_length=1)
+    verbs: tuple[Verb, ...] = Field(min_length=1)
 
 
 class FunctionSettings(BaseModel):

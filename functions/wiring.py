@@ -209,10 +209,11 @@ def surroundings(
 
 def _fleet_channels(settings: StoreSettings) -> tuple[str, ...]:
     """The channels on which people are told of every town of the deployment; those that tick towns, or try it, need them."""
-    from shared.domain.notices import FleetChannels  # noqa: PLC0415 - only for functions that tick towns
+    if not isinstance(settings, WorkerSettings | DebugSettings) or settings.notice_topic is None:
+        return ()
+    from shared.domain.notices import FleetChannels  # noqa: PLC0415 - few deployments have one
 
-    has_topic = isinstance(settings, WorkerSettings | DebugSettings) and settings.notice_topic is not None
-    return FleetChannels(mail=has_topic).names
+    return FleetChannels(mail=True).names
 
 
 def clock_guard(settings: StoreSettings, *, alerts: Alerts | None) -> ClockGuard:

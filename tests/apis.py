@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, quote, unquote
 
 import pytest
 
-from functions.access import Access, Verb
+from functions.access import Access
 from functions.api import BESIDES
 from functions.archive import app as archive
 from functions.credentials import app as credentials
@@ -16,7 +16,7 @@ from functions.events import app as events
 from functions.ingestion import Ingestion
 from functions.redrive import app as redrive
 from functions.redrive.acknowledging import Links
-from functions.settings import AccessRule, DebugSettings
+from functions.settings import AccessRule, DebugSettings, Verb
 from infra.devstack.gateway import Route
 from shared.adapters.agent_credentials import AgentCredentials
 from shared.storage.restore import KeptPast

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from functions import api, log, paths, wiring
-from functions.access import Access, SignedRequest, Verb, request_of
+from functions.access import Access, SignedRequest, request_of
 from functions.api import Call, Reply, Route
 from functions.debug.agents import AgentReads, pace
 from functions.debug.answers import Health
@@ -28,7 +28,7 @@ from functions.debug.schemas import (
 )
 from functions.pace import Pace
 from functions.queries import Query
-from functions.settings import DebugSettings
+from functions.settings import DebugSettings, Verb
 from shared.adapters import ids
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import drive

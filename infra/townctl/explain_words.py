@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -13,11 +12,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.output import Answer, table
+from infra.townctl.people import done
 from infra.townctl.setting_commands import SettingName, facts, the_setting
 from shared.domain.errors import Refused
 
 if TYPE_CHECKING:
-    from infra.ui.remedies import Remedy
     from shared.questions.waiting import Waiting, WaitingReason
     from shared.rules.base import Rule
 
@@ -35,6 +34,7 @@ _BUDGETS: Final = ("budget.per_bead", "budget.per_convoy")
 
 def rule(code: RuleWord, /) -> Answer:
     """Show what a rule does, by the code in a table or by its name; or what it means that a bead waits for a reason."""
+    from shared.domain.field_errors import did_you_mean
     from shared.questions.waiting import REASONS
     from shared.rules import RULES
 
@@ -43,8 +43,7 @@ def rule(code: RuleWord, /) -> Answer:
         reason = next((each for each in REASONS if each == code.lower()), None)
         if reason is not None:
             return _reason(reason)
-        near = difflib.get_close_matches(code.lower(), [*(each.name for each in RULES), *REASONS], n=3)
-        also = f"did you mean {', '.join(near)}? " if near else ""
+        also = did_you_mean(code.lower(), [*(each.name for each in RULES), *REASONS], most=3)
         known = ", ".join(each.code for each in RULES)
         hint = f"{also}the rules, in their order: {known}; docs/spec/rules.md describes them"
         raise Refused(f"there is no rule and no waiting reason {code}", status=404, path="rule", hint=hint)
@@ -67,10 +66,10 @@ def _reason(reason: WaitingReason) -> Answer:
         "says": text,
         "needsPerson": reason in BY_PEOPLE,
         "guards": [{"guard": guard, "says": says} for guard, says in meanings.items()],
-        "remedies": [{"who": each.who, "does": _done(each), "command": each.command} for each in remedies],
+        "remedies": [{"who": each.who, "does": done(each, {}), "command": each.command} for each in remedies],
     }
     ends = "only a person ends it" if reason in BY_PEOPLE else "it ends by itself, by time or by an event"
-    lines = [f"  {each.who} can {_done(each)}" + (f": {each.command}" if each.command else "") for each in remedies]
+    lines = [f"  {each.who} can {done(each, {})}" + (f": {each.command}" if each.command else "") for each in remedies]
     shown: list[RenderableType] = [Text(f"{reason} is why a bead waits: {text}; {ends}", style="bold")]
     shown.append(table("guard", "what it means", rows=list(meanings.items())))
     shown += [Text(each) for each in lines]
@@ -95,10 +94,6 @@ def _usual_wait(reason: WaitingReason, guards: Iterable[str]) -> Waiting:
     never = datetime.min.replace(tzinfo=UTC)
     held = tuple(Guard(guard, "") for guard in guards)
     return Waiting("BEAD", reason, never, None, None, None, held, tuple(needs), None, None)
-
-
-def _done(remedy: Remedy) -> str:
-    return remedy.does.replace("{bead}", "it" if remedy.about is None else remedy.about)
 
 
 def setting(name: SettingName, /) -> Answer:

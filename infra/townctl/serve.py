@@ -14,9 +14,10 @@ from typing import Annotated, Any, Final
 from cyclopts import Parameter
 
 from functions import audit, problems
-from functions.access import Access, Verb
+from functions.access import Access
 from functions.api import BESIDES, REQUEST_ID
 from functions.authorizer.app import as_context
+from functions.settings import Verb
 from infra.devstack.gateway import Route, event_of, parts_of, serving
 from infra.townctl import agent_programs, own_clocks, own_runs, wiring
 from infra.townctl.context import Context, TheContext

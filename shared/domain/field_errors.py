@@ -1,12 +1,15 @@
 """Pydantic's validation errors in the form that we report: the place, the kind of error and a sentence, never the value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
 from pydantic import BaseModel, ValidationError
 
 UNKNOWN_FIELD: Final = "extra_forbidden"
+_COMPARED: Final = 64
+"""Letters of a wrong word that are compared with the known ones, of which none is longer."""
+
 _AN_OBJECT: Final = "Input should be an object"
 _AN_ARRAY: Final = "Input should be a valid array"
 _IN_WORDS_OF_JSON: Final = {
@@ -74,15 +77,15 @@ def what_is_expected(model: type[BaseModel], wrong: FieldError) -> str:
         return wrong.hint
     if len(names) < 2:
         return f"the only field is {names[0]}" if names else "no field is accepted there"
-    return f"{_nearest(str(wrong.path[-1]), names)}the fields are {', '.join(sorted(names))}"
+    return f"{did_you_mean(str(wrong.path[-1]), names)}the fields are {', '.join(sorted(names))}"
 
 
-def _nearest(name: str, names: tuple[str, ...]) -> str:
-    """A question after the field that may be meant; empty if none is close."""
+def did_you_mean(word: str, known: Iterable[str], *, most: int = 1) -> str:
+    """A question after the known words that are most like a wrong one, `did you mean door? `; empty if none is close."""
     from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
 
-    close = get_close_matches(name[:64], names, n=1)
-    return f"did you mean {close[0]}? " if close else ""
+    near = get_close_matches(word[:_COMPARED], list(known), n=most)
+    return f"did you mean {', '.join(near)}? " if near else ""
 
 
 def _names_at(schema: Any, path: tuple[str | int, ...], definitions: Mapping[str, Any]) -> tuple[str, ...] | None:

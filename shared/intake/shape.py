@@ -7,6 +7,7 @@ from typing import Final
 
 from shared.domain import canonical, limits, strict_json
 from shared.domain.errors import Refused
+from shared.domain.field_errors import did_you_mean
 from shared.domain.ids import is_subject_id
 from shared.domain.states import EventSource
 from shared.domain.tick import Envelope
@@ -78,12 +79,8 @@ def type_of(event: Incoming) -> type[Event]:
 
 def _types_hint(name: str = "") -> str:
     """The types that may be sent, and the one that a wrong name probably means."""
-    from difflib import get_close_matches  # noqa: PLC0415 - only a refusal needs it
-
     known = sorted(event_type for event_type, event in BY_TYPE.items() if event.senders)
-    close = get_close_matches(name, known, n=1)
-    meant = f"did you mean {close[0]}? " if close else ""
-    return f"{meant}known types: {', '.join(known)}"
+    return f"{did_you_mean(name, known)}known types: {', '.join(known)}"
 
 
 def too_large(size: int, path: str) -> Refused:

@@ -128,10 +128,16 @@ def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> Fa
     if newest is None or newest[1] != "agent_exited" or not _WELL.isdisjoint(newest[2:]):
         return None
     agent_id, _, status, reason = newest
-    row = sql.execute("SELECT generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}).fetchone()
-    spawned = [generation for agent, generation in starts_on(sql, subject) if agent == agent_id]
-    known = [row[0]] if is_agent and row is not None else [] if is_agent else spawned[:1]
-    return next((FailedStart(agent_id, generation, reason or status) for generation in known), None)
+    known = _own_start(sql, agent_id) if is_agent else starts_on(sql, subject)
+    starts = (FailedStart(agent_id, generation, reason or status) for agent, generation in known if agent == agent_id)
+    return next(starts, None)
+
+
+def _own_start(sql: sqlite3.Connection, agent_id: str) -> list[tuple[str, int]]:
+    """The newest start of an agent, as (agent, generation); empty if it is gone from the town."""
+    return sql.execute(
+        "SELECT bead_id, generation FROM agent_metadata WHERE bead_id = :id", {"id": agent_id}
+    ).fetchall()
 
 
 def _kept_runs(town_id: str, agents: Sequence[str], logs: AgentLogs, kind: LogKind) -> Steps[list[LogName]]:

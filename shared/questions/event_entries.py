@@ -19,7 +19,7 @@ from shared.questions.sent_events import Sent
 from shared.questions.setting_changes import SettingChange
 
 BLOCKS_READ_AT_MOST: Final = 16
-"""The most blocks of journal rows that one page reads to tell more of its events; a block has about 64 ticks."""
+"""The most blocks of journal rows that one page reads to find events, and as many to tell more of them. Each has some 64 ticks."""
 _SUBJECTS: Final = ("convoy_id", "rig_id", "target", "to")
 
 

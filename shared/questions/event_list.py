@@ -21,15 +21,12 @@ from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.ports.town_store import TownStore
 from shared.questions import event_entries
-from shared.questions.event_entries import EventEntry
+from shared.questions.event_entries import BLOCKS_READ_AT_MOST, EventEntry
 from shared.questions.filters import LIMIT, EventFilter
 from shared.questions.lines import columns_of
 from shared.questions.pages import LOOKED_AT_MOST, cursor_of, place_of
 from shared.questions.repeated_events import JournalEvent, without_row
 from shared.town import migrations
-
-BLOCKS_READ_AT_MOST: Final = 16
-"""The most blocks of journal rows that one page reads; a block has about 64 ticks."""
 
 _NEWEST: Final = 2**62  # later than every seq and every tick
 _COLUMNS: Final = f"{event_entries.COLUMNS}, payload"
@@ -79,7 +76,7 @@ def events(
         else:
             place = reader.place
     whole = past.around_damage()
-    rows = FoundRows(whole, town_id, newest=newest.tick_no, blocks=event_entries.BLOCKS_READ_AT_MOST)
+    rows = FoundRows(whole, town_id, newest=newest.tick_no, blocks=BLOCKS_READ_AT_MOST)
     completed = yield from event_entries.completed(town_id, whole, rows, found)
     return EventList(town_id, completed, None if reader.finished else cursor_of(place))
 

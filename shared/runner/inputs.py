@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import islice
 from typing import Any, Final
 
 from shared.domain import limits
@@ -167,9 +168,13 @@ def batches_behind(around: Surroundings, town_id: str, waiting: InboxReading) ->
 
 
 def wakes(waiting: InboxReading) -> bool:
-    """Whether a batch contains more than signs of life. What cannot be read does as well."""
-    events = _read(waiting, 0).envelopes
-    return any(kind is None or not kind.transient for kind in (BY_TYPE.get(each.event_type) for each in events))
+    """Whether a batch contains more than signs of life. What cannot be read does as well.
+
+    The first such event is the answer, so a town that has one does not decode all that waits a second time.
+    """
+    events = (each for batch in waiting.objects for each in ingest.read_object(batch.key, batch.body, size=batch.size))
+    kinds = (BY_TYPE.get(each.event_type) for each in islice(events, limits.EVENTS_PER_TICK))
+    return any(kind is None or not kind.transient for kind in kinds)
 
 
 def read_batches(waiting: InboxReading, *, behind: int = 0) -> Reading:

@@ -21,7 +21,7 @@ from shared.ports.town_past import JournalRow
 from shared.replay.replayed import ActionOfTick
 from shared.replay.what_if.knowledge import UnknownEffect
 from shared.replay.what_if.orders import shifted
-from shared.town.town_keys import TownKeys
+from shared.town.town_keys import SET_IN_EVERY_TICK, TownKeys
 
 StoredRow = tuple[object, ...] | None
 T = TypeVar("T")
@@ -38,17 +38,7 @@ WORK: Final = frozenset(
 )
 """The tables of the work itself; what differs only in the others follows from it."""
 _CONFIG: Final = ("town", TownKeys.config.name, "")
-_OF_EVERY_TICK: Final = frozenset(
-    ("town", key.name, "")
-    for key in (
-        TownKeys.tick_no,
-        TownKeys.tick_id,
-        TownKeys.last_tick_at,
-        TownKeys.next_due_at,
-        TownKeys.next_seq,
-        TownKeys.next_audit_seq,
-    )
-)
+_OF_EVERY_TICK: Final = frozenset(("town", name, "") for name in SET_IN_EVERY_TICK)
 """What every tick writes: a tick that only one town has differs in it anyway."""
 
 

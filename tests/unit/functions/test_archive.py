@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from functions.access import Access, Verb
+from functions.access import Access
 from functions.archive import app as archive
-from functions.settings import AccessRule
+from functions.settings import AccessRule, Verb
 from shared.ports.steps import drive
 from shared.storage import keys
 from shared.storage.listing import all_keys
