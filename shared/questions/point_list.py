@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.domain.errors import Refused
+from shared.domain.errors import DamagedImage, Refused
 from shared.domain.shapes import answer
 from shared.history.found_rows import FoundRows
 from shared.ports.steps import Steps
@@ -21,7 +21,7 @@ class PointList:
 
     Points with a smaller `epoch` are from before a restore in place. `settings` are the events with which the ticks of these
     points changed settings: the point of that tick has the change, the point before it does not. `notes` say it if the newest
-    commit cannot be read.
+    commit, or what changed the settings, cannot be read.
     """
 
     town_id: str
@@ -37,7 +37,12 @@ def points(kept: KeptPast, past: TownPast, *, limit: int = POINTS, before: int |
     found = yield from kept.points(limit=limit, up_to=up_to)
     total = yield from kept.count_points()
     notes = yield from kept.lost()
-    settings = () if notes else (yield from _settings(kept.town_id, past.around_damage(), found))
+    settings: tuple[SettingsEvent, ...] = ()
+    if not notes:
+        try:
+            settings = yield from _settings(kept.town_id, past.around_damage(), found)
+        except DamagedImage as error:  # the list is the way back from damage: it comes without the settings
+            notes = (f"what each commit changed in the settings cannot be read: {error.message}",)
     return PointList(kept.town_id, tuple(found), total, notes, settings)
 
 

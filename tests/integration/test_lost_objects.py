@@ -376,3 +376,21 @@ def test_numbers_that_lost_ticks_may_have_used_are_used_by_nobody_again(place: P
     [entry] = [tick for tick in place.townctl.document("ticks", TOWN)["ticks"] if tick["restore"]]
     assert entry["restore"]["lostHead"] is True
     assert place.findings() == []
+
+
+@pytest.mark.parametrize("place", ["memory"], indirect=True)
+@pytest.mark.parametrize(
+    ("kind", "harm"), [each for each in SINGLE if each[0] in {"head", "snapshot", "spill", "journal"}]
+)
+def test_the_points_are_listed_whatever_is_damaged(place: Place, kind: str, harm: str) -> None:
+    """Seen: the list also tells what each commit changed in the settings, and refused when the newest commit was damaged."""
+    intact = place.townctl.document("points", TOWN, "--limit", "100")["points"]
+    place.harm(kind, harm)
+    listed = place.townctl.document("points", TOWN, "--limit", "100")
+    left = listed["points"]
+    assert left
+    assert {point["txid"] for point in left} <= {point["txid"] for point in intact}
+    assert listed["notes"] or kind == "journal"
+    earlier = place.townctl.document("points", TOWN, "--before", "20")["points"]
+    assert earlier[0]["tick"] == 19
+    assert earlier == [point for point in left if point["txid"] <= earlier[0]["txid"]][:20]
