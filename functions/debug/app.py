@@ -280,6 +280,7 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
     Route("GET", f"{_TOWN}/config", "The settings of a town", _READ, _HISTORY.config, ExplainQuery),
     Route("GET", f"{_TOWN}/config/changes", "Changes of settings", _READ, _HISTORY.config_changes, ExplainQuery),
     Route("GET", f"{_TOWN}/points", "The restore points of a town", _READ, _HISTORY.points, PointsQuery),
+    Route("GET", f"{_TOWN}/points/{{txid}}", "What a restore leaves behind", _READ, _HISTORY.point, Query),
     Route("GET", f"{_TOWN}/events", "The events of a town", _READ, _HISTORY.events, EventsQuery),
     Route("GET", f"{_TOWN}/events/{{eventId}}", "One event in full", _READ, _HISTORY.one_event, Query),
     Route("GET", f"{_TOWN}/explain/beads/{{beadId}}", "Why a bead waits", _READ, explain_bead, ExplainQuery),

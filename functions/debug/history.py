@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from functions import api
 from functions.api import Call, Reply
-from functions.debug.schemas import EventsQuery, ExplainQuery, PointsQuery, TicksQuery, TimelineQuery, tick_number
+from functions.debug.schemas import (
+    EventsQuery,
+    ExplainQuery,
+    PointsQuery,
+    TicksQuery,
+    TimelineQuery,
+    commit_number,
+    tick_number,
+)
 from functions.queries import Query
 from shared.ports.steps import drive
 from shared.ports.town_past import TownPast
@@ -93,6 +101,13 @@ class HistoryReads:
         asked, here = call.query, self.deployment()
         found = point_list.points(here.kept_past(call.town_id), here.past(), limit=asked.limit, before=asked.before)
         return api.answer(200, drive(found))
+
+    def point(self, call: Call[Query]) -> Reply:
+        """One commit that the town can be restored to, and the beads and settings of now that a restore would leave behind."""
+        from shared.questions import left_behind  # noqa: PLC0415 - as above
+
+        here, txid = self.deployment(), commit_number(call.ids["txid"])
+        return api.answer(200, drive(left_behind.point_view(here.kept_past(call.town_id), here.past(), txid)))
 
     def events(self, call: Call[EventsQuery]) -> Reply:
         """Events, newest first: events in the inbox, stored events, and repeats of a known id (conflicts and duplicates)."""

@@ -152,6 +152,16 @@ class ExplainQuery(Query):
 
 def tick_number(text: str) -> int:
     """The number of a tick in a path. Raises Refused (404)."""
+    return _number(text, "tick", "for example /ticks/41")
+
+
+def commit_number(text: str) -> int:
+    """The number of a commit in a path. Raises Refused (404)."""
+    return _number(text, "txid", "for example /points/41; /points lists the commits")
+
+
+def _number(text: str, path: str, hint: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < len(str(_A_TICK))):
-        raise Refused("the number of a tick is a whole number", status=404, path="tick", hint="for example /ticks/41")
+        what = {"tick": "tick", "txid": "commit"}[path]
+        raise Refused(f"the number of a {what} is a whole number", status=404, path=path, hint=hint)
     return int(text)

@@ -19,6 +19,7 @@ from shared.questions.dry_run_call import DryRunRequest
 from shared.questions.event_list import EventList
 from shared.questions.event_view import EventView
 from shared.questions.explain import Explanation
+from shared.questions.left_behind import PointView
 from shared.questions.letters import Conversation, LetterList
 from shared.questions.point_list import PointList
 from shared.questions.receipts import AcceptedEvents, CreatedTown, KeptLogReport, ResumedTown, Said
@@ -155,6 +156,9 @@ CONTRACTS: Final[dict[tuple[str, str], Contract]] = {
     ),
     ("get", f"{_TOWN}/points"): Contract(
         "listRestorePoints", 200, "The newest restore points.", PointList, _ABOUT_A_TOWN
+    ),
+    ("get", f"{_TOWN}/points/{{txid}}"): Contract(
+        "getRestorePoint", 200, "The restore point.", PointView, _ABOUT_A_TOWN
     ),
     ("get", f"{_TOWN}/events"): Contract("listEvents", 200, "A page of events.", EventList, _ABOUT_A_TOWN),
     ("get", f"{_TOWN}/events/{{eventId}}"): Contract("getEvent", 200, "The event.", EventView, _ABOUT_A_TOWN),

@@ -36,6 +36,7 @@ _IDS: Final = {
     "beadId": "The bead's id in percent encoding, or `~` and the id in base64url without padding, which works for every id.",
     "agentId": "The agent's id, written as a bead's id is.",
     "tick": "The number of the tick.",
+    "txid": "The number of the commit.",
     "link": "What stands in the notice; it is signed, good for one escalation, and ends after seven days.",
 }
 _ID_EXAMPLES: Final = {
@@ -44,6 +45,7 @@ _ID_EXAMPLES: Final = {
     "beadId": "5649000b",
     "agentId": "polecat-toast",
     "tick": "41",
+    "txid": "41",
     "link": "WyJteS10b3duIiwiNTY0OTAwMGIiLCJtYWlsIiwxNzY4NjUxMjAwXQ.c2lnbmF0dXJl",
 }
 _PROBLEMS: Final = {

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.left_behind import PointView
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
@@ -239,6 +240,12 @@ class ApiTowns:
         from shared.questions.point_list import PointList
 
         return self._get(PointList, town_id, "points", limit=limit, before=before)
+
+    def point(self, town_id: str, txid: int) -> PointView:
+        """GET .../points/{txid}."""
+        from shared.questions.left_behind import PointView
+
+        return self._get(PointView, town_id, f"points/{txid}")
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for, from the lists of agents and beads."""

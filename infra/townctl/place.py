@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.left_behind import PointView
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.receipts import AcceptedEvents, CreatedTown, ResumedTown, Said
@@ -164,6 +165,10 @@ class Place(Protocol):
 
     def points(self, town_id: str, *, limit: int, before: int | None = None) -> PointList:
         """The newest restore points, or the newest from before a tick."""
+        ...
+
+    def point(self, town_id: str, txid: int) -> PointView:
+        """A commit that can be restored, and what a restore would leave behind."""
         ...
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:

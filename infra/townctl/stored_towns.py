@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.questions.event_view import EventView
     from shared.questions.explain import Explanation
     from shared.questions.filters import BeadFilter, EventFilter, StatusFilter
+    from shared.questions.left_behind import PointView
     from shared.questions.letters import Conversation, LetterList
     from shared.questions.point_list import PointList
     from shared.questions.rosters import AgentList, TownSettings
@@ -265,6 +266,12 @@ class StoredTowns:
         from shared.questions import point_list
 
         return drive(point_list.points(self._context.kept_past(town_id), self._past(), limit=limit, before=before))
+
+    def point(self, town_id: str, txid: int) -> PointView:
+        """A commit that can be restored, and what a restore would leave behind."""
+        from shared.questions import left_behind
+
+        return drive(left_behind.point_view(self._context.kept_past(town_id), self._past(), txid))
 
     def meant(self, town_id: str, kind: Subject, word: str, *, limit: int) -> Sequence[str]:
         """The ids that a word may stand for in the newest commit."""

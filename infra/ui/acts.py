@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.townctl.stored_towns import StoredTowns
+from infra.ui import words
 from infra.ui.address import Address
 from infra.ui.views import what_if_form
+from shared.domain.errors import TownError
+from shared.domain.secret_texts import masked
 
 if TYPE_CHECKING:
     from infra.townctl.context import Context
@@ -19,15 +22,24 @@ if TYPE_CHECKING:
     from infra.ui.site import Site
 
 SECONDS: Final = 60
+WHAT_IF: Final = "what-if-said"
+GO_TO: Final = "go-to-said"
 _READ_ONLY: Final = "Read-only: townctl ui --write lets buttons act."
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was done, in a few words, and where the page goes."""
+    """What was done, in a few words, and where the page goes.
+
+    The text stands in the element `beside` if that is named, and stays there; else it is a short notice. `reveal` is what must be
+    in sight then. A page that is gone to `pushes` an entry of its own into the browser's history.
+    """
 
     text: str = ""
     to: Address | None = None
+    beside: str = ""
+    reveal: str = ""
+    pushes: bool = False
 
 
 class Acts:
@@ -41,9 +53,21 @@ class Acts:
         """Do what is asked for."""
         if asked.get("what") == "what_if" and isinstance(asked.get("fields"), dict):
             return _what_if(address, asked["fields"])
+        if asked.get("what") == "go_to":
+            return self._go_to(address, str(asked.get("value", "")))
         if asked.get("what") == "run":
             return self._run(str(asked.get("value", "")))
         return Said("The page asked for something that is not known here: load it again.")
+
+    def _go_to(self, address: Address, typed: str) -> Said:
+        """The page at the time that was typed; without a time, the present. Where there is nothing to show it stays as it is."""
+        try:
+            at = self._site.time_typed(address, typed) if typed.strip() else None
+        except TownError as error:
+            return Said(
+                " ".join(filter(None, (words.sentence(masked(error.message)), masked(error.hint or "")))), beside=GO_TO
+            )
+        return Said("", address.at_time(at), beside=GO_TO, pushes=True)
 
     def _run(self, key: str) -> Said:
         """Run a command that the page has offered, as a command of its own."""
@@ -67,10 +91,13 @@ def _what_if(address: Address, fields: Mapping[str, Any]) -> Said:
     try:
         overrides = what_if_form.overrides_of(fields, address.at or "")
     except ValueError as error:
-        return Said(str(error))
-    if not overrides:
-        return Said("Change something first.", address.with_(what=None))
-    return Said("", address.with_(what=json.dumps(overrides, separators=(",", ":"))))
+        return Said(f"Nothing was run: {error}", beside=WHAT_IF)
+    return Said(
+        "",
+        address.with_(what=json.dumps(overrides, separators=(",", ":"))),
+        beside=WHAT_IF,
+        reveal="result",
+    )
 
 
 def place_options(context: Context, place: Place) -> list[str]:

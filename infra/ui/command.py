@@ -26,6 +26,8 @@ class Shown:
 
 
 def ui(
+    town_id: Annotated[str | None, Parameter(help="Open the page of this town; without it, the list of all.")] = None,
+    /,
     *,
     port: Annotated[int, Parameter(help="The port on 127.0.0.1 to listen on; 0 is any free port.")] = ANY_PORT,
     write: Annotated[
@@ -43,21 +45,28 @@ def ui(
     """
     from infra.listening.live import live
     from infra.ui.acts import Acts, place_options
+    from infra.ui.address import Address
     from infra.ui.pages import served
     from infra.ui.site import Site
 
     def opened() -> Place:
         return StoredTowns(replace(context)) if isinstance(place, StoredTowns) else place
 
-    opened().town_ids()
+    if town_id is None:
+        opened().town_ids()
+    else:
+        opened().require(town_id)
     site = Site(opened, writes=write)
     acts = Acts(site, place_options(context, place))
     stop = Stop()
     with stop.on_signals(), live(lambda: served(site, acts), port=port) as pages:
-        context.talk(f"showing {place.name} at {pages.first_url}")
+        first = pages.first_url
+        if town_id is not None:
+            first = first.replace("/?", f"{Address('town', town_id).href}?", 1)
+        context.talk(f"showing {place.name} at {first}")
         context.talk("this address opens the page once, in one browser of this machine; Ctrl-C ends it")
         if browser:
-            webbrowser.open(pages.first_url)
+            webbrowser.open(first)
         while not stop.wait(3600):
             pass
     return Answer(Shown(pages.url), ())

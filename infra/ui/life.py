@@ -16,7 +16,6 @@ _SAID_TWICE: Final = frozenset(
     {"hooked", "unhooked", "status_changed", "agent_spawned", "closed", "agent_exited", "assigned"}
 )
 """Audit lines that repeat what a rule, an event or an observation of the same tick says."""
-_CRASHED: Final = ("crash", "lost", "dead", "killed", "exit code")
 
 
 @dataclass
@@ -61,7 +60,7 @@ def chapters_of(story: Sequence[StoryEntry], *, is_agent: bool) -> list[Chapter]
                 found.append(opened)
         target = last if turn is not None and turn[0] in ("review", "ended") else found[-1]
         for entry in moment:
-            if entry.by == "observed" and entry.outcome and any(word in entry.outcome for word in _CRASHED):
+            if entry.is_crash:
                 target.crashed_at, target.failed = entry.time, True
         target.entries += _told(moment)
     for chapter, following in pairwise(found):

@@ -61,9 +61,13 @@ class Viewer:
         said = await asyncio.to_thread(self._acts.done, self._address, asked)
         if said.to is not None:
             self._address = said.to
-        await self._show("replace")
-        if said.text:
+        await self._show("push" if said.pushes else "replace")
+        if said.beside:
+            self._run(f"townPage.beside({json.dumps(said.beside)},{json.dumps(said.text)})")
+        elif said.text:
             self._run(f"townPage.toast({json.dumps(said.text)})")
+        if said.reveal:
+            self._run(f"townPage.reveal({json.dumps(said.reveal)})")
 
     async def refresh(self) -> None:
         """Show what is new. While a page is being made, or if it shows the past, nothing is asked for."""

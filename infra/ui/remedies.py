@@ -12,10 +12,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from shared.questions.setting_changes import SettingChange
     from shared.questions.waiting import Need, Waiting
 
 BLANK: Final = "..."
 """What stands in a command for a value that only the reader knows."""
+OF_A_RIG_ITSELF: Final = frozenset({"name", "git_url", "default_branch"})
+"""What a rig has besides its own values of settings: no command gives one of these alone another value."""
 
 
 class Remedy(NamedTuple):
@@ -109,6 +112,15 @@ def setting_to(town: str, setting: str, value: object) -> str:
     """The command that gives a setting this value."""
     word = value if isinstance(value, str) else json.dumps(value)
     return f"townctl setting set {town} {setting} {shlex.quote(word)}"
+
+
+def taking_back(town: str, change: SettingChange) -> str | None:
+    """The command that gives a setting of the town, or of a rig, its value from before a change; None if no command does."""
+    is_part = isinstance(change.old, dict) or isinstance(change.new, dict)
+    if not change.old_known or is_part or (change.rig_id is not None and change.name in OF_A_RIG_ITSELF):
+        return None
+    command = setting_to(town, change.name, change.old)
+    return command if change.rig_id is None else f"{command} --rig {shlex.quote(change.rig_id)}"
 
 
 def _found(waiting: Waiting, town: str) -> Iterator[Remedy]:

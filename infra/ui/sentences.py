@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from infra.ui import pieces, words
 from infra.ui.markup import Child, Html, between, joined, tag
-from infra.ui.remedies import Remedy, remedies_of
+from infra.ui.remedies import OF_A_RIG_ITSELF, Remedy, remedies_of
+from shared.questions.setting_changes import words_of
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
@@ -96,12 +97,24 @@ def mark(found: Mark, names: Names) -> Html:
         return joined("Invariant ", found.name, ": ", names.linked(found.says or ""))
     if found.kind == "restore":
         return joined(_sentence(found.says or "the town was restored"))
+    if found.settings:
+        return joined(settings_of(found, "Changed: "))
     table = {"event": words.EVENTS, "effect": words.EFFECTS}.get(found.kind, words.ACTIONS)
     change, _, _ = (found.says or "").partition(": ")
     if " -> " in change:
         before, _, after = change.partition(" -> ")
         change = f"{words.STATUS.get(before, before)} → {words.STATUS.get(after, after)}"
     return filled(table.get(found.name, found.name.replace("_", " ")), names, bead=bead, agent=agent, change=change)
+
+
+def settings_of(found: Mark, before: str = "") -> str:
+    """What a mark changed in the settings, and who did it: `merge_strategy of rig r none -> pr, by ben`."""
+    new = next((each.rig_id for each in found.settings if each.name == "git_url" and each.old is None), None)
+    own = [each for each in found.settings if new is None or each.name not in OF_A_RIG_ITSELF]
+    parts = [] if new is None else [f"rig {new} registered"]
+    parts += [f"{before}{words_of(own)}"] if own else []
+    said = ", ".join(parts) + ("" if found.by is None else f", by {found.by}")
+    return f"{said[:1].upper()}{said[1:]}" if before else said
 
 
 def filled(template: str, names: Names, *, bead: str | None, agent: str | None, change: str) -> Html:

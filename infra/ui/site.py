@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
-from infra.ui import errors, fleet
+from infra.ui import errors, fleet, go_to
 from infra.ui.address import TOWN_VIEWS, Address
 from infra.ui.markup import Html
 from infra.ui.names import names_in
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.ports.agent_logs import LogKind
     from shared.questions.agent_log import AgentLog
     from shared.questions.dry_run import DryRun
+    from shared.questions.left_behind import LeftBehind
     from shared.questions.rosters import TownSettings
     from shared.questions.timeline import Timeline
     from shared.questions.town_list import TownEntry
@@ -108,6 +109,14 @@ class Site:
             *found,
         ]
 
+    def time_typed(self, address: Address, typed: str) -> str:
+        """The time that somebody typed to go to, of which there is something to show. Raises TownError."""
+        place = self._open()
+        now = place.now(address.town)
+        at = to_text(go_to.time_typed(typed, now))
+        self._view(place, address.at_time(at))
+        return at
+
     def _page(self, address: Address, place: Place) -> Html:
         if not address.town:
             return self._fleet_page(address, place)
@@ -167,7 +176,7 @@ class Site:
         end = present.at
         found = place.timeline(address.town, _BEGINNING, end)
         settings = self._settings(place, address, town.view.status.as_of.tick)
-        newest = settings if not town.view.is_past else place.settings(address.town)
+        left = self._left(place, town.view, present) if town.view.is_past else None
         replay: Any = None
         what_if: Any = None
         problem: str | None = None
@@ -187,9 +196,15 @@ class Site:
                     )
             except Refused as refused:
                 problem, hint = refused.message, refused.hint
-        return machine_view.machine_page(
-            Machine(town, present, found, settings, newest, replay, what_if, problem, hint)
-        )
+        return machine_view.machine_page(Machine(town, present, found, settings, left, replay, what_if, problem, hint))
+
+    def _left(self, place: Place, then: TownView, now: TownView) -> LeftBehind | None:
+        """What a restore of a past commit would leave behind; None if that cannot be said: the rest of the page can be shown."""
+        town, commit = then.status.town_id, then.status.as_of.txid
+        try:
+            return self._once(("left", town, commit, now.status.as_of.txid), lambda: place.point(town, commit)).left
+        except TownError:
+            return None
 
     def _log(self, place: Place, address: Address, kind: Subject) -> tuple[AgentLog | None, str | None]:
         """The newest log of a bead or agent; without one why there is none."""
@@ -249,7 +264,8 @@ class Site:
                 f"`at` is not a time: {address.at[:40]}",
                 status=400,
                 path="at",
-                hint="for example at=2026-01-10T12:00:00Z",
+                hint="Write a whole time in UTC, for example at=2026-01-10T12:00:00Z. The field `Go to` of the time machine also "
+                f"takes {go_to.FORMS}.",
             )
         if address.time is None:
             return place.view(address.town, None)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+
+from infra.ui import pieces, sentences
 
 if TYPE_CHECKING:
     from shared.questions.lanes import Lane, Span
@@ -163,11 +164,10 @@ def _crashes(marks: Sequence[Mark]) -> dict[str, list[datetime]]:
     """When each agent was seen to have ended badly, or was taken for lost."""
     found: dict[str, list[datetime]] = {}
     for mark in marks:
-        ended = mark.kind == "observed" and not mark.name.startswith(("done", "stopped", "completed", "exit 0", "0"))
         gone = (
             mark.kind == "rule" and mark.code in _LOST and mark.name == "transition_agent" and mark.outcome == "applied"
         )
-        if ended or gone:
+        if mark.is_crash or gone:
             for each in mark.about:
                 found.setdefault(each, []).append(mark.time)
     return found
@@ -194,50 +194,65 @@ def _spots(marks: Sequence[Mark], window: Window) -> Iterator[Spot]:
         yield Spot(at, tuple(sorted(group, key=lambda each: -_RANK[each.kind])))
 
 
-_LETTER_WIDTH: Final = 0.9
-"""Percent of a window that a letter of a label needs, on a screen of 1280 pixels with a tick opened beside the lanes."""
+LETTER_WIDTH: Final = 0.6
+"""Percent of a window that a letter of a label needs, on a screen of 1280 pixels."""
+LETTER_WIDTH_BESIDE: Final = 0.9
+"""The same with a tick opened beside the lanes."""
 _RIGHT_EDGE: Final = 80
+LONGEST_LABEL: Final = 40
+"""Letters of the label of a line; its tooltip has all of it."""
+LABEL_ROWS: Final = 4
 
 
 class Upright(NamedTuple):
-    """A line across all lanes: another code version, changed settings, a restore."""
+    """A line across all lanes: another code version, changed settings, a restore. `says` is all that there is to say about it."""
 
     left: float
     text: str
     tick: int
+    says: str
 
 
 def uprights(timeline: Timeline, window: Window) -> list[Upright]:
-    """The lines of a window."""
+    """The lines of a window, in order. Each change of settings has its own, with what was changed, by whatever event."""
     found: list[Upright] = []
     before: TickLine | None = None
     for tick in timeline.ticks:
+        left = window.place(tick.time)
         if before is not None and before.code_version != tick.code_version and tick.restore is None:
-            found.append(
-                Upright(window.place(tick.time), f"code {before.code_version[:7]} → {tick.code_version[:7]}", tick.tick)
-            )
+            text = f"code {before.code_version[:7]} → {tick.code_version[:7]}"
+            found.append(Upright(left, text, tick.tick, text))
         if tick.restore is not None:
-            found.append(
-                Upright(window.place(tick.time), f"restored to commit {tick.restore.restored_txid}", tick.tick)
-            )
+            text = f"restored to commit {tick.restore.restored_txid}"
+            found.append(Upright(left, text, tick.tick, text))
         before = tick
-    found += [
-        Upright(window.place(mark.time), "settings changed", mark.tick)
-        for mark in timeline.marks
-        if mark.kind == "event" and mark.name == "town_configured" and mark.outcome == "applied"
-    ]
-    return [each for each in found if 0 <= each.left <= 100]
+    for mark in timeline.marks:
+        if mark.kind == "event" and mark.settings:
+            says = sentences.settings_of(mark)
+            text = says.removesuffix(f", by {mark.by}").replace(" of rig ", " of ")
+            found.append(Upright(window.place(mark.time), pieces.cut(text, LONGEST_LABEL), mark.tick, says))
+    return sorted((each for each in found if 0 <= each.left <= 100), key=lambda each: (each.left, each.tick))
 
 
-def labels_of(found: Sequence[Upright]) -> list[Upright]:
-    """The labels of these lines. Where several would stand on each other, the first one counts them."""
-    groups: list[list[Upright]] = []
-    for each in sorted(found, key=lambda one: one.left):
-        if groups and _extent(each)[0] < _extent(_of_group(groups[-1]))[1]:
-            groups[-1].append(each)
-        else:
-            groups.append([each])
-    return [_of_group(group) for group in groups]
+def labels_of(found: Sequence[Upright], *, letter: float = LETTER_WIDTH) -> list[tuple[Upright, int | None]]:
+    """Each line with the row in which its label stands; None if it has no room there, so that only its mark is drawn.
+
+    The newest ones get their place first. No label stands for another line.
+    """
+    rows: list[list[Upright]] = [[] for _ in range(LABEL_ROWS)]
+    placed: list[tuple[Upright, int | None]] = []
+    for each in reversed(found):
+        free = (at for at, taken in enumerate(rows) if not any(_overlap(each, one, letter) for one in taken))
+        row = next(free, None)
+        if row is not None:
+            rows[row].append(each)
+        placed.append((each, row))
+    return placed[::-1]
+
+
+def _overlap(one: Upright, other: Upright, letter: float) -> bool:
+    (start, end), (begin, stop) = _extent(one, letter), _extent(other, letter)
+    return start < stop and begin < end
 
 
 def beside(left: float) -> Literal["left", "right"]:
@@ -245,19 +260,10 @@ def beside(left: float) -> Literal["left", "right"]:
     return "right" if left < _RIGHT_EDGE else "left"
 
 
-def _extent(label: Upright) -> tuple[float, float]:
+def _extent(label: Upright, letter: float) -> tuple[float, float]:
     """From where to where a label reaches, in percent of the window."""
-    width = len(label.text) * _LETTER_WIDTH
+    width = (len(label.text) + 2) * letter
     return (label.left, label.left + width) if beside(label.left) == "right" else (label.left - width, label.left)
-
-
-def _of_group(group: Sequence[Upright]) -> Upright:
-    texts = Counter(each.text for each in group)
-    first, *others = (
-        text if count == 1 else f"{count} \N{MULTIPLICATION SIGN} {text}" for text, count in texts.items()
-    )
-    more = sum(texts.values()) - texts[group[0].text]
-    return group[0]._replace(text=f"{first} and {more} more" if others else first)
 
 
 def busy(tick: TickLine) -> int:

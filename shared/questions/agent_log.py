@@ -10,11 +10,11 @@ from shared.ports.agent_logs import AgentLogs, KeptLog, LogKind, LogName, LogWri
 from shared.ports.logged_texts import last_lines
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownStore
+from shared.questions.process_ends import ENDED_WELL
 from shared.town import database, migrations
 
 LAST_LINES: Final = 10
 _LOOKED_AT: Final = 20
-_WELL: Final = frozenset(("completed", "stopped"))
 LogSubject = Literal["bead", "agent"]
 
 
@@ -125,7 +125,7 @@ def failed_start(sql: sqlite3.Connection, subject: str, *, is_agent: bool) -> Fa
         "AND agent_id IS NOT NULL ORDER BY seq DESC LIMIT 1",
         {"id": subject},
     ).fetchone()
-    if newest is None or newest[1] != "agent_exited" or not _WELL.isdisjoint(newest[2:]):
+    if newest is None or newest[1] != "agent_exited" or not ENDED_WELL.isdisjoint(newest[2:]):
         return None
     agent_id, _, status, reason = newest
     known = _own_start(sql, agent_id) if is_agent else starts_on(sql, subject)

@@ -3,8 +3,11 @@
 from typing import Final
 
 from shared.domain.shapes import answer
+from shared.ports.steps import Steps
+from shared.ports.town_past import TownPast
 from shared.questions import setting_changes
 from shared.questions.setting_changes import SettingChange
+from shared.storage.restore import KeptPast, RestorePoint
 from shared.town import migrations
 
 NAMED: Final = 50
@@ -31,6 +34,22 @@ class LeftBehind:
     beads: tuple[LeftBead, ...]
     bead_count: int
     settings: tuple[SettingChange, ...]
+
+
+@answer
+class PointView:
+    """A restore point of a town, and what a restore in place would leave behind of the present town."""
+
+    town_id: str
+    point: RestorePoint
+    left: LeftBehind
+
+
+def point_view(kept: KeptPast, past: TownPast, txid: int) -> Steps[PointView]:
+    """A commit that can be restored. Raises Refused (404) if it cannot, UnknownTown, DamagedImage."""
+    old = yield from kept.at_txid(txid)
+    newest = yield from past.newest(kept.town_id)
+    return PointView(kept.town_id, old.point, left_behind(newest.image, old.image))
 
 
 def left_behind(newest: bytes, restored: bytes) -> LeftBehind:

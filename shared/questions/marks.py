@@ -8,7 +8,8 @@ from shared.domain.shapes import Time, answer
 from shared.events import BY_TYPE
 from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
-from shared.questions.sent_events import said_by
+from shared.questions.process_ends import ENDED_WELL
+from shared.questions.sent_events import bead_of, said_by
 from shared.questions.setting_changes import RESTORE, Changes, SettingChange, words_of
 from shared.rules import RULES
 
@@ -36,6 +37,11 @@ class Mark:
     event_id: str | None = None
     by: str | None = None
     settings: tuple[SettingChange, ...] = ()
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether it is the end of a process that had neither done its work nor been stopped."""
+        return self.kind == "observed" and self.name not in ENDED_WELL
 
 
 class Marks:
@@ -73,7 +79,8 @@ class Marks:
             if known is not None and known.transient and event["outcome"] == "applied":
                 continue
             source = given.get(event["event_id"], {})
-            about = tuple(each for each in (source.get("bead_id"), source.get("agent_id")) if each is not None)
+            named = (bead_of(source), source["agent_id"]) if source else ()
+            about = tuple(each for each in named if each is not None)
             changed = self._changes.get((row["tick_no"], event["event_id"]), ())
             yield Mark(
                 row["tick_no"],

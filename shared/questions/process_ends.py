@@ -7,6 +7,8 @@ from shared.town.rows import Agent
 
 _ENDED: Final = ("exited", "not_found", "stopped", "failed", "error")
 _NOT_AT_WORK: Final = (DispatchOutcome.REJECTED, DispatchOutcome.LOST)
+ENDED_WELL: Final = frozenset(("completed", "stopped"))
+"""The reasons with which a process ends that has done its work, or that the town has stopped. All others are bad ends."""
 
 
 def process_end(agent: Agent) -> str | None:

@@ -49,6 +49,18 @@ def payload_of(envelope: Sent) -> object:
         return text
 
 
+def bead_of(envelope: Mapping[str, Any]) -> str | None:
+    """The bead that an event is about, or that it creates."""
+    payload = envelope["payload"]
+    if envelope["bead_id"] is not None or not isinstance(payload, str):
+        return envelope["bead_id"]  # type: ignore[no-any-return] # the id in a stored event is a text
+    try:
+        made = strict_json.stored(payload).get("bead")
+    except ValueError:
+        return None
+    return made.get("bead_id") if isinstance(made, Mapping) else None
+
+
 def scrubbed(value: object) -> object:
     """A JSON value without what looks like a secret."""
     if isinstance(value, str):

@@ -18,6 +18,8 @@ from shared.history.rerun import time_of
 from shared.ports.town_past import JournalRow
 from shared.questions.foresight import mentions
 from shared.questions.lives import AuditRow, EffectRow
+from shared.questions.process_ends import ENDED_WELL
+from shared.questions.sent_events import bead_of
 from shared.rules import RULES
 
 By = Literal["observed", "event", "rule", "effect", "invariant", "tick", "audit"]
@@ -49,6 +51,11 @@ class StoryEntry:
     outcome: str | None = None
     reason: str | None = None
     source: str | None = None
+
+    @property
+    def is_crash(self) -> bool:
+        """Whether it is the end of a process that had neither done its work nor been stopped."""
+        return self.by == "observed" and self.reason is not None and self.reason not in ENDED_WELL
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +198,7 @@ class Story:
                 at,
                 "event",
                 kind,
-                " ".join((kind, *(each for each in (by, _about(known)) if each and each != self.subject))),
+                " ".join((kind, *(each for each in (by, bead_of(known)) if each and each != self.subject))),
                 outcome,
                 f"attempt {event['attempt']}: {event['error']}" if "error" in event else _said(known["payload"]),
                 event["event_id"],
@@ -299,18 +306,6 @@ def _ids_of(event: Mapping[str, object]) -> tuple[str, ...]:
     """The ids under which the town may have an event of the inbox."""
     envelope = Envelope.from_json(event)
     return stored_ids(envelope.event_id, envelope.sender)
-
-
-def _about(event: Mapping[str, Any]) -> str | None:
-    """The bead that an event is about, or that it creates."""
-    payload = event["payload"]
-    if event["bead_id"] is not None or not isinstance(payload, str):
-        return event["bead_id"]  # type: ignore[no-any-return] # the id in a stored event is a text
-    try:
-        made = strict_json.stored(payload).get("bead")
-    except ValueError:
-        return None
-    return made.get("bead_id") if isinstance(made, Mapping) else None
 
 
 def sentence(action: Mapping[str, Any]) -> str:

@@ -53,6 +53,7 @@ _ASKED: Final[dict[str, tuple[Any, str, str, Any]]] = {
     "get /api/towns/{townId}/config/changes": (debug, "GET", f"{_BELOW}/config/changes", None),
     "get /api/towns/{townId}/events/{eventId}": (debug, "GET", f"{_BELOW}/events/updated-01", None),
     "get /api/towns/{townId}/points": (debug, "GET", f"{_BELOW}/points", None),
+    "get /api/towns/{townId}/points/{txid}": (debug, "GET", f"{_BELOW}/points/2", None),
     "get /api/towns/{townId}/events": (debug, "GET", f"{_BELOW}/events", None),
     "get /api/towns/{townId}/explain/beads/{beadId}": (debug, "GET", f"{_BELOW}/explain/beads/write-parser", None),
     "get /api/towns/{townId}/explain/agents/{agentId}": (debug, "GET", f"{_BELOW}/explain/agents/mayor", None),

@@ -58,6 +58,7 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", f"{BELOW}/convoys", 200, None),
     ("GET", f"{BELOW}/config", 200, None),
     ("GET", f"{BELOW}/points", 200, None),
+    ("GET", f"{BELOW}/points/1", 200, None),
     ("GET", f"{BELOW}/events", 200, None),
     ("GET", f"{SEEN}/status", 200, None),
     ("GET", f"{SEEN}/beads", 200, None),

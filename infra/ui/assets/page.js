@@ -57,7 +57,7 @@
     settle();
   }
 
-  function settle() { tickTimes(); applyFilter(); reach(); readSlider(); }
+  function settle() { tickTimes(); applyFilter(); reach(); readSlider(); openedOnes(); }
 
   // ---- ages, countdowns and fuses
   const two = (n) => String(n).padStart(2, "0");
@@ -172,6 +172,16 @@
     clearTimeout(toasting); toasting = setTimeout(() => t.classList.remove("on"), 1800);
   }
 
+  // What was refused stands beside the field and stays; what was done is brought into sight.
+  function beside(id, text) { const e = $(`#${id}`); if (e) e.textContent = text; }
+  function reveal(id) { const e = $(`#${id}`), box = e?.getBoundingClientRect(); if (box && (box.top < 44 || box.top > innerHeight / 2)) e.scrollIntoView(); }
+  let opened = "";
+  function openedOnes() {
+    const e = $("[data-opened]"), name = e?.dataset.opened || "";
+    if (name && name !== opened) { const box = e.getBoundingClientRect(); if (box.top < 44 || box.bottom > innerHeight / 2) e.scrollIntoView(); }
+    opened = name;
+  }
+
   // ---- overlays: find, keys, what a rule does
   const overlays = ["find", "keys", "rule"];
   let opener = null;
@@ -256,7 +266,7 @@
         }
       }
       if (event.target.matches("[data-at]") && event.key === "Enter") {
-        event.preventDefault(); const url = new URL(location.href); event.target.value ? url.searchParams.set("at", event.target.value) : url.searchParams.delete("at"); go(url.pathname + url.search);
+        event.preventDefault(); beside("go-to-said", ""); send("act", { what: "go_to", value: event.target.value, to: here() });
       }
       return;
     }
@@ -350,6 +360,6 @@
   }
   document.addEventListener("click", (event) => { if (event.target.closest("[data-play]")) { const s = $("[data-slider]"); if (s) play(s); } });
 
-  window.townPage = { show, toast, heard: () => { heard = Date.now(); }, places: (all) => { window.townPlaces = all; }, address: here };
+  window.townPage = { show, toast, beside, reveal, heard: () => { heard = Date.now(); }, places: (all) => { window.townPlaces = all; }, address: here };
   document.addEventListener("DOMContentLoaded", settle);
 })();

@@ -1,16 +1,15 @@
-"""Where one may want to go in the time machine: crashes, restores, other code, and every change of settings of the window."""
+"""Where one may want to go in the time machine: every change of settings of the window, restores, other code, and crashes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from infra.ui import pieces, times
+from infra.ui import pieces, sentences, times, words
 from infra.ui.markup import Child, Html, joined, tag
 from shared.domain.times import to_text
-from shared.questions.setting_changes import words_of
 
 if TYPE_CHECKING:
     from infra.ui.address import Address
@@ -27,31 +26,45 @@ class _Jump:
     shape: str
     tone: str
     text: str
+    is_cause: bool = True
+    """Whether somebody did it. These stand first: what has happened to a process comes of something."""
 
 
 def jumps(timeline: Timeline, address: Address, names: Names) -> Html | None:
     """Each leads to the last commit before it, so that a restore from there goes back behind it, or to the one that has it."""
-    found = sorted((*_marks(timeline, names), *_codes(timeline)), key=lambda jump: jump.at, reverse=True)
+    found = sorted(
+        (*_marks(timeline, names), *_codes(timeline)), key=lambda jump: (jump.is_cause, jump.at), reverse=True
+    )
     if not found:
         return None
     first = timeline.ticks[0].time
     chips = [_chip(jump, address, first) for jump in found]
     more = None
     if len(chips) > SHOWN:
-        more = tag("details", tag("summary", f"{len(chips) - SHOWN} more"), *chips[SHOWN:], class_="jumps-more")
+        more = tag(
+            "details", tag("summary", _rest(found[SHOWN:]), class_="button"), *chips[SHOWN:], class_="jumps-more"
+        )
     return tag("div", tag("span", "Jump to before", class_="quiet small"), *chips[:SHOWN], more, class_="jumps")
+
+
+def _rest(left: Sequence[_Jump]) -> str:
+    """How many there are of what is folded: `12 more: 3 changes, 9 ends of processes`."""
+    changes = sum(each.is_cause for each in left)
+    ends = len(left) - changes
+    parts = [words.quantity(changes, "change")] if changes else []
+    parts += [words.quantity(ends, "bad end of a process", "bad ends of processes")] if ends else []
+    return f"{len(left)} more: {', '.join(parts)}"
 
 
 def _marks(timeline: Timeline, names: Names) -> Iterator[_Jump]:
     for mark in timeline.marks:
-        if mark.kind == "observed":
-            who = names.of(mark.about[0]) if mark.about else ""
-            yield _Jump(mark.time, "crash", "fail", f"crash of {who}")
-        elif mark.settings:
-            by = "" if mark.by is None else f", by {mark.by}"
-            yield _Jump(mark.time, "rule", "plain", f"{words_of(mark.settings)}{by}")
+        if mark.is_crash:
+            who = names.of(mark.about[0]) if mark.about else "an agent"
+            yield _Jump(mark.time, "crash", "fail", f"{who}: {mark.name}", is_cause=False)
         elif mark.kind == "restore":
             yield _Jump(mark.time, "past", "plain", "a restore")
+        elif mark.settings:
+            yield _Jump(mark.time, "rule", "plain", sentences.settings_of(mark))
 
 
 def _codes(timeline: Timeline) -> Iterator[_Jump]:

@@ -24,7 +24,7 @@ _SHAPES: Final = {
     "event": "event",
     "rule": "rule",
     "effect": "effect",
-    "observed": "crash",
+    "observed": "eye",
     "audit": "event",
     "invariant": "attn",
     "tick": "past",
@@ -144,7 +144,7 @@ def _strip(chapters: Sequence[Chapter], town: Town, names: Names) -> Html | None
         bars.append(
             tag(
                 "span",
-                label,
+                tag("b", label) if label else None,
                 cross,
                 class_=f"span {kind}",
                 style=f"flex:{max(share, 0.012):.4f} 1 0",
@@ -218,8 +218,8 @@ def _chapter(chapter: Chapter, town: Town, names: Names, told: Explanation) -> H
 
 
 def _entry(entry: StoryEntry, town: Town, names: Names, told: Explanation) -> Html:
-    shape = _SHAPES.get(entry.by, "event")
-    crashed = entry.by == "observed"
+    crashed = entry.is_crash
+    shape = "crash" if crashed else _SHAPES.get(entry.by, "event")
     tone = "fail" if crashed or entry.by == "invariant" else "plain"
     text = stories.told_sentence(entry, told.id, names)
     chip = joined(" ", pieces.chip(entry.code, about_of(entry.code))) if entry.by == "rule" else ""
@@ -227,7 +227,7 @@ def _entry(entry: StoryEntry, town: Town, names: Names, told: Explanation) -> Ht
     outcome = f" {entry.outcome}" if quiet and not crashed else ""
     reason = (
         tag("div", names.linked(entry.reason), class_="sub")
-        if entry.reason and entry.reason not in ("dispatched", "started")
+        if entry.reason and entry.by != "observed" and entry.reason not in ("dispatched", "started")
         else None
     )
     opens = tag("span") if entry.tick is None else pieces.tick_link(town.standing.address, entry.tick)

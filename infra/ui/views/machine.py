@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from infra.ui.views.town_view import Town
+    from shared.questions.left_behind import LeftBehind
     from shared.questions.rosters import TownSettings
     from shared.questions.timeline import Timeline
     from shared.questions.town_view import TownView
@@ -22,8 +23,9 @@ class Machine:
     present: TownView
     timeline: Timeline
     settings: TownSettings | None
-    """Those of the time that is shown; `newest` are those of now."""
-    newest: TownSettings | None
+    """Those of the time that is shown."""
+    left: LeftBehind | None
+    """What a restore would leave behind; None at the present, and if that cannot be said."""
     replay: Replay | None
     what_if: WhatIf | None
     problem: str | None

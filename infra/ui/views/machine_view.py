@@ -9,7 +9,7 @@ from infra.ui import pieces, times, words
 from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.shell import page
 from infra.ui.views import slider, what_if_form, what_if_result
-from shared.questions.setting_changes import SettingChange, words_of
+from shared.questions.setting_changes import words_of
 
 if TYPE_CHECKING:
     from infra.ui.views.machine import Machine
@@ -23,8 +23,8 @@ def machine_page(machine: Machine) -> Html:
     """The whole page."""
     town = machine.town
     names = town.names.more(machine.timeline.names)
-    left = tag("div", _proof(machine), what_if_form.form(machine, names), _restore(machine), class_="stack")
-    right = tag("div", what_if_result.result(machine, names), class_="stack")
+    left = tag("div", what_if_form.form(machine, names), _restore(machine), _proof(machine), class_="stack")
+    right = tag("div", what_if_result.result(machine, names), class_="stack", id="result")
     return page(
         town.standing,
         tag("h1", "Time machine", class_="skip"),
@@ -120,16 +120,6 @@ def _proven(replay: Replay, machine: Machine) -> Iterator[Html]:
         yield tag("p", "The window goes on: choose a later time for the rest.", class_="quiet small")
 
 
-def _settings_back(machine: Machine) -> list[SettingChange]:
-    """The settings of the town that a restore changes, from their value now to that of then."""
-    if machine.settings is None or machine.newest is None:
-        return []
-    then = {each.name: each.value for each in machine.settings.settings}
-    now = {each.name: each.value for each in machine.newest.settings}
-    names = [name for name in sorted({*then, *now}) if then.get(name) != now.get(name)]
-    return [SettingChange(name, None, now.get(name), then.get(name)) for name in names]
-
-
 def _restore(machine: Machine) -> Html | None:
     town = machine.town
     if not town.view.is_past:
@@ -160,19 +150,7 @@ def _restore(machine: Machine) -> Html | None:
                 ".",
             )
         )
-    filed = [bead for bead in machine.present.beads if bead.created_at is not None and bead.created_at > town.view.at]
-    if filed:
-        lines.append(
-            joined(
-                " ",
-                tag("b", words.quantity(len(filed), "bead")),
-                " filed since then will be gone: ",
-                ", ".join(names.of(each.bead_id) for each in filed[:_NAMED]),
-                f" and {len(filed) - _NAMED} more." if len(filed) > _NAMED else ".",
-            )
-        )
-    if back := _settings_back(machine):
-        lines.append(joined(" Settings that go back: ", tag("b", words_of(back)), "."))
+    lines += _left(machine)
     command = f"townctl restore {status.town_id} --txid {status.as_of.txid} --in-place"
     note = (
         None
@@ -197,3 +175,22 @@ def _restore(machine: Machine) -> Html | None:
         class_="body-pad",
     )
     return pieces.card(f"Restore to commit {status.as_of.txid}", body)
+
+
+def _left(machine: Machine) -> Iterator[Html]:
+    """The beads and settings of now that the restored commit does not have, as the command line names them too."""
+    left = machine.left
+    if left is None:
+        yield joined(" What else goes back cannot be said here: ", tag("code", "townctl restore --to"), " says it.")
+        return
+    if left.beads:
+        more = left.bead_count - len(left.beads[:_NAMED])
+        named = ", ".join(each.title for each in left.beads[:_NAMED])
+        yield joined(
+            " ",
+            tag("b", words.quantity(left.bead_count, "bead")),
+            f" filed since then will be gone: {named}",
+            f" and {more} more." if more else ".",
+        )
+    if left.settings:
+        yield joined(" Settings that go back: ", tag("b", words_of(left.settings)), ".")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from infra.ui import pieces, times, words
 from infra.ui.address import Address
-from infra.ui.markup import Child, Html, joined, tag
-from infra.ui.remedies import setting_to
+from infra.ui.markup import Html, joined, tag
+from infra.ui.remedies import taking_back
 from infra.ui.shell import Standing, figure, page, title_bar
 from shared.questions.setting_changes import shown
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from shared.questions.setting_changes import SettingChange
     from shared.questions.setting_history import SettingHistory, SettingsEvent
 
+_WORDS: Final = re.compile(r"[^._]+[._]?|[._]")
 Changed = tuple["SettingsEvent", "SettingChange"]
 _HISTORY_SHOWN: Final = 40
 _OF_A_SETTING: Final = 20
 
 
 def settings_page(standing: Standing, settings: TownSettings, history: SettingHistory) -> Html:
-    """The whole page. The setting that the address names is first, with all that is known of it."""
+    """The whole page. The setting that the address names is opened below its row; one that only rigs have, above the table."""
     address = standing.address
     reference = {each.called: each for each in _reference()}
     changed = [(event, change) for event in history.events for change in event.changes]
@@ -40,7 +42,7 @@ def settings_page(standing: Standing, settings: TownSettings, history: SettingHi
     box = pieces.filter_box("Filter settings", address.query.get("q", ""))
     left = tag(
         "div",
-        None if chosen is None else _chosen(chosen, settings, history, standing),
+        _chosen(chosen, settings, history, standing) if chosen is not None and chosen.name is None else None,
         tag("div", box, class_="toolbar bare"),
         _table(settings, reference, history, standing),
         *(_rig(rig) for rig in settings.rigs),
@@ -77,54 +79,83 @@ def _table(
     settings: TownSettings, reference: dict[str, SettingWords], history: SettingHistory, standing: Standing
 ) -> Html:
     rows = (
-        _row(each, reference.get(each.name), list(history.of(each.name, None)), standing) for each in settings.settings
+        row for each in settings.settings for row in _rows(each, reference.get(each.name), settings, history, standing)
     )
     head = pieces.table_head("Setting", "Value", "Default", "Last change", "What it does")
     none = pieces.no_match(standing.address, count=len(settings.settings), hidden=bool(settings.settings))
     return tag("section", tag("table", head, tag("tbody", *rows), class_="grid"), none, class_="card")
 
 
-def _row(setting: Setting, about: SettingWords | None, changed: Sequence[Changed], standing: Standing) -> Html:
-    last: Child = ""
-    if changed:
-        event, change = changed[0]
-        last = joined(
-            pieces.tick_link(standing.address, event.tick),
-            " ",
-            pieces.age(event.time, standing.now or event.time, suffix=" ago"),
-            f", was {_old(change)}",
-            f", by {event.by}" if event.by else "",
-        )
+def _rows(
+    setting: Setting, about: SettingWords | None, settings: TownSettings, history: SettingHistory, standing: Standing
+) -> Iterator[Html]:
+    """The row of a setting, and below it all that is known of it if the address names it."""
+    of_rig = None if about is None else about.of_rig
+    changed = next(history.of(setting.name, of_rig), None)
     value = tag("b", shown(setting.value)) if setting.stored else tag("span", shown(setting.value), class_="quiet")
+    own = (tag("b", f"{shown(each)} for {rig.rig_id}", class_="rig-value") for rig, each in _own(settings, of_rig))
     effect = "" if about is None else about.does
-    return tag(
+    is_open = standing.address.query.get("setting") == setting.name
+    to = _address(standing.address, setting.name) if not is_open else standing.address.with_(setting=None)
+    name = pieces.link(to, _breakable(setting.name), class_="name", aria_expanded="true" if is_open else "false")
+    yield tag(
         "tr",
-        tag("td", pieces.link(_address(standing.address, setting.name), setting.name, class_="name"), class_="first"),
-        tag("td", value, class_="wide"),
-        tag("td", tag("span", shown(setting.default), class_="quiet")),
-        tag("td", last, class_="sub"),
+        tag("td", name, class_="first setting-name"),
+        tag("td", value, *own, class_="wide value"),
+        tag("td", tag("span", shown(setting.default), class_="quiet"), class_="value"),
+        tag("td", "" if changed is None else _last(*changed, standing), class_="sub"),
         tag("td", effect, class_="sub wide hide-small"),
         data_row=f"{setting.name} {effect}",
         data_key=setting.name,
+        data_opened=setting.name if is_open else None,
     )
+    if is_open and about is not None:
+        panel = _chosen(about, settings, history, standing)
+        yield tag("tr", tag("td", panel, colspan="5"), class_="opened", data_key=f"opened-{setting.name}")
+
+
+def _last(event: SettingsEvent, change: SettingChange, standing: Standing) -> Html:
+    """The newest change of a setting: of the town's value, or of a rig's own."""
+    of_rig = "" if change.rig_id is None else f", of {change.rig_id}"
+    return joined(
+        pieces.tick_link(standing.address, event.tick),
+        " ",
+        pieces.age(event.time, standing.now or event.time, suffix=" ago"),
+        f"{of_rig}, was {_old(change)}",
+        f", by {event.by}" if event.by else "",
+    )
+
+
+def _own(settings: TownSettings, of_rig: str | None) -> Iterator[tuple[RigSettings, object]]:
+    """The rigs that have a value of their own for a setting, which holds there instead of the town's."""
+    for rig in settings.rigs if of_rig is not None else ():
+        value: object = {each.name: each.value for each in rig.overrides}
+        for part in str(of_rig).split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        if value is not None:
+            yield rig, value
+
+
+def _breakable(name: str) -> Html:
+    """A name that a narrow column breaks between its words, not inside one."""
+    return Html("<wbr>".join(joined(part) for part in _WORDS.findall(name)))
 
 
 def _chosen(setting: SettingWords, settings: TownSettings, history: SettingHistory, standing: Standing) -> Html:
     value = next((each for each in settings.settings if each.name == setting.name), None)
     found = list(history.of(setting.name, setting.of_rig))
+    own = [f"{shown(each)} in {rig.rig_id}, instead of the town's" for rig, each in _own(settings, setting.of_rig)]
     facts = pieces.facts(
         ("Value", None if value is None else f"{shown(value.value)} ({'set' if value.stored else 'the default'})"),
+        ("Of rigs", "; ".join(own)),
         ("Default", shown(setting.default)),
         ("Takes", setting.type.replace("`", "") + (", or null" if setting.nullable else "")),
         ("Does", setting.does),
-        ("Of a rig", setting.of_rig or "rigs have no value of their own"),
+        ("Name in rigs", setting.of_rig or "rigs have no value of their own"),
     )
     lines = [_line(event, change, standing) for event, change in found[:_OF_A_SETTING]]
     none = tag("p", "No change of it is known.", class_="quiet")
-    last = next((change for _, change in found if change.rig_id is None and change.old_known), None)
-    back = None
-    if last is not None and not standing.is_past:
-        back = pieces.command(setting_to(settings.town_id, setting.called, last.old))
+    back = None if standing.is_past or not found else taking_back(settings.town_id, found[0][1])
     close = pieces.link(
         standing.address.with_(setting=None), pieces.shape("close", "ink", "Close"), class_="iconbutton"
     )
@@ -135,8 +166,8 @@ def _chosen(setting: SettingWords, settings: TownSettings, history: SettingHisto
             facts,
             tag("h3", "Its changes"),
             *(lines or [none]),
-            tag("p", "To take the last one back:", class_="sub") if back else None,
-            back,
+            tag("p", "To take the newest one back:", class_="sub") if back else None,
+            pieces.command(back) if back else None,
             class_="body-pad",
         ),
         aside=close,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from infra.ui.names import Names
     from infra.ui.views.machine import Machine
     from shared.questions.timeline import TickLine
-    from shared.questions.town_view import TownView
+    from shared.questions.town_view import TownView, ViewedBead
 
 
 _BINS: Final = 300
@@ -89,13 +89,15 @@ def slider(machine: Machine, names: Names) -> Html:
         tag(
             "input",
             type="text",
-            placeholder="2026-01-10T12:00:00Z",
+            placeholder="14:10, 20 min ago",
             data_at=True,
             aria_label="Go to a time",
+            aria_describedby="go-to-said",
             value=address.at or "",
         ),
         class_="field time",
     )
+    refused = tag("span", "", id="go-to-said", class_="text-fail small", role="status", data_own=True)
     top = tag(
         "div",
         first,
@@ -108,6 +110,7 @@ def slider(machine: Machine, names: Names) -> Html:
         heading,
         tag("span", class_="grow"),
         go_to,
+        refused,
         class_="slider-top",
     )
     range_ = tag(
@@ -201,18 +204,22 @@ def _then(machine: Machine) -> Html:
 
 
 def _since(then: TownView, now: TownView) -> str:
-    """What came since, in words."""
+    """What came since, in words: what became of the beads of then, and of those that were filed since."""
     before = {bead.bead_id: bead.status for bead in then.beads}
-    changes: Counter[str] = Counter()
-    for bead in now.beads:
-        if bead.type == "issue" and before.get(bead.bead_id) != bead.status:
-            changes[
-                "filed"
-                if bead.bead_id not in before and bead.status == "open"
-                else words.bead_word(bead.status).text.lower()
-            ] += 1
-    ticks = now.status.as_of.tick - then.status.as_of.tick
-    parts = [f"{count} {what}" for what, count in sorted(changes.items())]
-    return f"{words.quantity(ticks, 'tick')}" + (
-        f"; beads: {', '.join(parts)}" if parts else "; no bead changed its status"
-    )
+    tasks = [bead for bead in now.beads if bead.type == "issue"]
+    moved = [bead.status for bead in tasks if bead.bead_id in before and before[bead.bead_id] != bead.status]
+    filed = [bead.status for bead in tasks if bead.bead_id not in before and _is_new(bead, then)]
+    parts = [words.quantity(now.status.as_of.tick - then.status.as_of.tick, "tick")]
+    parts += [f"{words.quantity(len(moved), 'bead')} of then: {_counted(moved)}"] if moved else []
+    parts += [f"{words.quantity(len(filed), 'bead')} filed since: {_counted(filed)}"] if filed else []
+    return "; ".join(parts if len(parts) > 1 else [*parts, "no bead changed its status"])
+
+
+def _is_new(bead: ViewedBead, then: TownView) -> bool:
+    """Whether a bead was filed later; others that are not shown then had ended long before."""
+    return bead.created_at is not None and bead.created_at > then.at
+
+
+def _counted(statuses: Sequence[str]) -> str:
+    counts = Counter(words.bead_word(status).text.lower() for status in statuses)
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))

@@ -32,7 +32,11 @@ def told_sentence(entry: StoryEntry, subject: str, names: Names) -> Html:
         again = f", try {attempt}" if attempt not in ("", "1") else ""
         return joined(sentences.filled(table[word], names, bead=bead, agent=agent, change=change), again)
     if entry.by == "observed":
-        return joined("The process of ", names.link(agent) if agent else "the agent", f" ended: {entry.outcome or ''}")
+        return joined(
+            "The process of ",
+            names.link(agent) if agent else "the agent",
+            f" has ended: {entry.reason or 'without a reason'}",
+        )
     if word == "created":
         return joined("Filed")
     text = entry.what.replace("_", " ", 1) if "_" in word else entry.what

@@ -12,7 +12,8 @@ from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.views.aside import codes, telling, tick_sentence
 from shared.domain import strict_json
 from shared.domain.times import readable_time, to_text
-from shared.questions.sent_events import payload_of, said_by, scrubbed
+from shared.questions.process_ends import ENDED_WELL
+from shared.questions.sent_events import bead_of, payload_of, said_by, scrubbed
 from shared.questions.setting_changes import shown
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _given(seen: TickView, names: Names) -> Html:
             )
         )
     for agent, found in inputs["observations"].get("agents", {}).items():
-        if found.get("exit_reason"):
+        if end := str(found.get("exit_reason") or ""):
             lines.append(
                 _line(
                     "eye",
@@ -152,7 +153,7 @@ def _given(seen: TickView, names: Names) -> Html:
                         "The process of ",
                         names.link(agent),
                         " has ended: ",
-                        tag("b", str(found["exit_reason"]), class_="text-fail"),
+                        tag("b", end, class_=None if end in ENDED_WELL else "text-fail"),
                     ),
                     "seen",
                 )
@@ -162,7 +163,7 @@ def _given(seen: TickView, names: Names) -> Html:
         source = sent.get(event["event_id"], {})
         kind = event["event_type"] or source.get("event_type", "event")
         said = sentences.filled(
-            _event_words(kind), names, bead=source.get("bead_id"), agent=source.get("agent_id"), change=""
+            _event_words(kind), names, bead=bead_of(source) if source else None, agent=source.get("agent_id"), change=""
         )
         message = _message_of(source)
         ok = event["outcome"] == "applied"

@@ -10,7 +10,7 @@ from infra.ui import pieces, times, tracks
 from infra.ui.address import Address
 from infra.ui.markup import Child, Html, joined, tag
 from infra.ui.shell import Standing, page
-from infra.ui.tracks import Track, Window
+from infra.ui.tracks import Track, Upright, Window
 from infra.ui.views.lane_view import lane_row
 from shared.domain.times import to_text
 
@@ -28,6 +28,8 @@ USUAL: Final = "40m"
 KINDS: Final = {"agent": "Agents", "bead": "Beads", "review": "Reviews"}
 _EDGE: Final = 1.5
 """A label nearer to an edge than this, in percent of the window, does not stand over its middle."""
+_ROW: Final = 16
+"""Pixels of a row of labels above the lanes."""
 LEGEND: Final = (
     ("work", "works"),
     ("review", "reviewed"),
@@ -239,10 +241,10 @@ def _ruler(timeline: Timeline, window: Window, address: Address, chosen: str | N
         for tick in tracks.thinned(timeline, window)
     )
     labels = _axis(window)
-    notes = (
-        tag("a", each.text, href=address.with_(tick=str(each.tick)).href, style=_beside(each.left))
-        for each in tracks.labels_of(tracks.uprights(timeline, window))
-    )
+    letter = tracks.LETTER_WIDTH if chosen is None else tracks.LETTER_WIDTH_BESIDE
+    placed = tracks.labels_of(tracks.uprights(timeline, window), letter=letter)
+    rows = 1 + max((row for _, row in placed if row is not None), default=0)
+    notes = (_note(each, row, address.with_(tick=str(each.tick))) for each, row in placed)
     head = tag("span", "Ticks", class_="lane-name quiet")
     return tag(
         "div",
@@ -253,14 +255,31 @@ def _ruler(timeline: Timeline, window: Window, address: Address, chosen: str | N
             tag("div", *labels, class_="axis"),
             *bars,
             class_="ruler-track",
+            style=f"--rows:{rows}",
             data_moves=True,
         ),
         class_="ruler",
     )
 
 
-def _beside(left: float) -> str:
-    return f"left:{left:.3f}%" if tracks.beside(left) == "right" else f"right:{100 - left:.3f}%"
+def _note(line: Upright, row: int | None, to: Address) -> Html:
+    """The mark of a line that crosses all lanes, and its label where that has room. Both open the tick."""
+    mark = pieces.link(
+        to, "", class_="upright-mark", style=f"left:{line.left:.3f}%", title=line.says, aria_label=line.says
+    )
+    if row is None:
+        return mark
+    side = f"left:{line.left:.3f}%" if tracks.beside(line.left) == "right" else f"right:{100 - line.left:.3f}%"
+    label = pieces.link(
+        to,
+        line.text,
+        class_="note",
+        style=f"{side};top:{_ROW * row}px",
+        title=line.says,
+        aria_hidden="true",
+        tabindex="-1",
+    )
+    return joined(mark, label)
 
 
 def _legend() -> Html:
@@ -273,7 +292,8 @@ def _legend() -> Html:
         )
         for shape, text in _MARKS
     )
-    return tag("div", *bars, *marks, class_="legend lanes-legend")
+    line = tag("span", tag("i", class_="upright-key"), "settings, code or a restore")
+    return tag("div", *bars, *marks, line, class_="legend lanes-legend")
 
 
 def steps_of(timeline: Timeline, tick: int) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from shared.domain import strict_json
 if TYPE_CHECKING:
     from infra.ui.names import Names
     from infra.ui.views.machine import Machine
+    from shared.questions.marks import Mark
 
 
 LARGEST: Final = 64 << 10
@@ -55,7 +56,7 @@ def form(machine: Machine, names: Names) -> Html:
             tag(
                 "span",
                 sentences.mark(mark, names),
-                tag("span", f" {times.clock(mark.time)}, {mark.name}", class_="quiet small"),
+                tag("span", f" {times.clock(mark.time)}, {_event(mark)}", class_="quiet small"),
             ),
             class_="check",
             data_key=f"leave-{mark.event_id}",
@@ -148,8 +149,8 @@ def form(machine: Machine, names: Names) -> Html:
         "div",
         run,
         pieces.link(address.with_(what=None), "Clear", class_="button") if asked else None,
-        tag("span", "", data_status=True, class_="quiet small"),
-        class_="buttons inset",
+        tag("span", "", data_status=True, data_own=True, role="status", class_="quiet small", id="what-if-said"),
+        class_="buttons inset run-bar",
     )
     if not machine.town.view.is_past:
         body: Child = tag(
@@ -162,6 +163,12 @@ def form(machine: Machine, names: Names) -> Html:
     )
 
 
+def _event(mark: Mark) -> str:
+    """The type of an event, who sent it if the sentence does not say so, and its outcome if it did nothing."""
+    by = "" if mark.by is None or mark.settings else f" by {mark.by}"
+    return f"{mark.name}{by}" + ("" if mark.outcome in (None, "applied") else f", {mark.outcome}")
+
+
 def asked_of(text: str | None) -> dict[str, Any]:
     """The overrides that an address carries; none if it carries something else."""
     try:
@@ -172,10 +179,14 @@ def asked_of(text: str | None) -> dict[str, Any]:
 
 
 def overrides_of(fields: Mapping[str, Sequence[str]], at: str) -> dict[str, Any]:
-    """The overrides that the form asks for. Raises ValueError with a sentence."""
+    """The overrides that the form asks for. Raises ValueError with a sentence, also if it asks for nothing."""
     found: dict[str, Any] = {}
     setting, value = _one(fields, "setting"), _one(fields, "value")
-    if setting and value:
+    if setting and not value:
+        raise ValueError(f"say what {setting} becomes; null takes its value away.")
+    if value and not setting:
+        raise ValueError(f"choose the setting that becomes {pieces.cut(value, _LONGEST)}.")
+    if setting:
         try:
             found["config"] = _nested(setting, strict_json.foreign(value, limit=LARGEST))
         except ValueError:
@@ -186,13 +197,17 @@ def overrides_of(fields: Mapping[str, Sequence[str]], at: str) -> dict[str, Any]
         try:
             payload = strict_json.foreign(_one(fields, "payload") or "{}", limit=LARGEST)
         except ValueError:
-            raise ValueError("The payload is not JSON.") from None
+            raise ValueError(
+                'the payload is not JSON; write an object, for example {"bead": {"bead_id": "b1"}}.'
+            ) from None
         event: dict[str, Any] = {"event_id": _ADDED_ID, "event_type": kind, "payload": payload}
         if bead := _one(fields, "bead"):
             event["bead_id"] = bead
         found["add"] = [{"at": at, "event": event}]
     if shift := int(_one(fields, "shift") or 0):
         found["shiftMs"] = shift * 1000
+    if not found:
+        raise ValueError("give a setting another value, leave out or add an event, or move the shift.")
     return found
 
 

@@ -22,6 +22,21 @@ if TYPE_CHECKING:
 
 
 _PARTINGS: Final = 40
+_KINDS_OF_BARS: Final = {
+    "open": "blocked",
+    "in_progress": "work",
+    "in_review": "review",
+    "closed": "landed",
+    "failed": "broke",
+}
+_LEGEND: Final = (
+    ("blocked", "waits"),
+    ("work", "in progress"),
+    ("review", "in review"),
+    ("landed", "landed"),
+    ("broke", "failed"),
+    ("could", "another status"),
+)
 
 
 def result(machine: Machine, names: Names) -> Html:
@@ -35,12 +50,18 @@ def result(machine: Machine, names: Names) -> Html:
         )
         return pieces.card("What would have been", pieces.empty(text))
     pairs = parted.pairs_of(machine.timeline, found)
-    compared = words.quantity(found.ticks_compared, "tick")
-    aside = f"{times.clock(found.from_)} to {times.clock(found.to)}, {found.ticks_parted} of {compared} differ"
+    aside = f"{times.clock(found.from_)} to {times.clock(found.to)}: {_differ(found)}"
     summary = tag("ul", *_summary(found, pairs, names), class_="summary")
     return pieces.card(
         "What would have been", summary, _pairs(found, pairs, names), _partings(machine, found, names), aside=aside
     )
+
+
+def _differ(found: WhatIf) -> str:
+    """How many ticks differ, of all that either history has."""
+    every = words.quantity(found.ticks_compared + found.ticks_between, "tick")
+    own = f" ({found.ticks_between} only what if)" if found.ticks_between else ""
+    return f"{found.ticks_parted} of {every}{own} differ"
 
 
 def _summary(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Iterator[Html]:
@@ -139,7 +160,18 @@ def _pairs(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Html:
         tag("span"),
         class_="pair",
     )
-    return tag("div", head, *rows, labels, class_="pairs")
+    return tag("div", head, *rows, labels, _legend(pairs[:30]), class_="pairs")
+
+
+def _legend(pairs: Sequence[Pair]) -> Html:
+    """What the bars that are drawn mean."""
+    drawn = {_KINDS_OF_BARS.get(each.status, "could") for pair in pairs for each in (*pair.then, *pair.now)}
+    keys = [tag("span", tag("i", class_=f"span {kind}"), said) for kind, said in _LEGEND if kind in drawn]
+    if any(pair.unknown_since is not None for pair in pairs):
+        said = "not known: so it would be if nobody had answered"
+        keys.append(tag("span", tag("i", class_="span work unknown"), said))
+    keys.append(tag("span", tag("i", class_="parting-key"), "first parting"))
+    return tag("div", *keys, class_="legend pair-legend")
 
 
 def _first(found: WhatIf) -> Parting | None:
@@ -165,13 +197,7 @@ def _stretches(stretches: Sequence[Stretch], window: Window, unknown_since: date
     found = []
     for each in _cut(stretches, unknown_since):
         left, right = window.place(max(each.start, window.start)), window.place(min(each.end or window.end, window.end))
-        kind = {
-            "open": "blocked",
-            "in_progress": "work",
-            "in_review": "review",
-            "closed": "landed",
-            "failed": "broke",
-        }.get(each.status, "could")
+        kind = _KINDS_OF_BARS.get(each.status, "could")
         open_end = " unknown" if unknown_since is not None and each.start >= unknown_since else ""
         found.append(
             tag(

@@ -44,6 +44,7 @@ READS = [
         "/convoys",
         "/config",
         "/points",
+        "/points/1",
         "/events",
         "/explain/beads/b1",
         "/explain/agents/mayor",

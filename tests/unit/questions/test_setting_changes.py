@@ -203,3 +203,19 @@ def test_without_an_image_from_before_the_new_value_is_known_and_the_old_one_not
     changes = drive(changes_in(TOWN, past, rows))[(tick, "change-04")]
     assert words_of(changes) == "merge_strategy -> pr, refinery.code_review -> true"
     assert not any(each.old_known for each in changes)
+
+
+def test_a_restore_point_says_what_a_restore_of_it_leaves_behind(world: World) -> None:
+    """Only `townctl restore --to` said it, for towns whose files can be read."""
+    kept = KeptPast(world.objects, world.objects, TOWN)  # type: ignore[arg-type]
+    txid = drive(points(kept, past_of(world), before=history(world).events[0].tick)).points[0].txid
+    found = drive(left_behind.point_view(kept, past_of(world), txid))
+    assert (found.town_id, found.point.txid) == (TOWN, txid)
+    assert found.left == left_behind.left_behind(world.image().image, drive(kept.at_txid(txid)).image)
+    assert words_of(found.left.settings) == "max_dispatch_attempts 2 -> 5, merge_strategy direct -> pr"
+
+
+def test_a_commit_that_is_not_kept_is_refused(world: World) -> None:
+    kept = KeptPast(world.objects, world.objects, TOWN)  # type: ignore[arg-type]
+    with pytest.raises(Refused, match="commit 999"):
+        drive(left_behind.point_view(kept, past_of(world), 999))

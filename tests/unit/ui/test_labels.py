@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from infra.ui.life import chapters_of
 from infra.ui.names import Names, short
-from infra.ui.tracks import Upright, labels_of
+from infra.ui.tracks import LABEL_ROWS, LETTER_WIDTH_BESIDE, Upright, labels_of
 from shared.questions.story import StoryEntry
 from tests.towns import T
 
@@ -16,28 +16,36 @@ def test_an_id_that_somebody_chose_is_never_cut() -> None:
     assert Names("alpha").of("write-the-preface") == "write-the-preface"
 
 
-def at(left: float, text: str = "settings changed", tick: int = 1) -> Upright:
-    return Upright(left, text, tick)
+def at(left: float, text: str = "max_polecats_per_rig 1 -> 2", tick: int = 1) -> Upright:
+    return Upright(left, text, tick, f"{text}, by ben")
 
 
-def test_labels_of_lines_that_stand_close_are_one_label() -> None:
-    """Four labels lay on each other."""
-    near = [at(42, tick=4), at(40, tick=3), at(56, "code abc → def", tick=5)]
+def test_labels_of_lines_that_stand_close_stand_below_each_other_and_none_counts_the_others() -> None:
+    """Four changes of settings were one label, `4 × settings changed`, and another one at 14:02 was swallowed by it."""
+    near = [at(40, tick=3), at(42, tick=4), at(56, tick=5)]
     assert labels_of([at(5), *near, at(78)]) == [
-        at(5),
-        at(40, "2 × settings changed and 1 more", tick=3),
-        at(78),
+        (at(5), 0),
+        (at(40, tick=3), 2),
+        (at(42, tick=4), 1),
+        (at(56, tick=5), 0),
+        (at(78), 0),
     ]
 
 
+def test_of_more_lines_than_there_is_room_for_the_newest_have_labels() -> None:
+    crowd = [at(50, tick=tick) for tick in range(1, LABEL_ROWS + 3)]
+    assert [row for _, row in labels_of(crowd)] == [None, None, *reversed(range(LABEL_ROWS))]
+
+
 def test_a_label_at_the_right_edge_stands_before_its_line() -> None:
-    assert [each.left for each in labels_of([at(66), at(81)])] == [66]
-    assert [each.left for each in labels_of([at(60), at(95)])] == [60, 95]
+    assert [row for _, row in labels_of([at(66), at(81)])] == [1, 0]
+    assert [row for _, row in labels_of([at(50), at(95)])] == [0, 0]
 
 
-def test_a_label_that_stands_alone_says_what_it_is() -> None:
-    assert labels_of([at(3), at(90, "restored to commit 7")]) == [at(3), at(90, "restored to commit 7")]
-    assert labels_of([]) == []
+def test_there_is_less_room_for_labels_with_a_tick_opened_beside_them() -> None:
+    two = [at(30), at(50)]
+    assert [row for _, row in labels_of(two)] == [0, 0]
+    assert [row for _, row in labels_of(two, letter=LETTER_WIDTH_BESIDE)] == [1, 0]
 
 
 def status(minutes: int, old: str, new: str) -> StoryEntry:
