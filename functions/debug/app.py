@@ -91,7 +91,8 @@ def status(call: Call[Query]) -> Reply:
     """The last tick's metrics, alarms, agents and live beads; for each waiting bead, why, since when and until when it waits."""
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
-    return api.answer(200, drive(question.status(call.town_id, deployment().around, deployment().logs)))
+    here = deployment()
+    return api.answer(200, drive(question.status(call.town_id, here.around, here.logs, here.past())))
 
 
 def view(call: Call[ExplainQuery]) -> Reply:

@@ -18,9 +18,10 @@ from infra.townctl.paging import own_clock_note, the_one
 from infra.townctl.people import needs_a_person, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
-from infra.ui.remedies import remedies_of
+from infra.ui.remedies import SINCE, again, before_reopening, changed_before, remedies_of
 from infra.ui.words import reason_word
 from shared.questions.explain import Explanation
+from shared.questions.failures import FailedLine
 from shared.questions.present import CurrentWait
 from shared.questions.spend import spend_words
 from shared.questions.story import StoryEntry
@@ -179,15 +180,29 @@ def _who_ends(actor: str | None, names: Mapping[str, str]) -> str | None:
 
 def _helps(found: Explanation, now: CurrentWait, names: Mapping[str, str]) -> Iterator[Text]:
     """What a person can do, with the commands."""
-    remedies = remedies_of(now, found.town_id)
+    remedies = before_reopening(remedies_of(now, found.town_id), found.failed, found.town_id)
     if not remedies:
         return
     yield Text("what you can do:", style="bold")
     for remedy in remedies:
         does = people.done(remedy, names)
         yield Text(plain(f"  {does}: {remedy.command}" if remedy.command else f"  {remedy.who} can {does}"))
-    if found.last_lines is not None and now.reason is None:
-        yield Text("  reopened, it fails again unless the cause of the lines above is mended", style="dim")
+    if found.failed is not None:
+        yield from _failed(found, found.failed, names)
+
+
+def _failed(found: Explanation, failed: FailedLine, names: Mapping[str, str]) -> Iterator[Text]:
+    """Why it does not help only to reopen a failed bead, be it this one or the one for which this one waits."""
+    fails_again = again(failed)
+    if fails_again is not None:
+        who = (
+            "reopened, "
+            if failed.bead_id == found.id
+            else f"{people.name_of(failed.bead_id, {failed.bead_id: failed.title})}: reopened, "
+        )
+        yield Text(plain(named(f"  {who}{fails_again}", names)), style="dim")
+    for event in failed.changed:
+        yield Text(plain(f"  {SINCE}: {changed_before(event)}, tick {event.tick}"), style="yellow")
 
 
 def _name(identifier: str | None, names: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from infra.townctl.output import plain, short, table
 from infra.townctl.paging import ahead_of_this_machine
 from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
-from infra.ui.remedies import Remedy, remedies_of, reopening
+from infra.ui.remedies import SINCE, Remedy, again, changed_before, remedies_of, remedies_of_failure
 from shared.domain.times import long_span_text
 from shared.questions.spend import spend_words
 
@@ -139,9 +139,11 @@ def beads(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
 def helps(town: TownStatus, *, most: int) -> Iterator[RenderableType]:
     """What a person can do, with the commands: first about failed beads, then about those that wait for a person."""
     names = names_in(town)
-    notes: dict[Remedy, str | None] = {
-        reopening(each.bead_id, town.town_id): _again(each, names) for each in town.failed
-    }
+    notes: dict[Remedy, str | None] = {}
+    for each in town.failed:
+        *first, reopens = remedies_of_failure(each, town.town_id)
+        notes |= {remedy: _changed(each) for remedy in first}
+        notes[reopens] = _again(each, names)
     for waiting in filter(needs_a_person, town.waiting):
         for remedy in remedies_of(waiting, town.town_id):
             notes.setdefault(remedy, None)
@@ -161,10 +163,14 @@ def _again(bead: FailedLine, names: Mapping[str, str]) -> str:
     starts = f"reopened, it gets {quantity(bead.attempts_at_most, 'start')} (setting max_dispatch_attempts)"
     held = some_of((people.name_of(each, names) for each in bead.holds_back), _HELD_NAMED)
     held = f"; it holds back {held}" if held else ""
-    if bead.newest_start is None:
-        return starts + held
-    error = f": {bead.last_line}" if bead.last_line else ""
-    return f"{starts}{held}; it fails again unless this is mended: its last start {bead.newest_start.ended}{error}"
+    fails_again = again(bead)
+    return starts + held + (f"; {fails_again}" if fails_again else "")
+
+
+def _changed(bead: FailedLine) -> str:
+    """What was changed before a bead failed, and when."""
+    events = (f"{changed_before(each)}, tick {each.tick}" for each in bead.changed)
+    return f"{SINCE}: {'; '.join(events)}"
 
 
 def _convoys(town: TownStatus) -> Iterator[RenderableType]:

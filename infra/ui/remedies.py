@@ -11,8 +11,12 @@ import shlex
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from shared.questions.setting_changes import words_of
+
 if TYPE_CHECKING:
+    from shared.questions.failures import FailedLine
     from shared.questions.setting_changes import SettingChange
+    from shared.questions.setting_history import SettingsEvent
     from shared.questions.waiting import Need, Waiting
 
 BLANK: Final = "..."
@@ -106,6 +110,44 @@ def remedies_of(waiting: Waiting, town: str) -> tuple[Remedy, ...]:
 def reopening(bead_id: str, town: str) -> Remedy:
     """What a person can do about a failed bead."""
     return _remedy(_ACTS["bead_reopened"], town, bead_id, bead_id)
+
+
+def remedies_of_failure(failed: FailedLine, town: str) -> tuple[Remedy, ...]:
+    """What a person can do about a failed bead: take back what was changed before, then reopen it."""
+    return (*_takes_back(failed, town), reopening(failed.bead_id, town))
+
+
+def before_reopening(remedies: tuple[Remedy, ...], failed: FailedLine | None, town: str) -> tuple[Remedy, ...]:
+    """These remedies of a wait. Where one reopens a bead that fails again, what was changed before is taken back first."""
+    if failed is None or reopening(failed.bead_id, town) not in remedies:
+        return remedies
+    return (*_takes_back(failed, town), *remedies)
+
+
+def again(failed: FailedLine) -> str | None:
+    """Why a failed bead fails again if it is only reopened, with what its agent printed last; None if no start of it failed."""
+    if failed.newest_start is None:
+        return None
+    printed = f": {failed.last_line}" if failed.last_line else ""
+    return f"it fails again unless this is mended: its last start {failed.newest_start.ended}{printed}"
+
+
+def changed_before(event: SettingsEvent) -> str:
+    """A change of settings before a bead failed: `merge_strategy of rig r none -> pr, by ben`."""
+    return words_of(event.changes) + ("" if event.by is None else f", by {event.by}")
+
+
+SINCE: Final = "changed since the last bead of its rig was done"
+"""What stands before such a change."""
+
+
+def _takes_back(failed: FailedLine, town: str) -> Iterator[Remedy]:
+    for event in failed.changed:
+        for change in event.changes:
+            command = taking_back(town, change)
+            if command is not None:
+                of_rig = "" if change.rig_id is None else f" of rig {change.rig_id}"
+                yield Remedy("you", f"take back {change.name}{of_rig}", None, command)
 
 
 def setting_to(town: str, setting: str, value: object) -> str:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from infra.ui import pieces, words
+from infra.ui.address import Address
 from infra.ui.markup import Child, Html, between, joined, tag
-from infra.ui.remedies import OF_A_RIG_ITSELF, Remedy, remedies_of
+from infra.ui.remedies import OF_A_RIG_ITSELF, SINCE, Remedy, again, changed_before, remedies_of
 from shared.questions.setting_changes import words_of
 
 if TYPE_CHECKING:
     from infra.ui.names import Names
+    from shared.questions.failures import FailedLine
     from shared.questions.marks import Mark
     from shared.questions.waiting import Waiting
 
@@ -63,9 +65,15 @@ def helps(remedy: Remedy, row: str, names: Names) -> Html:
     return tag("div", pieces.shape("person", "attn"), joined(f"{who}: {before}", about, after), class_="who")
 
 
-def command_for(waiting: Waiting, town: str) -> str | None:
-    """The command that ends a wait for a person; None if no command does."""
-    return next((each.command for each in remedies_of(waiting, town) if each.command is not None), None)
+def failed_again(failed: FailedLine, names: Names) -> Iterator[Html]:
+    """Why it does not help only to reopen a failed bead, and what was changed before it failed, with links."""
+    why_ = again(failed)
+    if why_ is not None:
+        yield tag("p", f"Reopened, {why_}", class_="sub again")
+    for event in failed.changed:
+        tick = Address("timeline", names.town_id, "", names.at, {"tick": str(event.tick)})
+        said = joined(f"{SINCE[:1].upper()}{SINCE[1:]}: ", tag("b", changed_before(event)), ", ")
+        yield tag("p", said, pieces.link(tick, f"tick {event.tick}", class_="name"), class_="sub again")
 
 
 def act(action: Mapping[str, Any], names: Names) -> Html:

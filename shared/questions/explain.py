@@ -21,12 +21,14 @@ from shared.images import summary
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_past import TownPast
-from shared.questions import lives, snapshot, spend
+from shared.questions import failures, lives, snapshot, spend
 from shared.questions.agent_log import LastLines, failed_start, last_lines_of
+from shared.questions.failures import FailedLine
 from shared.questions.present import CurrentWait, SubjectKind, current_wait
 from shared.questions.snapshot import AsOf
 from shared.questions.spend import Spend
 from shared.questions.story import Story, StoryEntry
+from shared.questions.waits import Waits
 from shared.runner.code_version import code_version
 from shared.town import database, migrations
 from shared.town.town_keys import TownKeys
@@ -61,6 +63,8 @@ class Explanation:
     last_lines: LastLines | None
     """What the agent printed at last, if its newest start of today failed and its log is kept."""
     notes: tuple[str, ...]
+    failed: FailedLine | None = None
+    """How it failed, or how the failed bead did for which it waits in the end."""
 
 
 def explain_bead(
@@ -117,9 +121,19 @@ def _explain(
         notes = [] if at is None else (yield from as_it_was.roll_forward(running, past, at, installed=code_version()))
         with migrations.newest_schema(running.sql):
             told = yield from _told(running, past, kind, subject, now, at)
-            failed = None if at is not None else failed_start(running.sql, subject, is_agent=kind == "agent")
-    lines = None if failed is None or logs is None else (yield from last_lines_of(town_id, failed, logs))
-    return replace(told, as_of=replace(told.as_of, txid=start.txid), notes=(*notes, *told.notes), last_lines=lines)
+            own = None if at is not None else failed_start(running.sql, subject, is_agent=kind == "agent")
+    lines = None if own is None or logs is None else (yield from last_lines_of(town_id, own, logs))
+    as_of = replace(told.as_of, txid=start.txid)
+    failed = yield from _failure_told(told, past, logs if at is None else None)
+    return replace(told, as_of=as_of, notes=(*notes, *told.notes), last_lines=lines, failed=failed)
+
+
+def _failure_told(told: Explanation, past: TownPast, logs: AgentLogs | None) -> Steps[FailedLine | None]:
+    if told.failed is None:
+        return None
+    open_logs = None if logs is None else (lambda: logs)
+    [failed] = yield from failures.told(told.town_id, [told.failed], open_logs, past, last_tick=told.as_of.tick)
+    return failed
 
 
 def _told(
@@ -139,6 +153,7 @@ def _told(
     if not row and kind == "bead" and _was_agent(subject, entries):
         raise _of_other_kind(town_id, "agent", subject, was="was")
     seen = snapshot.given_at(running, until).now
+    now = current_wait(running, kind, subject, story, entries, seen) if row else None
     return Explanation(
         town_id=town_id,
         kind=kind,
@@ -147,12 +162,21 @@ def _told(
         row=row or None,
         story=entries,
         signs_of_life=story.signs_of_life,
-        now=current_wait(running, kind, subject, story, entries, seen) if row else None,
+        now=now,
         used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
         gone=None if row else _gone(running.sql, kind, subject, story, entries),
         last_lines=None,
+        failed=None if now is None or kind == "agent" else _failure(running, now, seen),
         notes=(*([ARCHIVED] if archived else []), *discarded, *_what_is_missing(story, row), *past.left_out),
     )
+
+
+def _failure(running: Rerun, now: CurrentWait, seen: datetime) -> FailedLine | None:
+    """How the bead failed, or the one at the root of its wait."""
+    waits = Waits(running.sql, snapshot.given_at(running, seen), town_id=running.town_id)
+    holding = failures.held_back(waits.of_beads.values())
+    failed = now.bead_id if now.root is None else now.root.bead_id
+    return failures.failed_bead(running.sql, waits.town, failed, holding=holding)
 
 
 def _spent_for(sql: database.Database, bead_id: str, row: Mapping[str, Any]) -> Spend | None:

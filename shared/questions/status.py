@@ -22,6 +22,7 @@ from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Steps
+from shared.ports.town_past import TownPast
 from shared.ports.town_store import TownImage
 from shared.questions import activity, alarms, attention, failures, mailbox, overview, spend
 from shared.questions.activity import LastHour
@@ -177,11 +178,14 @@ class TownStatus:
     set_aside: SetAsideSince | None = None
 
 
-def status(town_id: str, around: Surroundings, logs: OpenLogs | None = None) -> Steps[TownStatus]:
-    """Report on the present state of a town, with the last words of failed agents from `logs`. Raises the errors of loading it."""
+def status(
+    town_id: str, around: Surroundings, logs: OpenLogs | None = None, past: TownPast | None = None
+) -> Steps[TownStatus]:
+    """The present state of a town, with what `logs` and `past` say of its failed beads. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)
     found = yield from status_of(image, around)
-    return replace(found, failed=(yield from failures.with_last_lines(town_id, found.failed, logs)))
+    told = yield from failures.told(town_id, found.failed, logs, past, last_tick=found.as_of.tick)
+    return replace(found, failed=told)
 
 
 def status_of(image: TownImage, around: Surroundings) -> Steps[TownStatus]:

@@ -116,8 +116,7 @@ def town_view(
         database.check_identity(sql, town_id)
         found, waits = status.seen(sql, image, beside, beside_image.present_input(sql, image, around, beside.now))
         view = _view(sql, found, waits, at=beside.now, notes=())
-    failed = yield from failures.with_last_lines(town_id, view.status.failed, logs)
-    return replace(view, status=replace(view.status, failed=failed))
+    return (yield from _with_failures_told(view, logs, past))
 
 
 def _past_view(town_id: str, around: Surroundings, past: TownPast, at: datetime) -> Steps[TownView]:
@@ -136,7 +135,14 @@ def _past_view(town_id: str, around: Surroundings, past: TownPast, at: datetime)
             given = snapshot.given_at(running, at)
             image = _image_of(running, start.committed_at)
             found, waits = status.seen(running.sql, image, Beside(at), given)
-            return replace(_view(running.sql, found, waits, at=at, notes=tuple(notes)), is_past=True)
+            view = replace(_view(running.sql, found, waits, at=at, notes=tuple(notes)), is_past=True)
+    return (yield from _with_failures_told(view, None, past))
+
+
+def _with_failures_told(view: TownView, logs: OpenLogs | None, past: TownPast) -> Steps[TownView]:
+    found = view.status
+    told = yield from failures.told(found.town_id, found.failed, logs, past, last_tick=found.as_of.tick)
+    return replace(view, status=replace(found, failed=told))
 
 
 def _image_of(running: Rerun, committed_at: datetime) -> TownImage:

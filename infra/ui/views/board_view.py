@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from infra.ui import board, pieces, sentences, words
 from infra.ui.board import Blocked, Board, Entry
 from infra.ui.markup import Child, Html, joined, tag
-from infra.ui.remedies import reopening
+from infra.ui.remedies import remedies_of_failure
 from infra.ui.views.bead_marks import shape_of, town_chain
 from infra.ui.views.bead_table import bead_table
 
@@ -16,10 +16,6 @@ if TYPE_CHECKING:
     from infra.ui.names import Names
     from infra.ui.views.town_view import Town
     from shared.questions.status import TownStatus
-
-
-LAST_LINE_SHOWN: Final = 80
-"""Letters of what a failed agent printed last on a card; the page of the bead has all of it."""
 
 
 def board_card(town: Town) -> Html:
@@ -121,7 +117,7 @@ def _columns(town: Town, shown: Board) -> Html:
         tag(
             "div",
             _head("Failed", "fail", len(shown.failed), "") if shown.failed else None,
-            *(bead_card(each, names, status, chain) for each in shown.failed[: board.SHOWN]),
+            *(bead_card(each, names, status, chain) for each in _holding_first(shown.failed, status)[: board.SHOWN]),
             _head("Done", "done", len(shown.done), "newest first"),
             done,
             tag(
@@ -136,6 +132,12 @@ def _columns(town: Town, shown: Board) -> Html:
         ),
         class_="board",
     )
+
+
+def _holding_first(failed: Sequence[Entry], status: TownStatus) -> list[Entry]:
+    """The failed beads, first those that hold others back."""
+    holding = {each.bead_id for each in status.failed if each.holds_back}
+    return sorted(failed, key=lambda entry: entry.bead.bead_id not in holding)
 
 
 def _first_groups(groups: Sequence[Blocked]) -> list[Blocked]:
@@ -210,11 +212,9 @@ def _said(entry: Entry, names: Names, status: TownStatus) -> Iterator[Child]:
     failure = next((each for each in status.failed if each.bead_id == bead.bead_id), None)
     if failure is not None:
         yield tag("p", names.linked(words.sentence(failure.message or failure.reason or "It failed.")), class_="sub")
-        if failure.last_line is not None:
-            line = failure.last_line
-            shown = line if len(line) <= LAST_LINE_SHOWN else f"{line[:LAST_LINE_SHOWN].rstrip()}…"
-            yield tag("p", "Its last start ended with: ", tag("code", shown, title=line), class_="sub")
-        yield sentences.helps(reopening(bead.bead_id, status.town_id), bead.bead_id, names)
+        yield sentences.failed_again(failure, names)
+        for remedy in remedies_of_failure(failure, status.town_id):
+            yield sentences.helps(remedy, bead.bead_id, names)
         return
     if agent is not None:
         alive = (
@@ -266,9 +266,19 @@ def _blocked(group: Blocked, names: Names, status: TownStatus, chain: frozenset[
         tag("div", title, class_="title"),
         tag("span"),
         tag("ul", *rows, rest),
+        _behind_failed(group, names, status),
         class_="bead",
         data_key=f"behind-{group.root}",
     )
+
+
+def _behind_failed(group: Blocked, names: Names, status: TownStatus) -> Html | None:
+    """What helps beads that wait for a failed one, and why it fails again."""
+    failure = next((each for each in status.failed if each.bead_id == group.root), None)
+    if failure is None:
+        return None
+    remedies = (sentences.helps(each, "", names) for each in remedies_of_failure(failure, status.town_id))
+    return tag("div", sentences.failed_again(failure, names), *remedies, class_="body")
 
 
 def _root_waits(reason: str) -> str:

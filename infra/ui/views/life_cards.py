@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from infra.ui import pieces, sentences, words
 from infra.ui.markup import Child, Html, joined, tag
-from infra.ui.remedies import remedies_of
+from infra.ui.remedies import Remedy, before_reopening, remedies_of
 from infra.ui.views import stories
 from infra.ui.views.aside import about_of
 
@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from infra.ui.views.town_view import Town
     from shared.questions.agent_log import AgentLog
     from shared.questions.explain import Explanation
+    from shared.questions.failures import FailedLine
     from shared.questions.present import CurrentWait
     from shared.questions.town_view import TownView
+
+_BUTTONS: Final = 3
+"""The most commands that have a button."""
 
 
 def why(told: Explanation, town: Town, names: Names) -> Html | None:
@@ -42,14 +46,15 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
     rows += [("Also", joined(other.says, " ", tag("code", other.guard))) for other in now.guards[1:4]]
     if now.rule is not None:
         rows.append(("Then", joined(pieces.chip(now.rule, about_of(now.rule)), " ", about_of(now.rule))))
-    rows.append(("Who can help", _helpers(now, names)))
+    remedies = before_reopening(remedies_of(now, status.town_id), told.failed, status.town_id)
+    rows.append(("Who can help", _helpers(now, remedies, names)))
     mayor = status.mayor_told if (told.row or {}).get("role") == "mayor" else None
     if mayor is not None:
         rows.append(
             ("Told last", joined(names.linked(mayor.says), ", ", pieces.age(mayor.at, status.now, suffix=" ago")))
         )
-    if told.last_lines is not None and now.reason is None and guard.guard == "terminal":
-        rows.append(("But", "it fails again unless the cause of its last lines is mended first"))
+    if told.failed is not None:
+        rows.append(("But", _but(told.failed, told.id, names)))
     if now.cause is not None and now.cause.tick is not None:
         rows.append(
             (
@@ -64,10 +69,7 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
     if now.root is not None:
         rows.append(("At the root", names.link(now.root.bead_id)))
     ends = words.needs_person(now.reason) or now.reason is None
-    command = sentences.command_for(now, status.town_id) if ends else None
-    button = (
-        tag("div", pieces.copies("Copy the command that helps", command), class_="buttons inset") if command else None
-    )
+    button = _buttons(remedies, names) if ends else None
     return pieces.card(
         title,
         tag("div", *parts, pieces.facts(*rows), button, class_="body-pad"),
@@ -76,8 +78,32 @@ def why(told: Explanation, town: Town, names: Names) -> Html | None:
     )
 
 
-def _helpers(now: CurrentWait, names: Names) -> Child:
-    who = [sentences.helps(each, now.bead_id, names) for each in remedies_of(now, names.town_id)]
+def _but(failed: FailedLine, row: str, names: Names) -> Html | None:
+    """Why it does not help only to reopen the failed bead: this one, or the one for which this one waits."""
+    said = list(sentences.failed_again(failed, names))
+    if not said:
+        return None
+    about = None if failed.bead_id == row else tag("p", names.link(failed.bead_id), ": ", class_="sub")
+    return tag("div", about, *said)
+
+
+def _buttons(remedies: Sequence[Remedy], names: Names) -> Html | None:
+    """A button for each command that helps, in the order in which they are needed; a single one needs no name of its own."""
+    found = [(remedy, remedy.command) for remedy in remedies if remedy.command is not None][:_BUTTONS]
+    if not found:
+        return None
+    only = "Copy the command that helps" if len(found) == 1 else None
+    buttons = (pieces.copies(only or _label(remedy, names), command) for remedy, command in found)
+    return tag("div", *buttons, class_="buttons inset")
+
+
+def _label(remedy: Remedy, names: Names) -> str:
+    does = remedy.does.replace("{bead}", "it" if remedy.about is None else names.of(remedy.about))
+    return f"{does[:1].upper()}{does[1:]}"
+
+
+def _helpers(now: CurrentWait, remedies: Sequence[Remedy], names: Names) -> Child:
+    who = [sentences.helps(each, now.bead_id, names) for each in remedies]
     if who:
         return joined(*who)
     senders = dict.fromkeys(words.SENDERS.get(sender, sender) for need in now.needs for sender in need.senders)

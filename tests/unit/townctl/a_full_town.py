@@ -9,6 +9,8 @@ from shared.questions.activity import LastHour
 from shared.questions.agent_log import FailedStart
 from shared.questions.failures import FailedLine
 from shared.questions.overview import BeadLine, ConvoyLine, ForgeLine, OpenViolation
+from shared.questions.setting_changes import SettingChange
+from shared.questions.setting_history import SettingsEvent
 from shared.questions.spend import DaySpend, Spend
 from shared.questions.status import AgentLine, BeadSummary, BreakerState, Commit, EventCounts, TownStatus
 from shared.questions.waiting import Need, QueuePlace, Waiting, WaitingReason, WaitRoot
@@ -92,10 +94,24 @@ def a_full_town() -> TownStatus:
                 ago(hours=3),
                 "attempts",
                 "5 starts of an agent failed",
+                "house",
+                ago(hours=3, minutes=4),
+                ago(hours=5),
                 attempts_at_most=5,
                 newest_start=FailedStart("a1", 3, "crashed (exit code 1)"),
                 last_line="gate: there is no hinge",
                 holds_back=("wire",),
+                changed=(
+                    SettingsEvent(
+                        97,
+                        ago(hours=4),
+                        "change-97",
+                        "rig_registered",
+                        "ben",
+                        None,
+                        (SettingChange("merge_strategy", "house", None, "pr"),),
+                    ),
+                ),
             ),
         ),
         refused_by_forge=(
