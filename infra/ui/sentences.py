@@ -67,13 +67,13 @@ def helps(remedy: Remedy, row: str, names: Names) -> Html:
 
 def failed_again(failed: FailedLine, names: Names) -> Iterator[Html]:
     """Why it does not help only to reopen a failed bead, and what was changed before it failed, with links."""
-    why_ = again(failed)
-    if why_ is not None:
-        yield tag("p", f"Reopened, {why_}", class_="sub again")
     for event in failed.changed:
         tick = Address("timeline", names.town_id, "", names.at, {"tick": str(event.tick)})
         said = joined(f"{SINCE[:1].upper()}{SINCE[1:]}: ", tag("b", changed_before(event)), ", ")
         yield tag("p", said, pieces.link(tick, f"tick {event.tick}", class_="name"), class_="sub again")
+    why_ = again(failed)
+    if why_ is not None:
+        yield tag("p", f"Reopened, {why_}", class_="sub again")
 
 
 def act(action: Mapping[str, Any], names: Names) -> Html:
