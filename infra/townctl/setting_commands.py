@@ -246,12 +246,14 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def _require_valid(model: Any, config: dict[str, Any], setting: SettingWords) -> None:
-    from shared.domain.config import first_problem
+    from shared.domain.config import why_refused
 
-    if setting.called == "role_models":
-        return  # null stands for the removal of a role, which the tick judges
-    if first_problem(model, config) is not None:
+    models = config.get("role_models")
+    if isinstance(models, dict):  # null stands for the removal of a role
+        config = {"role_models": {role: model for role, model in models.items() if model is not None}}
+    why = why_refused(model, config)
+    if why:
         allowed = setting.type.replace("`", "") + (", or null" if setting.nullable else "")
-        problem = f"{setting.called} cannot have this value: it takes {allowed}"
+        problem = f"{setting.called} cannot have this value: it takes {allowed}; {why}"
         hint = f"`townctl explain setting {setting.called}` and docs/settings.md say what it does"
         raise Refused(problem, status=400, path="value", hint=hint)

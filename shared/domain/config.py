@@ -271,6 +271,17 @@ def what_is_expected(model: type[BaseModel], values: dict[str, object]) -> str:
     return f"{expected}; `townctl explain setting NAME` and docs/settings.md describe each setting"
 
 
+def why_refused(model: type[BaseModel], values: dict[str, object]) -> str:
+    """Why the first wrong value is refused, as in `at budget.per_day.usd, input should be greater than 0`; empty if none is."""
+    found = _first_error(model, values)
+    if found is None:
+        return ""
+    why = f"{found.message[:1].lower()}{found.message[1:]}"
+    if found.kind == field_errors.UNKNOWN_FIELD:
+        why += f"; {field_errors.what_is_expected(model, found)}"
+    return f"at {found.place or 'config'}, {why}"
+
+
 def _first_error(model: type[BaseModel], values: dict[str, object]) -> FieldError | None:
     try:
         model.model_validate(values)
