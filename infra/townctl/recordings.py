@@ -10,9 +10,10 @@ from rich.text import Text
 
 from infra.townctl.arguments import Force, TownName, require_new, window_asked, write_whole
 from infra.townctl.context import TheContext
-from infra.townctl.output import FOUND, OK, Answer, plain, short
+from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import quantity
+from infra.ui.short_ids import short
 from shared.adapters import outside_files
 from shared.domain.errors import DamagedImage, Refused
 from shared.domain.shapes import answer, document

@@ -10,11 +10,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.output import plain, short, table
+from infra.townctl.output import plain, table
 from infra.townctl.paging import ahead_of_this_machine
 from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
 from infra.ui.remedies import Remedy, remedies_of, reopening
+from infra.ui.short_ids import short
 from shared.domain.times import long_span_text
 from shared.questions.spend import spend_words
 

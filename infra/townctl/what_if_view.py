@@ -7,9 +7,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.output import plain, shortened, table
+from infra.townctl.output import plain, table
 from infra.townctl.summaries import code_of, event_line, subject_of
 from infra.townctl.wording import quantity
+from infra.ui.short_ids import shortened
 from infra.ui.words import BEADS, reason_word, why_unknown
 from shared.domain.report import JudgedAction
 from shared.domain.times import to_text
