@@ -6,7 +6,7 @@ A change is an event, as every change of a town is: `town_configured`, or `rig_r
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -50,7 +50,7 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
     setting = the_setting(name)
     found, history = place.settings(town_id), place.setting_history(town_id)
     value = next((each for each in found.settings if each.name == setting.name), None)
-    rigs = {rig.rig_id: _own(rig, setting) for rig in found.rigs if _own(rig, setting) is not None}
+    rigs = {rig.rig_id: own for rig in found.rigs if (own := _own(rig, setting)) is not None}
     changed = list(history.of(setting.name, setting.of_rig))
     said = {
         "townId": town_id,
@@ -61,9 +61,10 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
         "changes": [{**document(event), "changes": [document(change)]} for event, change in changed],
         "lookedBackTo": text_or_none(history.since),
     }
-    told = _history_view(setting, value, changed, history, present(place, town_id))
+    told = _history_view(value, changed, history, present(place, town_id))
+    back = _ways_back(setting, found, changed)
     about = table("", "", rows=list(facts(setting)))
-    return Answer(said, (*_show_view(setting, value, found, rigs), *told, about))
+    return Answer(said, (*_show_view(setting, value, found, name), *told, *back, about))
 
 
 def set_(
@@ -141,17 +142,22 @@ def _list_view(found: TownSettings) -> Iterator[RenderableType]:
 
 
 def _show_view(
-    setting: SettingWords, value: Setting | None, found: TownSettings, rigs: dict[str, Any]
+    setting: SettingWords, value: Setting | None, found: TownSettings, asked: str
 ) -> Iterator[RenderableType]:
+    if asked != setting.called:
+        yield Text(plain(f"{asked} is what a rig has in place of {setting.called}"))
+    own = [(rig, mine) for rig in found.rigs if (mine := _own(rig, setting)) is not None]
     if value is not None:
         source = "set" if value.stored else "the default"
-        yield Text(plain(f"{setting.called} of {found.town_id} is {shown(value.value)} ({source})"), style="bold")
-    for rig_id, own in rigs.items():
-        yield Text(plain(f"for rig {rig_id} it is {shown(own)}"))
+        where = f", but not in {'all rigs' if len(own) == len(found.rigs) else 'every rig'}" if own else ""
+        said = f"{setting.called} of {found.town_id} is {shown(value.value)} ({source}){where}"
+        yield Text(plain(said), style="bold")
+    before = "" if value is None else ", which goes before the town's"
+    for rig, mine in own:
+        yield Text(plain(f"rig {rig.name} ({rig.rig_id}) has its own: {shown(mine)}{before}"), style="bold")
 
 
 def _history_view(
-    setting: SettingWords,
     value: Setting | None,
     changed: list[tuple[SettingsEvent, SettingChange]],
     history: SettingHistory,
@@ -171,7 +177,9 @@ def _history_view(
         )
     elif value is not None and history.since is not None:
         kept = "where the kept history begins" if history.whole else "as far back as was looked"
-        yield Text(plain(f"no change of it is known since tick {history.since_tick}, {to_text(history.since)}: {kept}"))
+        of_town = " of the town's value" if changed else ""
+        since = f"tick {history.since_tick}, {to_text(history.since)}"
+        yield Text(plain(f"no change{of_town} is known since {since}: {kept}"))
     if changed:
         rows = [
             (
@@ -188,16 +196,38 @@ def _history_view(
         yield table("tick", "when", "rig", "before", "after", "by", "event", rows=rows)
         if len(changed) > _CHANGES_SHOWN:
             yield Text(f"the newest {_CHANGES_SHOWN} of {len(changed)} changes")
-    if last is not None and last[1].old_known and setting.name is not None:
-        yield Text(plain(f"to take it back: {setting_to(history.town_id, setting.called, last[1].old)}"))
+
+
+def _ways_back(
+    setting: SettingWords, found: TownSettings, changed: list[tuple[SettingsEvent, SettingChange]]
+) -> Iterator[RenderableType]:
+    """The commands that take back the last change of the town's value, and that of each rig's own."""
+    newest: dict[str | None, SettingChange] = {}
+    for _, change in changed:
+        newest.setdefault(change.rig_id, change)
+    for rig in found.rigs:
+        mine, last = _own(rig, setting), newest.get(rig.rig_id)
+        old = None if last is None or not last.old_known else _part(last.old, (setting.of_rig or "").split(".")[1:])
+        if old is not None and old != mine:
+            back = setting_to(found.town_id, setting.called, old, rig=rig.rig_id)
+            yield Text(plain(f"to take back what rig {rig.name} has of its own: {back}"))
+        elif mine is not None:
+            away = setting_to(found.town_id, setting.called, None, rig=rig.rig_id)
+            yield Text(plain(f"to take away what rig {rig.name} has of its own: {away}"))
+    last = newest.get(None)
+    if last is not None and last.old_known and setting.name is not None:
+        yield Text(plain(f"to take it back: {setting_to(found.town_id, setting.called, last.old)}"))
 
 
 def _own(rig: RigSettings, setting: SettingWords) -> Any:
     """The value that a rig has of its own; None if it has none."""
-    values: Any = {each.name: each.value for each in rig.overrides}
-    for part in (setting.of_rig or "").split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
+    return _part({each.name: each.value for each in rig.overrides}, (setting.of_rig or "").split("."))
+
+
+def _part(value: Any, path: Iterable[str]) -> Any:
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _value_of(text: str) -> Any:

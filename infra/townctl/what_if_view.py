@@ -30,6 +30,8 @@ _TICKS_SHOWN: Final = 40
 def what_if_view(other: WhatIf, *, every: bool = False) -> Iterator[RenderableType]:
     """A what-if for people: the result first. `every` shows each tick that differs."""
     yield from _heading(other)
+    for each in other.without_effect:
+        yield Text(plain(each), style="bold yellow")
     yield from _unknown(other)
     yield from _ends(other)
     yield from _ticks(other, every=every)

@@ -4,6 +4,7 @@ A stored configuration may lack any value. `effective` gives the settings that a
 town's value, else the default. Null in an override counts as absent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Literal
@@ -160,6 +161,29 @@ class RigConfig(_Strict):
     max_dispatch_attempts: Attempts | None = None
     budget: RigBudget | None = None
 
+
+OF_A_RIG: Final[Mapping[str, str]] = {
+    "agent_forge_access": "agent_forge_access",
+    "budget.per_bead": "budget.per_bead",
+    "budget.per_convoy": "budget.per_convoy",
+    "convoy_merge_mode": "convoy_merge_mode",
+    "custom_instructions": "custom_instructions",
+    "default_model": "default_model",
+    "max_dispatch_attempts": "max_dispatch_attempts",
+    "max_polecats_per_rig": "max_concurrent_polecats",
+    "merge_strategy": "merge_strategy",
+    "refinery.auto_merge_delay_minutes": "auto_merge_delay_minutes",
+    "refinery.auto_resolve_merge_conflicts": "auto_resolve_merge_conflicts",
+    "refinery.auto_resolve_pr_feedback": "auto_resolve_pr_feedback",
+    "refinery.code_review": "code_review",
+    "refinery.merge_proof": "merge_proof",
+    "refinery.require_checks": "require_checks",
+    "refinery.required_checks_only": "required_checks_only",
+    "refinery.review_mode": "review_mode",
+    "refinery.trusted_authors": "trusted_authors",
+    "role_models": "role_models",
+}
+"""For a setting of the town, the name of a rig's own setting that goes before it."""
 
 NEW_TOWN: Final[dict[str, object]] = {
     "merge_strategy": "pr",
