@@ -97,15 +97,22 @@ def set_(
 def the_setting(name: str) -> SettingWords:
     """The setting with this name, also by a rig's name for it. Raises Refused."""
     from infra.reference.settings import every_setting
+    from shared.domain.field_errors import did_you_mean
 
     known = every_setting().settings
     found = [each for each in known if name in (each.name, each.of_rig)]
     if not found:
         near = [each.called for each in known if name.rpartition(".")[2] in each.called]
-        also = f"did you mean {', '.join(near)}? " if near else ""
+        also = f"did you mean {', '.join(near)}? " if near else did_you_mean(name, _names(known))
         hint = f"{also}`townctl setting list TOWN` and docs/settings.md list them all"
         raise Refused(f"there is no setting {name}", status=404, path="setting", hint=hint)
     return found[0]
+
+
+def _names(known: Iterable[SettingWords]) -> Iterator[str]:
+    """Every name of these settings, also without its section."""
+    for each in known:
+        yield from {each.called, each.called.rpartition(".")[2], each.of_rig or each.called}
 
 
 def facts(setting: SettingWords) -> Iterator[tuple[str, str]]:
@@ -149,12 +156,14 @@ def _show_view(
     own = [(rig, mine) for rig in found.rigs if (mine := _own(rig, setting)) is not None]
     if value is not None:
         source = "set" if value.stored else "the default"
-        where = f", but not in {'all rigs' if len(own) == len(found.rigs) else 'every rig'}" if own else ""
+        where = "" if not own else ", but in no rig" if len(own) == len(found.rigs) else ", but not in every rig"
         said = f"{setting.called} of {found.town_id} is {shown(value.value)} ({source}){where}"
         yield Text(plain(said), style="bold")
     before = "" if value is None else ", which goes before the town's"
     for rig, mine in own:
         yield Text(plain(f"rig {rig.name} ({rig.rig_id}) has its own: {shown(mine)}{before}"), style="bold")
+    if value is None and not own:
+        yield Text("no rig has it", style="bold")
 
 
 def _history_view(

@@ -290,8 +290,9 @@ def _claims(town: TownStatus) -> Iterator[str]:
         beads = quantity(town.breaker.failures, "bead")
         yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"
     if town.events.pending:
-        pending = quantity(town.events.pending, "stored event")
-        yield f"{pending} to be tried again: townctl event list {town.town_id} --pending"
+        pending = town.events.pending
+        wait = "waits" if pending == 1 else "wait"
+        yield f"{quantity(pending, 'event')} {wait} for a tick: townctl event list {town.town_id} --pending"
     if town.events.poisoned:
         poisoned = quantity(town.events.poisoned, "event")
         yield f"{poisoned} failed permanently: townctl event list {town.town_id} --poisoned"
