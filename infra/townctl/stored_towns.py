@@ -205,7 +205,7 @@ class StoredTowns:
 
         said = said_to_the_mayor(text, by=getuser(), message_id=message_id)
         store = self._context.store()
-        batch = ingest.batch_of([said], received_at=self._context.checked_time(store))
+        batch = ingest.batch_of([said], received_at=self._time_of(store, town_id))
         self._stored(town_id, batch, store)
         return Said(town_id, message_id)
 
@@ -236,7 +236,7 @@ class StoredTowns:
         writing = store.post(
             town_id,
             batch.body,
-            received_at=self._context.clock.now(),
+            received_at=self._time_of(store, town_id),
             batch_id=batch.id,
             wake=not batch.transient_only,
             admit=partial(beside, batch.share),
