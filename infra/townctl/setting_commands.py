@@ -1,6 +1,6 @@
 """`townctl setting`: the settings of a town and of its rigs, what each of them does, and changing one.
 
-A change is an event, as every change of a town is: `town_configured`, or `rig_registered` for a rig's own value.
+A change is the event `town_configured`, also for a rig's own value.
 """
 
 from __future__ import annotations
@@ -262,13 +262,11 @@ def _of_a_rig(setting: SettingWords, value: Any, rig: RigSettings) -> dict[str, 
     if setting.of_rig is None:
         hint = "leave --rig out: the town's value holds for every rig"
         raise Refused(f"rigs have no value of their own for {setting.called}", status=400, path="rig", hint=hint)
-    from shared.domain.config import RigConfig, merged
+    from shared.domain.config import RigConfig
 
     own = _nested(setting.of_rig, value)
     _require_valid(RigConfig, own, setting)
-    config = merged({each.name: each.value for each in rig.overrides}, own)
-    payload = {"rig_id": rig.rig_id, "name": rig.name, "git_url": rig.git_url, "config": config}
-    return {"event_type": "rig_registered", "payload": payload}
+    return {"event_type": "town_configured", "payload": {"rigs": {rig.rig_id: own}}}
 
 
 def _the_rig(found: TownSettings, word: str) -> RigSettings:

@@ -30,7 +30,7 @@ def without_effect(
             if own is not None and own != value:
                 event = given.get((rig.rig_id, (of_rig or "").partition(".")[0]))
                 instead = (
-                    "an added rig_registered event changes it"
+                    "an added town_configured event can change it"
                     if event is None
                     else f"to see the window without it, leave out event {event}"
                 )

@@ -265,5 +265,5 @@ def test_a_setting_that_held_already_or_that_a_rig_has_of_its_own_is_said_to_cha
     dry = dry_run_of(world, {"config": {"merge_strategy": "direct"}})
     assert dry["withoutEffect"] == [
         "merge_strategy was direct already",
-        f"{own_value}: an added rig_registered event changes it",
+        f"{own_value}: an added town_configured event can change it",
     ]

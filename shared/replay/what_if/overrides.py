@@ -85,10 +85,10 @@ class RecordedEffects:
 
 def _own_values(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The rig and the settings of which an event gives it values of its own."""
-    if event["event_type"] != "rig_registered":
+    if event["event_type"] not in ("rig_registered", "town_configured"):
         return
-    from shared.events import parse  # noqa: PLC0415 - most windows register no rig
-    from shared.events.town import RigRegistered  # noqa: PLC0415
+    from shared.events import parse  # noqa: PLC0415 - most windows change no settings
+    from shared.events.town import RigRegistered, TownConfigured  # noqa: PLC0415
 
     try:
         said = parse(event["event_type"], event["payload"])
@@ -96,3 +96,5 @@ def _own_values(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         return
     if isinstance(said, RigRegistered):
         yield from ((said.rig_id, name) for name in said.config or ())
+    if isinstance(said, TownConfigured):
+        yield from ((rig_id, name) for rig_id, own in said.rigs.items() for name in own)
