@@ -123,7 +123,7 @@ _ALL: Final = (
         "town_configured",
         {
             "config": {"max_polecats_per_rig": 4, "refinery": {"auto_merge_delay_minutes": 30}},
-            "rigs": {"docs": {"merge_strategy": "direct"}},
+            "rigs": {"website": {"max_dispatch_attempts": 3}},
             "by": "ann",
         },
     ),

@@ -226,8 +226,11 @@ class StoredTowns:
         return self._stored(town_id, batch, store)
 
     def _time_of(self, store: ObjectTownStore, town_id: str) -> datetime:
-        """When a town receives something now: by its own clock if it has one. Raises ClocksDisagree."""
-        return max(self._context.checked_time(store), self._context.clock_of(store, town_id).now())
+        """When a town receives something now: by its own clock if it has one. Raises ClocksDisagree, UnknownTown."""
+        now = self._context.checked_time(store)
+        if drive(store.standing(town_id)).time <= now:
+            return now
+        return max(now, self._context.clock_of(store, town_id).now())
 
     def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> AcceptedEvents:
         from shared.intake.crowding import beside

@@ -24,9 +24,7 @@ from shared.images import dump, image_digest, summary
 from shared.ports.steps import Call, Steps
 from shared.ports.town_store import TownImage
 from shared.questions import waits
-from shared.questions.held_settings import without_effect
 from shared.questions.other_config import override_config
-from shared.questions.rosters import settings_in
 from shared.questions.snapshot import AsOf
 from shared.runner.code_version import code_version
 from shared.runner.inputs import batches_behind, fix_input, heard_out, observe, read_batches
@@ -149,6 +147,9 @@ def rehearse(
         database.check_identity(sql, town_id)
         held: tuple[str, ...] = ()
         if config:
+            from shared.questions.held_settings import without_effect  # noqa: PLC0415 - only if settings are changed
+            from shared.questions.rosters import settings_in  # noqa: PLC0415
+
             with migrations.newest_schema(sql):
                 present = settings_in(town_id, sql, tick=image.facts.tick_no)
             held = tuple(without_effect(config, present, present, {}))
