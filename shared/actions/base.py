@@ -1,6 +1,8 @@
 """The base of all actions. An action is an intended change, and its `apply` checks whether the change still fits the town."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import ClassVar
 
 from shared.domain.orders import Order
@@ -30,10 +32,19 @@ class Action:
     def as_json(self) -> dict[str, object]:
         """The action in its wire form, as the journal and the answers show it."""
         shown: dict[str, object] = {"type": self.type}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            shown[field.name.rstrip("_")] = list(value) if isinstance(value, tuple) else value
+        for name, value in self.parts():
+            shown[name.rstrip("_")] = list(value) if isinstance(value, tuple) else value
         return shown
+
+    def parts(self) -> Iterator[tuple[str, object]]:
+        """Its fields by name, in order."""
+        for name in _names_of(type(self)):
+            yield name, getattr(self, name)
+
+
+@cache
+def _names_of(action: type[Action]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(action))
 
 
 _OUTCOME: dict[Moved, ActionOutcome] = {
