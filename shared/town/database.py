@@ -152,7 +152,7 @@ def content_of(connection: sqlite3.Connection) -> Content:
 
 
 def shows_again(connection: sqlite3.Connection, image: Content) -> bool:
-    """Whether a connection that was kept open with the rows of `image` can go on from it. The file of a LargeImage shows it again."""
+    """Whether a connection that was kept open has the rows of `image`; if that is a LargeImage, its file shows it again."""
     if isinstance(connection, FollowedConnection):
         return isinstance(image, LargeImage) and connection.shows_again(image)
     return isinstance(image, bytes)
