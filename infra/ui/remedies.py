@@ -150,10 +150,11 @@ def _takes_back(failed: FailedLine, town: str) -> Iterator[Remedy]:
                 yield Remedy("you", f"take back {change.name}{of_rig}", None, command)
 
 
-def setting_to(town: str, setting: str, value: object) -> str:
-    """The command that gives a setting this value."""
+def setting_to(town: str, setting: str, value: object, *, rig: str | None = None) -> str:
+    """The command that gives a setting of a town or of a rig this value; null takes a rig's own value away."""
     word = value if isinstance(value, str) else json.dumps(value)
-    return f"townctl setting set {town} {setting} {shlex.quote(word)}"
+    of_rig = "" if rig is None else f" --rig {shlex.quote(rig)}"
+    return f"townctl setting set {town} {setting} {shlex.quote(word)}{of_rig}"
 
 
 def taking_back(town: str, change: SettingChange) -> str | None:
@@ -161,8 +162,7 @@ def taking_back(town: str, change: SettingChange) -> str | None:
     is_part = isinstance(change.old, dict) or isinstance(change.new, dict)
     if not change.old_known or is_part or (change.rig_id is not None and change.name in OF_A_RIG_ITSELF):
         return None
-    command = setting_to(town, change.name, change.old)
-    return command if change.rig_id is None else f"{command} --rig {shlex.quote(change.rig_id)}"
+    return setting_to(town, change.name, change.old, rig=change.rig_id)
 
 
 def _found(waiting: Waiting, town: str) -> Iterator[Remedy]:

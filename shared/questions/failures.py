@@ -65,10 +65,10 @@ class FailedLine:
 def failed_beads(
     sql: sqlite3.Connection, town: TownReader, *, since: str, limit: int, holding: Mapping[str, tuple[str, ...]]
 ) -> tuple[FailedLine, ...]:
-    """The beads that failed since a time or are `holding` others back, newest first."""
+    """The beads that failed since a time or are `holding` others back: these first, then the newest."""
     rows = sql.execute(
         f"{_FAILED} AND (e.created_at >= :since OR b.bead_id IN (SELECT value FROM json_each(:holding))) "  # noqa: S608 - a constant
-        "ORDER BY e.seq DESC, b.bead_id LIMIT :limit",
+        "ORDER BY b.bead_id IN (SELECT value FROM json_each(:holding)) DESC, e.seq DESC, b.bead_id LIMIT :limit",
         {"since": since, "limit": limit, "holding": json.dumps(sorted(holding))},
     ).fetchall()
     return tuple(_line(sql, town, row, holding) for row in rows)
