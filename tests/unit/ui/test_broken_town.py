@@ -160,3 +160,30 @@ def test_the_result_of_a_what_if_is_brought_into_sight_and_counts_the_ticks_of_b
     assert "not known: so it would be if nobody had answered" in legend
     assert "in progress" in legend
     assert "first parting" in legend
+
+
+SINCE = "Changed since the last bead of its rig was done: merge_strategy of rig r none -> pr, by ben , tick 2"
+
+
+def test_the_board_connects_the_failure_with_the_change_and_says_what_helps_first(site: Site) -> None:
+    """The card of the failed bead was cut in the middle of its error, and ended with `You: reopen it`."""
+    page = text_of(shown(site, "/t/t1").partition('data-key="door"')[2].partition("</article>")[0])
+    assert SINCE in page
+    assert "Reopened, it fails again unless this is mended: its last start crashed (exit code 1)" in page
+    assert page.index("You: take back merge_strategy of rig r") < page.index("You: reopen it")
+
+
+def test_what_waits_for_a_failed_bead_says_on_the_board_that_it_fails_again(site: Site) -> None:
+    page = text_of(shown(site, "/t/t1").partition('data-key="behind-door"')[2].partition("</article>")[0])
+    assert SINCE in page
+    assert page.index("You: take back merge_strategy of rig r") < page.index("You: reopen Hang the door")
+
+
+@pytest.mark.parametrize("bead", ["door", "paint"])
+def test_the_page_of_a_bead_copies_the_command_that_takes_the_change_back_first(site: Site, bead: str) -> None:
+    """The page of the bead that waits never said that the other one fails again, and its button copied only the reopening."""
+    card = shown(site, f"/t/t1/bead/{bead}").partition("why-card")[2].partition("</section>")[0]
+    commands = [unescape(each) for each in re.findall(r'data-copy="([^"]*)"', card)]
+    assert commands[:2] == ["townctl setting set t1 merge_strategy null --rig r", "townctl bead reopen t1 door"]
+    assert SINCE in text_of(card)
+    assert "fails again unless this is mended" in text_of(card)

@@ -6,8 +6,9 @@ import pytest
 
 from infra.townctl.command_line import parser
 from infra.ui import remedies, words
-from infra.ui.remedies import Remedy, remedies_of, reopening
+from infra.ui.remedies import Remedy, remedies_of, reopening, taking_back
 from shared.questions.reasons import SETTING_OF
+from shared.questions.setting_changes import SettingChange
 from shared.questions.waiting import BY_PEOPLE, REASONS, Guard, Need, Waiting, WaitingReason
 from tests.towns import T, TownBuilder, a_town
 
@@ -102,3 +103,23 @@ def test_the_reasons_that_a_person_ends_are_the_same_for_the_town_and_in_words(r
 def _waits(reason: WaitingReason, *needs: Need) -> Waiting:
     guard = Guard(reason, "it waits", T)
     return Waiting("b", reason, T, None, None, None, (guard,), needs, None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "command"),
+    [
+        (SettingChange("merge_strategy", None, "direct", "pr"), "townctl setting set t1 merge_strategy direct"),
+        (SettingChange("merge_strategy", "r", None, "pr"), "townctl setting set t1 merge_strategy null --rig r"),
+        (SettingChange("refinery.gates", None, ["make"], []), """townctl setting set t1 refinery.gates '["make"]'"""),
+        (SettingChange("merge_strategy", None, None, "pr", old_known=False), None),
+        (SettingChange("git_url", "r", "https://a.example", "https://b.example"), None),
+        (SettingChange("budget", "r", {"per_bead": {"tokens": 5}}, None), None),
+    ],
+)
+def test_a_change_of_a_setting_is_taken_back_by_a_command_if_one_can(
+    change: SettingChange, command: str | None
+) -> None:
+    assert taking_back("t1", change) == command
+    if command is not None:
+        arguments = shlex.split(command)[1:]
+        parser(arguments).parse_args(arguments, exit_on_error=False, print_error=False)
