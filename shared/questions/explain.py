@@ -153,7 +153,7 @@ def _told(
     if not row and kind == "bead" and _was_agent(subject, entries):
         raise _of_other_kind(town_id, "agent", subject, was="was")
     seen = snapshot.given_at(running, until).now
-    now = current_wait(running, kind, subject, story, entries, seen) if row else None
+    wait = current_wait(running, kind, subject, story, entries, seen) if row else None
     return Explanation(
         town_id=town_id,
         kind=kind,
@@ -162,11 +162,11 @@ def _told(
         row=row or None,
         story=entries,
         signs_of_life=story.signs_of_life,
-        now=now,
+        now=wait,
         used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
         gone=None if row else _gone(running.sql, kind, subject, story, entries),
         last_lines=None,
-        failed=None if now is None or kind == "agent" else _failure(running, now, seen),
+        failed=None if wait is None or kind == "agent" else _failure(running, wait, seen),
         notes=(*([ARCHIVED] if archived else []), *discarded, *_what_is_missing(story, row), *past.left_out),
     )
 
