@@ -201,17 +201,17 @@ class Sources:
             for path in sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "shared").rglob("*.py"))
         }
 
+        self._users: dict[str, dict[Place, None]] = {}
+        for path, tree in self.trees.items():
+            for function, node in nodes(tree):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    self._users.setdefault(node.id, {})[_place(path, function, node)] = None
+                elif isinstance(node, ast.Attribute):
+                    self._users.setdefault(node.attr, {})[_place(path, function, node)] = None
+
     def users_of(self, name: str) -> tuple[Place, ...]:
         """Where a name is mentioned."""
-        return tuple(
-            dict.fromkeys(
-                _place(path, function, node)
-                for path, tree in self.trees.items()
-                for function, node in nodes(tree)
-                if (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id == name)
-                or (isinstance(node, ast.Attribute) and node.attr == name)
-            )
-        )
+        return tuple(self._users.get(name, ()))
 
     def yields_of(self, path: str, function: str) -> tuple[Place, ...]:
         """Where a generator yields."""
@@ -308,26 +308,21 @@ def _limits(sources: Sources) -> Iterator[Mutant]:
 
 
 def _allowances(sources: Sources) -> Iterator[Mutant]:
-    reach = sources.users_of("ALLOWANCE")
+    users = sources.users_of("ALLOWANCE")
+    starts = tuple(place for place in users if place.function)
     for _, node in nodes(sources.trees[ALLOWANCES]):
         if not isinstance(node, ast.Dict):
             continue
         for key, value in zip(node.keys, node.values, strict=True):
             assert key is not None
             for index, argument in enumerate(_arguments(value)):
+                # Only the timeouts are part of another constant.
+                reach = users if index == 2 else starts
+                was = f"{ast.unparse(key)} {('attempts', 'deadline', 'timeout')[index]} {ast.unparse(argument)}"
                 for sign in ("+", "-"):
                     step = f"{sign}1" if index == 0 else f"{sign} MS"
-                    shown = f"{ast.unparse(key)} {('attempts', 'deadline', 'timeout')[index]} {ast.unparse(argument)}"
-                    yield Mutant(
-                        "limit",
-                        ALLOWANCES,
-                        "",
-                        value.lineno,
-                        shown,
-                        step,
-                        _edit(value, f"argument {step}", index),
-                        reach,
-                    )
+                    edit = _edit(value, f"argument {step}", index)
+                    yield Mutant("limit", ALLOWANCES, "", value.lineno, was, step, edit, reach)
 
 
 _Found = Iterator[tuple[str, str, str, Edit]]
