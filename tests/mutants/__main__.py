@@ -43,16 +43,15 @@ def main() -> int:
         print(f"  fails without any mutant, left out: {name}")
     verdicts = Verdicts(known)
     excuses = _excuses(everything)
-    open_ones = [mutant for mutant in mutants if mutant.name not in excuses and not verdicts.stands(mutant)]
-    open_ones.sort(key=lambda mutant: hashlib.sha256(mutant.name.encode()).digest())
-    print(f"{len(mutants)} mutants, {len(open_ones)} to be judged", flush=True)
-    for count, (mutant, verdict) in enumerate(_judged(open_ones, known, verdicts, jobs=asked.jobs), start=1):
-        verdicts.write(mutant, verdict)
-        what = (
-            f"killed by {verdict.killer}" if verdict.killer else f"SURVIVED {verdict.tests} of {verdict.chosen} tests"
-        )
-        passed = f"[{count}/{len(open_ones)}, {verdict.tests} tests, {verdict.seconds:.1f} s]"
-        print(f"{passed} {mutant.path}:{mutant.line} {mutant.kind}: {mutant.was} => {mutant.now}: {what}", flush=True)
+    asked_for = [mutant for mutant in mutants if mutant.name not in excuses]
+    asked_for.sort(key=lambda mutant: hashlib.sha256(mutant.name.encode()).digest())
+    for seconds in running.ROUNDS:
+        open_ones = [mutant for mutant in asked_for if not verdicts.stands(mutant)]
+        print(f"{len(mutants)} mutants, {len(open_ones)} to be judged in at most {seconds:.0f} s each", flush=True)
+        judged = _judged(open_ones, known, verdicts, jobs=asked.jobs, seconds=seconds)
+        for count, (mutant, verdict) in enumerate(judged, start=1):
+            verdicts.write(mutant, verdict)
+            print(f"[{count}/{len(open_ones)}] {_told(mutant, verdict)}", flush=True)
     return _report(mutants, verdicts, excuses)
 
 
@@ -70,7 +69,7 @@ def _wanted(mutant: Mutant, only: str) -> bool:
 
 
 def _judged(
-    mutants: list[Mutant], known: reach.Reach, verdicts: Verdicts, *, jobs: int
+    mutants: list[Mutant], known: reach.Reach, verdicts: Verdicts, *, jobs: int, seconds: float
 ) -> Iterator[tuple[Mutant, Verdict]]:
     numbered = list(enumerate(mutants))
     fresh = [pair for pair in numbered if _needs_a_fresh_process(pair[1])]
@@ -80,7 +79,9 @@ def _judged(
         verdicts.note(mutants[verdict.index], verdict)
 
     if loaded:
-        for verdict in running.verdicts(loaded, verdicts.choose, jobs=jobs, spent=known.seconds, note=note):
+        for verdict in running.verdicts(
+            loaded, verdicts.choose, jobs=jobs, spent=known.seconds, seconds=seconds, note=note
+        ):
             yield mutants[verdict.index], verdict
     if fresh:
         for name in running.third_party():
@@ -99,6 +100,13 @@ def _import_quietly(name: str) -> None:
         importlib.import_module(name)
     except Exception:  # noqa: BLE001 - made by a plugin, or not importable by itself
         return
+
+
+def _told(mutant: Mutant, verdict: Verdict) -> str:
+    became = "open" if verdict.tests < verdict.chosen else "SURVIVED"
+    became = f"killed by {verdict.killer}" if verdict.killer else became
+    cost = f"{verdict.tests} of {verdict.chosen} tests, {verdict.seconds:.1f} s"
+    return f"{mutant.path}:{mutant.line} {mutant.kind}: {mutant.was} => {mutant.now}: {became} ({cost})"
 
 
 def _report(mutants: list[Mutant], verdicts: Verdicts, excuses: dict[str, str]) -> int:

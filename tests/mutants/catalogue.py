@@ -300,11 +300,21 @@ def _limits(sources: Sources) -> Iterator[Mutant]:
         name = ast.unparse(statement.target)
         table = isinstance(statement.value, ast.Tuple)
         reach = sources.users_of("backoff") if table else sources.users_of(name)
-        values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
-        for index, value in enumerate(values):
-            shown = f"{name}[{index}]" if table else name
+        for index, value in _values(statement.value):
+            shown = f"{name}[{index}]" if index else name
             for step in ("+ MS", "- MS") if "timedelta" in ast.unparse(value) else ("+1", "-1"):
                 yield Mutant("limit", LIMITS, "", value.lineno, shown, f"{shown} {step}", _edit(value, step), reach)
+
+
+def _values(of: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The values of a limit, each with its place in a table."""
+    match of:
+        case ast.Tuple():
+            yield from ((str(index), value) for index, value in enumerate(of.elts))
+        case ast.Dict():
+            yield from ((ast.unparse(key), value) for key, value in zip(of.keys, of.values, strict=True) if key)
+        case _:
+            yield "", of
 
 
 def _allowances(sources: Sources) -> Iterator[Mutant]:

@@ -166,7 +166,7 @@ def _watch(items: list[pytest.Item], codes: list[CodeType], wanted: dict[str, di
         for part in (code, *planting.inside(code)):
             monitoring.set_local_events(tool, part, monitoring.events.LINE)
     watch = Watch()
-    for item, following in zip(items, [*items[1:], None], strict=True):
+    for item, following in zip(items, [*items, None][1:], strict=True):
         came.clear()
         monitoring.restart_events()
         watch.failed = None

@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, Final
@@ -39,8 +40,10 @@ SUITES: Final = (
 """The layers that are near enough to the core to be tried against its mutants."""
 TEST_TIME: Final = 10.0
 """Seconds of the processor that one test may take before it counts as failed; six times as long by the clock."""
-MUTANT_TIME: Final = 60.0
-"""Seconds of the processor after which no further test is tried against a mutant: it stays without a verdict."""
+ROUNDS: Final = (3.0, 120.0)
+"""Seconds of the processor for the tests of one mutant: most are killed in the first round, the rest gets a second."""
+_REPLAYING: Final = "_every_tick_is_replayed"
+"""A fixture of the scenarios that takes half of their time, and shows nothing here: the replay has the same bug."""
 _FRESH_FILES: Final = 12
 """How many test files a process collects for one mutant: the nearest, for collecting all takes longer than running them."""
 _MEMORY: Final = 4 << 30
@@ -88,13 +91,15 @@ class Watch:
         if report.failed:
             self.broken.append(report.nodeid)
 
-    def run(self, items: list[pytest.Item], spent: Mapping[str, float] | None = None) -> None:
+    def run(
+        self, items: list[pytest.Item], spent: Mapping[str, float] | None = None, *, seconds: float = ROUNDS[-1]
+    ) -> None:
         """Run the tests in this order, up to the first that fails; each may take a few times as long as it once took."""
         began = time.process_time()
-        for item, following in zip(items, [*items[1:], None], strict=True):
+        for item, following in zip(items, [*items, None][1:], strict=True):
             usual = (spent or {}).get(item.nodeid)
             self.run_one(item, following, seconds=TEST_TIME if usual is None else 1 + 5 * usual)
-            if self.failed is not None or time.process_time() - began > MUTANT_TIME:
+            if self.failed is not None or time.process_time() - began > seconds:
                 return
 
     def run_one(self, item: pytest.Item, following: pytest.Item | None, *, seconds: float) -> None:
@@ -150,6 +155,7 @@ def verdicts(
     suites: Sequence[str] = SUITES,
     marked: str = "not slow",
     spent: Mapping[str, float] | None = None,
+    seconds: float = ROUNDS[-1],
     note: Callable[[Verdict], None] | None = None,
 ) -> Iterator[Verdict]:
     """Plant each (index, mutant) in a fork of one session, which has collected the tests of `suites` that are so marked.
@@ -162,6 +168,9 @@ def verdicts(
 
         def loop(items: list[pytest.Item]) -> None:
             by_id = {item.nodeid: item for item in items}
+            for item in items:
+                names: list[str] = getattr(item, "fixturenames", [])
+                names[:] = [name for name in names if name != _REPLAYING]
             functions = planting.loaded_functions()
             gc.freeze()  # so that a collection in a fork does not copy all that was there before it
 
@@ -173,7 +182,7 @@ def verdicts(
                     items[0].config.pluginmanager.register(watch)
                     began = time.monotonic()
                     planting.plant(mutant, functions)
-                    watch.run([by_id[name] for name in chosen], spent)
+                    watch.run([by_id[name] for name in chosen], spent, seconds=seconds)
                     tell(asdict(Verdict(index, watch.failed, watch.ran, len(chosen), time.monotonic() - began)))
 
                 return judge
@@ -253,14 +262,12 @@ def forks(works: Iterable[tuple[Work, Said | None]], *, jobs: int) -> Iterator[S
     """
     running: dict[Connection, tuple[BaseProcess, Said | None]] = {}
     waiting = iter(works)
-    more = True
-    while more or running:
-        while more and len(running) < jobs:
-            following = next(waiting, None)
-            more = following is not None
-            if following is not None:
-                reading, process = _forked(following[0])
-                running[reading] = (process, following[1])
+    while True:
+        for work, if_silent in islice(waiting, jobs - len(running)):
+            reading, process = _forked(work)
+            running[reading] = (process, if_silent)
+        if not running:
+            return
         ready = wait(list(running))
         for reading in [each for each in running if each in ready]:
             process, if_silent = running[reading]

@@ -39,7 +39,7 @@ class Verdicts:
     def stands(self, mutant: Mutant) -> bool:
         """Whether the mutant need not be judged again."""
         said = self._said.get(mutant.name)
-        if said is None or said["source"] != text_of(mutant.path):
+        if said is None or not self.judged(mutant) or said["source"] != text_of(mutant.path):
             return False
         if said["killer"] is None:
             return bool(said["tried"] == self._tried(mutant))

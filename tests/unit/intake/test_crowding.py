@@ -1,0 +1,18 @@
+"""What a process knows of the room of senders, without listing the inbox for each batch."""
+
+from shared.domain.senders import Sender
+from shared.intake.crowding import UNSEEN_BATCHES, Counts, Share
+
+SENDERS_KNOWN = 10_000
+
+
+def test_a_process_forgets_the_sender_that_it_met_longest_ago() -> None:
+    counts = Counts()
+    first, second = (Share(Sender("agent", name, 1), 1) for name in ("first", "second"))
+    for share in (first, second):
+        for _ in range(UNSEEN_BATCHES):
+            counts.stored("t1", share)
+        assert counts.must_look("t1", share)
+    for number in range(SENDERS_KNOWN - 1):
+        counts.stored("t1", Share(Sender("agent", f"other-{number}", 1), 1))
+    assert [counts.must_look("t1", share) for share in (first, second)] == [False, True]
