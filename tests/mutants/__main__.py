@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.mutants import reach, running
+from tests.mutants import reach, running, type_checks
 from tests.mutants.catalogue import KINDS, Mutant, all_mutants
 from tests.mutants.running import Verdict
 from tests.mutants.verdicts import FILE, Verdicts
@@ -45,13 +45,11 @@ def main() -> int:
     excuses = _excuses(everything)
     asked_for = [mutant for mutant in mutants if mutant.name not in excuses]
     asked_for.sort(key=lambda mutant: hashlib.sha256(mutant.name.encode()).digest())
-    for seconds in running.ROUNDS:
-        open_ones = [mutant for mutant in asked_for if not verdicts.stands(mutant)]
-        print(f"{len(mutants)} mutants, {len(open_ones)} to be judged in at most {seconds:.0f} s each", flush=True)
-        judged = _judged(open_ones, known, verdicts, jobs=asked.jobs, seconds=seconds)
-        for count, (mutant, verdict) in enumerate(judged, start=1):
-            verdicts.write(mutant, verdict)
-            print(f"[{count}/{len(open_ones)}] {_told(mutant, verdict)}", flush=True)
+    open_ones = [mutant for mutant in asked_for if not verdicts.stands(mutant)]
+    quick, thorough = running.ROUNDS
+    _judge(open_ones, known, verdicts, jobs=asked.jobs, seconds=quick)
+    _check_types(open_ones, verdicts)
+    _judge(open_ones, known, verdicts, jobs=asked.jobs, seconds=thorough)
     return _report(mutants, verdicts, excuses)
 
 
@@ -66,6 +64,26 @@ def _arguments() -> argparse.Namespace:
 
 def _wanted(mutant: Mutant, only: str) -> bool:
     return only in mutant.name or fnmatch.fnmatchcase(mutant.name, only)
+
+
+def _judge(mutants: list[Mutant], known: reach.Reach, verdicts: Verdicts, *, jobs: int, seconds: float) -> None:
+    """Run the tests against each mutant that has no verdict which stands."""
+    open_ones = [mutant for mutant in mutants if not verdicts.stands(mutant)]
+    print(f"{len(open_ones)} of {len(mutants)} to be judged, in at most {seconds:.0f} s each", flush=True)
+    judged = _judged(open_ones, known, verdicts, jobs=jobs, seconds=seconds)
+    for count, (mutant, verdict) in enumerate(judged, start=1):
+        verdicts.write(mutant, verdict)
+        print(f"[{count}/{len(open_ones)}] {_told(mutant, verdict)}", flush=True)
+
+
+def _check_types(mutants: list[Mutant], verdicts: Verdicts) -> None:
+    """Let the type checker look at the mutants that no test has noticed so far."""
+    alive = [mutant for mutant in mutants if verdicts.killer(mutant) is None]
+    print(f"{len(alive)} to be seen by the type checker", flush=True)
+    for mutant in type_checks.refused(alive):
+        verdict = Verdict(0, type_checks.NAME, tests=0, chosen=0, seconds=0)
+        verdicts.write(mutant, verdict)
+        print(_told(mutant, verdict), flush=True)
 
 
 def _judged(

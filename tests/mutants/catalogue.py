@@ -121,7 +121,7 @@ class _Planter(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         edit = self._edit
-        if type(node).__name__ != edit.node or _span(node) != edit.span:
+        if type(node).__name__ != edit.node or span(node) != edit.span:
             return super().generic_visit(node)
         self.found = True
         return changed(node, edit.change, edit.index)
@@ -245,10 +245,11 @@ def _place(path: str, function: str, node: ast.AST) -> Place:
 
 
 def _edit(node: ast.AST, change: str, index: int = 0) -> Edit:
-    return Edit(type(node).__name__, _span(node), change, index)
+    return Edit(type(node).__name__, span(node), change, index)
 
 
-def _span(node: ast.AST) -> tuple[int, int, int, int]:
+def span(node: ast.AST) -> tuple[int, int, int, int]:
+    """First line, first column, last line and last column of a node."""
     ends = (getattr(node, name, None) or 0 for name in ("lineno", "col_offset", "end_lineno", "end_col_offset"))
     first, column, last, end = ends
     return first, column, last, end

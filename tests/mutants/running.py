@@ -40,7 +40,7 @@ SUITES: Final = (
 """The layers that are near enough to the core to be tried against its mutants."""
 TEST_TIME: Final = 10.0
 """Seconds of the processor that one test may take before it counts as failed; six times as long by the clock."""
-ROUNDS: Final = (3.0, 120.0)
+ROUNDS: Final = (1.0, 120.0)
 """Seconds of the processor for the tests of one mutant: most are killed in the first round, the rest gets a second."""
 _REPLAYING: Final = "_every_tick_is_replayed"
 """A fixture of the scenarios that takes half of their time, and shows nothing here: the replay has the same bug."""
