@@ -41,9 +41,3 @@ def test_a_rejection_holds_a_silent_agents_hook_only_where_b2_or_r6_tries_again(
         town.bead("b", status=bead["status"], dispatch_attempts=1, last_dispatch_attempt_at=ago(minutes=5))
     town.agent("p", hook="b", **{"last_dispatch_outcome": "rejected", "last_activity_at": ago(minutes=5), **agent})
     assert bool(actions(town.tick(), rule="agents.recover_silent_hook")) is recovered
-
-
-def test_a_bead_that_never_wanted_for_a_program_waits_for_its_backoff_and_nothing_else() -> None:
-    town = a_town().bead("b", dispatch_attempts=1, last_dispatch_attempt_at=ago(seconds=10))
-    town.tick()
-    assert town.waits()["b"].reason == "backoff"
