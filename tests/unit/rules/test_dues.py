@@ -109,5 +109,5 @@ def test_a_due_of_more_than_a_limit_is_a_millisecond_later_than_one_of_at_least_
 
 
 def test_a_bead_that_never_wanted_for_a_program_waits_for_its_backoff_and_for_no_program() -> None:
-    town = a_town().bead("b", dispatch_attempts=1, last_dispatch_attempt_at=ago(seconds=10))
+    town = a_town().bead("b", metadata={"size": 2}, dispatch_attempts=1, last_dispatch_attempt_at=ago(seconds=10))
     assert [due.wait for due in all_dues(town, beads.dispatch_ready)] == ["backoff"]
