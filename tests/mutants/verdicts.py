@@ -38,8 +38,12 @@ class Verdicts:
 
     def stands(self, mutant: Mutant) -> bool:
         """Whether the mutant need not be judged again."""
+        return self.judged(mutant) and self.rests(mutant)
+
+    def rests(self, mutant: Mutant) -> bool:
+        """Whether what is known of the mutant is about the present sources and tests."""
         said = self._said.get(mutant.name)
-        if said is None or not self.judged(mutant) or said["source"] != text_of(mutant.path):
+        if said is None or said["source"] != text_of(mutant.path):
             return False
         if said["killer"] is None:
             return bool(said["tried"] == self._tried(mutant))
