@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
+from tests import moto_transport
 from tests.stores import as_owner, dynalite, moto, racing_store, seaweedfs, store, waiting_store
 
 __all__ = [
@@ -24,6 +25,8 @@ __all__ = [
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=1_000)
 settings.load_profile("deterministic")
+
+moto_transport.install()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
