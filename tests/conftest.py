@@ -10,15 +10,27 @@ import pytest
 from hypothesis import settings
 
 from tests import moto_transport
-from tests.stores import as_owner, dynalite, moto, racing_store, seaweedfs, store, waiting_store
+from tests.stores import (
+    as_owner,
+    authority,
+    dynalite,
+    moto,
+    racing_store,
+    seaweedfs,
+    store,
+    trusted_seaweedfs,
+    waiting_store,
+)
 
 __all__ = [
     "as_owner",
+    "authority",
     "dynalite",
     "moto",
     "racing_store",
     "seaweedfs",
     "store",
+    "trusted_seaweedfs",
     "waiting_store",
 ]  # fixtures for every test
 

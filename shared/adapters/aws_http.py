@@ -55,6 +55,11 @@ class Place:
     credentials: Callable[[], Credentials] = field(repr=False)
     ca_bundle: str | None = None
 
+    @property
+    def is_aws(self) -> bool:
+        """Whether AWS itself answers there, not another store."""
+        return ".amazonaws.com" in str(urlsplit(self.url).hostname)
+
 
 @dataclass(frozen=True, slots=True)
 class AwsRequest:

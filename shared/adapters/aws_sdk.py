@@ -81,6 +81,10 @@ class OnDemand:
             return self.made
 
 
+class NotSent(Exception):
+    """A request that was made only to be looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class SdkCall:
     """One call of a service as it ended. It has nothing of what was asked or answered. `status` is 0 if there was no answer."""
@@ -129,8 +133,9 @@ class _Watch:
     def _answered(self, *, model: Any, parsed: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
         self._tell(str(model.name), context, parsed.get("ResponseMetadata", {}))
 
-    def _failed(self, *, event_name: str, context: dict[str, Any], **_: object) -> None:
-        self._tell(event_name.rpartition(".")[2], context, {})
+    def _failed(self, *, event_name: str, context: dict[str, Any], exception: Exception, **_: object) -> None:
+        if not isinstance(exception, NotSent):
+            self._tell(event_name.rpartition(".")[2], context, {})
 
     def _tell(self, operation: str, context: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         took = time.monotonic() - context["town_reconciler_begun"]

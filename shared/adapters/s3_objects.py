@@ -245,7 +245,7 @@ class S3Objects:
         kind = self._kind_of(key)
         if kind is not None:
             headers["x-amz-tagging"] = f"kind={kind}"
-        if self._endpoint_url is None:
+        if self._http().place.is_aws:
             headers["x-amz-checksum-sha256"] = b64encode(sha256(body).digest()).decode()
         return _said(self._send("PutObject", "PUT", key, headers=headers, body=body), "etag")
 
@@ -295,8 +295,8 @@ class S3Objects:
         try:
             return self._http().send(request)
         except RefusedRequest as refusal:
-            region = s3_errors.region_of(refusal)
-            if self._endpoint_url is not None or region in (None, self._http().place.scope.region):
+            region, place = s3_errors.region_of(refusal), self._http().place
+            if not place.is_aws or region in (None, place.scope.region):
                 raise
             self._region, self._way = region, OnDemand(self._new_way)
             self._made = OnDemand(self._new_client)

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
-from urllib.parse import parse_qs, unquote, urlsplit
+from typing import Any, Final
+from urllib.parse import unquote
 
 from shared.adapters import aws_sdk
 from shared.adapters.aws_http import Patience, Place
@@ -60,17 +60,37 @@ def in_environment(
 
 
 def found_by_sdk(bucket: str, client_: Callable[[], AwsClient], session: Callable[[], AwsSession]) -> Place:
-    """The place of a bucket as the SDK finds it, which a URL that it signs shows. Raises SdkFailed."""
+    """The place of a bucket as the SDK finds it: that of a request which is made and not sent. Raises SdkFailed."""
     try:
-        signed = client_().generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": _KEY})
+        url, authorization = _unsent(client_(), bucket)
         credentials = session().get_credentials()
         ca_bundle = session().get_config_variable("ca_bundle") or None
     except aws_sdk.sdk_errors() as error:
         raise SdkFailed from error
-    parts = urlsplit(signed)
-    _, _, region, service, _ = parse_qs(parts.query)["X-Amz-Credential"][0].rsplit("/", 4)
-    url = f"{parts.scheme}://{parts.netloc}{unquote(parts.path).removesuffix(f'/{_KEY}')}"
-    return Place(url, Scope(region, service), partial(_frozen, credentials), ca_bundle)
+    scope = authorization.partition("Credential=")[2].partition(",")[0]
+    _, _, region, service, _ = scope.rsplit("/", 4)
+    return Place(
+        unquote(url).removesuffix(f"/{_KEY}"), Scope(region, service), partial(_frozen, credentials), ca_bundle
+    )
+
+
+def _unsent(client_: AwsClient, bucket: str) -> tuple[str, str]:
+    """The URL and the authorization of a request for an object of a bucket."""
+    found: list[tuple[str, str]] = []
+
+    def keep(request: Any, **_: object) -> None:
+        found.append((str(request.url), request.headers["Authorization"].decode()))
+        raise aws_sdk.NotSent
+
+    client_.meta.events.register_first("before-send.s3.HeadObject", keep)
+    try:
+        client_.head_object(Bucket=bucket, Key=_KEY)
+    except aws_sdk.NotSent:
+        [only] = found
+        return only
+    finally:
+        client_.meta.events.unregister("before-send.s3.HeadObject", keep)
+    raise AssertionError("the SDK has sent a request that it should not send")
 
 
 def _frozen(credentials: AwsSession) -> Credentials:
@@ -96,7 +116,7 @@ def _at(bucket: str, endpoint_url: str) -> str | None:
 
 def client(session: AwsSession, patience: Patience, endpoint_url: str | None, region: str | None) -> AwsClient:
     """A boto3 client for S3."""
-    return aws_sdk.client(
+    made = aws_sdk.client(
         "s3",
         connect_seconds=patience.connect_seconds,
         read_seconds=patience.read_seconds,
@@ -110,3 +130,8 @@ def client(session: AwsSession, patience: Patience, endpoint_url: str | None, re
         signature_version="s3v4",  # for presigned URLs too: buckets created since 2020 accept no older version
         **(_SPARING if endpoint_url else {}),
     )
+    from botocore.handlers import add_expect_header  # noqa: PLC0415 - the client has imported it
+
+    # After `Expect: 100-continue`, SeaweedFS stores an empty object if the connection breaks before the body.
+    made.meta.events.unregister("before-call.s3", add_expect_header)
+    return made

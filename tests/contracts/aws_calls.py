@@ -25,7 +25,7 @@ _MISSING: Final = ("404", "NoSuchKey", "NoSuchVersion")
 
 @dataclass(frozen=True, slots=True)
 class SdkCall:
-    """One call, by the SDK or as a signed request: service, operation, parameters, and the code of the error with which it ended, if it did."""
+    """One call, by the SDK or as a signed request: service, operation, parameters, and the code of its error, if it had one."""
 
     service: str
     operation: str

@@ -167,7 +167,7 @@ def test_half_a_body_is_never_taken_for_a_whole_one(stub: StubS3, objects: S3Obj
 def test_an_answer_that_breaks_off_in_its_headers_is_no_answer(
     as_owner: None, monkeypatch: pytest.MonkeyPatch, call: Callable[[S3Objects], object], answer: bytes
 ) -> None:
-    """To the SDK it is whole, as to http.client. A write ended with KeyError, and a listing was empty: nothing waited, no town had a history."""
+    """To http.client and to the SDK it is whole. A write ended with KeyError, and a listing was empty: no town had a history."""
     monkeypatch.setattr(s3_objects, "_ATTEMPTS", 1)
     with answering(answer) as server:
         objects = S3Objects("towns", endpoint_url=server.url)
