@@ -59,9 +59,8 @@ def signed(
     place = f"{day}/{scope.region}/{scope.service}/aws4_request"
     text = "\n".join([_ALGORITHM, moment, place, sha256(canonical.encode()).hexdigest()])
     signature = hmac.digest(_key(credentials.secret_key, day, scope), text.encode(), "sha256").hex()
-    sent["authorization"] = (
-        f"{_ALGORITHM} Credential={credentials.access_key}/{place}, SignedHeaders={listed}, Signature={signature}"
-    )
+    said = {"Credential": f"{credentials.access_key}/{place}", "SignedHeaders": listed, "Signature": signature}
+    sent["authorization"] = f"{_ALGORITHM} {', '.join(f'{name}={value}' for name, value in said.items())}"
     return sent
 
 
