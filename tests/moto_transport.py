@@ -1,12 +1,12 @@
 """moto for the requests that are signed without the SDK: while its mocks are active, they answer what goes to AWS.
 
-moto changes botocore when it is imported. This module does the same with the transport of `shared.adapters.aws_http`.
+moto changes botocore when it is imported. This module does the same with the transports of `shared.adapters.aws_transport`.
 """
 
 import sys
 from typing import Any
 
-from shared.adapters import aws_http, aws_transport
+from shared.adapters import aws_transport
 from shared.adapters.aws_transport import HttpAnswer, Server, Transport, WireRequest
 
 _UNCHANGED = aws_transport.transport_to
@@ -49,4 +49,4 @@ def _transport_to(server: Server) -> Transport:
 
 def install() -> None:
     """Let every transport that is made from now on ask moto first."""
-    aws_http.transport_to = _transport_to  # as moto does with botocore's handlers
+    aws_transport.transport_to = _transport_to  # as moto does with botocore's handlers

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from shared.adapters import aws_sdk
+from shared.adapters import aws_sdk, aws_transport
 from shared.adapters.aws_sdk import PASSING, SdkCall
 from shared.adapters.aws_signature import Credentials, Scope, signed
 from shared.adapters.aws_transport import (
@@ -22,7 +22,6 @@ from shared.adapters.aws_transport import (
     NoWholeAnswer,
     Server,
     WireRequest,
-    transport_to,
 )
 
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
@@ -100,7 +99,7 @@ class AwsHttp:
         self._refusal_of = refusal_of
         self._hear = hear
         self._server = Server(urlsplit(place.url), patience.connect_seconds, patience.read_seconds, place.ca_bundle)
-        self._transport = transport_to(self._server)
+        self._transport = aws_transport.transport_to(self._server)
 
     def send(self, request: AwsRequest) -> HttpAnswer:
         """The answer to a request. Raises RefusedRequest, NotConnected, NoWholeAnswer, AnswerTooLarge."""

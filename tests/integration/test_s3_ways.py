@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.adapters import aws_http, aws_transport, s3_objects, s3_place
+from shared.adapters import aws_transport, s3_objects, s3_place
+from shared.adapters.aws_http import Place
 from shared.adapters.aws_signature import Credentials, Scope
 from shared.adapters.aws_transport import HttpAnswer, Server, WireRequest
 from shared.adapters.s3_objects import S3Objects
@@ -32,7 +33,7 @@ STORED = answer(b"", 'ETag: "e1"', keeps=True)
 
 def place(
     bucket: str = "towns", endpoint_url: str | None = None, region: str | None = None, **environment: str
-) -> s3_place.Place | None:
+) -> Place | None:
     given = {**LAMBDA, **NO_FILES, **environment}
     return s3_place.in_environment(bucket, endpoint_url=endpoint_url, region=region, environment=given)
 
@@ -166,7 +167,7 @@ class _StubForAws:
 def aws(monkeypatch: pytest.MonkeyPatch, as_owner: None) -> Iterator[tuple[StubS3, _StubForAws]]:
     with stub_s3() as stub:
         way = _StubForAws(stub)
-        monkeypatch.setattr(aws_http, "transport_to", lambda _: way)
+        monkeypatch.setattr(aws_transport, "transport_to", lambda _: way)
         yield stub, way
 
 
