@@ -92,7 +92,7 @@ def status(call: Call[Query]) -> Reply:
     from shared.questions import status as question  # noqa: PLC0415 - see the module's docstring
 
     here = deployment()
-    return api.answer(200, drive(question.status(call.town_id, here.around, here.logs, here.past())))
+    return api.answer(200, drive(question.status(call.town_id, here.around, here.logs, here.past)))
 
 
 def view(call: Call[ExplainQuery]) -> Reply:

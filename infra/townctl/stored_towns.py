@@ -95,7 +95,7 @@ class StoredTowns:
 
         store = self._context.store()
         around = self._context.around(store, clock=self._clock(town_id))
-        return drive(status.status(town_id, around, self._context.logs, self._past()))
+        return drive(status.status(town_id, around, self._context.logs, self._past))
 
     def view(self, town_id: str, at: datetime | None) -> TownView:
         """Everything that a page about a town shows, now or as it was at a time."""

@@ -132,7 +132,7 @@ def _failure_told(told: Explanation, past: TownPast, logs: AgentLogs | None) -> 
     if told.failed is None:
         return None
     open_logs = None if logs is None else (lambda: logs)
-    [failed] = yield from failures.told(told.town_id, [told.failed], open_logs, past, last_tick=told.as_of.tick)
+    [failed] = yield from failures.told(told.town_id, [told.failed], open_logs, lambda: past, last_tick=told.as_of.tick)
     return failed
 
 

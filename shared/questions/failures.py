@@ -12,7 +12,6 @@ from shared.domain.states import BeadStatus, BeadType
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.steps import Steps
 from shared.ports.town_past import TownPast
-from shared.questions import order_changes
 from shared.questions.agent_log import FailedStart, failed_start, last_lines_of
 from shared.questions.lines import line_of
 from shared.questions.setting_history import SettingsEvent
@@ -20,6 +19,7 @@ from shared.questions.waiting import Waiting
 from shared.town.reading import TownReader
 
 OpenLogs = Callable[[], AgentLogs]
+OpenPast = Callable[[], TownPast]
 LOGS_READ: Final = 5
 """Of so many failed beads, the newest ones, the last line of the agent is read."""
 _FAILED: Final = (
@@ -106,7 +106,7 @@ def held_back(waiting: Iterable[Waiting]) -> dict[str, tuple[str, ...]]:
 
 
 def told(
-    town_id: str, failed: Iterable[FailedLine], logs: OpenLogs | None, past: TownPast | None, *, last_tick: int
+    town_id: str, failed: Iterable[FailedLine], logs: OpenLogs | None, past: OpenPast | None, *, last_tick: int
 ) -> Steps[tuple[FailedLine, ...]]:
     """These beads of a town at a tick, with what the image does not know: what was printed last, and what was changed before."""
     found = yield from _with_last_lines(town_id, failed, logs)
@@ -127,21 +127,25 @@ def _with_last_lines(
 
 
 def _with_changes(
-    town_id: str, failed: Iterable[FailedLine], past: TownPast, *, last_tick: int
+    town_id: str, failed: Iterable[FailedLine], past: OpenPast, *, last_tick: int
 ) -> Steps[tuple[FailedLine, ...]]:
     """These beads, with the changes of settings that came before their failed starts. If none can have any, nothing is read."""
     found = tuple(failed)
     times = [each.done_before for each in found if each.done_before is not None and each.newest_start is not None]
     if not times:
         return found
+    from shared.questions import order_changes  # noqa: PLC0415 - most towns have no such bead
+
     try:
-        events = yield from order_changes.changes_since(town_id, past, min(times), last_tick=last_tick)
+        events = yield from order_changes.changes_since(town_id, past(), min(times), last_tick=last_tick)
     except (DamagedImage, Refused):
         return found  # what is damaged is said elsewhere; here it only hides a hint
-    return tuple(replace(each, changed=_changed(each, events)) for each in found)
-
-
-def _changed(failed: FailedLine, events: Iterable[SettingsEvent]) -> tuple[SettingsEvent, ...]:
-    if failed.newest_start is None or failed.done_before is None or failed.started_at is None:
-        return ()
-    return tuple(order_changes.in_the_order(events, failed.rig_id, since=failed.done_before, until=failed.started_at))
+    lines: list[FailedLine] = []
+    for each in found:
+        since, until = each.done_before, each.started_at
+        if each.newest_start is None or since is None or until is None:
+            lines.append(each)
+            continue
+        changed = order_changes.in_the_order(events, each.rig_id, since=since, until=until)
+        lines.append(replace(each, changed=tuple(changed)))
+    return tuple(lines)

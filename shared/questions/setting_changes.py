@@ -14,7 +14,6 @@ from shared.domain.errors import UnreadableEvent
 from shared.domain.restores import restore_in
 from shared.domain.senders import stored_ids
 from shared.domain.shapes import answer
-from shared.history.journal_rows import JournalRows
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions.flat_settings import flat
@@ -87,6 +86,8 @@ def changes_in(town_id: str, past: TownPast, rows: Sequence[JournalRow]) -> Step
         settings = _Settings(None)
     else:
         settings = _settings_in(base.image)
+        from shared.history.journal_rows import JournalRows  # noqa: PLC0415 - answers that only name a change read no history
+
         between = JournalRows(past, town_id)
         yield from between.start_after(base.tick_no)
         while (row := between.next) is not None and row["tick_no"] < first:

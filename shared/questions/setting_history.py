@@ -8,7 +8,6 @@ from shared.domain.limits import just_after
 from shared.domain.restores import restore_in
 from shared.domain.shapes import Time, answer
 from shared.domain.times import from_text
-from shared.history.journal_rows import JournalRows
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions import sent_events, setting_changes
@@ -106,6 +105,8 @@ def settings_events(row: JournalRow, changes: setting_changes.Changes) -> list[S
 
 def _last_tick(town_id: str, past: TownPast, at: datetime) -> Steps[int]:
     """The last tick up to a time; 0 if there is none."""
+    from shared.history.journal_rows import JournalRows  # noqa: PLC0415 - answers that only name a change read no history
+
     image = yield from past.before(town_id, just_after(at))
     last = 0 if image is None else image.tick_no
     rows = JournalRows(past, town_id)

@@ -22,14 +22,13 @@ from shared.domain.times import from_text, to_text
 from shared.engine import tick
 from shared.images import summary
 from shared.ports.steps import Steps
-from shared.ports.town_past import TownPast
 from shared.ports.town_store import TownImage
 from shared.questions import activity, alarms, attention, failures, mailbox, overview, spend
 from shared.questions.activity import LastHour
 from shared.questions.alarms import AlarmState
 from shared.questions.attention import Attention
 from shared.questions.beside import Beside, Unread, beside_the_image, present_input, unread_of
-from shared.questions.failures import FailedLine, OpenLogs
+from shared.questions.failures import FailedLine, OpenLogs, OpenPast
 from shared.questions.mailbox import Saying, Told, UnreadMail
 from shared.questions.next_due import next_due
 from shared.questions.overview import AbandonedLine, BeadLine, ConvoyLine, ForgeLine, OpenViolation
@@ -179,7 +178,7 @@ class TownStatus:
 
 
 def status(
-    town_id: str, around: Surroundings, logs: OpenLogs | None = None, past: TownPast | None = None
+    town_id: str, around: Surroundings, logs: OpenLogs | None = None, past: OpenPast | None = None
 ) -> Steps[TownStatus]:
     """The present state of a town, with what `logs` and `past` say of its failed beads. Raises the errors of loading it."""
     image = yield from around.store.load(town_id)

@@ -141,7 +141,7 @@ def _past_view(town_id: str, around: Surroundings, past: TownPast, at: datetime)
 
 def _with_failures_told(view: TownView, logs: OpenLogs | None, past: TownPast) -> Steps[TownView]:
     found = view.status
-    told = yield from failures.told(found.town_id, found.failed, logs, past, last_tick=found.as_of.tick)
+    told = yield from failures.told(found.town_id, found.failed, logs, lambda: past, last_tick=found.as_of.tick)
     return replace(view, status=replace(found, failed=told))
 
 

@@ -33,7 +33,7 @@ THE_CHANGE = [("ben", "merge_strategy of rig r none -> pr")]
 
 
 def test_the_status_names_the_change_that_the_order_carried_and_no_other_one(world: World) -> None:
-    [failed] = drive(status("t1", world.around, past=past_of(world))).failed
+    [failed] = drive(status("t1", world.around, past=lambda: past_of(world))).failed
     assert changed(failed) == THE_CHANGE
     assert failed.holds_back == ("paint",)
 
@@ -64,7 +64,7 @@ def test_a_change_after_the_last_start_is_not_named() -> None:
     world = a_town_that_a_change_broke()
     world.post(event("rig_registered", {**RIG, "config": {"merge_strategy": "direct"}}, event_id="change-03"))
     world.run()
-    [failed] = drive(status("t1", world.around, past=past_of(world))).failed
+    [failed] = drive(status("t1", world.around, past=lambda: past_of(world))).failed
     assert changed(failed) == THE_CHANGE
 
 
