@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -35,11 +35,11 @@ _AN_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
 
 @dataclass(slots=True)
 class Ingestion:
-    """The way into a town's inbox."""
+    """The way into a town's inbox. `metrics` is None where nobody reads them."""
 
     around: Surroundings
     queue: Queue
-    metrics: EmfMetrics
+    metrics: EmfMetrics | None
     write_line: Callable[[str], object]
     counts: Counts = field(default_factory=Counts)
     known: KnownBatches = field(default_factory=KnownBatches)
@@ -87,8 +87,13 @@ class Ingestion:
             self.known.stored(key, batch)
         woken = wakes and self._wake(Wake(town_id, (now.replace(microsecond=0),), f"{town_id}:{batch_id}"))
         about = {"event": "events.accepted", "town_id": town_id, "batch_id": batch_id, "woken": woken}
-        self.metrics.write({"eventsAccepted": len(batch.envelopes)}, about)
+        self.count({"eventsAccepted": len(batch.envelopes)}, about)
         return AcceptedEvents(batch_id, tuple(event.event_id for event in batch.envelopes))
+
+    def count(self, values: Mapping[str, float], about: Mapping[str, object]) -> None:
+        """Write these metrics. `about` are properties of the line. Without metrics this is a no-op."""
+        if self.metrics is not None:
+            self.metrics.write(values, about)
 
     def _must_look(self, town_id: str, batch: AcceptedBatch) -> bool:
         """Whether the inbox must be listed first: signs of life are stored without a look, as long as their sender has room."""

@@ -66,7 +66,7 @@ def post_events(call: Call[Query]) -> Reply:
         return api.answer(202, at.take(call.town_id, call.body, holder, now=now, trail=call.trail))
     except TownError as error:
         status = error.status if isinstance(error, Refused) else type(error).__name__
-        at.metrics.write({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
+        at.count({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
         raise
 
 

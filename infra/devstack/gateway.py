@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
@@ -64,15 +65,20 @@ class Route:
         """
         if self.method not in (method, _ANY):
             return None
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
-        pattern = re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern)
-        found = re.fullmatch(pattern, unquote(path), re.DOTALL)
+        found = _pattern(self.path).fullmatch(unquote(path))
         return None if found is None else found.groupdict()
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
         """The order in which routes are tried: the exact method first, a path that takes everything last, the longest first."""
         return ("+}" in self.path, self.method == _ANY, -len(self.path))
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    """What a request's decoded path must be for a route with this path."""
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
+    return re.compile(re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern), re.DOTALL)
 
 
 def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:

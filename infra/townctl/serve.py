@@ -7,7 +7,7 @@ scope `operator`, which gives access only to the town that it names.
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -26,7 +26,7 @@ from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
 from infra.townctl.provers import prover_of
-from infra.townctl.token_keys import keys_in, new_key
+from infra.townctl.token_keys import KeysOfDirectory, new_key
 from infra.townctl.town_token import KEY_NAME
 from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
@@ -76,6 +76,31 @@ class OwnTown(Access):
         yield caller.removeprefix(_ARN)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request without its body, its route with the parameters of the path, and the handler that answers it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    route: Route
+    parameters: Mapping[str, str]
+    handler: Callable[[Any, Any], dict[str, Any]]
+
+    def event(self, body: bytes) -> dict[str, Any]:
+        """The event that a function gets, without the authorizer's result."""
+        return event_of(
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            body=body,
+            route=self.route,
+            parameters=self.parameters,
+        )
+
+
 @dataclass
 class Served:
     """The routes of the functions and their handlers, which several threads call at the same time."""
@@ -84,67 +109,65 @@ class Served:
     keys: Callable[[], Sequence[str]]
     clock: Clock
     write_line: Callable[[str], object]
+    tokens: town_tokens.SignedTokens = field(default_factory=town_tokens.SignedTokens)
 
     def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
         """The answer to a request without a token that opens its route, before its body is read."""
-        path, _ = parts_of(target)
-        if path == "/":
+        if parts_of(target)[0] == "/":
             return None
-        route, _, event = self._asked(method, target, headers, b"")
-        return self._unauthorized(route, event, headers)
+        asked = self._asked(method, target, headers)
+        try:
+            self._authorizer(asked)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        return None
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Check the token, then let the function's handler answer."""
-        path, _ = parts_of(target)
-        if path == "/":
+        if parts_of(target)[0] == "/":
             return _root(method)
-        route, handler, event = self._asked(method, target, headers, body)
-        unauthorized = self._unauthorized(route, event, headers)
-        if unauthorized is not None:
-            return unauthorized
-        return handler(event, None)
+        asked = self._asked(method, target, headers)
+        try:
+            authorizer = self._authorizer(asked)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        event = asked.event(body)
+        if authorizer is not None:
+            event["requestContext"]["authorizer"] = authorizer
+        return asked.handler(event, None)
 
-    def _asked(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Route, Callable[[Any, Any], dict[str, Any]], dict[str, Any]]:
-        """The request's route, its handler, and its event, which has no authorizer yet."""
+    def _asked(self, method: str, target: str, headers: Mapping[str, str]) -> _Asked:
         path, query = parts_of(target)
         for route, handler in self.routes:
             parameters = route.match(method, path)
             if parameters is not None:
-                event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
-                return route, handler, event
+                return _Asked(method, path, query, headers, route, parameters, handler)
         raise AssertionError("the last route takes every path")
 
-    def _unauthorized(self, route: Route, event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any] | None:
-        """Add the authorizer's result to the event. Returns the answer if the token does not open the route."""
-        if route.guard == "link":
+    def _authorizer(self, asked: _Asked) -> dict[str, Any] | None:
+        """The authorizer's result; None for a link, which its route checks. Raises Refused if no token opens the route."""
+        if asked.route.guard == "link":
             return None
-        try:
-            claims = self._claims(headers)
-        except Refused as refusal:
-            key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
-            self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
-            return _problem(event, 401, refusal.message, refusal.hint)
-        if route.guard == "townToken":
-            event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
-        elif claims.scope != "operator":
-            self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
-            hint = "make one with `townctl token TOWN --scope operator`"
-            return _problem(event, 403, _NO_OPERATOR, hint)
-        else:
-            event["requestContext"]["authorizer"] = {
-                "iam": {"userArn": _ARN + claims.town},
-                "lambda": as_context(claims),
-            }
-        return None
+        claims = self._claims(asked.headers)
+        if asked.route.guard == "townToken":
+            return {"lambda": as_context(claims)}
+        if claims.scope != "operator":
+            raise Refused(_NO_OPERATOR, status=403, hint="make one with `townctl token TOWN --scope operator`")
+        return {"iam": {"userArn": _ARN + claims.town}, "lambda": as_context(claims)}
+
+    def _unauthorized(self, asked: _Asked, refusal: Refused) -> dict[str, Any]:
+        """The answer to a request whose token does not open its route, which leaves an audit line."""
+        event = asked.event(b"")
+        key, token = town_tokens.claimed_ids(_shown_token(asked.headers) or "")
+        self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
+        return _problem(event, refusal.status, refusal.message, refusal.hint)
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         shown = _shown_token(headers)
         if shown is None:
             hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
             raise Refused("the request has no town token", status=401, hint=hint)
-        return town_tokens.read(shown, self.keys(), now=self.clock.now())
+        return self.tokens.read(shown, tuple(self.keys()), now=self.clock.now())
 
 
 @answer
@@ -220,7 +243,6 @@ def served_from(
     from functions.redrive import app as redrive
     from functions.redrive.acknowledging import Links
     from functions.settings import DebugSettings
-    from shared.telemetry.emf import EmfMetrics
 
     def write(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -238,7 +260,7 @@ def served_from(
             return context.kept_past(town_id)
 
     access = OwnTown((), write)
-    ingestion = Ingestion(around, LoopInside(wake), EmfMetrics(lambda _: None, stage="local"), write)
+    ingestion = Ingestion(around, LoopInside(wake), None, write)
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
@@ -300,14 +322,14 @@ def _root(method: str) -> dict[str, Any]:
 
 
 def keys_of(context: Context) -> Callable[[], Sequence[str]]:
-    """The keys of this directory's tokens, read for every request, so that a rotation counts at once.
+    """The keys of this directory's tokens; a rotation counts from the next request on.
 
     The first `serve` makes the key that signs.
     """
     kept = secret_files(context.data)
     if kept.get(KEY_NAME) is None:
         kept.put(KEY_NAME, Secret(new_key()))
-    return lambda: keys_in(kept)
+    return KeysOfDirectory(kept)
 
 
 def _problem(event: Mapping[str, Any], status: int, detail: str, hint: str) -> dict[str, Any]:

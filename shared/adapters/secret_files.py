@@ -35,6 +35,14 @@ class SecretFiles:
             raise SecretsUnavailable(f"the secret {name} cannot be read: {type(error).__name__}", hint=hint) from error
         return Secret(text) if text else None
 
+    def state(self, name: str) -> tuple[int, ...] | None:
+        """A value that differs after each change of a secret, found without reading it; None if there is none."""
+        try:
+            found = self._path(name).stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode
+
     def put(self, name: str, secret: Secret) -> None:
         """Store a secret, replacing an older one. Raises AccessDenied."""
         path = self._path(name)
