@@ -9,8 +9,9 @@ the batches of a sender that it has stored since it last did could fill too much
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from threading import Lock
 from typing import Final
 
@@ -25,6 +26,8 @@ UNSEEN_BATCHES: Final = 10
 Few, because several processes store at the same time, and one listing must still show the batches of everybody."""
 _PART_OF_THE_EVENTS: Final = 8
 _SENDERS_KNOWN: Final = 10_000
+_LISTINGS_KNOWN: Final = 8
+_KEYS_KNOWN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,10 @@ def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
 
     A batch always has room where nothing of its sender waits. A repetition of a batch that waits is accepted.
     """
-    names = [_name(key) for key in waiting]
-    if batch_id in names:
+    own = _of(share, waiting)
+    if any(_name(key) == batch_id for key in own):
         return
-    counts = list(_counts_of(names, share.tag))
+    counts = own.values()
     if not counts or (len(counts) < share.batches and sum(counts) + share.weight <= share.events):
         return
     raise Refused(
@@ -88,8 +91,7 @@ def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
 
 def beside(share: Share | None, waiting: Sequence[str]) -> tuple[str, ...]:
     """The keys of the batches that are counted together with a new one; without a share, of all that are not counted."""
-    tag = None if share is None else share.tag
-    return tuple(key for key in waiting if _mark_in(_name(key))[0] == tag)
+    return tuple(_of(share, waiting))
 
 
 @dataclass(slots=True)
@@ -122,7 +124,7 @@ class Counts:
 
     def looked(self, town_id: str, share: Share, waiting: Sequence[str]) -> None:
         """The inbox was listed: these batches wait."""
-        counts = list(_counts_of(map(_name, waiting), share.tag))
+        counts = _of(share, waiting).values()
         self._keep(town_id, share, _Count(len(counts), sum(counts)))
 
     def stored(self, town_id: str, share: Share) -> None:
@@ -142,20 +144,28 @@ class Counts:
                 self._known.popitem(last=False)
 
 
+def _of(share: Share | None, waiting: Sequence[str]) -> Mapping[str, int]:
+    """The batches that are counted together with this one, by their keys, and how much each counts."""
+    return _by_sender(tuple(waiting)).get(None if share is None else share.tag, {})
+
+
+@lru_cache(_LISTINGS_KNOWN)
+def _by_sender(waiting: tuple[str, ...]) -> Mapping[str | None, Mapping[str, int]]:
+    """What waits, by the tags of the senders. Requests that come at the same time look at the same listing."""
+    found: dict[str | None, dict[str, int]] = {}
+    for key in waiting:
+        tag, count = _mark_in(key)
+        found.setdefault(tag, {})[key] = count
+    return found
+
+
 def _name(key: str) -> str:
     """The batch id in a key."""
     return key.rpartition("/")[2].removesuffix(".json").partition("-")[2]
 
 
-def _mark_in(name: str) -> tuple[str | None, int]:
+@lru_cache(_KEYS_KNOWN)
+def _mark_in(key: str) -> tuple[str | None, int]:
     """Whose batch it is and how much it counts; (None, 0) if its id does not say."""
-    whose, _, count = name.partition("-")[2].partition("-")
+    whose, _, count = _name(key).partition("-")[2].partition("-")
     return (whose, int(count)) if len(whose) == _DIGITS and count.isdecimal() else (None, 0)
-
-
-def _counts_of(names: Iterable[str], tag: str) -> Iterable[int]:
-    """How much each batch of this sender counts."""
-    for name in names:
-        whose, count = _mark_in(name)
-        if whose == tag:
-            yield count

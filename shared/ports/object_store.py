@@ -1,5 +1,6 @@
 """The object store port: one bucket or directory of objects with conditional writes and, if kept, their past versions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -25,8 +26,8 @@ class Listing:
 
     keys: tuple[str, ...]
     more: bool
-    sizes: tuple[int, ...] = field(default=(), compare=False)
-    times: tuple[datetime, ...] = field(default=(), compare=False)
+    sizes: Sequence[int] = field(default=(), compare=False)
+    times: Sequence[datetime] = field(default=(), compare=False)
 
 
 class PlainObjects(Protocol):

@@ -13,7 +13,7 @@ as well, so W3 finds the object and the worker writes a marker. In either order,
 the order P1 W1 W2 W3 P2 would leave an event waiting until the hourly sweep.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -50,6 +50,20 @@ _Listed = tuple[str, int]
 """The key of a batch, and the bytes that it has."""
 
 
+class _Waiting:
+    """The batches in a listing, which are the keys with this prefix."""
+
+    def __init__(self, listing: Listing, prefix: str) -> None:
+        self._sizes = listing.sizes
+        self._begin = bisect_left(listing.keys, prefix)
+        self.keys = listing.keys[self._begin : bisect_left(listing.keys, f"{prefix[:-1]}0")]  # 0 follows the slash
+
+    def newest(self, named: frozenset[str]) -> list[_Listed]:
+        """The last of these batches with their sizes, which cost a look at each file in a directory."""
+        places = [place for place, key in enumerate(self.keys) if key in named][-_READ_AT_ONCE:]
+        return [(self.keys[place], self._sizes[self._begin + place]) for place in places]
+
+
 class ObjectWaitingRoom:
     """The WaitingRoom port over any ObjectStore, or over the table in which the store keeps what waits."""
 
@@ -84,8 +98,8 @@ class ObjectWaitingRoom:
             yield from self._require_head(town_id)
         else:
             beside = yield from self._waiting(town_id)
-            named = set(admit([each for each, _ in beside]))
-            newest = [each for each in beside if each[0] in named][-_READ_AT_ONCE:]
+            named = admit(beside.keys)
+            newest = beside.newest(frozenset(named)) if named and judge is not None else []
             if judge is not None and newest:
                 judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
         if not wake:
@@ -172,20 +186,18 @@ class ObjectWaitingRoom:
         if there is None:
             raise (yield from no_head(self._objects, town_id))
 
-    def _waiting(self, town_id: str) -> Steps[Sequence[_Listed]]:
+    def _waiting(self, town_id: str) -> Steps[_Waiting]:
         """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`.
 
         A table holds no heads, so a town's own is then asked for first.
         """
         if self._room is not self._objects:
             yield from self._require_head(town_id)
-            page = yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)
-            return tuple(zip(page.keys, page.sizes, strict=True))
+            return _Waiting((yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id))
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
-        listed = zip(listing.keys, listing.sizes, strict=True)
-        return [each for each in listed if keys.is_inbox_object(each[0])]
+        return _Waiting(listing, keys.inbox(town_id))
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
