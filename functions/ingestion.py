@@ -21,6 +21,7 @@ from shared.events.containers import drain_nonce
 from shared.intake import decoding, ingest
 from shared.intake.crowding import Counts, beside, require_room
 from shared.intake.ingest import AcceptedBatch
+from shared.intake.looks import Looks
 from shared.intake.repeats import KnownBatches
 from shared.ports.queue import Queue, Wake
 from shared.ports.steps import drive
@@ -43,6 +44,7 @@ class Ingestion:
     write_line: Callable[[str], object]
     counts: Counts = field(default_factory=Counts)
     known: KnownBatches = field(default_factory=KnownBatches)
+    looks: Looks = field(default_factory=Looks)
 
     @classmethod
     def deployed(cls, settings: EventsSettings) -> Self:
@@ -77,10 +79,11 @@ class Ingestion:
                 received_at=now,
                 batch_id=batch_id,
                 wake=wakes,
-                admit=partial(self._admit, town_id, batch) if self._must_look(town_id, batch) else None,
+                admit=partial(self._admit, town_id, batch, self.looks.began()) if self._must_look(town_id, batch) else None,
                 judge=partial(self.known.compare_read, batch),
             )
         )
+        self.looks.stored(town_id, key, batch.share)
         if batch.share is not None:
             self.counts.stored(town_id, batch.share)
         if wakes:
@@ -96,19 +99,35 @@ class Ingestion:
             self.metrics.write(values, about)
 
     def _must_look(self, town_id: str, batch: AcceptedBatch) -> bool:
-        """Whether the inbox must be listed first: signs of life are stored without a look, as long as their sender has room."""
-        share = batch.share
-        return not batch.transient_only or share is None or self.counts.must_look(town_id, share)
+        """Whether the inbox must be listed first: signs of life are stored without a look, as long as their sender has room.
 
-    def _admit(self, town_id: str, batch: AcceptedBatch, waiting: Sequence[str]) -> Sequence[str]:
+        Others are if a recent look admits them.
+        """
+        share = batch.share
+        if batch.transient_only and share is not None:
+            return self.counts.must_look(town_id, share)
+        own = self.looks.recent(town_id, share)
+        if own is None:
+            return True
+        try:
+            if share is not None:
+                require_room(batch.id, share, own)
+            self.known.require_no_other(batch, own)
+        except Refused:
+            return True
+        return False
+
+    def _admit(self, town_id: str, batch: AcceptedBatch, began: float, waiting: Sequence[str]) -> Sequence[str]:
         """Refuse a batch (429) of a sender of whom too much waits. One that wakes its town is compared with the others.
 
         Returns those that must be read for it.
         """
+        self.looks.looked(town_id, waiting, at=began)
+        own = beside(batch.share, waiting)
         if batch.share is not None:
-            self.counts.looked(town_id, batch.share, waiting)
-            require_room(batch.id, batch.share, waiting)
-        return () if batch.transient_only else self.known.compare(batch, beside(batch.share, waiting))
+            self.counts.looked(town_id, batch.share, own)
+            require_room(batch.id, batch.share, own)
+        return () if batch.transient_only else self.known.compare(batch, own)
 
     def _wake(self, wake: Wake) -> bool:
         """Send a wake; returns whether the queue accepted it. If not, the dispatcher finds the due marker within a minute."""

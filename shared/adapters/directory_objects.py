@@ -52,6 +52,8 @@ class DirectoryObjects:
     The first write makes the directory. Reading does not require permission to write.
     """
 
+    at_once: Final = 1
+
     def __init__(self, root: Path) -> None:
         self._root = root
         self._place_of_all = f"{root}/"

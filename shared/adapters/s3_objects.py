@@ -35,6 +35,8 @@ class S3Objects:
     markers, or None if they are objects of the bucket.
     """
 
+    at_once: Final = _CONNECTIONS
+
     def __init__(
         self,
         bucket: str,

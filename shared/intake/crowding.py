@@ -71,27 +71,29 @@ class Share:
         return limits.SIGNS_OF_LIFE if self.signs_of_life else 2 if self.urgent else 1
 
 
-def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
-    """Refuse a batch (429) for which its sender has no room. `waiting`: the keys of the waiting batches.
+def require_room(batch_id: str, share: Share, own: Mapping[str, int]) -> None:
+    """Refuse a batch (429) for which its sender has no room. `own`: what waits `beside` it, by key, and how much each counts.
 
     A batch always has room where nothing of its sender waits. A repetition of a batch that waits is accepted.
     """
-    own = _of(share, waiting)
-    if any(_name(key) == batch_id for key in own):
+    count, events = len(own), sum(own.values())
+    if count == 0 or (count < share.batches and events + share.weight <= share.events):
         return
-    counts = own.values()
-    if not counts or (len(counts) < share.batches and sum(counts) + share.weight <= share.events):
+    if any(_name(key) == batch_id for key in list(own)):
         return
     raise Refused(
-        f"{sum(counts)} events (or KiB of events) of this sender wait already",
+        f"{events} events (or KiB of events) of this sender wait already",
         status=429,
         hint="send the request again after some seconds; send several events in one request, and fewer of them",
     )
 
 
-def beside(share: Share | None, waiting: Sequence[str]) -> tuple[str, ...]:
-    """The keys of the batches that are counted together with a new one; without a share, of all that are not counted."""
-    return tuple(_of(share, waiting))
+def beside(share: Share | None, waiting: Sequence[str]) -> Mapping[str, int]:
+    """The batches that are counted together with a new one, by key, and how much each counts.
+
+    Without a share, all that are not counted.
+    """
+    return by_sender(tuple(waiting)).get(None if share is None else share.tag, {})
 
 
 @dataclass(slots=True)
@@ -122,10 +124,9 @@ class Counts:
             or found.unseen_events + share.weight > share.events // _PART_OF_THE_EVENTS
         )
 
-    def looked(self, town_id: str, share: Share, waiting: Sequence[str]) -> None:
-        """The inbox was listed: these batches wait."""
-        counts = _of(share, waiting).values()
-        self._keep(town_id, share, _Count(len(counts), sum(counts)))
+    def looked(self, town_id: str, share: Share, own: Mapping[str, int]) -> None:
+        """The inbox was listed: these batches wait beside this one."""
+        self._keep(town_id, share, _Count(len(own), sum(own.values())))
 
     def stored(self, town_id: str, share: Share) -> None:
         """The batch was stored."""
@@ -144,13 +145,8 @@ class Counts:
                 self._known.popitem(last=False)
 
 
-def _of(share: Share | None, waiting: Sequence[str]) -> Mapping[str, int]:
-    """The batches that are counted together with this one, by their keys, and how much each counts."""
-    return _by_sender(tuple(waiting)).get(None if share is None else share.tag, {})
-
-
 @lru_cache(_LISTINGS_KNOWN)
-def _by_sender(waiting: tuple[str, ...]) -> Mapping[str | None, Mapping[str, int]]:
+def by_sender(waiting: tuple[str, ...]) -> Mapping[str | None, Mapping[str, int]]:
     """What waits, by the tags of the senders. Requests that come at the same time look at the same listing."""
     found: dict[str | None, dict[str, int]] = {}
     for key in waiting:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -45,13 +45,15 @@ class KnownBatches:
 
     def compare(self, batch: AcceptedBatch, waiting: Collection[str]) -> tuple[str, ...]:
         """Compare a batch with those of these waiting batches that are known, as `require_no_other` does; returns the others."""
-        known = self._known
-        unknown = tuple(key for key in waiting if key not in known)
+        self.require_no_other(batch, waiting)
+        return tuple(key for key in list(waiting) if key not in self._known)
+
+    def require_no_other(self, batch: AcceptedBatch, waiting: Container[str]) -> None:
+        """Compare a batch with those of these waiting batches that are known. The cost does not depend on how many wait."""
         with self._lock:
             alike = {key for event in batch.envelopes for key in self._batches_with.get(_named(event), ())}
-            contents = [known[key] for key in waiting if key in alike] if alike else []
+            contents = [self._known[key] for key in sorted(alike) if key in waiting]
         _compare(batch, contents)
-        return unknown
 
     def compare_read(self, batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:
         """Compare a batch with these waiting batches, and remember them."""

@@ -46,6 +46,11 @@ class PlainObjects(Protocol):
     PreconditionFailed can be caused by the writer's own first attempt; `shared.storage.commit` shows how to resolve this.
     """
 
+    @property
+    def at_once(self) -> int:
+        """How many calls this store answers sooner if they are made at the same time; 1 if it is a disk of this machine."""
+        ...
+
     def get(self, key: str) -> StoredObject | None:
         """The object; None if it does not exist. Raises ImageTooLarge instead of downloading an object that is too large."""
         ...

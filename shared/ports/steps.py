@@ -43,10 +43,11 @@ class Together:
     """Calls that may be made in parallel.
 
     The `yield` returns a list with the answer of each call, in order. The answer of a call that raised is its exception:
-    nothing is raised at the `yield` itself.
+    nothing is raised at the `yield` itself. No more than `at_once` are made at the same time.
     """
 
     calls: tuple[Call, ...]
+    at_once: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +85,12 @@ class Ended:
 Steps = Generator[Call | Together | Begin | Await, Any, T]
 """A generator of steps that returns a T. What a `yield` returns depends on the step, so its type is Any: annotate it."""
 
-_PARALLEL_CALLS = 16
 _REST_SECONDS = 10.0
 
 
-def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+def all_of(calls: tuple[Call, ...], *, at_once: int = 16) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
-    answers: list[object] = yield Together(calls)
+    answers: list[object] = yield Together(calls, at_once)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -123,7 +123,7 @@ def _done(step: Call | Together | Begin | Await) -> Any:
         case Call():
             return step.make()
         case Together():
-            return _make_all(step.calls)
+            return _make_all(step.calls, step.at_once)
         case Begin():
             task = _Task(step)
             task.start()
@@ -157,14 +157,14 @@ def _awaited(step: Await) -> list[Ended | None]:
     return [task.ended.result() if task.ended.done() else None for task in step.tasks]
 
 
-def _make_all(calls: tuple[Call, ...]) -> list[Any]:
+def _make_all(calls: tuple[Call, ...], at_once: int) -> list[Any]:
     time_limits = [call.seconds for call in calls if call.seconds is not None]
-    if len(calls) <= 1 and not time_limits:
+    if min(len(calls), at_once) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]
     asked: list[tuple[Call, Future[object]]] = [(call, Future()) for call in calls]
     waiting: _Waiting = deque(asked)
     try:
-        for _ in range(min(len(calls), _PARALLEL_CALLS)):
+        for _ in range(min(len(calls), at_once)):
             _HELPERS.give(waiting)
         longest = max(time_limits, default=None)
         wait([future for call, future in asked if call.seconds is not None], timeout=longest)

@@ -13,7 +13,7 @@ as well, so W3 finds the object and the worker writes a marker. In either order,
 the order P1 W1 W2 W3 P2 would leave an event waiting until the hourly sweep.
 """
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -36,6 +36,7 @@ from shared.ports.object_store import Listing, ObjectStore, PlainObjects, Stored
 from shared.ports.steps import Call, Steps, all_of
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
+from shared.storage.listing import KeysBelow
 from shared.storage.mending import way_back
 
 PAGE: Final = 1000  # keys in one listing, the most that S3 returns
@@ -48,20 +49,6 @@ _OBJECT_BYTES: Final = limits.INBOX_OBJECT_SIZE + 1  # enough to see that an obj
 
 _Listed = tuple[str, int]
 """The key of a batch, and the bytes that it has."""
-
-
-class _Waiting:
-    """The batches in a listing, which are the keys with this prefix."""
-
-    def __init__(self, listing: Listing, prefix: str) -> None:
-        self._sizes = listing.sizes
-        self._begin = bisect_left(listing.keys, prefix)
-        self.keys = listing.keys[self._begin : bisect_left(listing.keys, f"{prefix[:-1]}0")]  # 0 follows the slash
-
-    def newest(self, named: frozenset[str]) -> list[_Listed]:
-        """The last of these batches with their sizes, which cost a look at each file in a directory."""
-        places = [place for place, key in enumerate(self.keys) if key in named][-_READ_AT_ONCE:]
-        return [(self.keys[place], self._sizes[self._begin + place]) for place in places]
 
 
 class ObjectWaitingRoom:
@@ -98,8 +85,8 @@ class ObjectWaitingRoom:
             yield from self._require_head(town_id)
         else:
             beside = yield from self._waiting(town_id)
-            named = admit(beside.keys)
-            newest = beside.newest(frozenset(named)) if named and judge is not None else []
+            named = frozenset(admit(beside.keys))
+            newest = beside.last(named, most=_READ_AT_ONCE) if named else []
             if judge is not None and newest:
                 judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
         if not wake:
@@ -186,18 +173,18 @@ class ObjectWaitingRoom:
         if there is None:
             raise (yield from no_head(self._objects, town_id))
 
-    def _waiting(self, town_id: str) -> Steps[_Waiting]:
+    def _waiting(self, town_id: str) -> Steps[KeysBelow]:
         """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`.
 
         A table holds no heads, so a town's own is then asked for first.
         """
         if self._room is not self._objects:
             yield from self._require_head(town_id)
-            return _Waiting((yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id))
+            return KeysBelow((yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id))
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
-        return _Waiting(listing, keys.inbox(town_id))
+        return KeysBelow(listing, keys.inbox(town_id))
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
@@ -244,7 +231,8 @@ class ObjectWaitingRoom:
             return []
         start_of = self._room.start_of
         answers = yield from all_of(
-            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found)
+            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found),
+            at_once=self._room.at_once,
         )
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
@@ -257,7 +245,7 @@ class ObjectWaitingRoom:
             raise ValueError(f"not keys of the waiting room: {strangers}")
         calls = tuple(Call(f"delete {key}", partial(self._room.delete, key)) for key in doomed)
         if calls:
-            yield from all_of(calls)
+            yield from all_of(calls, at_once=self._room.at_once)
 
 
 def listing_of(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:

@@ -124,7 +124,7 @@ def test_whoever_may_refuse_a_batch_is_shown_what_waits(room: ObjectTownStore) -
 
     with pytest.raises(Refused, match="full"):
         drive(room.post("a", b"[2]", received_at=NOON, batch_id="b2", wake=True, admit=admit, judge=judge))
-    assert shown == [[first], list(drive(room.read_inbox("a", limit=10)).objects)]
+    assert shown == [(first,), list(drive(room.read_inbox("a", limit=10)).objects)]
     assert drive(room.count_inbox("a", after="")) == 1
 
 
