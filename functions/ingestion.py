@@ -24,7 +24,7 @@ from shared.intake.ingest import AcceptedBatch
 from shared.intake.looks import Looks
 from shared.intake.repeats import KnownBatches
 from shared.ports.queue import Queue, Wake
-from shared.ports.steps import drive
+from shared.ports.steps import Steps
 from shared.questions.receipts import AcceptedEvents
 from shared.runner.surroundings import Surroundings
 from shared.telemetry.emf import EmfMetrics
@@ -53,7 +53,7 @@ class Ingestion:
         around = wiring.surroundings(settings, wiring.store(settings), alerts=wiring.alerts(), metrics=metrics)
         return cls(around, wiring.queue(settings), metrics, log.write_line)
 
-    def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> AcceptedReport:
+    def take(self, town_id: str, body: bytes, holder: Holder, *, now: datetime, trail: Trail) -> Steps[AcceptedReport]:
         """Make the events of a body durable. Raises Refused, UnknownTown; after StoreUnavailable they may be stored."""
         try:
             require_town_id(town_id)
@@ -64,24 +64,24 @@ class Ingestion:
         except Refused:
             trail.events = _ids_in(body, holder)
             raise
-        stored = self.store(town_id, batch, now=now, trail=trail)
-        return AcceptedReport(stored.batch_id, tuple(map(sent_id, stored.accepted)), self._nonce(town_id, batch))
+        stored = yield from self.store(town_id, batch, now=now, trail=trail)
+        nonce = yield from self._nonce(town_id, batch)
+        return AcceptedReport(stored.batch_id, tuple(map(sent_id, stored.accepted)), nonce)
 
-    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime, trail: Trail) -> AcceptedEvents:
+    def store(self, town_id: str, batch: AcceptedBatch, *, now: datetime, trail: Trail) -> Steps[AcceptedEvents]:
         """Write the due marker and the inbox object, send a wake, and return the answer to the sender."""
         batch_id = batch.id
         trail.batch_id, trail.events = batch_id, tuple(event.event_id for event in batch.envelopes)
         wakes = not batch.transient_only
-        key = drive(
-            self.around.store.post(
-                town_id,
-                batch.body,
-                received_at=now,
-                batch_id=batch_id,
-                wake=wakes,
-                admit=partial(self._admit, town_id, batch, self.looks.began()) if self._must_look(town_id, batch) else None,
-                judge=partial(self.known.compare_read, batch),
-            )
+        admit = partial(self._admit, town_id, batch, self.looks.began())
+        key = yield from self.around.store.post(
+            town_id,
+            batch.body,
+            received_at=now,
+            batch_id=batch_id,
+            wake=wakes,
+            admit=admit if self._must_look(town_id, batch) else None,
+            judge=partial(self.known.compare_read, batch),
         )
         self.looks.stored(town_id, key, batch.share)
         if batch.share is not None:
@@ -138,21 +138,21 @@ class Ingestion:
             self.write_line(json.dumps(line))
             return False
 
-    def _nonce(self, town_id: str, batch: AcceptedBatch) -> str | None:
+    def _nonce(self, town_id: str, batch: AcceptedBatch) -> Steps[str | None]:
         """The drain nonce for the sending container: after an eviction the new one, after a heartbeat that of the current drain."""
         evictions = [event for event in batch.envelopes if event.event_type == _EVICTION]
         if evictions:
             return drain_nonce(town_id, evictions[-1].event_id, evictions[-1].sender)
         if any(event.event_type == _HEARTBEAT for event in batch.envelopes):
-            return self._draining(town_id)
+            return (yield from self._draining(town_id))
         return None
 
-    def _draining(self, town_id: str) -> str | None:
+    def _draining(self, town_id: str) -> Steps[str | None]:
         """The nonce of the drain in the last commit; None if the town is not draining.
 
         The manifest of the head says it. The head of an older release does not, until the town's next tick replaces it.
         """
-        return drive(self.around.store.standing(town_id)).drain_nonce
+        return (yield from self.around.store.standing(town_id)).drain_nonce
 
 
 def _ids_in(body: bytes, holder: Holder) -> tuple[str, ...]:

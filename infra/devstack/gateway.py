@@ -8,7 +8,7 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -195,11 +195,25 @@ class Refusing(Protocol):
         ...
 
 
+@runtime_checkable
+class Joining(Answering, Protocol):
+    """Something that answers some requests together, with those that arrive at the same time."""
+
+    def joins(self, method: str, target: str) -> bool:
+        """Whether a request that was not refused is answered by `answer_all`."""
+        ...
+
+    def answer_all(self, asked: Sequence[tuple[str, str, Mapping[str, str], bytes]]) -> Sequence[dict[str, Any]]:
+        """The answers to several requests, each as `answer` takes and gives it."""
+        ...
+
+
 class _Front:
     """Lets something that answers as functions do listen on a port of the loopback interface."""
 
     def __init__(self, gateway: Answering) -> None:
         self._gateway = gateway
+        self._joining = gateway if isinstance(gateway, Joining) else None
 
     def admit(self, head: Head) -> Response | None:
         """Refuse the pages of other sites, foreign names of this machine (DNS rebinding), and whom the gateway refuses."""
@@ -216,6 +230,17 @@ class _Front:
         """The gateway's answer."""
         head = request.head
         return _response(self._gateway.answer(head.method, head.target, head.headers, request.body))
+
+    def joins(self, head: Head) -> bool:
+        """Whether the gateway answers a request together with others."""
+        return self._joining is not None and self._joining.joins(head.method, head.target)
+
+    def answer_all(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """The gateway's answers."""
+        if self._joining is None:
+            return [self.answer(each) for each in requests]
+        asked = [(each.head.method, each.head.target, each.head.headers, each.body) for each in requests]
+        return [_response(answered) for answered in self._joining.answer_all(asked)]
 
 
 @contextmanager

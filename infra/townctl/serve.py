@@ -7,6 +7,7 @@ scope `operator`, which gives access only to the town that it names.
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -34,12 +35,12 @@ from shared.adapters import town_tokens
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
 from shared.history.retained_past import StoredPast
+from shared.intake.looks import Looks
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
-from shared.intake.looks import Looks
-from shared.ports.steps import drive
+from shared.ports.steps import Steps, drive, drive_all
 from shared.ports.town_past import TownPast
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import KeptPast
@@ -47,8 +48,10 @@ from shared.storage.restore import KeptPast
 DEFAULT_PORT: Final = 8765
 _SERVED: Final = '{"served":"townctl"}'
 _NO_OPERATOR: Final = "this route requires an operator's token"
+_POSTS: Final = ("POST", "/api/towns/{townId}/events")
+"""What is answered together: many report at the same time, and all wait for the disk."""
 _LOOK_SECONDS: Final = 0.05
-"""So long a look at an inbox counts for all requests. Batches that another process stores meanwhile are compared by the tick alone."""
+"""So long a look at an inbox counts for all requests. Batches that another process stores meanwhile are compared by the tick."""
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
@@ -113,6 +116,7 @@ class Served:
     keys: Callable[[], Sequence[str]]
     clock: Clock
     write_line: Callable[[str], object]
+    together: Mapping[Route, Callable[[Any], Steps[dict[str, Any]]]] = field(default_factory=dict)
     tokens: town_tokens.SignedTokens = field(default_factory=town_tokens.SignedTokens)
 
     def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
@@ -132,13 +136,41 @@ class Served:
             return _root(method)
         asked = self._asked(method, target, headers)
         try:
-            authorizer = self._authorizer(asked)
+            event = self._event(asked, body)
         except Refused as refusal:
             return self._unauthorized(asked, refusal)
+        return asked.handler(event, None)
+
+    def joins(self, method: str, target: str) -> bool:
+        """Whether a request is answered together with those that arrive at the same time."""
+        return self._asked(method, target, {}).route in self.together
+
+    def answer_all(self, asked: Sequence[tuple[str, str, Mapping[str, str], bytes]]) -> Sequence[dict[str, Any]]:
+        """The answers to several requests, each as `answer` gives it."""
+        return [self._whatever(end) for end in drive_all([self._answering(*each) for each in asked])]
+
+    def _answering(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Steps[dict[str, Any]]:
+        asked = self._asked(method, target, headers)
+        try:
+            event = self._event(asked, body)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        return (yield from self.together[asked.route](event))
+
+    def _whatever(self, end: dict[str, Any] | Exception) -> dict[str, Any]:
+        """An answer, or that to a request whose answering failed, so that the others of its group have theirs."""
+        if not isinstance(end, Exception):
+            return end
+        self.write_line("".join(traceback.format_exception(end)))
+        return problems.response(500, "the request could not be answered", hint=problems.TELL_THE_OPERATOR)
+
+    def _event(self, asked: _Asked, body: bytes) -> dict[str, Any]:
+        """The event of a request that a token admits. Raises Refused."""
+        authorizer = self._authorizer(asked)
         event = asked.event(body)
         if authorizer is not None:
             event["requestContext"]["authorizer"] = authorizer
-        return asked.handler(event, None)
+        return event
 
     def _asked(self, method: str, target: str, headers: Mapping[str, str]) -> _Asked:
         path, query = parts_of(target)
@@ -307,7 +339,9 @@ def served_from(
         for each in function.ROUTES
     ]
     found += [(Route(method, path, "", guard), handlers[name]) for method, path, name, guard in BESIDES]
-    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)
+    posts = next(route for route, _ in found if (route.method, route.path) == _POSTS)
+    together = {posts: lambda event: events.answering(event, write)}
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write, together)
 
 
 def _shown_token(headers: Mapping[str, str]) -> str | None:

@@ -235,7 +235,7 @@ class StoredTowns:
             received_at=self._context.clock.now(),
             batch_id=batch.id,
             wake=not batch.transient_only,
-            admit=partial(beside, batch.share),
+            admit=lambda waiting: tuple(beside(batch.share, waiting)),
             judge=partial(require_no_other, batch),
         )
         drive(writing)

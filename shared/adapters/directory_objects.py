@@ -16,23 +16,23 @@ after an hour.
 """
 
 import contextlib
-import errno
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from hashlib import blake2b
 from itertools import count, islice
 from pathlib import Path
-from typing import Final, Literal, NoReturn, Self
+from typing import Final, Literal, Self
 
 from shared.adapters import directory_files as files
 from shared.adapters import file_locks
+from shared.adapters.directory_errors import translated
 from shared.adapters.shared_calls import SharedCalls
-from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
+from shared.domain.errors import PreconditionFailed, Refused, StoreUnavailable, TownError
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
@@ -41,9 +41,7 @@ _VERSIONS: Final = ".versions"
 _LOCK_COUNT: Final = 64
 _ABANDONED_SECONDS: Final = 3600
 _PLACING_TRIES: Final = 100  # a directory may be removed as empty before a file is moved into it
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 _KEY: Final = re.compile(r"[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*")
-_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 class DirectoryObjects:
@@ -63,6 +61,7 @@ class DirectoryObjects:
         self._writing = root / _WRITING
         self._locks = root / _LOCKS
         self._is_ready = False
+        self._translated = partial(translated, root)
         self._told: set[file_locks.Holder | None] = set()
         self._on_disk: set[str] = set()
 
@@ -91,13 +90,32 @@ class DirectoryObjects:
 
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
-        path = self._path(key)
-        with self._translated(f"create {key}"), self._written(body) as written:
-            try:
-                self._place(path, partial(os.link, written, path), force=body != b"")
-            except FileExistsError:
-                raise PreconditionFailed(f"create {key}: it exists") from None
-        return files.etag(body)
+        [found] = self.create_all(((key, body),))
+        if isinstance(found, TownError):
+            raise found
+        return found
+
+    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
+        """Do for each of these objects what `create` does, and force them to the disk together."""
+        paths = [self._path(key) for key, _ in wanted]
+        doing = f"create {wanted[0][0]}" + (f" and {len(wanted) - 1} more" if len(wanted) > 1 else "")
+        with self._translated(doing), contextlib.ExitStack() as files_written:
+            written = [files_written.enter_context(self._written(body)) for _, body in wanted]
+            files.contents_to_disk([handle for (_, handle), (_, body) in zip(written, wanted, strict=True) if body])
+            found: list[str | TownError] = []
+            placed: dict[str, tuple[Path, ...]] = {}
+            for path, (key, body), (new, _) in zip(paths, wanted, written, strict=True):
+                try:
+                    made = self._move(path, partial(os.link, new, path))
+                except FileExistsError:
+                    found.append(PreconditionFailed(f"create {key}: it exists"))
+                    continue
+                found.append(files.etag(body))
+                if body:
+                    placed[_above(path)] = placed.get(_above(path), ()) + made
+            for directory, made in placed.items():
+                self._force(directory, made)
+        return found
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object that has this ETag and keep the old state as a version.
@@ -105,7 +123,7 @@ class DirectoryObjects:
         Raises PreconditionFailed if the object has another ETag or is gone.
         """
         path = self._path(key)
-        with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
+        with self._translated(f"replace {key}"), self._forced(body) as written, self._locked(key):
             found = files.content(path)
             if found is None or files.etag(found) != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
@@ -121,8 +139,10 @@ class DirectoryObjects:
         with self._translated(f"put {key}"):
             if body == b"" and files.is_empty(path):
                 return files.etag(body)
-            with self._written(body) as written, self._locked(key):
-                self._place(path, partial(Path(written).rename, path), force=body != b"")
+            with self._forced(body) as written, self._locked(key):
+                made = self._move(path, partial(Path(written).rename, path))
+                if body:
+                    self._force(_above(path), made)
         return files.etag(body)
 
     def delete(self, key: str) -> None:
@@ -240,16 +260,20 @@ class DirectoryObjects:
         return self._place_of_all + key
 
     @contextmanager
-    def _written(self, body: bytes) -> Iterator[str]:
-        """A temporary file with this content, forced to the disk; removed afterwards if it was not moved."""
+    def _written(self, body: bytes) -> Iterator[tuple[str, int]]:
+        """A temporary file with this content, and its handle; removed afterwards if it was not moved."""
         self._make_ready()
-        written = f"{self._place_of_all}{_WRITING}/{self._writer}-{os.getpid()}-{next(self._numbers)}"
-        try:
-            files.write(written, body)
-            yield written
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(written)  # noqa: PTH108 - as in delete
+        path = f"{self._place_of_all}{_WRITING}/{self._writer}-{os.getpid()}-{next(self._numbers)}"
+        with files.written(path, body) as handle:
+            yield path, handle
+
+    @contextmanager
+    def _forced(self, body: bytes) -> Iterator[str]:
+        """A temporary file with this content, forced to the disk unless it is empty; removed afterwards if it was not moved."""
+        with self._written(body) as (path, handle):
+            if body:
+                files.contents_to_disk((handle,))
+            yield path
 
     def _make_ready(self) -> None:
         if self._is_ready:
@@ -274,25 +298,25 @@ class DirectoryObjects:
             self._told.add(holder)
             file_locks.say(waiting)
 
-    def _place(self, path: str, move: Callable[[], object], *, force: bool) -> None:
-        """Move a file to a path whose directories may not exist or may be removed meanwhile, and `force` it to the disk."""
-        directory = _above(path)
+    def _move(self, path: str, move: Callable[[], object]) -> tuple[Path, ...]:
+        """Move a file to a path whose directories may not exist or may be removed meanwhile; returns the parents of those made."""
         made: tuple[Path, ...] = ()
         for _ in range(_PLACING_TRIES):
             try:
                 move()
             except FileNotFoundError:
-                made += self._make_directory(Path(directory))
+                made += self._make_directory(Path(path).parent)
                 continue
-            if force:
-                with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
-                    files.to_disk(directory)
-                self._force_above(directory, made)
-            return
+            return made
         raise StoreUnavailable(f"write {path}: its directory was removed repeatedly", hint="try again")
 
-    def _force_above(self, directory: str, made: tuple[Path, ...]) -> None:
-        """Force the way to a directory to the disk, unless this process has done so: what is above it, and what was made for it."""
+    def _force(self, directory: str, made: tuple[Path, ...]) -> None:
+        """Force the entries of a directory to the disk, and, unless this process has done so, the way to it.
+
+        The way is what is above it, and what was made for it.
+        """
+        with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
+            files.to_disk(directory)
         if directory not in self._on_disk:
             # another process may have made the directory and not forced it to the disk yet
             for each in (Path(directory).parent, *made):
@@ -318,29 +342,6 @@ class DirectoryObjects:
             with contextlib.suppress(FileNotFoundError):
                 if now - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
-
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except file_locks.LockHeld as error:
-            raise StoreUnavailable(f"{doing} in {self._root}: {error}", hint=error.hint) from error
-        except OSError as error:
-            self._raise_as_ours(doing, error)
-
-    def _raise_as_ours(self, doing: str, error: OSError) -> NoReturn:
-        reason = f"{doing} in {self._root}: {error.strerror or error}"
-        if error.errno in _FULL:
-            raise StoreUnavailable(
-                reason, hint=f"the disk is full: free space under {self._root}; nothing was lost"
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise AccessDenied(
-                reason, hint=f"allow this user to read and write {self._root} and everything in it"
-            ) from error
-        raise StoreUnavailable(
-            reason, hint=f"check the disk of {self._root} and the system's log, then try again"
-        ) from error
 
 
 def _above(path: str) -> str:

@@ -1,7 +1,7 @@
 """What a process that answers many requests has seen of the inboxes, so that not each of them lists one.
 
-Of what another process stores or takes, it learns with the next look. So what was seen can admit a batch, but a refusal needs a look
-of its own.
+Of what another process stores or takes, it learns with the next look. So what was seen can admit a batch, but a refusal needs a
+look of its own.
 """
 
 from collections.abc import Callable, Mapping, Sequence
