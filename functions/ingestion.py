@@ -22,9 +22,10 @@ from shared.intake import decoding, ingest
 from shared.intake.crowding import Counts, beside, require_room
 from shared.intake.ingest import AcceptedBatch
 from shared.intake.looks import Looks
+from shared.intake.posts import Post, post_all, post_one
 from shared.intake.repeats import KnownBatches
 from shared.ports.queue import Queue, Wake
-from shared.ports.steps import Steps
+from shared.ports.steps import Call, Several, Steps, drive
 from shared.questions.receipts import AcceptedEvents
 from shared.runner.surroundings import Surroundings
 from shared.telemetry.emf import EmfMetrics
@@ -73,16 +74,19 @@ class Ingestion:
         batch_id = batch.id
         trail.batch_id, trail.events = batch_id, tuple(event.event_id for event in batch.envelopes)
         wakes = not batch.transient_only
-        admit = partial(self._admit, town_id, batch, self.looks.began())
-        key = yield from self.around.store.post(
-            town_id,
-            batch.body,
-            received_at=now,
-            batch_id=batch_id,
-            wake=wakes,
-            admit=admit if self._must_look(town_id, batch) else None,
-            judge=partial(self.known.compare_read, batch),
-        )
+        if self._must_look(town_id, batch):
+            key = yield from self.around.store.post(
+                town_id,
+                batch.body,
+                received_at=now,
+                batch_id=batch_id,
+                wake=wakes,
+                admit=partial(self._admit, town_id, batch, self.looks.began()),
+                judge=partial(self.known.compare_read, batch),
+            )
+        else:
+            post = Post(town_id, batch, now)
+            key = yield Call(f"post {batch_id}", partial(self._post_one, post), several=Several(self._post_all, post))
         self.looks.stored(town_id, key, batch.share)
         if batch.share is not None:
             self.counts.stored(town_id, batch.share)
@@ -110,12 +114,21 @@ class Ingestion:
         if own is None:
             return True
         try:
-            if share is not None:
-                require_room(batch.id, share, own)
+            self._require_room(batch, own)
             self.known.require_no_other(batch, own)
         except Refused:
             return True
         return False
+
+    def _post_one(self, post: Post) -> str:
+        return drive(post_one(self.around.store, post))
+
+    def _post_all(self, posts: Sequence[Post]) -> Sequence[str | Exception]:
+        return drive(post_all(self.around.store, posts))
+
+    def _require_room(self, batch: AcceptedBatch, own: Mapping[str, int]) -> None:
+        if batch.share is not None and not self.known.waits(batch, own):
+            require_room(batch.id, batch.share, own)
 
     def _admit(self, town_id: str, batch: AcceptedBatch, began: float, waiting: Sequence[str]) -> Sequence[str]:
         """Refuse a batch (429) of a sender of whom too much waits. One that wakes its town is compared with the others.
@@ -126,7 +139,7 @@ class Ingestion:
         own = beside(batch.share, waiting)
         if batch.share is not None:
             self.counts.looked(town_id, batch.share, own)
-            require_room(batch.id, batch.share, own)
+            self._require_room(batch, own)
         return () if batch.transient_only else self.known.compare(batch, own)
 
     def _wake(self, wake: Wake) -> bool:

@@ -15,7 +15,6 @@ from typing import Final, TypeVar, overload
 
 from shared.adapters.shared_calls import SharedCalls
 from shared.ports.object_store import ObjectVersion
-from shared.ports.steps import Call, all_of, drive
 
 NO_FILE: Final = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 VERSION_ID: Final = re.compile(r"(\d{13})-([0-9a-f]{32})", re.ASCII)
@@ -65,24 +64,17 @@ def is_empty(path: str) -> bool | None:
         return None
 
 
-@contextlib.contextmanager
-def written(path: str, body: bytes) -> Iterator[int]:
-    """A new file with this content, which is not forced to the disk yet; removed afterwards if it was not moved."""
+def write(path: str, body: bytes) -> None:
+    """Make a file with this content, and force it to the disk unless it is empty. Raises FileExistsError."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         rest = memoryview(body)
         while rest:
             rest = rest[os.write(handle, rest) :]
-        yield handle
+        if body:
+            _force_content(handle)
     finally:
         os.close(handle)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)  # noqa: PTH108 - as in is_empty
-
-
-def contents_to_disk(handles: Sequence[int]) -> None:
-    """Force the contents of open files to the disk, all at the same time, so that the file system can do it at one go."""
-    drive(all_of(tuple(Call("force", partial(_force_content, handle)) for handle in handles)))
 
 
 def _force_content(handle: int) -> None:

@@ -19,7 +19,7 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from shared.adapters import directory_files as files
 from shared.adapters import file_locks
 from shared.adapters.directory_errors import translated
 from shared.adapters.shared_calls import SharedCalls
-from shared.domain.errors import PreconditionFailed, Refused, StoreUnavailable, TownError
+from shared.domain.errors import PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
@@ -90,32 +90,13 @@ class DirectoryObjects:
 
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists."""
-        [found] = self.create_all(((key, body),))
-        if isinstance(found, TownError):
-            raise found
-        return found
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        """Do for each of these objects what `create` does, and force them to the disk together."""
-        paths = [self._path(key) for key, _ in wanted]
-        doing = f"create {wanted[0][0]}" + (f" and {len(wanted) - 1} more" if len(wanted) > 1 else "")
-        with self._translated(doing), contextlib.ExitStack() as files_written:
-            written = [files_written.enter_context(self._written(body)) for _, body in wanted]
-            files.contents_to_disk([handle for (_, handle), (_, body) in zip(written, wanted, strict=True) if body])
-            found: list[str | TownError] = []
-            placed: dict[str, tuple[Path, ...]] = {}
-            for path, (key, body), (new, _) in zip(paths, wanted, written, strict=True):
-                try:
-                    made = self._move(path, partial(os.link, new, path))
-                except FileExistsError:
-                    found.append(PreconditionFailed(f"create {key}: it exists"))
-                    continue
-                found.append(files.etag(body))
-                if body:
-                    placed[_above(path)] = placed.get(_above(path), ()) + made
-            for directory, made in placed.items():
-                self._force(directory, made)
-        return found
+        path = self._path(key)
+        with self._translated(f"create {key}"), self._written(body) as written:
+            try:
+                self._place(path, partial(os.link, written, path), force=body != b"")
+            except FileExistsError:
+                raise PreconditionFailed(f"create {key}: it exists") from None
+        return files.etag(body)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object that has this ETag and keep the old state as a version.
@@ -123,7 +104,7 @@ class DirectoryObjects:
         Raises PreconditionFailed if the object has another ETag or is gone.
         """
         path = self._path(key)
-        with self._translated(f"replace {key}"), self._forced(body) as written, self._locked(key):
+        with self._translated(f"replace {key}"), self._written(body) as written, self._locked(key):
             found = files.content(path)
             if found is None or files.etag(found) != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
@@ -139,10 +120,8 @@ class DirectoryObjects:
         with self._translated(f"put {key}"):
             if body == b"" and files.is_empty(path):
                 return files.etag(body)
-            with self._forced(body) as written, self._locked(key):
-                made = self._move(path, partial(Path(written).rename, path))
-                if body:
-                    self._force(_above(path), made)
+            with self._written(body) as written, self._locked(key):
+                self._place(path, partial(Path(written).rename, path), force=body != b"")
         return files.etag(body)
 
     def delete(self, key: str) -> None:
@@ -260,20 +239,16 @@ class DirectoryObjects:
         return self._place_of_all + key
 
     @contextmanager
-    def _written(self, body: bytes) -> Iterator[tuple[str, int]]:
-        """A temporary file with this content, and its handle; removed afterwards if it was not moved."""
+    def _written(self, body: bytes) -> Iterator[str]:
+        """A temporary file with this content, forced to the disk; removed afterwards if it was not moved."""
         self._make_ready()
         path = f"{self._place_of_all}{_WRITING}/{self._writer}-{os.getpid()}-{next(self._numbers)}"
-        with files.written(path, body) as handle:
-            yield path, handle
-
-    @contextmanager
-    def _forced(self, body: bytes) -> Iterator[str]:
-        """A temporary file with this content, forced to the disk unless it is empty; removed afterwards if it was not moved."""
-        with self._written(body) as (path, handle):
-            if body:
-                files.contents_to_disk((handle,))
+        try:
+            files.write(path, body)
             yield path
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - as in delete
 
     def _make_ready(self) -> None:
         if self._is_ready:
@@ -298,25 +273,25 @@ class DirectoryObjects:
             self._told.add(holder)
             file_locks.say(waiting)
 
-    def _move(self, path: str, move: Callable[[], object]) -> tuple[Path, ...]:
-        """Move a file to a path whose directories may not exist or may be removed meanwhile; returns the parents of those made."""
+    def _place(self, path: str, move: Callable[[], object], *, force: bool) -> None:
+        """Move a file to a path whose directories may not exist or may be removed meanwhile, and `force` it to the disk."""
+        directory = _above(path)
         made: tuple[Path, ...] = ()
         for _ in range(_PLACING_TRIES):
             try:
                 move()
             except FileNotFoundError:
-                made += self._make_directory(Path(path).parent)
+                made += self._make_directory(Path(directory))
                 continue
-            return made
+            if force:
+                with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
+                    files.to_disk(directory)
+                self._force_above(directory, made)
+            return
         raise StoreUnavailable(f"write {path}: its directory was removed repeatedly", hint="try again")
 
-    def _force(self, directory: str, made: tuple[Path, ...]) -> None:
-        """Force the entries of a directory to the disk, and, unless this process has done so, the way to it.
-
-        The way is what is above it, and what was made for it.
-        """
-        with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
-            files.to_disk(directory)
+    def _force_above(self, directory: str, made: tuple[Path, ...]) -> None:
+        """Force the way to a directory to the disk, unless this process has done so: what is above it, and what was made for it."""
         if directory not in self._on_disk:
             # another process may have made the directory and not forced it to the disk yet
             for each in (Path(directory).parent, *made):

@@ -5,14 +5,13 @@ ETags count writes and never repeat, so a write that names an old ETag always fa
 
 from bisect import bisect_left, bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from threading import Lock
 from typing import Final, Literal, Self
 
-from shared.adapters.one_by_one import created
-from shared.domain.errors import PreconditionFailed, Refused, TownError
+from shared.domain.errors import PreconditionFailed, Refused
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 KEPT_VERSIONS: Final = 100
@@ -71,10 +70,6 @@ class MemoryObjects:
             if key in self._objects:
                 raise PreconditionFailed(f"create {key}: it exists")
             return self._write(key, body)
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        """Create one after the other."""
-        return created(self.create, wanted)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object that has this ETag and keep the old state as a version.

@@ -4,7 +4,7 @@ The SDK repeats a request whose answer was lost, so our own success may be answe
 that: `shared.storage.commit` reads the head before it treats a failed condition as a lost race.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 
 from shared.adapters import aws_sdk, s3_errors
 from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand, sdk_errors
-from shared.adapters.one_by_one import created
-from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable, TownError
+from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, PlainObjects, StoredObject
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
@@ -113,10 +112,6 @@ class S3Objects:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
         with self._translated(f"create {key}"):
             return self._write(key, body, IfNoneMatch="*")
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        """Create one after the other."""
-        return created(self.create, wanted)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object that has this ETag. Raises PreconditionFailed if it has another or is gone; ConditionRace."""

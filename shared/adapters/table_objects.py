@@ -16,7 +16,7 @@ each attempt, so no attempt deletes the body of another. If a process dies in be
 
 import hashlib
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from heapq import merge
@@ -25,8 +25,7 @@ from typing import Any, Final
 
 from shared.adapters import aws_sdk, table_errors
 from shared.adapters.aws_sdk import AwsClient, OnDemand, sdk_errors
-from shared.adapters.one_by_one import created
-from shared.domain.errors import PreconditionFailed, StoreUnavailable, TownError
+from shared.domain.errors import PreconditionFailed, StoreUnavailable
 from shared.ports.object_store import Listing, PlainObjects, StoredObject
 
 LARGEST_ITEM: Final = 16 << 10
@@ -94,10 +93,6 @@ class TableObjects:
                 self._bodies.delete(place)  # no item names it, and none will
             raise
         return _etag(body)
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        """Create one after the other."""
-        return created(self.create, wanted)
 
     def put(self, key: str, body: bytes) -> str:
         """Store unconditionally."""

@@ -24,8 +24,9 @@ class _Seen:
 
     def add(self, key: str, at: float, tag: str | None, count: int) -> None:
         """One more batch, which this process stored `at` this time."""
-        self.own[key] = (at, tag, count)
-        self.batches.setdefault(tag, {})[key] = count
+        before = self.batches.setdefault(tag, {})
+        before[key] = before.get(key, 0) + count  # several batches may have one key
+        self.own[key] = (at, tag, before[key])
 
 
 class Looks:

@@ -63,8 +63,18 @@ class KnownBatches:
         _compare(batch, (contents for _, contents in read))
 
     def stored(self, key: str, batch: AcceptedBatch) -> None:
-        """Remember that this batch waits under this key."""
-        self._remember(key, _contents(batch.envelopes))
+        """Remember that this batch waits under this key, perhaps with others."""
+        with self._lock:
+            beside = self._known.get(key, {})
+        self._remember(key, {**beside, **_contents(batch.envelopes)})
+
+    def waits(self, batch: AcceptedBatch, waiting: Container[str]) -> bool:
+        """Whether all events of this batch are known to be in these waiting batches."""
+        with self._lock:
+            return all(
+                any(key in waiting and self._known[key][event] == digest for key in self._batches_with.get(event, ()))
+                for event, digest in _contents(batch.envelopes).items()
+            )
 
     def _remember(self, key: str, contents: _Contents) -> None:
         with self._lock:

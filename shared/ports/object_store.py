@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
-from shared.domain.errors import TownError
-
 
 @dataclass(frozen=True, slots=True)
 class StoredObject:
@@ -66,13 +64,6 @@ class PlainObjects(Protocol):
 
         Raises PreconditionFailed if the key exists (perhaps because an earlier attempt of this very call succeeded), and
         ConditionRace if two conditional writes collided; then this attempt changed nothing.
-        """
-        ...
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        """Create these objects, in order; the answer for each is its ETag, or what `create` would raise.
-
-        It may raise for all of them, and then any may have been created.
         """
         ...
 

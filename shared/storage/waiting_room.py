@@ -33,7 +33,7 @@ from shared.domain.errors import (
 )
 from shared.domain.times import to_text
 from shared.ports.object_store import Listing, ObjectStore, PlainObjects, StoredObject
-from shared.ports.steps import Call, Several, Steps, all_of
+from shared.ports.steps import Call, Steps, all_of
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
 from shared.storage.listing import KeysBelow
@@ -189,8 +189,7 @@ class ObjectWaitingRoom:
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
             try:
-                several = Several(self._room.create_all, (key, body))
-                yield Call(f"create {key}", partial(self._room.create, key, body), several=several)
+                yield Call(f"create {key}", partial(self._room.create, key, body))
             except (PreconditionFailed, ConditionRace):
                 there: StoredObject | None = yield Call(f"get {key}", partial(self._room.get, key))
                 if there is None:

@@ -15,7 +15,7 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -27,9 +27,7 @@ from rich.table import Table
 
 from infra.devstack.s3_servers import seaweedfs
 from infra.townctl.litestream_check import litestream_program
-from shared.adapters.one_by_one import created
 from shared.adapters.s3_objects import S3Objects
-from shared.domain.errors import TownError
 from shared.domain.times import to_text
 from shared.images.pages import change_between, some_pages
 from shared.ports.object_store import Listing, ObjectStore, StoredObject
@@ -82,9 +80,6 @@ class Counting:
     def create(self, key: str, body: bytes) -> str:
         self._count(body)
         return self.inner.create(key, body)
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        return created(self.create, wanted)
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         self._count(body)

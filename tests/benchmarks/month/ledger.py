@@ -1,15 +1,13 @@
 """A ledger of requests: every request of a fleet, under the activity that made it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.adapters.one_by_one import created
 from shared.adapters.table_objects import SHARDS
-from shared.domain.errors import TownError
 from shared.ports.object_store import Listing, StoredObject
 from tests.counting import COUNTED
 
@@ -80,9 +78,6 @@ class LedgerTable:
     @property
     def at_once(self) -> int:
         return self.behind.at_once
-
-    def create_all(self, wanted: Sequence[tuple[str, bytes]]) -> Sequence[str | TownError]:
-        return created(self.create, wanted)
 
     def get(self, key: str) -> StoredObject | None:
         self._charge_read("table get", key, self._bytes(key))
