@@ -143,7 +143,8 @@ class Served:
 
     def joins(self, method: str, target: str) -> bool:
         """Whether a request is answered together with those that arrive at the same time."""
-        return self._asked(method, target, {}).route in self.together
+        path, _ = parts_of(target)
+        return any(route.match(method, path) is not None for route in self.together)
 
     def answer_all(self, asked: Sequence[tuple[str, str, Mapping[str, str], bytes]]) -> Sequence[dict[str, Any]]:
         """The answers to several requests, each as `answer` gives it."""

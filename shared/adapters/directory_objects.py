@@ -18,7 +18,6 @@ after an hour.
 import contextlib
 import os
 import re
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -55,7 +54,7 @@ class DirectoryObjects:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._place_of_all = f"{root}/"
-        self._writer = secrets.token_hex(8)
+        self._writer = os.urandom(8).hex()
         self._numbers = count()
         self._listings = SharedCalls()
         self._writing = root / _WRITING

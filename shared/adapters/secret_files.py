@@ -18,6 +18,7 @@ class SecretFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._looked_at: dict[str, Path] = {}
 
     def get(self, name: str) -> Secret | None:
         """The secret of that name. Raises AccessDenied if others may read its file, SecretsUnavailable."""
@@ -37,8 +38,11 @@ class SecretFiles:
 
     def state(self, name: str) -> tuple[int, ...] | None:
         """A value that differs after each change of a secret, found without reading it; None if there is none."""
+        path = self._looked_at.get(name)
+        if path is None:
+            path = self._looked_at[name] = self._path(name)
         try:
-            found = self._path(name).stat()
+            found = path.stat()
         except OSError:
             return None
         return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode

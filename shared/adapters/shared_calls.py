@@ -14,6 +14,7 @@ class _Turn:
     def __init__(self, after: "_Turn | None") -> None:
         self.after = after
         self.has_begun = False
+        self.asked = 1
         self.answer: Future[Any] = Future()
 
 
@@ -33,11 +34,18 @@ class SharedCalls:
             latest = self._latest.get(what)
             joins = latest is not None and not latest.has_begun
             turn = latest if joins and latest is not None else _Turn(latest)
+            turn.asked += joins
             self._latest[what] = turn
         if not joins:
             self._make(what, turn, make)
         found: T = turn.answer.result()
         return found
+
+    def asked(self, what: Hashable) -> int:
+        """How many share the call that has not begun yet; 0 if there is none."""
+        with self._lock:
+            latest = self._latest.get(what)
+            return 0 if latest is None or latest.has_begun else latest.asked
 
     def _make(self, what: Hashable, turn: _Turn, make: Callable[[], object]) -> None:
         if turn.after is not None:

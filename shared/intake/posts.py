@@ -1,7 +1,7 @@
 """Batches that are posted at the same time, stored with as few objects as possible: each object costs two forced writes.
 
-An object holds batches of one town and one account, so that its key still says how much of whose waits, and at most as many events as
-a single batch may have. Its batches keep their own sender and time of receipt.
+An object holds batches of one town and one account, so that its key still says how much of whose waits, and at most as many
+events as a single batch may have. Its batches keep their own sender and time of receipt.
 """
 
 from collections.abc import Iterator, Sequence

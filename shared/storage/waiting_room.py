@@ -180,7 +180,9 @@ class ObjectWaitingRoom:
         """
         if self._room is not self._objects:
             yield from self._require_head(town_id)
-            return KeysBelow((yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id))
+            return KeysBelow(
+                (yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id)
+            )
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
