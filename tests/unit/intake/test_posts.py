@@ -44,7 +44,7 @@ def test_batches_of_one_account_wait_in_one_object_each_event_with_its_own_sende
     later = ingest.batch_of(
         [{"event_id": "later-0001", "event_type": "agent_done", "agent_id": "toast", "payload": {"branch": "b"}}],
         received_at=T + SECOND,
-        sent_by=Sender("agent", "toast", 2, request="request-2"),
+        sent_by=Sender("agent", "toast", 1, request="request-2"),
     )
     first = a_batch("first", events=2)
     [key, same] = posted(world, first, later)
