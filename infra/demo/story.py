@@ -17,10 +17,11 @@ from rich.text import Text
 from infra.demo import stage as stages
 from infra.demo.pull_summary import tell_pulls
 from infra.demo.stage import TOWN, Stage
-from infra.townctl.output import short, table
+from infra.townctl.output import table
 from infra.townctl.summaries import code_of, done_by
 from infra.townctl.ticks import dry_run_view
 from infra.townctl.wording import since
+from infra.ui.short_ids import short
 from shared.domain import strict_json
 from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect, TickReport

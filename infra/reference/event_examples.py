@@ -121,7 +121,11 @@ _ALL: Final = (
     _example("rig_removed", {"rig_id": "attic", "by": "ann"}),
     _example(
         "town_configured",
-        {"config": {"max_polecats_per_rig": 4, "refinery": {"auto_merge_delay_minutes": 30}}, "by": "ann"},
+        {
+            "config": {"max_polecats_per_rig": 4, "refinery": {"auto_merge_delay_minutes": 30}},
+            "rigs": {"website": {"max_dispatch_attempts": 3}},
+            "by": "ann",
+        },
     ),
     _example("town_paused", {"by": "ann", "stop_agents": True}),
     _example("town_started", {"by": "ann"}),

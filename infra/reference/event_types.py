@@ -73,7 +73,8 @@ def _fields(model: type[BaseModel], of: str | None, within: str = "") -> Iterato
     hints = get_type_hints(model, include_extras=True)
     for name, field in model.model_fields.items():
         path, kind = f"{within}{name}", kinds.words(hints[name])
-        default = list(field.default) if isinstance(field.default, tuple) else field.default
+        default = field.get_default(call_default_factory=True, validated_data={})
+        default = list(default) if isinstance(default, tuple) else default
         known = None if field.is_required() else default
         yield EventField(path, kind, field.is_required(), known, None if of is None else _meaning(of, path))
         part = kinds.part_of(hints[name])

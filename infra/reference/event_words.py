@@ -175,7 +175,11 @@ MEANINGS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "rig_removed": {"rig_id": "the repository", "by": _BY},
     "bead_deleted": {"by": _BY},
-    "town_configured": {"config": "the settings to change, see [settings](settings.md)", "by": _SAID_BY},
+    "town_configured": {
+        "config": "the settings to change, see [settings](settings.md)",
+        "rigs": "for each rig, by its id, the values of its own to change; null takes one away",
+        "by": _SAID_BY,
+    },
     "town_paused": {
         "by": "who asked for it, for the town's status",
         "stop_agents": "whether the running agents are stopped and their beads given back; else they go on",

@@ -60,7 +60,7 @@ townctl setting set TOWN max_polecats_per_rig 4 --by ann         changes one
 townctl setting set TOWN code_review false --rig website         gives a rig a value of its own
 ```
 
-A change is the event `town_configured` (of a rig `rig_registered`), which the next tick applies; it holds from the tick after that.
+A change is the event `town_configured`, also of a rig's own value. The next tick applies it; it holds from the tick after that.
 To find a change and to take it back, see [take back a setting](runbook/take-back-a-setting.md).
 A town stores only what was set. A setting that is not stored has its *default*. *New towns* store some values from the start.
 A rig may have a value of its own, under the name in its column, which goes before the town's. Null takes a value of a rig away.
@@ -113,7 +113,7 @@ def _needs(event: EventType) -> str:
 def _type(field: EventField) -> str:
     if field.required:
         return f"{field.type}, required"
-    return field.type if field.default in (None, []) else f"{field.type}; default {_value(field.default)}"
+    return field.type if field.default in (None, [], {}) else f"{field.type}; default {_value(field.default)}"
 
 
 def _own_events(found: list[EventType]) -> Iterator[str]:

@@ -73,29 +73,6 @@ ONLY_OF_A_RIG: Final[Mapping[str, str]] = {
 }
 """The settings that only a rig has."""
 
-OVERRIDES: Final[Mapping[str, str]] = {
-    "agent_forge_access": "agent_forge_access",
-    "budget.per_bead": "budget.per_bead",
-    "budget.per_convoy": "budget.per_convoy",
-    "convoy_merge_mode": "convoy_merge_mode",
-    "custom_instructions": "custom_instructions",
-    "default_model": "default_model",
-    "max_dispatch_attempts": "max_dispatch_attempts",
-    "max_polecats_per_rig": "max_concurrent_polecats",
-    "merge_strategy": "merge_strategy",
-    "refinery.auto_merge_delay_minutes": "auto_merge_delay_minutes",
-    "refinery.auto_resolve_merge_conflicts": "auto_resolve_merge_conflicts",
-    "refinery.auto_resolve_pr_feedback": "auto_resolve_pr_feedback",
-    "refinery.code_review": "code_review",
-    "refinery.merge_proof": "merge_proof",
-    "refinery.require_checks": "require_checks",
-    "refinery.required_checks_only": "required_checks_only",
-    "refinery.review_mode": "review_mode",
-    "refinery.trusted_authors": "trusted_authors",
-    "role_models": "role_models",
-}
-"""The name of a rig's setting that takes the place of the town's."""
-
 READ_AS: Final[Mapping[str, tuple[str, ...]]] = {
     "default_model": ("model_for",),
     "role_models": ("model_for",),

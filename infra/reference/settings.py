@@ -10,8 +10,8 @@ from typing import Any, Final, get_type_hints
 from pydantic import BaseModel
 
 from infra.reference import kinds
-from infra.reference.setting_words import EFFECTS, ONLY_OF_A_RIG, OVERRIDES, READ_AS
-from shared.domain.config import NEW_TOWN, RigConfig, TownConfig
+from infra.reference.setting_words import EFFECTS, ONLY_OF_A_RIG, READ_AS
+from shared.domain.config import NEW_TOWN, OF_A_RIG, RigConfig, TownConfig
 from shared.domain.shapes import answer
 
 _LINK: Final = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -61,7 +61,7 @@ def every_setting() -> SettingReference:
     return SettingReference(
         (
             *(_of_a_town(path, annotation, default) for path, annotation, default in towns),
-            *(_of_a_rig(name, rigs[name]) for name in sorted(rigs) if name not in OVERRIDES.values()),
+            *(_of_a_rig(name, rigs[name]) for name in sorted(rigs) if name not in OF_A_RIG.values()),
         )
     )
 
@@ -82,7 +82,7 @@ def _of_a_town(path: str, annotation: Any, default: Any) -> SettingWords:
     given, value = _in(NEW_TOWN, path)
     return SettingWords(
         name=path,
-        of_rig=OVERRIDES.get(path),
+        of_rig=OF_A_RIG.get(path),
         type=kinds.words(annotation),
         nullable=kinds.allows_null(annotation),
         default=default,

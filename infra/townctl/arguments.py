@@ -37,9 +37,8 @@ _UNITS: Final[Mapping[str, timedelta]] = {
     "w": timedelta(weeks=1),
 }
 
-_IN_GENERAL: Final = (
-    'give one JSON value, for example {"title": "text"}; `python -m json.tool` shows where a file is wrong'
-)
+_EXAMPLES: Final = {"overrides": '{"config": {"max_polecats_per_rig": 1}}', "config": '{"merge_strategy": "direct"}'}
+_EXAMPLE: Final = '{"title": "text"}'
 
 LARGEST_MIB: Final = 64
 _MOST_MIB: Final = 1024
@@ -93,8 +92,13 @@ def json_of(body: bytes, *, what: str) -> Any:
             f"--{what} is not valid JSON: {problem.message.removeprefix('not JSON: ')}",
             status=problem.status,
             path=problem.path or what,
-            hint=_IN_GENERAL if "the body" in problem.hint else problem.hint,  # a command line has no body
+            hint=_json_hint(what) if "the body" in problem.hint else problem.hint,  # a command line has no body
         ) from None
+
+
+def _json_hint(what: str) -> str:
+    example = _EXAMPLES.get(what, _EXAMPLE)
+    return f"give one JSON value, for example {example}; `python -m json.tool` shows where a file is wrong"
 
 
 def json_or_file(given: str, *, what: str) -> Any:
@@ -109,9 +113,14 @@ def time_of(text: str | None, *, what: str) -> datetime | None:
     return None if text is None else time_in(text, what, name=f"--{what}")
 
 
+def is_ago(text: str) -> bool:
+    """Whether a time is written as how long ago it is."""
+    return _AGO.fullmatch(text.strip()) is not None
+
+
 def past_time_of(text: str, *, what: str, now: Callable[[], datetime]) -> datetime:
     """A time that the user wrote in full, or as how long ago it is by the town's clock: `1h`, `30 min ago`. Raises Refused."""
-    if _AGO.fullmatch(text.strip()):
+    if is_ago(text):
         spans = [(int(count), unit[0].lower()) for count, unit in _ONE_SPAN.findall(text)]
         try:
             return now() - sum((count * _UNITS[unit] for count, unit in spans), timedelta())

@@ -14,9 +14,10 @@ from rich.text import Text
 from infra.townctl.arguments import Force, require_new, window_asked, write_whole
 from infra.townctl.context import TheContext
 from infra.townctl.other_code import Job, OtherCode, checked_limit, checked_tree
-from infra.townctl.output import FOUND, OK, Answer, plain, short, table
+from infra.townctl.output import FOUND, OK, Answer, plain, table
 from infra.townctl.summaries import code_of
 from infra.townctl.wording import quantity
+from infra.ui.short_ids import short
 from shared.domain.errors import Refused
 from shared.domain.times import to_text
 from shared.history.retained_past import StoredPast

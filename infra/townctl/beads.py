@@ -14,7 +14,7 @@ from rich.text import Text
 
 from infra.townctl import people
 from infra.townctl.arguments import BeadId, TownName, require_limit
-from infra.townctl.output import Answer, plain, short, table, time_text
+from infra.townctl.output import Answer, plain, table, time_text
 from infra.townctl.paging import (
     LONGEST_ID,
     LONGEST_TEXT,
@@ -27,6 +27,7 @@ from infra.townctl.paging import (
 )
 from infra.townctl.people import state, waits_for, when
 from infra.townctl.place import ThePlace
+from infra.ui.short_ids import short
 from shared.domain.times import to_text
 from shared.questions.filters import LIMIT_AT_MOST, BeadFilter, StatusFilter, TypeFilter
 from shared.questions.spend import spend_words

@@ -236,7 +236,8 @@ def _complain(kind: str, message: str, *, hint: str, as_json: bool, path: str = 
         shown = {"kind": kind, "message": message, "path": path, "hint": hint}
         print(compact({"error": shown}), file=sys.stderr)
     else:
-        where = f"{place}: " if path and path not in message else ""
+        subject = path.removesuffix("_id").removesuffix("Id")  # a message about a bead need not begin with beadId
+        where = f"{place}: " if path and subject not in message else ""
         line = " ".join(f"{where}{message}".split())
         print(f"townctl: {plain(line)}", file=sys.stderr)
         print(f"  hint: {plain(hint)}", file=sys.stderr)

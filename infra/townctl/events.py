@@ -12,10 +12,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit
-from infra.townctl.output import Answer, compact, plain, short, table
+from infra.townctl.output import Answer, compact, plain, table
 from infra.townctl.paging import LONGEST_ID, CursorOption, LimitOption, listed, present, require_filter
 from infra.townctl.people import when
 from infra.townctl.place import ThePlace
+from infra.ui.short_ids import short
 from shared.adapters import ids
 from shared.domain.errors import Refused
 from shared.domain.times import to_text

@@ -13,12 +13,13 @@ from rich.text import Text
 from infra.townctl import people
 from infra.townctl.arguments import AgentId, BeadId, past_time_of
 from infra.townctl.left_out import in_order
-from infra.townctl.output import Answer, plain, shortened, table
+from infra.townctl.output import Answer, plain, table
 from infra.townctl.paging import own_clock_note, the_one
 from infra.townctl.people import needs_a_person, when
 from infra.townctl.place import Place, Subject, ThePlace
 from infra.townctl.wording import quantity
 from infra.ui.remedies import remedies_of
+from infra.ui.short_ids import shortened
 from infra.ui.words import reason_word
 from shared.questions.explain import Explanation
 from shared.questions.present import CurrentWait

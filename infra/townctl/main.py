@@ -3,6 +3,7 @@
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -10,7 +11,12 @@ from collections.abc import Sequence
 def main() -> None:
     """Run townctl with the arguments of this process."""
     gc.disable()  # imports make many objects and no garbage; the command itself runs with the collector
-    sys.exit(run(sys.argv[1:]))
+    code = run(sys.argv[1:])
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        )  # while Python ends, nothing handles a second Ctrl-C: it would print a traceback
+    sys.exit(code)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -11,9 +11,10 @@ from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, require_limit
 from infra.townctl.context import Context, TheContext
-from infra.townctl.output import FOUND, OK, Answer, compact, lines, plain, short, time_text
+from infra.townctl.output import FOUND, OK, Answer, compact, lines, plain, time_text
 from infra.townctl.paging import CursorOption, LimitOption, more
 from infra.townctl.place import Place, ThePlace
+from infra.ui.short_ids import short
 from shared.adapters import ids
 from shared.domain import limits, shapes
 from shared.domain.errors import Refused

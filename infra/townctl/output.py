@@ -5,7 +5,6 @@ title of a bead can neither colour nor clear the screen. No text is interpreted 
 """
 
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, is_dataclass
 from datetime import datetime
@@ -29,7 +28,6 @@ INTERRUPTED: Final = 130
 
 _WIDE: Final = 240
 """Columns if the output is not a terminal: enough for an event with the longest id on one line."""
-_UUID: Final = re.compile(r"\b([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,22 +68,9 @@ def _cell(cell: object) -> str:
     return "" if cell is None else plain(cell)
 
 
-def short(identifier: str | None) -> str:
-    """An id as a table shows it: the first part of a UUID, any other id unchanged."""
-    if identifier is None:
-        return ""
-    looks_like_uuid = len(identifier) == 36 and identifier.count("-") == 4
-    return identifier[:8] if looks_like_uuid else identifier
-
-
 def time_text(at: datetime | None) -> str:
     """A time in a table; `unknown` if it could not be read."""
     return "unknown" if at is None else to_text(at)
-
-
-def shortened(text: str) -> str:
-    """A text with every UUID in it as `short` shows it."""
-    return _UUID.sub(r"\1", text)
 
 
 def screen(stream: TextIO) -> Console:

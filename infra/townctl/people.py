@@ -120,7 +120,8 @@ def done(remedy: Remedy, names: Mapping[str, str]) -> str:
 
 def name_of(identifier: str, names: Mapping[str, str]) -> str:
     """The name of a bead or an agent, in quotation marks if it is a title; else the beginning of its id."""
-    from infra.townctl.output import plain, short
+    from infra.townctl.output import plain
+    from infra.ui.short_ids import short
 
     name = names.get(identifier)
     return short(identifier) if name is None else plain(name)

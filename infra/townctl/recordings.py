@@ -1,6 +1,7 @@
 """`townctl record`, and the replay of the file that it writes: recorded ticks that can be verified anywhere."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -8,11 +9,12 @@ from cyclopts import Parameter
 from rich.console import RenderableType
 from rich.text import Text
 
-from infra.townctl.arguments import Force, TownName, require_new, window_asked, write_whole
+from infra.townctl.arguments import Force, TownName, is_ago, require_new, window_asked, write_whole
 from infra.townctl.context import TheContext
-from infra.townctl.output import FOUND, OK, Answer, plain, short
+from infra.townctl.output import FOUND, OK, Answer, plain
 from infra.townctl.summaries import action_line, code_of, event_line
 from infra.townctl.wording import quantity
+from infra.ui.short_ids import short
 from shared.adapters import outside_files
 from shared.domain.errors import DamagedImage, Refused
 from shared.domain.shapes import answer, document
@@ -24,6 +26,7 @@ from shared.ports.steps import drive
 from shared.replay.recordings import file_format, making, verifying
 from shared.replay.recordings.verifying import Verified
 from shared.replay.replayed import Divergence
+from shared.replay.starting_point import kept_since
 from shared.replay.what_if.comparison import Parting
 
 _PARTINGS_SHOWN: Final = 20
@@ -81,7 +84,10 @@ def record(
     context.require_towns(store, town_id)
     wanted = window_asked(from_, to, now=context.clock_of(store, town_id).now)
     objects = context.objects()
-    made = drive(making.record(town_id, StoredPast(objects, objects), wanted))
+    past = StoredPast(objects, objects)
+    if is_ago(from_):  # who wrote how long ago means at most all that is kept
+        wanted = replace(wanted, start=max(wanted.start, drive(kept_since(town_id, past))))
+    made = drive(making.record(town_id, past, wanted))
     if made.recording is None:
         return _not_recorded(RecordedWindow(town_id, None, made.problem, made.history.divergence))
     body = file_format.to_bytes(made.recording)

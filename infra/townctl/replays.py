@@ -1,5 +1,6 @@
 """`townctl replay`: run recorded ticks again, unchanged as a proof or with overrides as a what-if."""
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
@@ -11,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import recordings
-from infra.townctl.arguments import LARGEST_MIB, Largest, bytes_of_largest, json_or_file, past_time_of
+from infra.townctl.arguments import LARGEST_MIB, Largest, bytes_of_largest, is_ago, json_or_file, past_time_of
 from infra.townctl.output import FOUND, OK, Answer, plain, table
 from infra.townctl.people import when
 from infra.townctl.place import Place, ThePlace
@@ -28,6 +29,9 @@ from shared.replay.what_if.run import WhatIf
 _TICKS_SHOWN: Final = 20
 _VALUE_SHOWN: Final = 40
 _IN_TOWN_NAMES: Final = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+
+_KEPT_FROM: Final = re.compile(r"^set `from` to (\S+) or later$")
+"""The hint of the refusal of a window that begins before the kept history."""
 
 _Overrides = Annotated[
     str | None,
@@ -76,10 +80,27 @@ def replay(
         asked["cursor"] = cursor
     if overrides is not None:
         asked["overrides"] = _changes(overrides, cursor)
-    found = place.replay(target, asked)
+    found, note = _replayed(place, target, asked, from_=from_)
     if isinstance(found, WhatIf):
-        return Answer(found, what_if_view(found, every=all_), OK if found.history_divergence is None else FOUND)
-    return Answer(found, replay_view(found, every=all_), FOUND if _differs(found) else OK)
+        code = OK if found.history_divergence is None else FOUND
+        return Answer(found, (*note, *what_if_view(found, every=all_)), code)
+    return Answer(found, (*note, *replay_view(found, every=all_)), FOUND if _differs(found) else OK)
+
+
+def _replayed(
+    place: Place, town_id: str, asked: Mapping[str, Any], *, from_: str
+) -> tuple[Replay | WhatIf, tuple[Text, ...]]:
+    """The answer. Who wrote how long ago the window begins means at most all that is kept, so then it begins there, and a note
+    says so. Raises Refused.
+    """
+    try:
+        return place.replay(town_id, dict(asked)), ()
+    except Refused as refused:
+        kept = _KEPT_FROM.search(refused.hint) if is_ago(from_) else None
+        if kept is None:
+            raise
+    note = Text(f"the kept history of {town_id} begins later than {from_} ago, at {kept[1]}: the window begins there")
+    return place.replay(town_id, {**asked, "from": kept[1]}), (note,)
 
 
 def _last_tick(place: Place, town_id: str, start: datetime) -> datetime:

@@ -1,12 +1,12 @@
 """`townctl setting`: the settings of a town and of its rigs, what each of them does, and changing one.
 
-A change is an event, as every change of a town is: `town_configured`, or `rig_registered` for a rig's own value.
+A change is the event `town_configured`, also for a rig's own value.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -50,7 +50,7 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
     setting = the_setting(name)
     found, history = place.settings(town_id), place.setting_history(town_id)
     value = next((each for each in found.settings if each.name == setting.name), None)
-    rigs = {rig.rig_id: _own(rig, setting) for rig in found.rigs if _own(rig, setting) is not None}
+    rigs = {rig.rig_id: own for rig in found.rigs if (own := _own(rig, setting)) is not None}
     changed = list(history.of(setting.name, setting.of_rig))
     said = {
         "townId": town_id,
@@ -61,9 +61,10 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
         "changes": [{**document(event), "changes": [document(change)]} for event, change in changed],
         "lookedBackTo": text_or_none(history.since),
     }
-    told = _history_view(setting, value, changed, history, present(place, town_id))
+    told = _history_view(value, changed, history, present(place, town_id))
+    back = _ways_back(setting, found, changed)
     about = table("", "", rows=list(facts(setting)))
-    return Answer(said, (*_show_view(setting, value, found, rigs), *told, about))
+    return Answer(said, (*_show_view(setting, value, found, name), *told, *back, about))
 
 
 def set_(
@@ -96,15 +97,22 @@ def set_(
 def the_setting(name: str) -> SettingWords:
     """The setting with this name, also by a rig's name for it. Raises Refused."""
     from infra.reference.settings import every_setting
+    from shared.domain.field_errors import did_you_mean
 
     known = every_setting().settings
     found = [each for each in known if name in (each.name, each.of_rig)]
     if not found:
         near = [each.called for each in known if name.rpartition(".")[2] in each.called]
-        also = f"did you mean {', '.join(near)}? " if near else ""
+        also = f"did you mean {', '.join(near)}? " if near else did_you_mean(name, _names(known))
         hint = f"{also}`townctl setting list TOWN` and docs/settings.md list them all"
         raise Refused(f"there is no setting {name}", status=404, path="setting", hint=hint)
     return found[0]
+
+
+def _names(known: Iterable[SettingWords]) -> Iterator[str]:
+    """Every name of these settings, also without its section."""
+    for each in known:
+        yield from {each.called, each.called.rpartition(".")[2], each.of_rig or each.called}
 
 
 def facts(setting: SettingWords) -> Iterator[tuple[str, str]]:
@@ -141,17 +149,24 @@ def _list_view(found: TownSettings) -> Iterator[RenderableType]:
 
 
 def _show_view(
-    setting: SettingWords, value: Setting | None, found: TownSettings, rigs: dict[str, Any]
+    setting: SettingWords, value: Setting | None, found: TownSettings, asked: str
 ) -> Iterator[RenderableType]:
+    if asked != setting.called:
+        yield Text(plain(f"{asked} is what a rig has in place of {setting.called}"))
+    own = [(rig, mine) for rig in found.rigs if (mine := _own(rig, setting)) is not None]
     if value is not None:
         source = "set" if value.stored else "the default"
-        yield Text(plain(f"{setting.called} of {found.town_id} is {shown(value.value)} ({source})"), style="bold")
-    for rig_id, own in rigs.items():
-        yield Text(plain(f"for rig {rig_id} it is {shown(own)}"))
+        where = "" if not own else ", but in no rig" if len(own) == len(found.rigs) else ", but not in every rig"
+        said = f"{setting.called} of {found.town_id} is {shown(value.value)} ({source}){where}"
+        yield Text(plain(said), style="bold")
+    before = "" if value is None else ", which goes before the town's"
+    for rig, mine in own:
+        yield Text(plain(f"rig {rig.name} ({rig.rig_id}) has its own: {shown(mine)}{before}"), style="bold")
+    if value is None and not own:
+        yield Text("no rig has it", style="bold")
 
 
 def _history_view(
-    setting: SettingWords,
     value: Setting | None,
     changed: list[tuple[SettingsEvent, SettingChange]],
     history: SettingHistory,
@@ -171,7 +186,9 @@ def _history_view(
         )
     elif value is not None and history.since is not None:
         kept = "where the kept history begins" if history.whole else "as far back as was looked"
-        yield Text(plain(f"no change of it is known since tick {history.since_tick}, {to_text(history.since)}: {kept}"))
+        of_town = " of the town's value" if changed else ""
+        since = f"tick {history.since_tick}, {to_text(history.since)}"
+        yield Text(plain(f"no change{of_town} is known since {since}: {kept}"))
     if changed:
         rows = [
             (
@@ -188,16 +205,38 @@ def _history_view(
         yield table("tick", "when", "rig", "before", "after", "by", "event", rows=rows)
         if len(changed) > _CHANGES_SHOWN:
             yield Text(f"the newest {_CHANGES_SHOWN} of {len(changed)} changes")
-    if last is not None and last[1].old_known and setting.name is not None:
-        yield Text(plain(f"to take it back: {setting_to(history.town_id, setting.called, last[1].old)}"))
+
+
+def _ways_back(
+    setting: SettingWords, found: TownSettings, changed: list[tuple[SettingsEvent, SettingChange]]
+) -> Iterator[RenderableType]:
+    """The commands that take back the last change of the town's value, and that of each rig's own."""
+    newest: dict[str | None, SettingChange] = {}
+    for _, change in changed:
+        newest.setdefault(change.rig_id, change)
+    for rig in found.rigs:
+        mine, last = _own(rig, setting), newest.get(rig.rig_id)
+        old = None if last is None or not last.old_known else _part(last.old, (setting.of_rig or "").split(".")[1:])
+        if old is not None and old != mine:
+            back = setting_to(found.town_id, setting.called, old, rig=rig.rig_id)
+            yield Text(plain(f"to take back what rig {rig.name} has of its own: {back}"))
+        elif mine is not None:
+            away = setting_to(found.town_id, setting.called, None, rig=rig.rig_id)
+            yield Text(plain(f"to take away what rig {rig.name} has of its own: {away}"))
+    last = newest.get(None)
+    if last is not None and last.old_known and setting.name is not None:
+        yield Text(plain(f"to take it back: {setting_to(found.town_id, setting.called, last.old)}"))
 
 
 def _own(rig: RigSettings, setting: SettingWords) -> Any:
     """The value that a rig has of its own; None if it has none."""
-    values: Any = {each.name: each.value for each in rig.overrides}
-    for part in (setting.of_rig or "").split("."):
-        values = values.get(part) if isinstance(values, dict) else None
-    return values
+    return _part({each.name: each.value for each in rig.overrides}, (setting.of_rig or "").split("."))
+
+
+def _part(value: Any, path: Iterable[str]) -> Any:
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
 
 
 def _value_of(text: str) -> Any:
@@ -223,13 +262,11 @@ def _of_a_rig(setting: SettingWords, value: Any, rig: RigSettings) -> dict[str, 
     if setting.of_rig is None:
         hint = "leave --rig out: the town's value holds for every rig"
         raise Refused(f"rigs have no value of their own for {setting.called}", status=400, path="rig", hint=hint)
-    from shared.domain.config import RigConfig, merged
+    from shared.domain.config import RigConfig
 
     own = _nested(setting.of_rig, value)
     _require_valid(RigConfig, own, setting)
-    config = merged({each.name: each.value for each in rig.overrides}, own)
-    payload = {"rig_id": rig.rig_id, "name": rig.name, "git_url": rig.git_url, "config": config}
-    return {"event_type": "rig_registered", "payload": payload}
+    return {"event_type": "town_configured", "payload": {"rigs": {rig.rig_id: own}}}
 
 
 def _the_rig(found: TownSettings, word: str) -> RigSettings:
@@ -246,12 +283,14 @@ def _nested(path: str, value: Any) -> dict[str, Any]:
 
 
 def _require_valid(model: Any, config: dict[str, Any], setting: SettingWords) -> None:
-    from shared.domain.config import first_problem
+    from shared.domain.config import why_refused
 
-    if setting.called == "role_models":
-        return  # null stands for the removal of a role, which the tick judges
-    if first_problem(model, config) is not None:
+    models = config.get("role_models")
+    if isinstance(models, dict):  # null stands for the removal of a role
+        config = {"role_models": {role: model for role, model in models.items() if model is not None}}
+    why = why_refused(model, config)
+    if why:
         allowed = setting.type.replace("`", "") + (", or null" if setting.nullable else "")
-        problem = f"{setting.called} cannot have this value: it takes {allowed}"
+        problem = f"{setting.called} cannot have this value: it takes {allowed}; {why}"
         hint = f"`townctl explain setting {setting.called}` and docs/settings.md say what it does"
         raise Refused(problem, status=400, path="value", hint=hint)

@@ -10,11 +10,12 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.output import plain, short, table
+from infra.townctl.output import plain, table
 from infra.townctl.paging import ahead_of_this_machine
 from infra.townctl.people import needs_a_person, shown_of, some_of, span, state, waits_for, when
 from infra.townctl.wording import quantity
 from infra.ui.remedies import Remedy, remedies_of, reopening
+from infra.ui.short_ids import short
 from shared.domain.times import long_span_text
 from shared.questions.spend import spend_words
 
@@ -289,8 +290,9 @@ def _claims(town: TownStatus) -> Iterator[str]:
         beads = quantity(town.breaker.failures, "bead")
         yield f"the dispatch breaker is open because {beads} failed to start; nothing is dispatched until it closes"
     if town.events.pending:
-        pending = quantity(town.events.pending, "stored event")
-        yield f"{pending} to be tried again: townctl event list {town.town_id} --pending"
+        pending = town.events.pending
+        wait = "waits" if pending == 1 else "wait"
+        yield f"{quantity(pending, 'event')} {wait} for a tick: townctl event list {town.town_id} --pending"
     if town.events.poisoned:
         poisoned = quantity(town.events.poisoned, "event")
         yield f"{poisoned} failed permanently: townctl event list {town.town_id} --poisoned"

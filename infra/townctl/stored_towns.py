@@ -205,7 +205,7 @@ class StoredTowns:
 
         said = said_to_the_mayor(text, by=getuser(), message_id=message_id)
         store = self._context.store()
-        batch = ingest.batch_of([said], received_at=self._context.checked_time(store))
+        batch = ingest.batch_of([said], received_at=self._time_of(store, town_id))
         self._stored(town_id, batch, store)
         return Said(town_id, message_id)
 
@@ -214,7 +214,7 @@ class StoredTowns:
         from shared.intake import ingest
 
         store = self._context.store()
-        batch = ingest.accept(body, received_at=self._context.checked_time(store))
+        batch = ingest.accept(body, received_at=self._time_of(store, town_id))
         return self._stored(town_id, batch, store)
 
     def redrive(self, town_id: str, event_id: str) -> AcceptedEvents:
@@ -222,8 +222,15 @@ class StoredTowns:
         from shared.intake.redrive import redriven
 
         store = self._context.store()
-        batch = drive(redriven(town_id, event_id, store, now=self._context.checked_time(store)))
+        batch = drive(redriven(town_id, event_id, store, now=self._time_of(store, town_id)))
         return self._stored(town_id, batch, store)
+
+    def _time_of(self, store: ObjectTownStore, town_id: str) -> datetime:
+        """When a town receives something now: by its own clock if it has one. Raises ClocksDisagree, UnknownTown."""
+        now = self._context.checked_time(store)
+        if drive(store.standing(town_id)).time <= now:
+            return now
+        return max(now, self._context.clock_of(store, town_id).now())
 
     def _stored(self, town_id: str, batch: AcceptedBatch, store: ObjectTownStore) -> AcceptedEvents:
         from shared.intake.crowding import beside
@@ -232,7 +239,7 @@ class StoredTowns:
         writing = store.post(
             town_id,
             batch.body,
-            received_at=self._context.clock.now(),
+            received_at=self._time_of(store, town_id),
             batch_id=batch.id,
             wake=not batch.transient_only,
             admit=lambda waiting: tuple(beside(batch.share, waiting)),

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from infra.townctl.output import short
 from infra.townctl.wording import counted
+from infra.ui.short_ids import short
 from shared.domain.report import AppliedEvent, JudgedAction, TickReport
 from shared.ports.town_past import JournalRow
 

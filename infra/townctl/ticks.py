@@ -11,12 +11,13 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl.arguments import TownName, content_of, json_of, require_limit, time_of
-from infra.townctl.output import Answer, plain, short, table
+from infra.townctl.output import Answer, plain, table
 from infra.townctl.paging import own_clock_note, present
 from infra.townctl.people import span, when
 from infra.townctl.place import Place, ThePlace
 from infra.townctl.summaries import code_of, done_in, settings_words, subject_of
 from infra.townctl.wording import counted
+from infra.ui.short_ids import short
 from infra.ui.words import reason_word
 from shared.domain.errors import Refused
 from shared.domain.times import from_text, to_text

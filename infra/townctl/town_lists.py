@@ -9,10 +9,11 @@ from rich.text import Text
 
 from infra.townctl import people
 from infra.townctl.arguments import TownName, require_limit
-from infra.townctl.output import Answer, short
+from infra.townctl.output import Answer
 from infra.townctl.paging import CursorOption, LimitOption, listed, present
 from infra.townctl.people import state, when
 from infra.townctl.place import ThePlace
+from infra.ui.short_ids import short
 from shared.questions.filters import LIMIT_AT_MOST, StatusFilter
 
 StatusOption = Annotated[

@@ -7,9 +7,10 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from infra.townctl import people
-from infra.townctl.output import plain, shortened, table
+from infra.townctl.output import plain, table
 from infra.townctl.summaries import code_of, event_line, subject_of
 from infra.townctl.wording import quantity
+from infra.ui.short_ids import shortened
 from infra.ui.words import BEADS, reason_word, why_unknown
 from shared.domain.report import JudgedAction
 from shared.domain.times import to_text
@@ -23,17 +24,20 @@ from shared.replay.what_if.run import WhatIf
 _ROWS_SHOWN: Final = 6
 _UNKNOWN_SHOWN: Final = 10
 _FIELDS_SHOWN: Final = 6
-_TICKS_SHOWN: Final = 40
+_TICKS_SHOWN: Final = 10
 
 
 def what_if_view(other: WhatIf, *, every: bool = False) -> Iterator[RenderableType]:
     """A what-if for people: the result first. `every` shows each tick that differs."""
     yield from _heading(other)
+    for each in other.without_effect:
+        yield Text(plain(each), style="bold yellow")
     yield from _unknown(other)
     yield from _ends(other)
     yield from _ticks(other, every=every)
     then, now = other.sum.actions_only_in_history, other.sum.actions_only_now
-    counts = [(name, then.get(name, 0), now.get(name, 0)) for name in sorted({*then, *now})]
+    both = ((name, then.get(name, 0), now.get(name, 0)) for name in sorted({*then, *now}))
+    counts = [each for each in both if each[1] != each[2]]
     if counts:
         yield table("action", "only in history", "only now", rows=counts)
     if other.rows_compared:
@@ -117,7 +121,7 @@ def _ends(other: WhatIf) -> Iterator[RenderableType]:
 
 def _end_now(end: BeadEnd, other: WhatIf) -> str:
     now = _end(end.now, other)
-    return now if end.known else f"UNKNOWN; if nobody had answered: {now}"
+    return now if end.known else f"UNKNOWN ({now}, had nobody answered)"
 
 
 def _end(end: BeadStanding | None, other: WhatIf) -> str:
@@ -134,15 +138,18 @@ def _ticks(other: WhatIf, *, every: bool) -> Iterator[RenderableType]:
     told = [parting for parting in other.partings if parting.is_told]
     shown = told if every else told[:_TICKS_SHOWN]
     for parting in shown:
-        yield from _parting_view(parting, other.names)
+        yield from _parting_view(parting, other.names, rows=every)
     if len(told) > len(shown):
-        yield Text(f"and {quantity(len(told) - len(shown), 'more tick')} that differ; --all shows them")
+        more = quantity(len(told) - len(shown), "more tick")
+        yield Text(f"and {more} that {'differs' if len(told) - len(shown) == 1 else 'differ'}")
+    if told and not every:
+        yield Text("--all shows every tick that differs, with the rows")
     hidden = len(other.partings) - len(told) + other.partings_omitted
     if hidden:
         yield Text(f"and {quantity(hidden, 'more tick')} with a different state in bookkeeping only; --json shows them")
 
 
-def _parting_view(parting: Parting, names: Mapping[str, str]) -> Iterator[RenderableType]:
+def _parting_view(parting: Parting, names: Mapping[str, str], *, rows: bool) -> Iterator[RenderableType]:
     place = f"after tick {parting.tick}, only what if," if parting.between else f"tick {parting.tick}"
     yield Text(f"{place} at {to_text(parting.time)}")
     for each in parting.unknown:
@@ -158,7 +165,8 @@ def _parting_view(parting: Parting, names: Mapping[str, str]) -> Iterator[Render
             yield Text(plain(f"  {sign} {code_of(judged.rule)} {_act(judged, names)}"))
         for broken in side.violations:
             yield Text(plain(f"  {sign} violation {broken.invariant}: {broken.message}"))
-    yield from _rows(row for row in parting.rows if row.table in WORK)
+    if rows:
+        yield from _rows(row for row in parting.rows if row.table in WORK)
 
 
 def _act(judged: JudgedAction, names: Mapping[str, str]) -> str:

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from infra.ui.address import Address
 from infra.ui.markup import Html, joined, tag
+from infra.ui.short_ids import short
 
 if TYPE_CHECKING:
     from shared.questions.town_view import TownView
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{2,}")
 _BRANCH: Final = re.compile(r"Review: (gt/[^\s/]+/([A-Za-z0-9_-]+))")
 _NUMBER: Final = re.compile(r"(?:pull|merge_requests)/(\d+)/?$")
-_UUID: Final = re.compile(r"([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +87,6 @@ def names_in(view: TownView, at: str | None) -> Names:
     sources = {review.bead_id: review.source for review in view.reviews if review.source is not None}
     agents = frozenset(agent.agent_id for agent in view.status.agents)
     return Names(view.status.town_id, titles, agents, sources, numbers, at)
-
-
-def short(identifier: str) -> str:
-    """An id as a page shows it: the first part of a UUID, any other id whole, because people chose it."""
-    found = _UUID.fullmatch(identifier)
-    return identifier if found is None else found[1]
 
 
 def agent_name(identity: str) -> str:

@@ -105,10 +105,11 @@ def reopening(bead_id: str, town: str) -> Remedy:
     return _remedy(_ACTS["bead_reopened"], town, bead_id, bead_id)
 
 
-def setting_to(town: str, setting: str, value: object) -> str:
-    """The command that gives a setting this value."""
+def setting_to(town: str, setting: str, value: object, *, rig: str | None = None) -> str:
+    """The command that gives a setting of a town or of a rig this value; null takes a rig's own value away."""
     word = value if isinstance(value, str) else json.dumps(value)
-    return f"townctl setting set {town} {setting} {shlex.quote(word)}"
+    of_rig = "" if rig is None else f" --rig {shlex.quote(rig)}"
+    return f"townctl setting set {town} {setting} {shlex.quote(word)}{of_rig}"
 
 
 def _found(waiting: Waiting, town: str) -> Iterator[Remedy]:

@@ -1,6 +1,7 @@
 """The base of all actions. An action is an intended change, and its `apply` checks whether the change still fits the town."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from shared.domain.orders import Order
@@ -30,10 +31,15 @@ class Action:
     def as_json(self) -> dict[str, object]:
         """The action in its wire form, as the journal and the answers show it."""
         shown: dict[str, object] = {"type": self.type}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            shown[field.name.rstrip("_")] = list(value) if isinstance(value, tuple) else value
+        for name, value in self.parts():
+            shown[name.rstrip("_")] = list(value) if isinstance(value, tuple) else value
         return shown
+
+    def parts(self) -> Iterator[tuple[str, object]]:
+        """Its fields by name, in order. They are the slots of its class, because no action has fields of another one."""
+        name: str
+        for name in self.__slots__:
+            yield name, getattr(self, name)
 
 
 _OUTCOME: dict[Moved, ActionOutcome] = {

@@ -4,6 +4,7 @@ A stored configuration may lack any value. `effective` gives the settings that a
 town's value, else the default. Null in an override counts as absent.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Final, Literal
@@ -161,6 +162,29 @@ class RigConfig(_Strict):
     budget: RigBudget | None = None
 
 
+OF_A_RIG: Final[Mapping[str, str]] = {
+    "agent_forge_access": "agent_forge_access",
+    "budget.per_bead": "budget.per_bead",
+    "budget.per_convoy": "budget.per_convoy",
+    "convoy_merge_mode": "convoy_merge_mode",
+    "custom_instructions": "custom_instructions",
+    "default_model": "default_model",
+    "max_dispatch_attempts": "max_dispatch_attempts",
+    "max_polecats_per_rig": "max_concurrent_polecats",
+    "merge_strategy": "merge_strategy",
+    "refinery.auto_merge_delay_minutes": "auto_merge_delay_minutes",
+    "refinery.auto_resolve_merge_conflicts": "auto_resolve_merge_conflicts",
+    "refinery.auto_resolve_pr_feedback": "auto_resolve_pr_feedback",
+    "refinery.code_review": "code_review",
+    "refinery.merge_proof": "merge_proof",
+    "refinery.require_checks": "require_checks",
+    "refinery.required_checks_only": "required_checks_only",
+    "refinery.review_mode": "review_mode",
+    "refinery.trusted_authors": "trusted_authors",
+    "role_models": "role_models",
+}
+"""For a setting of the town, the name of a rig's own setting that goes before it."""
+
 NEW_TOWN: Final[dict[str, object]] = {
     "merge_strategy": "pr",
     "refinery": {
@@ -269,6 +293,17 @@ def what_is_expected(model: type[BaseModel], values: dict[str, object]) -> str:
         return ""
     expected = field_errors.what_is_expected(model, found) or found.message
     return f"{expected}; `townctl explain setting NAME` and docs/settings.md describe each setting"
+
+
+def why_refused(model: type[BaseModel], values: dict[str, object]) -> str:
+    """Why the first wrong value is refused, as in `at budget.per_day.usd, input should be greater than 0`; empty if none is."""
+    found = _first_error(model, values)
+    if found is None:
+        return ""
+    why = f"{found.message[:1].lower()}{found.message[1:]}"
+    if found.kind == field_errors.UNKNOWN_FIELD:
+        why += f"; {field_errors.what_is_expected(model, found)}"
+    return f"at {found.place or 'config'}, {why}"
 
 
 def _first_error(model: type[BaseModel], values: dict[str, object]) -> FieldError | None:

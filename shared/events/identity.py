@@ -183,8 +183,7 @@ def fail(about: Polled, verdict: Verdict) -> tuple[Action, ...]:
     says = f"The pull request {about.pr_url} is not the one of this review: {verdict.says}."
     failure = Failure("pr_mismatch", says, "review")
     source = lookup.source_of(about.town, about.bead.id)
-    if not reviews.complete(about.town, about.bead.id, "failed", message=says, failure=failure):
-        return ()
+    reviews.complete(about.town, about.bead.id, "failed", message=says, failure=failure)
     # The pull request belongs to somebody else, so it is not one that the town has abandoned.
     about.note(BeadNotes.failure_kind.to("pr_mismatch"), ReviewNotes.abandoned.gone)
     about.announce("pr.mismatch", message=says)

@@ -1,9 +1,10 @@
 """Events about the town itself: its rigs, its configuration, its escalations (spec/events.md 4.6)."""
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from shared.actions import NotifyMayor, UpdateAgentModel
 from shared.actions.base import Action
@@ -20,10 +21,13 @@ from shared.events.removals import RigRemoved
 from shared.events.triage import TriageResolved
 from shared.town import lookup
 from shared.town.inbox import Fact
+from shared.town.rows import Rig
 from shared.town.town import Town
 from shared.town.writing import escalations, rigs
 
 _LONGEST_PATH: Final = 100
+_RIGS_AT_MOST: Final = 100
+_NO_PULL_REQUESTS: Final = "a local git_url has no pull requests: leave merge_strategy out or set it to direct"
 
 
 class RigRegistered(Event):
@@ -68,7 +72,7 @@ class RigRegistered(Event):
             if not stored.is_local:
                 return Rejected("a local git_url needs agents on this machine (agent_runtime local)")
             if (self._config(town) or {}).get("merge_strategy") == "pr":
-                return Rejected("a local git_url has no pull requests: leave merge_strategy out or set it to direct")
+                return Rejected(_NO_PULL_REQUESTS)
         config = self._stored(town)
         if config is not None and _never_lands(stored, RigConfig.model_validate(config)):
             return _invalid("merge_strategy")
@@ -84,7 +88,7 @@ class RigRegistered(Event):
 
     def _known(self, town: Town) -> dict[str, object] | None:
         rig = town.rig(self.rig_id)
-        return None if rig is None else rig.config.model_dump(mode="json", exclude_none=True)
+        return None if rig is None else _own(rig)
 
     def _store(self, town: Town) -> None:
         if rigs.exists(town, self.rig_id):
@@ -116,13 +120,25 @@ class RigRegistered(Event):
 
 
 class TownConfigured(Event):
-    """Settings changed. They apply from the next tick on."""
+    """Settings changed, of the town or values that rigs have of their own. Those of the town apply from the next tick on."""
 
     event_type: ClassVar[str] = "town_configured"
     senders = frozenset({"operator"})
 
-    config: JsonObject
+    config: JsonObject = Field(default_factory=dict)
+    rigs: Annotated[dict[IdText, JsonObject], Field(max_length=_RIGS_AT_MOST)] = Field(default_factory=dict)
     by: FreeText | None = None
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Self:
+        if "config" not in self.model_fields_set and "rigs" not in self.model_fields_set:
+            raise PydanticCustomError("missing", "give config, rigs or both")
+        return self
+
+    def of_rig(self, rig_id: str, known: Mapping[str, object], git_url: str) -> dict[str, object]:
+        """The values that a rig has of its own afterwards, given those that it has. Null takes one away."""
+        wanted = _without_nulls(merged(dict(known), self.rigs[rig_id]))
+        return {**wanted, "merge_strategy": "direct"} if is_local(git_url) else wanted
 
     def merged_into(self, stored: dict[str, object]) -> dict[str, object]:
         """The stored settings with the given ones."""
@@ -135,15 +151,38 @@ class TownConfigured(Event):
         problem = first_problem(TownConfig, wanted)
         if problem is not None:
             return EventResult(_invalid(problem))
+        known = {rig.id: rig for rig in rigs.readable(town)}
+        own = {
+            rig_id: self.of_rig(rig_id, _own(rig), rig.git_url) for rig_id, rig in known.items() if rig_id in self.rigs
+        }
+        refusal = self._refusal(known, own)
+        if refusal is not None:
+            return EventResult(refusal)
         old, new = TownConfig.model_validate(stored), TownConfig.model_validate(wanted)
-        if _never_lands(new, None) or any(_never_lands(new, rig.config) for rig in rigs.readable(town)):
+        configs = {rig_id: rig.config for rig_id, rig in known.items()}
+        configs |= {rig_id: RigConfig.model_validate(values) for rig_id, values in own.items()}
+        if _never_lands(new, None) or any(_never_lands(new, config) for config in configs.values()):
             return EventResult(_invalid("merge_strategy"))
-        if not new.is_local and any(is_local(rig.git_url) for rig in rigs.readable(town)):
+        if not new.is_local and any(is_local(rig.git_url) for rig in known.values()):
             return EventResult(_invalid("agent_runtime"))
         if wanted != stored:
             town.keys.config = wanted
             town.config_changed = True
+        for rig_id, values in own.items():
+            rigs.update(town, rig_id, name=known[rig_id].name, git_url=known[rig_id].git_url, config=values)
         return EventResult(Applied(), returns=_tell_mayor_of_model(town, old, new))
+
+    def _refusal(self, known: Mapping[str, Rig], own: Mapping[str, dict[str, object]]) -> Rejected | None:
+        """Why the values of rigs cannot be stored."""
+        for rig_id in self.rigs:
+            if rig_id not in known:
+                return Rejected(f"there is no rig {rig_id}")
+            problem = first_problem(RigConfig, own[rig_id])
+            if problem is not None:
+                return _invalid(f"{rig_id}.{problem}")
+            if is_local(known[rig_id].git_url) and self.rigs[rig_id].get("merge_strategy") == "pr":
+                return Rejected(_NO_PULL_REQUESTS)
+        return None
 
 
 class EscalationRaised(Event):
@@ -205,6 +244,17 @@ class EscalationAcknowledged(Event):
 
 def _invalid(path: str) -> Rejected:
     return Rejected(f"invalid config {path[:_LONGEST_PATH]}")
+
+
+def _own(rig: Rig) -> dict[str, object]:
+    """The values that a rig has of its own."""
+    return rig.config.model_dump(mode="json", exclude_none=True)
+
+
+def _without_nulls(values: Mapping[str, object]) -> dict[str, object]:
+    """The values without those that are null, also in sections, and without sections of which nothing is left."""
+    kept = {name: _without_nulls(value) if isinstance(value, dict) else value for name, value in values.items()}
+    return {name: value for name, value in kept.items() if value is not None and value != {}}
 
 
 def _stored_config(town: Town) -> TownConfig:

@@ -155,5 +155,7 @@ def _read(key: str, index: int, decoded: dict[str, Any], batch: StoredBatch) -> 
 
 def _sent(event: Incoming, sender: Sender | None) -> Incoming:
     """The event with its sender, under the id that it has among the events of all senders."""
+    if sender is None:
+        return event
     envelope = event.envelope
     return replace(event, envelope=replace(envelope, event_id=stored_id(envelope.event_id, sender), sender=sender))

@@ -64,7 +64,8 @@ class Digests:
 class DryRun:
     """What the next tick would do. `input` is the tick's complete input; a real tick with this input does the same.
 
-    A quiet tick commits nothing, so `digests` are then those of the present image.
+    A quiet tick commits nothing, so `digests` are then those of the present image. `without_effect` says why a setting that was
+    changed for it makes less of a difference than was asked for: its value holds already, or a rig has its own.
     """
 
     town_id: str
@@ -81,6 +82,7 @@ class DryRun:
     waiting: dict[str, int]
     next_due_at: Time | None
     digests: Digests
+    without_effect: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ class Rehearsal:
     logical_digest: str
     if_started: tuple[WantedAction, ...] = ()
     waiting: Mapping[str, int] = field(default_factory=dict)
+    without_effect: tuple[str, ...] = ()
 
     def answer(self) -> DryRun:
         """The answer about this tick."""
@@ -117,6 +120,7 @@ class Rehearsal:
             waiting=dict(self.waiting),
             next_due_at=report.next_due,
             digests=Digests(image_digest.of_image(self.image), self.logical_digest),
+            without_effect=self.without_effect,
         )
 
 
@@ -141,7 +145,14 @@ def rehearse(
     reading = read_batches(inbox, behind=(yield from batches_behind(around, town_id, inbox)))
     with database.opened(image.image) as sql:
         database.check_identity(sql, town_id)
+        held: tuple[str, ...] = ()
         if config:
+            from shared.questions.held_settings import without_effect  # noqa: PLC0415 - only if settings are changed
+            from shared.questions.rosters import settings_in  # noqa: PLC0415
+
+            with migrations.newest_schema(sql):
+                present = settings_in(town_id, sql, tick=image.facts.tick_no)
+            held = tuple(without_effect(config, present, present, {}))
             override_config(sql, config, path="config")
         about = summary.before_tick(sql)
         if now is not None:
@@ -162,7 +173,7 @@ def rehearse(
             code=code_version(),
         )
         returned = yield from returned_families(around.store, sql, given.new_events, town_id=town_id)
-        return _run(sql, image, replace(given, returned=returned))
+        return replace(_run(sql, image, replace(given, returned=returned)), without_effect=held)
 
 
 def _require_time(town_id: str, now: datetime, last_tick_at: datetime | None) -> None:

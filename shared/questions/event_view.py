@@ -32,6 +32,10 @@ SEARCHED_AT_MOST: Final = 20_000
 _BLOCKS: Final = 64
 _LONGEST_ID: Final = 256
 _ROW: Final = f"SELECT {event_entries.COLUMNS}, payload, created_at FROM town_events WHERE event_id = :id"  # noqa: S608
+_BEGUN: Final = (
+    "SELECT event_id FROM town_events WHERE substr(event_id, 1, length(:begin)) = :begin ORDER BY seq DESC LIMIT :most"
+)
+_BEGUN_SHOWN: Final = 3
 _DAY_OF: Final = "SELECT processed_on FROM known_events WHERE event = :event"
 
 
@@ -60,6 +64,7 @@ def event_view(town_id: str, event_id: str, store: TownStore, past: TownPast) ->
         known = known_events.in_image(sql, event_id)
         lineage = Lineage(TownKeys(sql).restores)
         day = sql.execute(_DAY_OF, {"event": known_events.digest_of(event_id)}).fetchone()
+        begun = [each[0] for each in sql.execute(_BEGUN, {"begin": event_id, "most": _BEGUN_SHOWN})] if event_id else []
     rows = FoundRows(past, town_id, newest=newest.tick_no, blocks=_BLOCKS)
     if row is not None:
         return _with_fate((yield from _stored(town_id, row, past, rows)), lineage)
@@ -74,7 +79,8 @@ def event_view(town_id: str, event_id: str, store: TownStore, past: TownPast) ->
         f"town {town_id} has no event {event_id[:_LONGEST_ID]} in its inbox, its image or the newest part of its journal",
         status=404,
         path="event_id",
-        hint=f"`townctl event list {town_id}` shows the ids",
+        hint=(f"did you mean {' or '.join(begun)}? " if begun else "")
+        + f"`townctl event list {town_id}` shows the ids",
     )
 
 

@@ -43,7 +43,7 @@ class FailedLine:
 def failed_beads(
     sql: sqlite3.Connection, town: TownReader, *, since: str, limit: int, holding: Mapping[str, tuple[str, ...]]
 ) -> tuple[FailedLine, ...]:
-    """The beads that failed since a time or are `holding` others back, newest first."""
+    """The beads that failed since a time or are `holding` others back: these first, then the newest."""
     rows = sql.execute(
         "SELECT b.bead_id, b.type, b.title, e.created_at, json_extract(e.metadata, '$.failure_reason.code'), "
         "coalesce(json_extract(b.metadata, '$.failureMessage'), json_extract(e.metadata, '$.failure_reason.message'), "
@@ -52,7 +52,7 @@ def failed_beads(
         "WHERE n.bead_id = b.bead_id AND n.event_type = 'status_changed' AND n.new_value = 'failed') "
         "WHERE b.status = 'failed' "
         "AND (e.created_at >= :since OR b.bead_id IN (SELECT value FROM json_each(:holding))) "
-        "ORDER BY e.seq DESC, b.bead_id LIMIT :limit",
+        "ORDER BY b.bead_id IN (SELECT value FROM json_each(:holding)) DESC, e.seq DESC, b.bead_id LIMIT :limit",
         {"since": since, "limit": limit, "holding": json.dumps(sorted(holding))},
     ).fetchall()
     return tuple(

@@ -1,7 +1,6 @@
 """The names in the actions of rules: the rows that an action is about."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
 
 from shared.actions.base import Action
 
@@ -22,4 +21,4 @@ def named(value: object) -> Iterator[str]:
 
 def rows_of(action: Action) -> Iterable[str]:
     """What an action names, without repetition."""
-    return dict.fromkeys(part for each in fields(action) for part in named(getattr(action, each.name)))
+    return dict.fromkeys(part for _, value in action.parts() for part in named(value))

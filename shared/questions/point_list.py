@@ -47,6 +47,14 @@ def points(kept: KeptPast, past: TownPast, *, limit: int = POINTS, before: int |
 
 
 def _before(town_id: str, past: TownPast, tick: int) -> Steps[int]:
+    newest = yield from past.newest(town_id)
+    if tick > newest.tick_no + 1:
+        raise Refused(
+            f"town {town_id} has no tick {tick}: its newest is {newest.tick_no}",
+            status=404,
+            path="before",
+            hint=f"`townctl ticks {town_id}` shows its ticks",
+        )
     image = yield from past.up_to_tick(town_id, tick - 1)
     if image is None:
         raise Refused(

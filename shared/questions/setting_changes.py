@@ -5,7 +5,7 @@ way in which the events themselves change them. Where no image from before is ke
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from shared.domain import canonical, strict_json
@@ -170,10 +170,15 @@ class _Settings:
     def _configure(self, event: "TownConfigured") -> Iterator[SettingChange]:
         if self.config is None:
             yield from (_unknown(name, None, value) for name, value, _ in flat(_shape(event.config), event.config))
+            for rig_id, told in sorted(event.rigs.items()):
+                yield from (_unknown(name, rig_id, value) for name, value in sorted(told.items()))
             return
-        wanted = event.merged_into(self.config)
-        yield from self._apart(wanted, self.rigs)
-        self.config = wanted
+        wanted, rigs = event.merged_into(self.config), dict(self.rigs)
+        for rig_id in event.rigs.keys() & rigs.keys():
+            rig = rigs[rig_id]
+            rigs[rig_id] = replace(rig, config=event.of_rig(rig_id, rig.config, rig.git_url))
+        yield from self._apart(wanted, rigs)
+        self.config, self.rigs = wanted, rigs
 
     def _register(self, event: "RigRegistered") -> Iterator[SettingChange]:
         if self.config is None:

@@ -1,7 +1,7 @@
 """The base of all rules. A rule is a generator that reads the town and the tick. It yields actions and the times to run again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 
@@ -84,9 +84,9 @@ class Rule:
 
     code: str
     judge: RuleFunction
+    name: str = field(init=False)
+    """The name under which the journal lists its actions."""
 
-    @property
-    def name(self) -> str:
-        """The name under which the journal lists its actions."""
+    def __post_init__(self) -> None:
         module = self.judge.__module__.rpartition(".")[2]
-        return f"{module}.{self.judge.__name__}"
+        object.__setattr__(self, "name", f"{module}.{self.judge.__name__}")

@@ -204,6 +204,8 @@ def program_wait(bead: Issue | LiveReview, tick: Tick) -> Due | None:
     """The wait of a bead whose agent could not be started, or could not work, for want of a program, a key or a model; None if it
     is over or there is none.
     """
+    if not bead.metadata:
+        return None
     tries = max(BeadNotes.no_program_tries.of(bead.metadata), BeadNotes.fault_tries.of(bead.metadata))
     tried_at = bead.last_dispatch_attempt_at
     wait = limits.no_program_backoff(tries)

@@ -87,8 +87,7 @@ def accounts(town: TownReader, tick: Tick) -> Iterator[Account]:
     for each in town.sums:
         settings = town.settings(rigs.get(each.subject))
         limit = settings.per_convoy if each.kind == "convoy" else settings.per_bead
-        is_task = each.kind == "convoy" or _task_of(town, each.subject) == each.subject
-        if limit is not None and is_task:
+        if limit is not None and _task_of(town, each.subject) == each.subject:
             yield Account(each, limit)
 
 

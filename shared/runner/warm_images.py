@@ -4,9 +4,13 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Final
 
 from shared.ports.town_store import TownImage
 from shared.town import database
+
+OPEN_AT_MOST: Final = 8
+"""So many images of a process stay open as databases."""
 
 
 @dataclass(slots=True)
@@ -27,7 +31,7 @@ class WarmImages:
 
     limit: int = 32
     limit_bytes: int = 256 << 20
-    open_limit: int = 8
+    open_limit: int = field(default_factory=lambda: OPEN_AT_MOST)
     images: dict[str, TownImage] = field(default_factory=dict)
     _kept_open: dict[str, OpenTown] = field(default_factory=dict)
 
@@ -40,6 +44,9 @@ class WarmImages:
 
     def keep(self, image: TownImage) -> None:
         """Keep an image, and drop the least recently kept ones beyond the limits."""
+        known = self._kept_open.get(image.town_id)
+        if known is not None and not _shows(known, image):
+            self._close(image.town_id)
         self.images.pop(image.town_id, None)
         self.images[image.town_id] = image
         held = sum(each.size for each in self.images.values())
@@ -57,11 +64,10 @@ class WarmImages:
     def opened(self, image: TownImage) -> Iterator[OpenTown]:
         """The image as a database for the duration of a block: the one that is still open if it shows this image, else a new one.
 
-        Afterwards it stays open for the next run, unless the block raised or left it with changes that were not committed. A large
-        image is always closed, because its file is shared by its versions.
+        Afterwards it stays open for the next run, unless the block raised or left it with changes that were not committed.
         """
         known = self._kept_open.pop(image.town_id, None)
-        if known is not None and (known.shows is None or known.shows.etag != image.etag):
+        if known is not None and not (_shows(known, image) and database.shows_again(known.sql, image.content)):
             database.close(known.sql)
             known = None
         town = known or OpenTown(database.open_image(image.content), image)
@@ -70,7 +76,7 @@ class WarmImages:
         except BaseException:
             database.close(town.sql)
             raise
-        if town.shows is None or not isinstance(town.shows.content, bytes) or not isinstance(image.content, bytes):
+        if town.shows is None:
             database.close(town.sql)
             return
         self._kept_open[image.town_id] = town
@@ -81,6 +87,10 @@ class WarmImages:
         known = self._kept_open.pop(town_id, None)
         if known is not None:
             database.close(known.sql)
+
+
+def _shows(town: OpenTown, image: TownImage) -> bool:
+    return town.shows is not None and town.shows.etag == image.etag
 
 
 def _close_all(kept_open: dict[str, OpenTown]) -> None:

@@ -31,8 +31,8 @@ else:
 _CHECKSUM: Final = struct.Struct(">I")
 _SIZES: Final = struct.Struct(">III")
 _NUMBER: Final = struct.Struct(">I")
-_LEVEL: Final = 12
-"""The next ones take several times as long for a few bytes in a hundred."""
+_LEVEL: Final = 9
+"""The next ones take up to three times as long for one byte in a hundred."""
 _WINDOW: Final = range(10, 24)
 """Powers of two: how far back a frame may refer, at least and at most. Both sides need as much memory."""
 

@@ -36,6 +36,8 @@ class _Authorizer:
         self.migrating = False
 
     def __call__(self, action: int, first: str | None, second: str | None, *_: object) -> int:
+        if action in _READS:  # most of the questions; so they are answered first
+            return sqlite3.SQLITE_OK
         if action == sqlite3.SQLITE_FUNCTION and second is not None and second.lower() in _FORBIDDEN_FUNCTIONS:
             return sqlite3.SQLITE_DENY
         if action == sqlite3.SQLITE_PRAGMA and not self._is_allowed(pragma=(first or "").lower()):
@@ -79,6 +81,7 @@ _FORBIDDEN_FUNCTIONS: Final = frozenset(
         "last_insert_rowid",
     }
 )
+_READS: Final = frozenset({sqlite3.SQLITE_READ, sqlite3.SQLITE_SELECT})
 _FORBIDDEN_ACTIONS: Final = frozenset({sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_ANALYZE})
 _WRITES: Final = frozenset(
     code
@@ -146,6 +149,13 @@ def image_of(connection: sqlite3.Connection) -> bytes:
 def content_of(connection: sqlite3.Connection) -> Content:
     """The image after its transactions: bytes, or the successor of a LargeImage."""
     return connection.outcome() if isinstance(connection, FollowedConnection) else connection.serialize()
+
+
+def shows_again(connection: sqlite3.Connection, image: Content) -> bool:
+    """Whether a connection that was kept open has the rows of `image`; if that is a LargeImage, its file shows it again."""
+    if isinstance(connection, FollowedConnection):
+        return isinstance(image, LargeImage) and connection.shows_again(image)
+    return isinstance(image, bytes)
 
 
 def close(connection: sqlite3.Connection) -> None:

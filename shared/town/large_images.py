@@ -230,6 +230,16 @@ class FollowedConnection(sqlite3.Connection):
             self._changed = {}
         return self._image
 
+    def shows_again(self, image: LargeImage) -> bool:
+        """Let the file show this image, of which the connection was kept open. False if the connection has another one.
+
+        The file may have shown other images meanwhile. SQLite keeps the pages that it read before: they are of this image again.
+        """
+        if image.file is not self._image.file or image.version != self._image.version:
+            return False
+        image.file.show(image.version)
+        return self._counted == self._change_counter()
+
     def take_back(self) -> None:
         """Close the connection, and undo in the file the transactions since the last `outcome`."""
         self.close()

@@ -5,8 +5,8 @@ event into a SQLite table (WAL, synchronous=FULL). So a figure is a ratio on thi
 in short rounds, and the figure is the median of the rounds' ratios.
 
 What else the machine does shows less in the processor time of a request, of the servers and of the clients, which are threads of
-this process: a figure for which the clients need most of a core says little about a server. `strace`, if it is installed, counts the
-forced writes, in a round of its own, because it slows the server down.
+this process: a figure for which the clients need most of a core says little about a server. `strace`, if it is installed, counts
+the forced writes, in a round of its own, because it slows the server down.
 """
 
 import argparse

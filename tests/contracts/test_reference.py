@@ -9,8 +9,8 @@ import pytest
 from infra.reference import event_types, pages, settings
 from infra.reference.event_examples import EXAMPLES
 from infra.reference.event_words import MEANINGS
-from infra.reference.setting_words import EFFECTS, ONLY_OF_A_RIG, OVERRIDES
-from shared.domain.config import NEW_TOWN, RigConfig, TownConfig, merged
+from infra.reference.setting_words import EFFECTS, ONLY_OF_A_RIG
+from shared.domain.config import NEW_TOWN, OF_A_RIG, RigConfig, TownConfig, merged
 from shared.domain.errors import Refused
 from shared.domain.senders import Sender
 from shared.domain.states import SCOPES, Scope
@@ -167,7 +167,7 @@ def at(values: Any, path: str) -> Any:
 
 def test_every_setting_of_a_rig_is_known_under_one_name() -> None:
     own = {name for name in RigConfig.model_fields if name != "budget"} | {"budget.per_convoy", "budget.per_bead"}
-    assert own == set(OVERRIDES.values()) | set(ONLY_OF_A_RIG)
+    assert own == set(OF_A_RIG.values()) | set(ONLY_OF_A_RIG)
 
 
 def test_every_setting_is_read_somewhere() -> None:

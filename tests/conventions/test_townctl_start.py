@@ -63,7 +63,7 @@ NOT_NEEDED = {
 MOST_MODULES = {
     "town create alpha": 504,
     "town list": 442,
-    "town status alpha": 626,
+    "town status alpha": 627,
     "setting list alpha": 454,
     "bead list alpha": 577,
     "agent list alpha": 456,
@@ -71,7 +71,7 @@ MOST_MODULES = {
     "event post alpha --type town_started": 546,
     "event list alpha": 572,
     "explain bead b-1": 662,
-    "dry-run alpha": 638,
+    "dry-run alpha": 639,
     "ticks alpha": 504,
     "points alpha": 442,
 }

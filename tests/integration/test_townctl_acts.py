@@ -184,6 +184,9 @@ def test_a_setting_is_changed_for_the_town_and_for_a_rig(town: Townctl) -> None:
     [
         (("hook_limit_hours", "0"), "cannot have this value: it takes integer, 1 to 720"),
         (("merge_strategy", "sideways"), "it takes direct or pr"),
+        (("budget.per_day", '{"usd": 0}'), "at budget.per_day.usd, input should be greater than 0"),
+        (("budget.per_day", '{"eur": 3}'), "there is no such field; the fields are tokens, usd"),
+        (("role_models", '{"painter": "opus"}'), "input should be 'polecat', 'refinery' or 'mayor'"),
         (("upstream", "a/b"), "only rigs have the setting upstream"),
         (("hook_limit_hours", "3", "--rig", "rig-1"), "rigs have no value of their own"),
         (("code_reviews", "true"), "there is no setting code_reviews"),

@@ -11,6 +11,7 @@ import pytest
 
 from shared.adapters.clock import SystemClock, wait_for
 from shared.adapters.directory_objects import DirectoryObjects
+from shared.domain.times import from_text
 from shared.ports.steps import drive
 from shared.runner.founding import found_town
 from shared.runner.surroundings import Surroundings
@@ -65,3 +66,18 @@ def test_a_speed_that_no_clock_has_is_refused_for_what_it_is_beside_other_towns_
     assert refused.code == 2
     assert "--speed must be a number above 0" in refused.error["message"]
     assert refused.error["hint"] == "use 1 for real time"
+
+
+def test_a_town_with_its_own_clock_receives_events_by_that_clock(townctl: Townctl) -> None:
+    """Seen: an event posted to a town that is an hour ahead had waited for an hour at once, and alarmed."""
+    store = ObjectTownStore(DirectoryObjects(townctl.data))
+    ahead = FakeClock(SystemClock().now() + timedelta(hours=1))
+    drive(found_town("ahead", Surroundings(store, ahead, own_clock=True), worker_id="founder"))
+    assert townctl("run", "--once", "--towns", "ahead").code == 0
+    townctl.document("event", "post", "ahead", "--type", "nudge_timeout")
+    [waiting] = townctl.document("event", "list", "ahead", "--pending")["events"]
+    assert from_text(waiting["receivedAt"]) >= ahead.now()
+    alarms = townctl.document("town", "status", "ahead")["alarms"]
+    assert [each["alarm"] for each in alarms if each["raised"]] == []
+    assert townctl("run", "--once", "--towns", "ahead").code == 0
+    assert townctl.document("event", "list", "ahead", "--pending")["events"] == []

@@ -38,6 +38,20 @@ def test_points_are_listed_newest_first(townctl: Townctl) -> None:
     ]
 
 
+def test_a_window_that_begins_longer_ago_than_the_town_is_old_begins_with_the_town(
+    townctl: Townctl, tmp_path: Path
+) -> None:
+    """Seen: `replay --from 1h`, as in the documentation, was refused for a town that was 52 minutes old."""
+    for asked in ((), ("--overrides", '{"config": {"max_dispatch_attempts": 2}}')):
+        again = townctl("replay", TOWN, "--from", "30 days", *asked)
+        assert (again.code, again.err) == (0, "")
+        assert "begins later than 30 days ago" in again.out
+    written = townctl.document("record", TOWN, str(tmp_path / "all.recording"), "--from", "30 days")["recording"]
+    assert written["firstTick"] == 1
+    refused = townctl("replay", TOWN, "--from", "2020-01-01T00:00:00Z", "--json")
+    assert "too early" in refused.error["message"], "a time in full is meant as it is written"
+
+
 def test_an_old_commit_comes_back_as_a_file_that_sqlite_reads(townctl: Townctl, tmp_path: Path) -> None:
     target = tmp_path / "then.db"
     assert townctl("restore", TOWN, "--txid", "2", "--to", str(target)).code == 0

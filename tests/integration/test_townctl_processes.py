@@ -186,6 +186,31 @@ def test_a_loop_in_a_terminal_ends_at_the_first_signal(townctl: Townctl) -> None
     assert "pass: " in out or "passes: " in out  # a slow machine has made only one when the signal arrives
 
 
+INTERRUPTED_WHILE_IT_ENDS = """
+import os, signal, threading, time
+from infra.townctl import main
+def interrupt():
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main.run = lambda _: threading.Thread(target=interrupt).start()
+main.main()
+"""
+
+
+def test_a_second_interrupt_while_a_command_ends_ends_it_without_a_traceback() -> None:
+    """Seen: Ctrl-C, pressed twice, printed "Exception ignored on threading shutdown" and a traceback."""
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_WHILE_IT_ENDS],
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_SECONDS,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "")
+
+
 def test_agents_of_a_loop_may_live_behind_a_control_server(
     townctl: Townctl, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,6 +46,8 @@ POST = ("event", "post", "alpha")
     ("words", "message", "hint"),
     [
         pytest.param(("town", "statsu", "alpha"), "statsu", "--help", id="a command that does not exist"),
+        pytest.param(("status", "alpha"), "status", "`townctl town status`", id="a command without its group"),
+        pytest.param(("bead", "lst", "alpha"), "bead lst", "`townctl bead list`", id="a misspelt command of a group"),
         pytest.param(("tick",), "TOWN_ID", "--help", id="a town is missing"),
         pytest.param(("tick", "alpha", "--foce"), "--foce", "--help", id="an option that does not exist"),
         pytest.param(("tick", "alpha", "beta"), "unexpected argument: beta", "tick --help", id="a second argument"),
@@ -54,7 +56,27 @@ POST = ("event", "post", "alpha")
         pytest.param(
             ("tick", "alpha", "--agent-command"), "--agent-command needs a value", "--help", id="a value is missing"
         ),
-        pytest.param(("ticks", "alpha", "--limit", "many"), "many", "--help", id="a limit that is not a number"),
+        pytest.param(
+            ("ticks", "alpha", "--limit", "many"),
+            "--limit takes a whole number, not 'many'",
+            "--help",
+            id="a limit that is not a number",
+        ),
+        pytest.param(
+            ("points", "alpha", "--before", "99"), "no tick 99: its newest is 1", "ticks", id="a tick that never was"
+        ),
+        pytest.param(
+            ("setting", "show", "alpha", "on_failed_dependancy"),
+            "there is no setting on_failed_dependancy",
+            "did you mean on_failed_dependency?",
+            id="a setting that is misspelt by one letter",
+        ),
+        pytest.param(
+            ("replay", "alpha", "--from", "1h", "--overrides", "{x"),
+            "--overrides is not valid JSON",
+            "max_polecats_per_rig",
+            id="overrides that are no JSON",
+        ),
         pytest.param(
             ("ticks", "alpha", "--limit", "0"), "--limit must be 1 to 100000, not 0", "default", id="a limit of 0"
         ),

@@ -12,7 +12,7 @@ from shared.replay.what_if.comparison import Parting
 from shared.replay.what_if.overrides import Overrides
 from shared.replay.what_if.run import WhatIf
 from tests.fakes import GREEN
-from tests.replayed import a_world_with_a_past, asked_for, otherwise
+from tests.replayed import a_world_with_a_past, asked_for, dry_run_of, otherwise
 from tests.towns import MS, T, TownBuilder, a_town, event
 from tests.worlds import World
 
@@ -243,3 +243,27 @@ def test_a_window_that_begins_between_an_order_and_its_result_has_the_recorded_r
     start: datetime = T + MS
     found = otherwise(world, Overrides(config={"max_polecats_per_rig": 7}), start=start)
     assert (found.partings, found.unknown_effects) == ((), ())
+
+
+def test_a_setting_that_held_already_or_that_a_rig_has_of_its_own_is_said_to_change_nothing() -> None:
+    """Seen: a rig had merge_strategy pr; asked what direct would have done, everybody was told that nothing would have changed."""
+    world = a_world_with_a_past(a_town().config(merge_strategy="direct", max_dispatch_attempts=3).bead("b1"))
+    world.run()
+    world.clock.move(minutes=1)
+    own = {"rig_id": "rig-1", "name": "main-rig", "git_url": "https://github.com/acme/main-rig.git"}
+    world.post(event("rig_registered", {**own, "config": {"merge_strategy": "pr"}}, event_id="ben-sets-it"))
+    world.run()
+    world.live_through(timedelta(minutes=5))
+    found = otherwise(world, Overrides(config={"merge_strategy": "direct", "max_dispatch_attempts": 4}))
+    own_value = "rig main-rig has its own merge_strategy, pr, which goes before the town's"
+    assert found.without_effect == (
+        "merge_strategy was direct already",
+        f"{own_value}: to see the window without it, leave out event ben-sets-it",
+    )
+    without = otherwise(world, Overrides(leave_out=("ben-sets-it",)))
+    assert (without.without_effect, without.sum.events_left_out) == ((), 1)
+    dry = dry_run_of(world, {"config": {"merge_strategy": "direct"}})
+    assert dry["withoutEffect"] == [
+        "merge_strategy was direct already",
+        f"{own_value}: an added town_configured event can change it",
+    ]

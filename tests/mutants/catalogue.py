@@ -121,7 +121,7 @@ class _Planter(ast.NodeTransformer):
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         edit = self._edit
-        if type(node).__name__ != edit.node or _span(node) != edit.span:
+        if type(node).__name__ != edit.node or span(node) != edit.span:
             return super().generic_visit(node)
         self.found = True
         return changed(node, edit.change, edit.index)
@@ -201,17 +201,17 @@ class Sources:
             for path in sorted(file.relative_to(ROOT).as_posix() for file in (ROOT / "shared").rglob("*.py"))
         }
 
+        self._users: dict[str, dict[Place, None]] = {}
+        for path, tree in self.trees.items():
+            for function, node in nodes(tree):
+                if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                    self._users.setdefault(node.id, {})[_place(path, function, node)] = None
+                elif isinstance(node, ast.Attribute):
+                    self._users.setdefault(node.attr, {})[_place(path, function, node)] = None
+
     def users_of(self, name: str) -> tuple[Place, ...]:
         """Where a name is mentioned."""
-        return tuple(
-            dict.fromkeys(
-                _place(path, function, node)
-                for path, tree in self.trees.items()
-                for function, node in nodes(tree)
-                if (isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and node.id == name)
-                or (isinstance(node, ast.Attribute) and node.attr == name)
-            )
-        )
+        return tuple(self._users.get(name, ()))
 
     def yields_of(self, path: str, function: str) -> tuple[Place, ...]:
         """Where a generator yields."""
@@ -245,10 +245,11 @@ def _place(path: str, function: str, node: ast.AST) -> Place:
 
 
 def _edit(node: ast.AST, change: str, index: int = 0) -> Edit:
-    return Edit(type(node).__name__, _span(node), change, index)
+    return Edit(type(node).__name__, span(node), change, index)
 
 
-def _span(node: ast.AST) -> tuple[int, int, int, int]:
+def span(node: ast.AST) -> tuple[int, int, int, int]:
+    """First line, first column, last line and last column of a node."""
     ends = (getattr(node, name, None) or 0 for name in ("lineno", "col_offset", "end_lineno", "end_col_offset"))
     first, column, last, end = ends
     return first, column, last, end
@@ -300,34 +301,39 @@ def _limits(sources: Sources) -> Iterator[Mutant]:
         name = ast.unparse(statement.target)
         table = isinstance(statement.value, ast.Tuple)
         reach = sources.users_of("backoff") if table else sources.users_of(name)
-        values = statement.value.elts if isinstance(statement.value, ast.Tuple) else [statement.value]
-        for index, value in enumerate(values):
-            shown = f"{name}[{index}]" if table else name
+        for index, value in _values(statement.value):
+            shown = f"{name}[{index}]" if index else name
             for step in ("+ MS", "- MS") if "timedelta" in ast.unparse(value) else ("+1", "-1"):
                 yield Mutant("limit", LIMITS, "", value.lineno, shown, f"{shown} {step}", _edit(value, step), reach)
 
 
+def _values(of: ast.expr) -> Iterator[tuple[str, ast.expr]]:
+    """The values of a limit, each with its place in a table."""
+    match of:
+        case ast.Tuple():
+            yield from ((str(index), value) for index, value in enumerate(of.elts))
+        case ast.Dict():
+            yield from ((ast.unparse(key), value) for key, value in zip(of.keys, of.values, strict=True) if key)
+        case _:
+            yield "", of
+
+
 def _allowances(sources: Sources) -> Iterator[Mutant]:
-    reach = sources.users_of("ALLOWANCE")
+    users = sources.users_of("ALLOWANCE")
+    starts = tuple(place for place in users if place.function)
     for _, node in nodes(sources.trees[ALLOWANCES]):
         if not isinstance(node, ast.Dict):
             continue
         for key, value in zip(node.keys, node.values, strict=True):
             assert key is not None
             for index, argument in enumerate(_arguments(value)):
+                # Only the timeouts are part of another constant.
+                reach = users if index == 2 else starts
+                was = f"{ast.unparse(key)} {('attempts', 'deadline', 'timeout')[index]} {ast.unparse(argument)}"
                 for sign in ("+", "-"):
                     step = f"{sign}1" if index == 0 else f"{sign} MS"
-                    shown = f"{ast.unparse(key)} {('attempts', 'deadline', 'timeout')[index]} {ast.unparse(argument)}"
-                    yield Mutant(
-                        "limit",
-                        ALLOWANCES,
-                        "",
-                        value.lineno,
-                        shown,
-                        step,
-                        _edit(value, f"argument {step}", index),
-                        reach,
-                    )
+                    edit = _edit(value, f"argument {step}", index)
+                    yield Mutant("limit", ALLOWANCES, "", value.lineno, was, step, edit, reach)
 
 
 _Found = Iterator[tuple[str, str, str, Edit]]

@@ -35,7 +35,7 @@ def plant(mutant: Mutant, functions: Functions) -> None:
     tree = mutant.tree()
     if mutant.function:
         code = compile(tree, str(ROOT / mutant.path), "exec")
-        for changed in _inside(code):
+        for changed in inside(code):
             # Closures that are alive already have the name of their maker in theirs.
             if changed.co_qualname == mutant.function or changed.co_qualname.startswith(f"{mutant.function}.<locals>."):
                 for function in functions.get((mutant.path, changed.co_qualname), ()):
@@ -50,11 +50,12 @@ def plant(mutant: Mutant, functions: Functions) -> None:
             _exchange(name, old, after[name])
 
 
-def _inside(code: CodeType) -> Iterator[CodeType]:
+def inside(code: CodeType) -> Iterator[CodeType]:
+    """The code of all functions in a module or function, at any depth."""
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
             yield constant
-            yield from _inside(constant)
+            yield from inside(constant)
 
 
 def _exchange(name: str, old: object, new: object) -> None:

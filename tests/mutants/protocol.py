@@ -8,7 +8,8 @@ import argparse
 import ast
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ import pytest
 from tests.mutants import planting, running
 from tests.mutants.catalogue import ROOT, Mutant, Place, Replacement, nodes, source
 from tests.mutants.protocol_bugs import BUGS, SIMULATION, Bug
-from tests.mutants.running import Verdict, Watch
+from tests.mutants.running import Say, Verdict, Watch, Work
 
 SEEDS: Final = 50
 NEAR: Final = {
@@ -113,7 +114,7 @@ def _by_tests(bugs: Sequence[Bug], *, find: bool, jobs: int) -> list[Bug]:
 def _failing_anyway(killers: Collection[str], suites: Sequence[str]) -> frozenset[str]:
     """Those of these tests that fail without any bug."""
 
-    def work(say: Callable[[Verdict], None]) -> None:
+    def work(say: Say) -> None:
         running.quiet()
 
         def loop(items: list[pytest.Item]) -> None:
@@ -122,12 +123,12 @@ def _failing_anyway(killers: Collection[str], suites: Sequence[str]) -> frozense
                     watch.failed = None
                     watch.run([item])
                     if watch.failed:
-                        say(Verdict(0, item.nodeid, 1, 0))
+                        say({"failed": item.nodeid})
 
         watch = Watch()
         running.in_session(watch, loop, suites, marked="")
 
-    return frozenset(verdict.killer for verdict in running.one_fork(work) if verdict.killer)
+    return frozenset(said["failed"] for said in running.one_fork(work))
 
 
 def _near(path: str) -> list[str]:
@@ -145,27 +146,27 @@ def _nearest(mutant: Mutant, collected: list[str]) -> list[str]:
 def _by_simulation(bugs: Sequence[Bug]) -> list[Bug]:
     survived = []
     for bug in bugs:
-        [verdict] = running.one_fork(_simulated(bug))
+        [said] = running.one_fork(_simulated(bug))
+        verdict = Verdict(**said)
         _tell(bug, verdict.killer, f"{verdict.tests} seeds, {verdict.seconds:.1f} s")
         if verdict.killer is None:
             survived.append(bug)
     return survived
 
 
-def _simulated(bug: Bug) -> Callable[[Callable[[Verdict], None]], None]:
+def _simulated(bug: Bug) -> Work:
     """Run worlds with the bug until one of their checkers sees it."""
 
-    def work(say: Callable[[Verdict], None]) -> None:
+    def work(say: Say) -> None:
         running.quiet()
         from tests.simulation.test_checkers import judgements
 
         planting.plant(mutant_of(bug), planting.loaded_functions())
         began = time.monotonic()
-        for seed in range(SEEDS):
-            if judgements(seed):
-                say(Verdict(0, f"seed {seed} of the simulation", seed + 1, time.monotonic() - began))
-                return
-        say(Verdict(0, None, SEEDS, time.monotonic() - began))
+        seed = next((seed for seed in range(SEEDS) if judgements(seed)), None)
+        killer = None if seed is None else f"seed {seed} of the simulation"
+        tried = SEEDS if seed is None else seed + 1
+        say(asdict(Verdict(0, killer, tried, SEEDS, time.monotonic() - began)))
 
     return work
 

@@ -1,144 +1,188 @@
-"""Which tests come to which lines, and in which order they are tried against a mutant there.
+"""Which tests come to which lines, learned by watching each test once, and kept in build/mutants.
 
-Learned from one run of all tests, kept in build/mutants; so is who killed a mutant last time.
+A test is watched again when the text of its file has changed. Code that has changed since is found by the name of its function.
 """
 
 import ast
+import hashlib
+import importlib
 import json
-import os
+import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
+from types import CodeType
 from typing import Any, Final
 
-from tests.mutants.catalogue import ROOT, Mutant, Place, nodes
-from tests.mutants.running import Verdict, Watch, in_session, one_fork, quiet
+import pytest
+
+from tests.mutants import planting
+from tests.mutants.catalogue import ROOT, Mutant, Place, nodes, source
+from tests.mutants.running import Said, Say, Watch, forks, in_session, one_fork, quiet
 
 HOME: Final = ROOT / "build" / "mutants"
-_MAP: Final = HOME / "reach.json"
-_KILLERS: Final = HOME / "killers.json"
-_LONG: Final = 6.0
-"""Seconds from which on a test is too long to be tried against every mutant; the conformance cases are the exception."""
+_FILE: Final = HOME / "reach.jsonl"
+_LONGEST: Final = 120.0
+"""Seconds of the processor that a test may take while it is watched."""
 
 
 @dataclass(slots=True)
 class Reach:
-    """By path and line, and by path::function, the numbers of the tests that came there; failing ones are of no use."""
+    """By path and line the tests that came there, and by path and function those that came there in an older text of it."""
 
-    ids: list[str]
-    seconds: list[float]
-    failing: list[str]
-    lines: dict[str, dict[str, list[int]]]
-    functions: dict[str, list[int]]
-    written: dict[str, float]
-    killers: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    failing: set[str] = field(default_factory=set)
+    lines: dict[tuple[str, int], set[str]] = field(default_factory=dict)
+    functions: dict[tuple[str, str], set[str]] = field(default_factory=dict)
 
-    def choose(self, mutant: Mutant, collected: list[str]) -> list[str]:
-        """The tests to try, most telling first: last time's killer, then the near ones, then the quick ones."""
-        spent = dict(zip(self.ids, self.seconds, strict=True))
-        reaching = {self.ids[number] for place in mutant.reach for number in self._at(place)}
-        if any(not place.function for place in mutant.reach):
-            reaching.update(self.ids)
-        near = {Path(path).stem for path in (mutant.path, *(place.path for place in mutant.reach))}
-        reaching.update(name for name in self.ids if _subject(name) == Path(mutant.path).stem)
-        killer = self.killers.get(mutant.name)
+    def reaching(self, mutant: Mutant) -> set[str]:
+        """The tests that come to the place of a mutant, or that are about its module."""
+        found = {name for place in mutant.reach for name in self._at(place)}
+        about = {subject(place.path) for place in mutant.reach if not place.function} | {subject(mutant.path)}
+        found.update(name for name in self.seconds if subject(name) in about)
+        return found - self.failing
 
-        def order(name: str) -> tuple[bool, bool, bool, float]:
-            path = name.partition("::")[0]
-            far = _subject(name) not in near
-            return name != killer, "conformance" in path, far and name in spent, spent.get(name, 0)
+    def _at(self, place: Place) -> Iterator[str]:
+        yield from self.functions.get((place.path, place.function), ())
+        for line in range(place.first, place.last + 1):
+            yield from self.lines.get((place.path, line), ())
 
-        return sorted((name for name in collected if self._useful(name, reaching, spent)), key=order)
-
-    def _useful(self, name: str, reaching: set[str], spent: dict[str, float]) -> bool:
-        if name in self.failing:
-            return False
-        return name not in spent or (name in reaching and (spent[name] < _LONG or "conformance" in name))
-
-    def _at(self, place: Place) -> Iterable[int]:
-        if (ROOT / place.path).stat().st_mtime != self.written.get(place.path):
-            return self.functions.get(f"{place.path}::{place.function}", ())
-        lines = self.lines.get(place.path, {})
-        return {number for line in range(place.first, place.last + 1) for number in lines.get(str(line), ())}
-
-    def remember(self, killers: dict[str, str]) -> None:
-        """Keep who killed what, for the next run."""
-        self.killers.update(killers)
-        _KILLERS.write_text(json.dumps(self.killers, indent=0, sort_keys=True), encoding="utf-8")
+    def add(self, seen: Said) -> None:
+        """What was seen of one test."""
+        name = seen["test"]
+        self.seconds[name] = seen["seconds"]
+        if seen["failed"]:
+            self.failing.add(name)
+        for path, came in seen["came"].items():
+            for function, lines in came["functions"].items():
+                if came["text"] != text_of(path):
+                    self.functions.setdefault((path, function), set()).add(name)
+                    continue
+                for line in lines:
+                    self.lines.setdefault((path, line), set()).add(name)
 
 
-def _subject(test: str) -> str:
-    return Path(test.partition("::")[0]).stem.removeprefix("test_")
+def subject(test_or_path: str) -> str:
+    """What a test module or a source file is about: the part of its name that both have."""
+    path = Path(test_or_path.partition("::")[0])
+    return (path.parent if path.stem == "__init__" else path).stem.removeprefix("test_")
 
 
-def known() -> Reach | None:
-    """What an earlier run has learned."""
-    if not _MAP.exists():
-        return None
-    stored: dict[str, Any] = json.loads(_MAP.read_text(encoding="utf-8"))
-    killers = json.loads(_KILLERS.read_text(encoding="utf-8")) if _KILLERS.exists() else {}
-    return Reach(**stored, killers=killers)
+@cache
+def text_of(path: str) -> str:
+    """A short digest of the text of a file; empty if there is no such file."""
+    file = ROOT / path
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.exists() else ""
 
 
-def learned() -> Reach:
-    """Run every test once and see where it goes."""
+def text_of_test(name: str) -> str:
+    """The digest of the file of a test."""
+    return text_of(name.partition("::")[0])
+
+
+def learned(mutants: list[Mutant], *, jobs: int) -> Reach:
+    """Watch each test that is not known yet, and tell what is known of all."""
     HOME.mkdir(parents=True, exist_ok=True)
-    _MAP.unlink(missing_ok=True)
-    for _ in one_fork(_look):
-        pass
-    found = known()
-    assert found is not None, "the run that maps the tests did not end"
+    kept = {seen["test"]: seen for seen in _kept()}
+    collected: set[str] = set()
+    with _FILE.open("a", encoding="utf-8") as file:
+        for said in one_fork(lambda say: _look(say, set(kept), _lines_of(mutants), jobs)):
+            if "collected" in said:
+                collected.update(said["collected"])
+                continue
+            file.write(json.dumps(said) + "\n")
+            file.flush()
+            kept[said["test"]] = said
+            print(f"  {len(kept)} of {len(collected)} tests watched", end="\r", flush=True)
+    assert collected, "pytest collected nothing"
+    found = Reach()
+    for name in sorted(collected & set(kept)):
+        found.add(kept[name])
     return found
 
 
-def _look(say: Callable[[Verdict], None]) -> None:
+def _kept() -> Iterator[Said]:
+    if _FILE.exists():
+        for line in _FILE.read_text(encoding="utf-8").splitlines():
+            seen: Said = json.loads(line)
+            if seen["text"] == text_of_test(seen["test"]):
+                yield seen
+
+
+def _lines_of(mutants: list[Mutant]) -> dict[str, dict[int, str]]:
+    """The function at each line that matters, by path."""
+    wanted: dict[str, dict[int, str]] = {}
+    for place in {place for mutant in mutants for place in mutant.reach if place.function}:
+        statements = _statements(place.path)
+        for line in range(place.first, place.last + 1):
+            if line in statements:
+                wanted.setdefault(place.path, {})[line] = place.function
+    return wanted
+
+
+@cache
+def _statements(path: str) -> frozenset[int]:
+    return frozenset(node.lineno for _, node in nodes(ast.parse(source(path))) if isinstance(node, ast.stmt | ast.expr))
+
+
+def _look(say: Say, known: set[str], wanted: dict[str, dict[int, str]], jobs: int) -> None:
     quiet()
-    os.environ["COVERAGE_CORE"] = "ctrace"
-    from coverage import Coverage
 
-    cover = Coverage(data_file=None, config_file=False, source=[str(ROOT / "shared")])
+    def loop(items: list[pytest.Item]) -> None:
+        say({"collected": [item.nodeid for item in items]})
+        fresh = [item for item in items if item.nodeid not in known]
+        modules = sorted({item.nodeid.partition("::")[0] for item in fresh})
+        for path in wanted:
+            importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
+        codes = [function.__code__ for some in planting.loaded_functions().values() for function in some]
+
+        def watch_share(tell: Say, share: int) -> None:
+            mine = set(modules[share::jobs])
+            _watch([item for item in fresh if item.nodeid.partition("::")[0] in mine], codes, wanted, tell)
+
+        for said in forks([(partial(watch_share, share=share), None) for share in range(jobs)], jobs=jobs):
+            say(said)
+
+    in_session(Watch(), loop)
+
+
+def _watch(items: list[pytest.Item], codes: list[CodeType], wanted: dict[str, dict[int, str]], tell: Say) -> None:
+    """Run each test once, and tell which of the wanted lines it comes to: each line reports once a test, so this costs little."""
+    if sys.version_info < (3, 12):
+        raise RuntimeError("the mutants need Python 3.12 or newer: sys.monitoring watches lines")
+    monitoring = sys.monitoring
+    tool = monitoring.COVERAGE_ID
+    monitoring.use_tool_id(tool, "mutants")
+    came: set[tuple[str, int]] = set()
+
+    def at(code: CodeType, line: int) -> object:
+        came.add((code.co_filename, line))
+        return monitoring.DISABLE
+
+    monitoring.register_callback(tool, monitoring.events.LINE, at)
+    for code in codes:
+        for part in (code, *planting.inside(code)):
+            monitoring.set_local_events(tool, part, monitoring.events.LINE)
     watch = Watch()
-    found = Reach([], [], [], {}, {}, {})
-
-    def loop(items: list[Any]) -> None:
-        for item in items:
-            found.ids.append(item.nodeid)
-            cover.switch_context(item.nodeid)
-            watch.failed = None
-            began = time.process_time()
-            watch.run([item])
-            found.seconds.append(round(time.process_time() - began, 3))
-            if watch.failed:
-                found.failing.append(item.nodeid)
-
-    cover.start()
-    in_session(watch, loop)
-    cover.stop()
-    _keep(found, cover.get_data())
+    for item, following in zip(items, [*items, None][1:], strict=True):
+        came.clear()
+        monitoring.restart_events()
+        watch.failed = None
+        began = time.process_time()
+        watch.run_one(item, following, seconds=_LONGEST)
+        tell(_seen(item.nodeid, came, wanted, failed=watch.failed is not None, seconds=time.process_time() - began))
 
 
-def _keep(found: Reach, data: Any) -> None:
-    number_of = {name: number for number, name in enumerate(found.ids)}
-    for file in data.measured_files():
+def _seen(
+    name: str, came: set[tuple[str, int]], wanted: dict[str, dict[int, str]], *, failed: bool, seconds: float
+) -> Said:
+    places: dict[str, dict[str, Any]] = {}
+    for file, line in sorted(came):
         path = Path(file).relative_to(ROOT).as_posix()
-        functions = _functions_by_line(Path(file))
-        found.written[path] = Path(file).stat().st_mtime
-        lines = found.lines.setdefault(path, {})
-        by_function: dict[str, set[int]] = {}
-        for line, contexts in data.contexts_by_lineno(file).items():
-            lines[str(line)] = sorted(number_of[name] for name in contexts if name)
-            if line in functions:
-                by_function.setdefault(f"{path}::{functions[line]}", set()).update(lines[str(line)])
-        found.functions |= {name: sorted(numbers) for name, numbers in by_function.items()}
-    stored = {name: getattr(found, name) for name in ("ids", "seconds", "failing", "lines", "functions", "written")}
-    _MAP.write_text(json.dumps(stored, sort_keys=True), encoding="utf-8")
-
-
-def _functions_by_line(path: Path) -> dict[int, str]:
-    """The outermost function at each line; not its first lines, which run when it is defined."""
-    return {
-        node.lineno: function
-        for function, node in nodes(ast.parse(path.read_text(encoding="utf-8")))
-        if function and isinstance(node, ast.stmt)
-    }
+        function = wanted.get(path, {}).get(line)
+        if function:
+            at = places.setdefault(path, {"text": text_of(path), "functions": {}})
+            at["functions"].setdefault(function, []).append(line)
+    return {"test": name, "text": text_of_test(name), "failed": failed, "seconds": round(seconds, 3), "came": places}

@@ -4,15 +4,19 @@ In the fork the bug is planted and the tests run, nearest first, until one fails
 import get a fork from before it, and collect for themselves.
 """
 
-import json
+import gc
+import multiprocessing
 import os
 import resource
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import islice
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from typing import Any, Final
 
 import pytest
@@ -20,11 +24,28 @@ import pytest
 from tests.mutants import planting
 from tests.mutants.catalogue import Mutant
 
-SUITES: Final = ("tests/unit", "tests/scenarios", "tests/conformance")
-TEST_TIME: Final = 10
+SUITES: Final = (
+    *(
+        f"tests/unit/{layer}"
+        for layer in ("actions", "adapters", "domain", "engine", "events", "functions", "history", "images")
+    ),
+    *(
+        f"tests/unit/{layer}"
+        for layer in ("intake", "ports", "questions", "replay", "rules", "runner", "storage", "telemetry")
+    ),
+    "tests/unit/town",
+    "tests/scenarios",
+    "tests/conformance",
+)
+"""The layers that are near enough to the core to be tried against its mutants."""
+TEST_TIME: Final = 10.0
 """Seconds of the processor that one test may take before it counts as failed; six times as long by the clock."""
-MUTANT_TIME: Final = 30
-"""Seconds of the processor after which no further test is tried against a mutant."""
+ROUNDS: Final = (1.0, 120.0)
+"""Seconds of the processor for the tests of one mutant: most are killed in the first round, the rest gets a second."""
+_REPLAYING: Final = "_every_tick_is_replayed"
+"""A fixture of the scenarios that takes half of their time, and shows nothing here: the replay has the same bug."""
+_FRESH_FILES: Final = 12
+"""How many test files a process collects for one mutant: the nearest, for collecting all takes longer than running them."""
 _MEMORY: Final = 4 << 30
 _OPTIONS: Final = ("-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:cov", "-p", "no:terminal", "-s")
 _SETTINGS: Final = (
@@ -36,15 +57,19 @@ _SETTINGS: Final = (
 )
 
 Choose = Callable[[Mutant, list[str]], list[str]]
+Said = dict[str, Any]
+Say = Callable[[Said], None]
+Work = Callable[[Say], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant: the test that failed, or None; how many tests ran, and how long."""
+    """What became of a mutant: the test that failed, or None; how many of the chosen tests ran, and how long."""
 
     index: int
     killer: str | None
     tests: int
+    chosen: int
     seconds: float
 
 
@@ -66,20 +91,27 @@ class Watch:
         if report.failed:
             self.broken.append(report.nodeid)
 
-    def run(self, items: list[pytest.Item]) -> None:
-        """Run the tests in this order, up to the first that fails."""
+    def run(
+        self, items: list[pytest.Item], spent: Mapping[str, float] | None = None, *, seconds: float = ROUNDS[-1]
+    ) -> None:
+        """Run the tests in this order, up to the first that fails; each may take a few times as long as it once took."""
         began = time.process_time()
         for item, following in zip(items, [*items, None][1:], strict=True):
-            _limit(TEST_TIME)
-            try:
-                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-            except Exception:  # noqa: BLE001 - its time was over while pytest was writing the report
-                self.failed = self.failed or item.nodeid
-            finally:
-                _limit(0)
-            self.ran += 1
-            if self.failed is not None or time.process_time() - began > MUTANT_TIME:
+            usual = (spent or {}).get(item.nodeid)
+            self.run_one(item, following, seconds=TEST_TIME if usual is None else 1 + 5 * usual)
+            if self.failed is not None or time.process_time() - began > seconds:
                 return
+
+    def run_one(self, item: pytest.Item, following: pytest.Item | None, *, seconds: float) -> None:
+        """Run one test, which fails after so many seconds of the processor."""
+        _limit(seconds)
+        try:
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        except Exception:  # noqa: BLE001 - its time was over while pytest was writing the report
+            self.failed = self.failed or item.nodeid
+        finally:
+            _limit(0)
+        self.ran += 1
 
 
 def _limit(seconds: float) -> None:
@@ -90,7 +122,7 @@ def _limit(seconds: float) -> None:
 
 
 def _too_slow(signum: int, frame: object) -> None:
-    pytest.fail(f"not done after {TEST_TIME} s")
+    pytest.fail("not done in time")
 
 
 def in_session(
@@ -122,73 +154,93 @@ def verdicts(
     jobs: int,
     suites: Sequence[str] = SUITES,
     marked: str = "not slow",
+    spent: Mapping[str, float] | None = None,
+    seconds: float = ROUNDS[-1],
+    note: Callable[[Verdict], None] | None = None,
 ) -> Iterator[Verdict]:
-    """Plant each (index, mutant) in a fork of one session, which has collected the tests of `suites` that are so marked."""
+    """Plant each (index, mutant) in a fork of one session, which has collected the tests of `suites` that are so marked.
 
-    def serve(say: Callable[[Verdict], None]) -> None:
+    That session chooses the tests, and notes each verdict, so that verdicts can guide the choice.
+    """
+
+    def serve(say: Say) -> None:
         quiet()
-        collected = Watch()
 
         def loop(items: list[pytest.Item]) -> None:
             by_id = {item.nodeid: item for item in items}
+            for item in items:
+                names: list[str] = getattr(item, "fixturenames", [])
+                names[:] = [name for name in names if name != _REPLAYING]
             functions = planting.loaded_functions()
-            forks = _Forks(jobs)
+            gc.freeze()  # so that a collection in a fork does not copy all that was there before it
 
-            for index, mutant in mutants:
+            def judging(index: int, mutant: Mutant) -> Work:
+                chosen = choose(mutant, list(by_id))
 
-                def judge(tell: Callable[[Verdict], None], index: int = index, mutant: Mutant = mutant) -> None:
+                def judge(tell: Say) -> None:
                     watch = Watch()
-                    item_of = items[0].session
-                    item_of.config.pluginmanager.register(watch)
+                    items[0].config.pluginmanager.register(watch)
                     began = time.monotonic()
                     planting.plant(mutant, functions)
-                    watch.run([by_id[name] for name in choose(mutant, list(by_id))])
-                    tell(Verdict(index, watch.failed, watch.ran, time.monotonic() - began))
+                    watch.run([by_id[name] for name in chosen], spent, seconds=seconds)
+                    tell(asdict(Verdict(index, watch.failed, watch.ran, len(chosen), time.monotonic() - began)))
 
-                for verdict in forks.start(judge, Verdict(index, "(the process died)", 0, 0)):
-                    say(verdict)
-            for verdict in forks.rest():
-                say(verdict)
+                return judge
 
-        in_session(collected, loop, suites, marked=marked)
+            for said in forks((_or_lost(index, judging(index, mutant)) for index, mutant in mutants), jobs=jobs):
+                if note is not None:
+                    note(Verdict(**said))
+                say(said)
 
-    yield from one_fork(serve)
+        in_session(Watch(), loop, suites, marked=marked)
+
+    for said in one_fork(serve):
+        yield Verdict(**said)
 
 
-def fresh_verdicts(mutants: list[tuple[int, Mutant]], choose: Choose, *, jobs: int) -> Iterator[Verdict]:
-    """Plant each (index, mutant) while the modules are imported, in a process of its own."""
-    forks = _Forks(jobs)
-    for index, mutant in mutants:
+def fresh_verdicts(
+    mutants: list[tuple[int, Mutant]], choose: Choose, collected: list[str], spent: Mapping[str, float], *, jobs: int
+) -> Iterator[Verdict]:
+    """Plant each (index, mutant) while the modules are imported, in a process of its own, which collects what it needs."""
 
-        def judge(tell: Callable[[Verdict], None], index: int = index, mutant: Mutant = mutant) -> None:
+    def judging(index: int, mutant: Mutant) -> Work:
+        def judge(tell: Say) -> None:
             quiet()
             watch = Watch()
             began = time.monotonic()
             sys.meta_path.insert(0, planting.Hook(mutant))
+            chosen = _of_few_files(choose(mutant, collected))
 
             def loop(items: list[pytest.Item]) -> None:
                 by_id = {item.nodeid: item for item in items}
-                watch.run([by_id[name] for name in choose(mutant, list(by_id))])
+                watch.run([by_id[name] for name in chosen if name in by_id], spent)
 
-            in_session(watch, loop)
+            in_session(watch, loop, list(dict.fromkeys(name.partition("::")[0] for name in chosen)))
             broken = next(iter(watch.broken), None)
-            tell(Verdict(index, watch.failed or broken, watch.ran, time.monotonic() - began))
+            tell(asdict(Verdict(index, watch.failed or broken, watch.ran, len(chosen), time.monotonic() - began)))
 
-        yield from forks.start(judge, Verdict(index, "(the process died)", 0, 0))
-    yield from forks.rest()
+        return judge
+
+    for said in forks((_or_lost(index, judging(index, mutant)) for index, mutant in mutants), jobs=jobs):
+        yield Verdict(**said)
+
+
+def _of_few_files(names: list[str]) -> list[str]:
+    files = list(dict.fromkeys(name.partition("::")[0] for name in names))[:_FRESH_FILES]
+    return [name for name in names if name.partition("::")[0] in files]
 
 
 def third_party() -> list[str]:
     """What the tests import from others, so that a process can have it before it forks."""
 
-    def look(say: Callable[[Verdict], None]) -> None:
+    def look(say: Say) -> None:
         quiet()
         in_session(Watch(), lambda items: None)
         for name in list(sys.modules):
             if name.partition(".")[0] not in ("shared", "functions", "infra", "tests", "__main__"):
-                say(Verdict(0, name, 0, 0))
+                say({"name": name})
 
-    return [verdict.killer for verdict in one_fork(look) if verdict.killer]
+    return [said["name"] for said in one_fork(look)]
 
 
 def quiet() -> None:
@@ -198,75 +250,58 @@ def quiet() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
 
 
-def one_fork(work: Callable[[Callable[[Verdict], None]], None]) -> Iterator[Verdict]:
-    forks = _Forks(1)
-    forks.start(work, None)
-    yield from forks.stream()
+def one_fork(work: Work) -> Iterator[Said]:
+    """What a forked process says, as it says it."""
+    return forks([(work, None)], jobs=1)
 
 
-class _Forks:
-    """Forked processes that send verdicts, at most so many at a time."""
+def forks(works: Iterable[tuple[Work, Said | None]], *, jobs: int) -> Iterator[Said]:
+    """What forked processes say, as they say it; at most so many run at a time.
 
-    def __init__(self, jobs: int) -> None:
-        self._jobs = jobs
-        self._running: dict[int, tuple[int, Verdict | None]] = {}
-
-    def start(self, work: Callable[[Callable[[Verdict], None]], None], if_lost: Verdict | None) -> list[Verdict]:
-        """Begin one more; what has ended meanwhile. Waits while there are too many."""
-        ended: list[Verdict] = []
-        while len(self._running) >= self._jobs:
-            ended += self._wait()
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            _in_child(work, writing)
-        os.close(writing)
-        self._running[pid] = (reading, if_lost)
-        return ended
-
-    def rest(self) -> Iterator[Verdict]:
-        """Wait for all."""
-        while self._running:
-            yield from self._wait()
-
-    def stream(self) -> Iterator[Verdict]:
-        """What the one running process says, as it says it."""
-        ((pid, (reading, _)),) = self._running.items()
-        with os.fdopen(reading) as lines:
-            for line in lines:
-                yield _verdict(line)
-        os.waitpid(pid, 0)
-        self._running.clear()
-
-    def _wait(self) -> Iterable[Verdict]:
-        pid, _ = os.wait()
-        reading, if_lost = self._running.pop(pid)
-        with os.fdopen(reading) as lines:
-            said = [_verdict(line) for line in lines]
-        return said or ([] if if_lost is None else [if_lost])
-
-
-def _verdict(line: str) -> Verdict:
-    said: dict[str, Any] = json.loads(line)
-    if "error" in said:
-        raise RuntimeError(f"a fork could not do its work:\n{said['error']}")
-    return Verdict(**said)
-
-
-def _in_child(work: Callable[[Callable[[Verdict], None]], None], writing: int) -> None:
-    status = 1
-    try:
-        with os.fdopen(writing, "w") as out:
-
-            def say(verdict: Verdict) -> None:
-                out.write(json.dumps(asdict(verdict)) + "\n")
-                out.flush()
-
+    For one that dies without a word, the second of its pair is said.
+    """
+    running: dict[Connection, tuple[BaseProcess, Said | None]] = {}
+    waiting = iter(works)
+    while True:
+        for work, if_silent in islice(waiting, jobs - len(running)):
+            reading, process = _forked(work)
+            running[reading] = (process, if_silent)
+        if not running:
+            return
+        ready = wait(list(running))
+        for reading in [each for each in running if each in ready]:
+            process, if_silent = running[reading]
             try:
-                work(say)
-            except BaseException:
-                out.write(json.dumps({"error": traceback.format_exc()}) + "\n")
-                raise
-        status = 0
-    finally:
-        os._exit(status)
+                said: Said = reading.recv()
+            except EOFError:
+                del running[reading]
+                process.join()
+                if if_silent is not None:
+                    yield if_silent
+                continue
+            if "error" in said:
+                raise RuntimeError(f"a fork could not do its work:\n{said['error']}")
+            running[reading] = (process, None)
+            yield said
+
+
+def _or_lost(index: int, judge: Work) -> tuple[Work, Said]:
+    return judge, asdict(Verdict(index, "(the process died)", 0, 0, 0))
+
+
+def _forked(work: Work) -> tuple[Connection, BaseProcess]:
+    context = multiprocessing.get_context("fork")
+    reading, writing = context.Pipe(duplex=False)
+
+    def run() -> None:
+        reading.close()
+        try:
+            work(writing.send)
+        except BaseException:
+            writing.send({"error": traceback.format_exc()})
+            raise
+
+    process = context.Process(target=run)
+    process.start()
+    writing.close()
+    return reading, process

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from infra.ui import fleet, life, pieces, sentences, times, words
 from infra.ui.life import Chapter
 from infra.ui.markup import Child, Html, joined, tag
-from infra.ui.names import short
 from infra.ui.shell import page
+from infra.ui.short_ids import short
 from infra.ui.views import life_cards, stories
 from infra.ui.views.aside import about_of
 

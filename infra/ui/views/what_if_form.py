@@ -80,7 +80,7 @@ def form(machine: Machine, names: Names) -> Html:
         tag(
             "p",
             f"With its value at {times.clock(machine.town.view.at)}; it holds from there on, until an event changes it. "
-            "A rig's own value is not here: leave out or add its rig_registered.",
+            "A rig's own value is not here: leave out the event that set it, or add a town_configured.",
             class_="quiet small",
         ),
         tag(

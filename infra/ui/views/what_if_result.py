@@ -44,8 +44,13 @@ def result(machine: Machine, names: Names) -> Html:
 
 
 def _summary(found: WhatIf, pairs: Sequence[Pair], names: Names) -> Iterator[Html]:
-    if not found.ticks_parted and not found.rows and not found.beads:
-        yield what_if_unknown.point("done", "done", tag("b", "Nothing would have been different."))
+    is_same = not found.ticks_parted and not found.rows and not found.beads
+    if is_same and found.without_effect:
+        yield what_if_unknown.point("attn", "attn", tag("b", "What you changed made no difference here."))
+    yield from (what_if_unknown.point("attn", "attn", names.linked(each)) for each in found.without_effect)
+    if is_same:
+        if not found.without_effect:
+            yield what_if_unknown.point("done", "done", tag("b", "Nothing would have been different."))
         yield from (what_if_unknown.point("attn", "attn", note) for note in found.notes)
         return
     yield from what_if_unknown.points(found, pairs, names)

@@ -1,12 +1,12 @@
 """The overrides of a what-if (configuration, events, clock), and what history recorded of effects and events in its window."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from typing import Any, Final, Self
 
-from shared.domain.errors import Refused
+from shared.domain.errors import Refused, UnreadableEvent
 from shared.domain.shapes import answer
 from shared.domain.tick import Envelope
 from shared.history import recorded_results
@@ -44,6 +44,8 @@ class RecordedEffects:
     results: Mapping[Attempt, tuple[int, Envelope]]
     events: tuple[str, ...] = ()
     ticks: int = 0
+    own_values: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """The newest event of the window that gave a rig a value of its own, by the rig and the first part of the setting's name."""
 
     @classmethod
     def of(cls, rows: Iterable[JournalRow], *, since: datetime | None = None) -> Self:
@@ -51,17 +53,19 @@ class RecordedEffects:
         tried: set[Attempt] = set()
         found: dict[Attempt, tuple[int, Envelope]] = {}
         events: dict[str, None] = {}
+        own_values: dict[tuple[str, str], str] = {}
         ticks = 0
         for row in rows:
             ticks += since is None or time_of(row) >= since
             for event in row["inputs"]["new_events"]:
                 if since is None or time_of(row) >= since:
                     events[event["event_id"]] = None
+                    own_values.update(dict.fromkeys(_own_values(event), event["event_id"]))
                 attempt = recorded_results.attempt_of(event["event_id"])
                 if attempt is not None:
                     found[attempt] = (row["tick_no"], Envelope.from_json(event))
             tried.update((effect["effect_id"], effect["attempt"]) for effect in row["outputs"]["effects"])
-        return cls(frozenset(tried), found, tuple(events), ticks)
+        return cls(frozenset(tried), found, tuple(events), ticks, own_values)
 
     def require(self, leave_out: Iterable[str]) -> None:
         """Refuse (422) to leave out an event that the window does not have, and name those with a similar id."""
@@ -77,3 +81,20 @@ class RecordedEffects:
                 path=f"overrides.leaveOut[{position}]",
                 hint=f"did you mean {' or '.join(near)}?" if near else hint,
             )
+
+
+def _own_values(event: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The rig and the settings of which an event gives it values of its own."""
+    if event["event_type"] not in ("rig_registered", "town_configured"):
+        return
+    from shared.events import parse  # noqa: PLC0415 - most windows change no settings
+    from shared.events.town import RigRegistered, TownConfigured  # noqa: PLC0415
+
+    try:
+        said = parse(event["event_type"], event["payload"])
+    except UnreadableEvent:
+        return
+    if isinstance(said, RigRegistered):
+        yield from ((said.rig_id, name) for name in said.config or ())
+    if isinstance(said, TownConfigured):
+        yield from ((rig_id, name) for rig_id, own in said.rigs.items() for name in own)

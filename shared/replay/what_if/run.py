@@ -21,6 +21,8 @@ from shared.history.rerun import Rerun, rerun, time_of
 from shared.ports.steps import Steps
 from shared.ports.town_past import JournalRow, TownPast
 from shared.questions import snapshot, timeline
+from shared.questions.held_settings import without_effect
+from shared.questions.rosters import TownSettings, settings_in
 from shared.questions.snapshot import AsOf, StateSnapshot
 from shared.replay import time_window
 from shared.replay.faithful import SegmentedReplay
@@ -34,6 +36,7 @@ from shared.replay.what_if.knowledge import UnknownEffect
 from shared.replay.what_if.overrides import Overrides, RecordedEffects
 from shared.replay.what_if.side_by_side import SideBySide
 from shared.runner.code_version import code_version
+from shared.town import migrations
 
 T = TypeVar("T")
 
@@ -68,7 +71,8 @@ class WhatIf:
     own bookkeeping. `rows_compared` is false if history was made by other code, so that its rows are not known at every tick.
     `beads` are those that end in another way, or whose end is unknown. `history_divergence` is the divergence that the replay of
     history itself found, if any. `unknown_effects` are the effects of the changed town whose results history does not know: it
-    never made them, or gave another order. `names` are the titles of the beads and agents that the answer names.
+    never made them, or gave another order. `names` are the titles of the beads and agents that the answer names. `without_effect`
+    says why a setting that was changed made less of a difference than was asked for: its value held already, or a rig has its own.
     """
 
     town_id: str
@@ -95,6 +99,7 @@ class WhatIf:
     state_snapshot: StateSnapshot
     as_of: AsOf
     notes: tuple[str, ...]
+    without_effect: tuple[str, ...] = ()
 
     @property
     def first_unknown(self) -> dict[str, UnknownEffect]:
@@ -132,13 +137,18 @@ def what_if(
         while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
             restore = restore_in(row)
             yield from again.run(row) if restore is None else again.follow_restore(row, restore)
+        before = _settings(history)
         with rerun(history.as_past(base)) as running:
             changed = ChangedTown(running, overrides, recorded)
             comparison = Comparison(history, running, overrides.shift, other_config=bool(overrides.config))
             side = SideBySide(again, rows, changed, comparison, past=past, at_most=page.ticks - recorded.ticks)
             yield from side.run(wanted)
             again.finish()
-            return _answer(again, side, changed, comparison, wanted)
+            found = _answer(again, side, changed, comparison, wanted)
+            after = _settings(again.running)
+            return replace(
+                found, without_effect=tuple(without_effect(overrides.config, before, after, recorded.own_values))
+            )
 
 
 def _answer(
@@ -182,6 +192,11 @@ def _answer(
         as_of=state.as_of,
         notes=_notes(again, side, changed),
     )
+
+
+def _settings(history: Rerun) -> TownSettings:
+    with migrations.newest_schema(history.sql):
+        return settings_in(history.town_id, history.sql, tick=history.tick_no)
 
 
 def _names(

@@ -94,8 +94,7 @@ def fail_merged_elsewhere(town: Town, review: Bead, message: str) -> None:
     reviews.set_obstacle(town, review, None)
     failure = Failure("pr_mismatch", message, "review")
     source = lookup.source_of(town, review.id)
-    if not reviews.complete(town, review.id, "failed", message=message, failure=failure, hold=True):
-        return
+    reviews.complete(town, review.id, "failed", message=message, failure=failure, hold=True)
     beads.note(town, review.id, BeadNotes.failure_kind.to("pr_mismatch"), ReviewNotes.abandoned.gone)
     if source is not None and source.live:
         beads.leave_note(town, source.id, message)

@@ -71,6 +71,11 @@ def test_nobody_is_not_nudged() -> None:
     assert on(a_town().bead("b")).refused(SendNudge(agent_id="b", message="x")) == Skipped("missing")
 
 
+def test_mail_that_nobody_waits_for_any_more_is_not_delivered() -> None:
+    stage = on(a_town().agent("p", status="working"))
+    assert stage.refused(SendNudge(agent_id="p", message="you have mail", mail="gone")) == Skipped("moved_on")
+
+
 # expire_nudge
 
 

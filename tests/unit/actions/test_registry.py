@@ -100,6 +100,7 @@ def test_the_fields_are_those_of_the_specification() -> None:
 def test_an_action_is_a_frozen_value_with_slots(action: type[Action]) -> None:
     given = {field.name: "x" for field in fields(action)}
     assert action(**given) == action(**given)
+    assert dict(action(**given).parts()) == given, "an action has fields of its own only"
     assert not hasattr(action(**given), "__dict__")
     assert action.__dataclass_params__.frozen  # type: ignore[attr-defined]
 

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from shared.actions import DispatchAgent
+from shared.domain.branches import digest_of
 from shared.domain.outcomes import Applied
 from tests.towns import TownBuilder, a_town
 from tests.unit.actions.builders import on
@@ -189,3 +190,9 @@ def test_triage_comes_before_every_other_label() -> None:
 def test_a_checkpoint_is_handed_on_if_it_can_be_read(stored: str | None, told: Any) -> None:
     rows = a_town().bead("b").agent("p", hook="b", checkpoint=stored)
     assert context_of(rows, agent_id="p")["checkpoint"] == told
+
+
+def test_a_branch_that_other_live_work_of_the_rig_has_is_not_given_twice() -> None:
+    branch = context_of(a_town().bead("b"))["branch"]
+    town = a_town().bead("b").bead("other", rig_id="rig-1", status="in_progress", metadata={"branch": branch})
+    assert context_of(town)["branch"] == f"{branch}_{digest_of('b')}"

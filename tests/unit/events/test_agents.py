@@ -6,6 +6,8 @@ from shared.actions import StopAgent
 from shared.events.base import UnreadableEvent
 from tests.unit.events.builders import ATown, a_town, ago
 
+PULLS = "https://github.com/acme/app/pull"
+
 
 def a_working_polecat(**columns: Any) -> ATown:
     """Polecat p1, generation 2, works on issue b1."""
@@ -449,3 +451,17 @@ def test_a_nudge_timeout_changes_nothing() -> None:
     assert town.outcome("nudge_timeout") == "applied"
 
     assert town.everything() == before
+
+
+def test_nobody_is_told_anything_in_the_name_of_an_agent_that_is_gone() -> None:
+    told = {"target": "gone", "text": "go on"}
+    assert a_town().with_rig().outcome("agent_nudged", told) == "skipped: missing"
+
+
+@pytest.mark.parametrize("status", ["open", "in_progress"])
+def test_a_refinery_without_its_hook_does_not_pass_a_pull_request_that_somebody_else_reported(status: str) -> None:
+    town = a_reviewing_refinery().with_review("m2", rig_id="rig-1", status=status, pr_url=f"{PULLS}/2")
+    town.sql.execute("UPDATE agent_metadata SET current_hook_bead_id = NULL, last_dispatch_bead_id = 'm2'")
+    done = {"branch": "gt/b", "head": "h"}
+    assert town.outcome("agent_done", done, agent_id="f1", bead_id="m2") == "skipped: already done"
+    assert (town.bead("m2")["status"], town.bead("m2")["metadata"]) == (status, {})

@@ -426,6 +426,18 @@ def test_a_reopened_review_is_polled_and_escalated_anew() -> None:
     assert town.bead("m1")["metadata"] == {"poll_transient_count": 0, "poll_non_transient_count": 0}
 
 
+def test_work_whose_review_is_reopened_leaves_a_convoy_that_has_closed_meanwhile() -> None:
+    """Otherwise it would be merged into a feature branch that nothing lands any more."""
+    town = a_town().with_rig().with_bead("b1", status="in_review", rig_id="rig-1")
+    town.with_convoy("c1", tasks=("b1",), status="closed")
+    town.with_review("m1", of="b1", rig_id="rig-1", status="failed", metadata={"failureReason": "cancelled"})
+
+    assert town.outcome("bead_reopened", bead_id="m1") == "applied"
+
+    edges = [(edge["bead_id"], edge["depends_on_bead_id"]) for edge in town.rows("bead_dependencies")]
+    assert edges == [("m1", "b1")]
+
+
 def test_a_reopened_convoy_may_land_again() -> None:
     town = a_town().with_convoy(
         "c1",

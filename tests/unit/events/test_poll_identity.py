@@ -422,3 +422,68 @@ def test_which_checks_count_is_a_setting(settings: dict[str, Any], checks: dict[
     stage = polling({"refinery": {"auto_merge_delay_minutes": 0, **settings}})
     poll(stage, feedback={**GREEN, **checks})
     assert kinds(stage) == (["pr_auto_merge"] if merges else [])
+
+
+# What stays as it was
+
+
+def test_before_the_forge_shows_upstream_no_pull_request_into_it_is_judged() -> None:
+    stage = polling(rig={"upstream": "big/app"})
+    upstream = {"id": "9", "name": "big/app"}
+    poll(stage, {**OURS, "base_repository": upstream})
+    assert (escalated(stage), stage.the_bead("m").status) == ([], BeadStatus.IN_PROGRESS)
+
+
+def test_a_rig_that_names_no_repository_has_no_pull_request_that_could_be_its_own() -> None:
+    stage = polling()
+    stage.town.sql.execute("UPDATE rigs SET git_url = '/srv/git/app'")
+    poll(stage)
+    assert (obstacle(stage), kinds(stage)) == ("wrong_repository", [])
+    assert "names no repository of a forge" in noted(stage)["obstacle_detail"]
+
+
+def test_a_look_that_did_not_see_the_repository_of_the_rig_judges_nothing() -> None:
+    stage = polling()
+    effect = stage.effect(EffectKind.POLL_PR, "m", stage.town.tick.number, pr_url=PR, rig_repository="acme/app")
+    stranger = {**OURS, "head_repository": OTHER}
+    answer: dict[str, Any] = {"ok": True, "state": "open", "identity": stranger}
+    assert stage.apply("pr_polled", bead_id="m", effect_id=effect.id, attempt=1, **answer).outcome.text == "applied"
+    assert (obstacle(stage), stage.the_bead("m").status) == (None, BeadStatus.IN_PROGRESS)
+
+
+def test_the_first_word_about_a_merge_elsewhere_is_the_one_that_is_checked() -> None:
+    stage = polling()
+    wrong = {**OURS, "base_branch": "release"}
+    poll(stage, wrong, state="merged", sha="c0ffee", mergeable_state=None)
+    poll(stage, wrong, state="merged", sha="decade", mergeable_state=None)
+    assert noted(stage)["merge_claim"]["commit"] == "c0ffee"
+
+
+def test_nobody_is_asked_about_another_pull_request_of_work_that_has_ended() -> None:
+    stage = polling()
+    stage.town.sql.execute("UPDATE beads SET status = 'closed' WHERE bead_id = 'm-source'")
+    result = poll(stage, {**OURS, "head_repository": OTHER})
+    assert (stage.the_bead("m").status, escalated(stage), result.returns) == (BeadStatus.FAILED, [], ())
+    assert "note_for_next" not in noted(stage, "m-source")
+
+
+def test_a_reported_merge_that_is_not_proven_is_the_obstacle_of_its_open_pull_request() -> None:
+    stage = polling(auto_merge_pending=1, merge_claim={"commit": "c0ffee"})
+    poll(stage)
+    assert obstacle(stage) == "merge_unproven"
+
+
+def test_the_obstacle_of_a_green_pull_request_stays_while_the_forge_does_not_know_whether_it_can_be_merged() -> None:
+    stage = polling(rig={"upstream": "big/app"})
+    poll(stage)
+    assert obstacle(stage) == "awaiting_merge"
+    poll(stage, mergeable_state="unknown")
+    assert obstacle(stage) == "awaiting_merge"
+
+
+def test_only_required_checks_are_work_where_a_rig_says_so() -> None:
+    failing = {**GREEN, "has_failing_checks": True, "all_checks_pass": False, "required_known": True}
+    for passes, work in ((True, []), (False, ["pr_feedback_detected"])):
+        stage = polling(rig={"required_checks_only": True})
+        poll(stage, feedback={**failing, "required_pass": passes})
+        assert [kind for kind in kinds(stage) if kind == "pr_feedback_detected"] == work

@@ -11,7 +11,7 @@ from shared.domain.outcomes import Applied, Rejected, Skipped
 from shared.domain.states import AgentStatus, BeadStatus
 from shared.domain.times import to_text
 from shared.events.base import EventResult
-from shared.events.town import RigRegistered
+from shared.events.town import RigRegistered, TownConfigured
 from tests.unit.events.small_town import SmallTown, T
 
 GIT = "https://git.example/acme/app.git"
@@ -169,6 +169,77 @@ def test_https_and_ssh_addresses_are_accepted(git_url: str) -> None:
 
 def configure(stage: SmallTown, **config: Any) -> EventResult:
     return stage.apply("town_configured", config=config)
+
+
+def own_of(stage: SmallTown, rig_id: str = "rig-2") -> dict[str, Any]:
+    rig = stage.town.rig(rig_id)
+    assert rig is not None
+    return rig.config.model_dump(mode="json", exclude_none=True)
+
+
+def with_a_rig(config: dict[str, Any], *, git_url: str = GIT, **own: Any) -> SmallTown:
+    stage = SmallTown(config)
+    assert stage.apply("rig_registered", rig_id="rig-2", name="app", git_url=git_url, config=own) == APPLIED
+    return stage
+
+
+def test_values_of_a_rig_are_merged_into_its_own_so_that_two_changes_at_once_both_hold() -> None:
+    """Seen: each change sent all values of the rig, as it was before either of them, and the second took the first back."""
+    stage = with_a_rig({"merge_strategy": "pr"}, code_review=True, budget={"per_bead": {"usd": 2}})
+    assert stage.apply("town_configured", rigs={"rig-2": {"max_dispatch_attempts": 3}}) == APPLIED
+    assert stage.apply("town_configured", rigs={"rig-2": {"budget": {"per_convoy": {"tokens": 9}}}}) == APPLIED
+    assert own_of(stage) == {
+        "code_review": True,
+        "max_dispatch_attempts": 3,
+        "budget": {"per_bead": {"usd": 2.0}, "per_convoy": {"tokens": 9}},
+    }
+
+
+def test_null_takes_a_value_of_a_rig_away() -> None:
+    stage = with_a_rig({}, merge_strategy="pr", budget={"per_bead": {"usd": 2}}, role_models={"polecat": "a"})
+    taken = {"merge_strategy": None, "budget": {"per_bead": None}, "role_models": {"polecat": None}}
+    assert stage.apply("town_configured", rigs={"rig-2": taken}) == APPLIED
+    assert own_of(stage) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "own", "why"),
+    [
+        ({}, {"rig-9": {"merge_strategy": "pr"}}, "there is no rig rig-9"),
+        ({}, {"rig-2": {"merge_strategy": "sideways"}}, "invalid config rig-2.merge_strategy"),
+        ({}, {"rig-2": {"gates": []}}, "invalid config rig-2.gates"),
+        ({}, {"rig-2": {"merge_strategy": "direct", "code_review": False}}, "invalid config merge_strategy"),
+        ({"hook_limit_hours": 0}, {"rig-2": {"merge_strategy": "pr"}}, "invalid config hook_limit_hours"),
+    ],
+)
+def test_one_wrong_value_of_a_rig_or_of_the_town_changes_nothing(
+    config: dict[str, Any], own: dict[str, Any], why: str
+) -> None:
+    stage = with_a_rig({"max_dispatch_attempts": 4}, code_review=True)
+    told = stage.apply("town_configured", config={"max_dispatch_attempts": 2, **config}, rigs={"rig-2": {}, **own})
+    assert told.outcome == Rejected(why)
+    assert own_of(stage) == {"code_review": True}
+    assert stage.town.keys.config["max_dispatch_attempts"] == 4
+
+
+def test_a_rig_and_the_town_may_change_in_one_event_where_neither_could_alone() -> None:
+    stage = with_a_rig({"merge_strategy": "pr"}, code_review=False)
+    assert configure(stage, merge_strategy="direct").outcome == Rejected("invalid config merge_strategy")
+    both = stage.apply("town_configured", config={"merge_strategy": "direct"}, rigs={"rig-2": {"code_review": None}})
+    assert both == APPLIED
+
+
+def test_a_rig_at_a_local_repository_stays_with_direct() -> None:
+    stage = with_a_rig({"merge_strategy": "pr"}, git_url=LOCAL[0])
+    told = stage.apply("town_configured", rigs={"rig-2": {"merge_strategy": "pr"}}).outcome
+    assert told == Rejected("a local git_url has no pull requests: leave merge_strategy out or set it to direct")
+    assert stage.apply("town_configured", rigs={"rig-2": {"merge_strategy": None, "code_review": True}}) == APPLIED
+    assert own_of(stage) == {"merge_strategy": "direct", "code_review": True}
+
+
+def test_a_change_of_settings_changes_something() -> None:
+    with pytest.raises(ValidationError, match="give config, rigs or both"):
+        TownConfigured.model_validate({"by": "ann"})
 
 
 def test_settings_are_merged_section_by_section_and_hold_from_the_next_tick() -> None:

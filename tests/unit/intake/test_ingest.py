@@ -17,6 +17,7 @@ from shared.domain.times import from_milliseconds, to_milliseconds, to_text
 from shared.intake import ingest, stored
 from shared.intake.redrive import copy_of, id_of_copy
 from shared.intake.unreadable import UNREADABLE
+from shared.town.inbox import Fact
 
 NOW = datetime(2026, 1, 10, 12, 0, tzinfo=UTC)
 KEY = f"towns/t1/inbox/{to_milliseconds(NOW)}-batch-1.json"
@@ -572,6 +573,14 @@ def test_what_cannot_be_read_cannot_be_sent_again() -> None:
     broken = Envelope("event-0001", "agent_done", "p", None, "{", "ingest", to_text(NOW), to_text(NOW))
     with pytest.raises(Refused):
         copy_of(broken, "event-0001:r1")
+
+
+def test_an_event_whose_sender_is_damaged_is_not_sent_again_in_the_name_of_nobody() -> None:
+    damaged = Fact(
+        "event-0001", 1, "agent_done", "p", None, "{}", "ingest", "", "", 3, unreadable="sender: not an object"
+    )
+    with pytest.raises(Refused, match="event-0001 is damaged: sender: not an object"):
+        copy_of(damaged, "event-0001:r1")
 
 
 # Anything at all

@@ -68,6 +68,13 @@ def test_a_failed_bead_that_holds_others_back_needs_attention_for_ever() -> None
     assert (line.bead_id, line.holds_back) == ("first", ("last", "next"))
 
 
+def test_a_failed_bead_that_holds_others_back_comes_before_those_that_failed_later() -> None:
+    """Seen: the first advice of the status was to reopen a bead behind which nothing waited."""
+    town = failed(failed(a_town(), "holding", seq=1, at=ago(minutes=9)), "alone", seq=2, at=ago(minutes=1))
+    town = town.bead("next").edge("next", "holding")
+    assert [line.bead_id for line in seen(town).failed] == ["holding", "alone"]
+
+
 def test_a_bead_that_somebody_cancelled_needs_none_unless_it_holds_others_back() -> None:
     town = failed(a_town(), "b", code="cancelled")
     assert attention(town) == []

@@ -11,7 +11,7 @@ from shared.domain import limits
 from shared.domain.tick import Observations, TickInput
 from shared.domain.times import to_text
 from shared.engine import tick
-from shared.rules import base, liveness, reviews
+from shared.rules import base, beads, liveness, reviews
 from shared.rules.base import Due, RuleFunction
 from shared.town import database
 from tests.towns import MS, T, TownBuilder, a_town, ago
@@ -21,6 +21,11 @@ PR = "https://github.com/acme/main-rig/pull/1"
 
 def dues(town: TownBuilder, judge: RuleFunction) -> list[datetime]:
     """The times that a rule names for a town at T."""
+    return [due.at for due in all_dues(town, judge)]
+
+
+def all_dues(town: TownBuilder, judge: RuleFunction) -> list[Due]:
+    """When a rule wants to look at a town again, seen at T, with what is waited for."""
     given = TickInput(
         tick_no=2,
         tick_id="2-test",
@@ -32,7 +37,7 @@ def dues(town: TownBuilder, judge: RuleFunction) -> list[datetime]:
         observations=Observations(),
     )
     reader, about = tick.current_state(town.sql, given, town_id="t1")
-    return [decision.at for decision in judge(reader, about) if isinstance(decision, Due)]
+    return [decision for decision in judge(reader, about) if isinstance(decision, Due)]
 
 
 def a_review(updated_at: datetime, **columns: Any) -> TownBuilder:
@@ -101,3 +106,8 @@ def test_a_due_of_more_than_a_limit_is_a_millisecond_later_than_one_of_at_least_
     later = Due.later_than(T, limits.TOKEN_REFRESH, rows=("b",), wait="backoff")
     at_least = Due.at_least(T, limits.TOKEN_REFRESH, rows=("b",), wait="backoff")
     assert (later.at - at_least.at, later.since, at_least.since) == (MS, T, T)
+
+
+def test_a_bead_that_never_wanted_for_a_program_waits_for_its_backoff_and_for_no_program() -> None:
+    town = a_town().bead("b", metadata={"size": 2}, dispatch_attempts=1, last_dispatch_attempt_at=ago(seconds=10))
+    assert [due.wait for due in all_dues(town, beads.dispatch_ready)] == ["backoff"]

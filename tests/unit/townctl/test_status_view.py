@@ -30,13 +30,13 @@ def test_counts_agree_with_their_nouns() -> None:
     assert head.startswith("alpha: due now, with 1 batch of events in the inbox;")
     assert claims == [
         "the dispatch breaker is open because 1 bead failed to start; nothing is dispatched until it closes",
-        "1 stored event to be tried again: townctl event list alpha --pending",
+        "1 event waits for a tick: townctl event list alpha --pending",
         "1 event failed permanently: townctl event list alpha --poisoned",
     ]
     [head, *claims] = lines(inbox_batches=2, events=EventCounts(2, 3, T))
     assert head.startswith("alpha: due now, with 2 batches of events in the inbox;")
     assert [claim.partition(":")[0] for claim in claims] == [
-        "2 stored events to be tried again",
+        "2 events wait for a tick",
         "3 events failed permanently",
     ]
 

@@ -13,10 +13,11 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from infra.townctl.output import screen, shortened, table
+from infra.townctl.output import screen, table
 from infra.townctl.people import ABSOLUTE, span, when
 from infra.townctl.status_view import status_view
 from infra.townctl.tables import cut
+from infra.ui.short_ids import shortened
 from infra.ui.words import REASONS
 from shared.questions.waiting import REASONS as KNOWN
 from tests.towns import MS, T, ago

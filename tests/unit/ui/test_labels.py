@@ -3,7 +3,8 @@
 from datetime import timedelta
 
 from infra.ui.life import chapters_of
-from infra.ui.names import Names, short
+from infra.ui.names import Names
+from infra.ui.short_ids import short
 from infra.ui.tracks import Upright, labels_of
 from shared.questions.story import StoryEntry
 from tests.towns import T

@@ -1,0 +1,30 @@
+"""What a process knows of the room of senders, without listing the inbox for each batch."""
+
+import pytest
+
+from shared.domain import limits
+from shared.domain.errors import Refused
+from shared.domain.senders import Sender
+from shared.intake.crowding import UNSEEN_BATCHES, Counts, Share, require_room
+
+SENDERS_KNOWN = 10_000
+
+
+def test_a_process_forgets_the_sender_that_it_met_longest_ago() -> None:
+    counts = Counts()
+    first, second = (Share(Sender("agent", name, 1), 1) for name in ("first", "second"))
+    for share in (first, second):
+        for _ in range(UNSEEN_BATCHES):
+            counts.stored("t1", share)
+        assert counts.must_look("t1", share)
+    for number in range(SENDERS_KNOWN - 1):
+        counts.stored("t1", Share(Sender("agent", f"other-{number}", 1), 1))
+    assert [counts.must_look("t1", share) for share in (first, second)] == [False, True]
+
+
+def test_the_batches_of_others_take_nothing_of_the_room_of_a_sender() -> None:
+    mine, other = (Share(Sender("agent", name, 1), 1) for name in ("mine", "other"))
+    waiting = [f"towns/t1/inbox/1-{number}{other.mark}.json" for number in range(limits.WAITING_BATCHES)]
+    require_room(f"new{mine.mark}", mine, [*waiting, f"towns/t1/inbox/2-a{mine.mark}.json"])
+    with pytest.raises(Refused, match="of this sender wait already"):
+        require_room(f"new{other.mark}", other, waiting)
