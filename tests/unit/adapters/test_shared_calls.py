@@ -59,4 +59,4 @@ def test_a_failure_is_raised_for_everybody_who_shared_the_call_and_for_nobody_af
 
 def test_different_calls_share_nothing() -> None:
     calls = SharedCalls()
-    assert [calls.answer(name, lambda name=name: name) for name in ("a", "b")] == ["a", "b"]
+    assert [calls.answer(name, name.upper) for name in ("a", "b")] == ["A", "B"]
