@@ -9,21 +9,36 @@ from collections import Counter
 import pytest
 from hypothesis import settings
 
-from tests.stores import as_owner, dynalite, moto, racing_store, seaweedfs, store, waiting_store
+from tests import moto_transport
+from tests.stores import (
+    as_owner,
+    authority,
+    dynalite,
+    moto,
+    racing_store,
+    seaweedfs,
+    store,
+    trusted_seaweedfs,
+    waiting_store,
+)
 
 __all__ = [
     "as_owner",
+    "authority",
     "dynalite",
     "moto",
     "racing_store",
     "seaweedfs",
     "store",
+    "trusted_seaweedfs",
     "waiting_store",
 ]  # fixtures for every test
 
 settings.register_profile("deterministic", derandomize=True, deadline=None, print_blob=True)
 settings.register_profile("explore", deadline=None, print_blob=True, max_examples=1_000)
 settings.load_profile("deterministic")
+
+moto_transport.install()
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from infra.devstack.s3_servers import Certificate
 from tests.patience import PATIENCE_SECONDS
 
 Talk = Callable[["Line"], None]
@@ -144,6 +145,7 @@ class Certificates:
 
     authority: Path
     server: ssl.SSLContext
+    files: Certificate
 
     def trust(self) -> ssl.SSLContext:
         """A client that believes this authority and no other."""
@@ -180,7 +182,7 @@ def certificates(directory: Path, *, host: str = "127.0.0.1") -> Certificates:
     )
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(files["server"], files["key"])
-    return Certificates(files["authority"], context)
+    return Certificates(files["authority"], context, Certificate(files["server"], files["key"]))
 
 
 def _begun(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:

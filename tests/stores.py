@@ -27,6 +27,7 @@ from shared.adapters.table_objects import TableObjects
 from shared.ports.object_store import ObjectStore, VersionedObjects
 from shared.storage import keys
 from shared.storage.large_batches import BODIES
+from tests.raw_servers import Certificates, certificates
 
 BUCKET: Final = "towns-of-tests"
 TABLE: Final = "waiting-of-tests"
@@ -37,10 +38,25 @@ class Store(ObjectStore, VersionedObjects, Protocol):
 
 
 @pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs")) as server:
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    """A certificate authority, and the certificate that it gave the SeaweedFS of this test process."""
+    return certificates(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory, authority: Certificates) -> Iterator[S3Server]:
+    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs"), tls=authority.files) as server:
         server.make_bucket(BUCKET)
         yield server
+
+
+@pytest.fixture
+def trusted_seaweedfs(
+    seaweedfs: S3Server, authority: Certificates, as_owner: None, monkeypatch: pytest.MonkeyPatch
+) -> S3Server:
+    """SeaweedFS, whose authority this user's settings name."""
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.authority))
+    return seaweedfs
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +75,7 @@ def as_owner(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.fixture(params=["memory", "directory", "moto in process", "moto server", "seaweedfs"])
+@pytest.fixture(params=["memory", "directory", "moto in process", "moto server", "seaweedfs", "seaweedfs over https"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     with _opened(request, tmp_path) as opened:
         yield opened
@@ -116,9 +132,11 @@ def _opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         with mocked_bucket():
             yield _client_of(None)
         return
-    server: S3Server = request.getfixturevalue("seaweedfs" if request.param == "seaweedfs" else "moto")
+    if request.param == "seaweedfs over https":
+        request.getfixturevalue("trusted_seaweedfs")
+    server: S3Server = request.getfixturevalue("moto" if request.param == "moto server" else "seaweedfs")
     server.empty(BUCKET)
-    yield _client_of(server.endpoint_url)
+    yield _client_of(server.https_url if "https" in request.param else server.endpoint_url)
 
 
 @cache

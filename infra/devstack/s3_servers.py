@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -35,9 +35,10 @@ _ATTEMPTS: Final = 3  # another process may take a port between its choice and i
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running server. Its credentials are valid only for this server."""
+    """A running server. Its credentials are valid only for this server. `https_url`: the same, if it was given a certificate."""
 
     endpoint_url: str
+    https_url: str = ""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -97,12 +98,21 @@ class _Launch:
     command: list[str]
     url: str
     sockets: tuple[Path, ...] = ()
+    https_url: str = ""
     ask: Callable[[S3Server], object] = lambda server: server.client().create_bucket(Bucket="is-it-ready")
 
 
-def seaweedfs(directory: Path) -> AbstractContextManager[S3Server]:
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The files of a server's certificate and its key."""
+
+    certificate: Path
+    key: Path
+
+
+def seaweedfs(directory: Path, *, tls: Certificate | None = None) -> AbstractContextManager[S3Server]:
     """A SeaweedFS server that keeps its files in `directory`. Raises Refused if it cannot be started."""
-    return _server("SeaweedFS", _seaweedfs, directory)
+    return _server("SeaweedFS", partial(_seaweedfs, tls=tls), directory)
 
 
 def dynalite_server(directory: Path) -> AbstractContextManager[S3Server]:
@@ -122,7 +132,7 @@ def _server(name: str, launch_in: Callable[[Path], _Launch], directory: Path) ->
         home = directory.resolve() / f"start-{attempt}"
         home.mkdir(parents=True)
         launch = launch_in(home)
-        server = S3Server(launch.url)
+        server = S3Server(launch.url, launch.https_url)
         with _running(launch, home) as process:
             if _is_ready(launch, process):
                 yield server
@@ -168,8 +178,8 @@ def _is_ready(launch: _Launch, process: "subprocess.Popen[bytes]") -> bool:
     return wait_for(answers, seconds=_STARTING_SECONDS, every=0.1) and process.poll() is None
 
 
-def _seaweedfs(home: Path) -> _Launch:
-    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc = free_ports(8)
+def _seaweedfs(home: Path, *, tls: Certificate | None) -> _Launch:
+    master, master_grpc, volume, volume_grpc, filer, filer_grpc, s3, s3_grpc, s3_tls = free_ports(9)
     rights = home / "identities.json"
     rights.write_text(
         json.dumps({"identities": [_identity(_OWNER, ["Admin"]), _identity(_STRANGER, ["Read:elsewhere"])]})
@@ -199,10 +209,12 @@ def _seaweedfs(home: Path) -> _Launch:
         "s3.iam": "false",
         "s3.autoCreateBucket": "false",
     }
+    if tls is not None:
+        options |= {"s3.port.https": s3_tls, "s3.cert.file": str(tls.certificate), "s3.key.file": str(tls.key)}
     command = [_program("weed"), "server", *(f"-{name}={value}" for name, value in options.items())]
     parts = {"master": master_grpc, "volume": volume_grpc, "filer": filer_grpc, "s3": s3_grpc}
     sockets = tuple(Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in parts.items())  # noqa: S108 - SeaweedFS chooses it
-    return _Launch(command, f"http://{_HOST}:{s3}", sockets)
+    return _Launch(command, f"http://{_HOST}:{s3}", sockets, f"https://{_HOST}:{s3_tls}" if tls else "")
 
 
 def _moto(home: Path) -> _Launch:  # noqa: ARG001 - the signature of _seaweedfs

@@ -26,6 +26,16 @@ _DATE_HOLDS_SECONDS: Final = 5.0
 AwsClient = Any
 """A boto3 client. Its methods are generated at run time from descriptions of the services, so it has no static type."""
 
+AwsSession = Any
+"""A session of botocore: the settings and credentials of this user. It has no static type either."""
+
+
+def session() -> AwsSession:
+    """A new session, for a client and its credentials."""
+    from botocore.session import get_session  # noqa: PLC0415 - slow; only at the first use
+
+    return get_session()
+
 
 def client(
     service: str,
@@ -35,19 +45,20 @@ def client(
     attempts: int,
     endpoint_url: str | None = None,
     region: str | None = None,
+    session: AwsSession | None = None,
     **more: object,
 ) -> AwsClient:
     """A thread-safe client that makes at most `attempts` attempts for each call.
 
-    It has its own session, because the default session is not thread-safe while a client is created.
+    It has its own session if none is given, because the default session is not thread-safe while a client is created.
     """
     import boto3  # noqa: PLC0415 - slow; only at the first use
     from botocore.config import Config  # noqa: PLC0415 - as boto3
 
     retries: Any = {"mode": "standard", "total_max_attempts": attempts}
     settings = Config(connect_timeout=connect_seconds, read_timeout=read_seconds, retries=retries, **more)
-    session = boto3.session.Session()
-    made = session.client(service, endpoint_url=endpoint_url, region_name=region, config=settings)
+    of = boto3.session.Session(botocore_session=session)
+    made = of.client(service, endpoint_url=endpoint_url, region_name=region, config=settings)
     for watcher in _watchers:
         _Watch(service, watcher).over(made)
     return made
@@ -70,6 +81,10 @@ class OnDemand:
             return self.made
 
 
+class NotSent(Exception):
+    """A request that was made only to be looked at."""
+
+
 @dataclass(frozen=True, slots=True)
 class SdkCall:
     """One call of a service as it ended. It has nothing of what was asked or answered. `status` is 0 if there was no answer."""
@@ -88,8 +103,14 @@ _watchers: list[Watcher] = []
 
 
 def watch_calls(watcher: Watcher) -> None:
-    """Tell `watcher` of each call of every client that is made from now on."""
+    """Tell `watcher` of each call of every client that is made from now on, and of each signed request."""
     _watchers.append(watcher)
+
+
+def tell_watchers(call: Callable[[], SdkCall]) -> None:
+    """Tell all watchers of a request that was made without the SDK. Usually there are none, and `call` is not called."""
+    for watcher in _watchers:
+        watcher(call())
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +133,9 @@ class _Watch:
     def _answered(self, *, model: Any, parsed: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
         self._tell(str(model.name), context, parsed.get("ResponseMetadata", {}))
 
-    def _failed(self, *, event_name: str, context: dict[str, Any], **_: object) -> None:
-        self._tell(event_name.rpartition(".")[2], context, {})
+    def _failed(self, *, event_name: str, context: dict[str, Any], exception: Exception, **_: object) -> None:
+        if not isinstance(exception, NotSent):
+            self._tell(event_name.rpartition(".")[2], context, {})
 
     def _tell(self, operation: str, context: Mapping[str, Any], about: Mapping[str, Any]) -> None:
         took = time.monotonic() - context["town_reconciler_begun"]
@@ -130,35 +152,34 @@ class _Watch:
 
 
 class AnsweredDate:
-    """The clock of a service, as its answers show it: `hear` is registered for the event `after-call` of a client.
+    """The clock of a service, as its answers show it.
 
     A machine that slept meanwhile, or whose clock was set, has heard nothing: then its two clocks disagree about the time passed.
     """
 
     def __init__(self) -> None:
-        self._heard: tuple[datetime, float, float] | None = None
+        self._heard: tuple[str, float, float] | None = None
 
-    def hear(self, *, parsed: Mapping[str, Any], **_: object) -> None:
-        """Remember the time of an answer, and when it arrived. An answer that says none, or not in a readable form, is ignored."""
-        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - the SDK has imported it
-
-        said = str(parsed.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date") or "")
-        try:
-            at = parsedate_to_datetime(said)
-        except ValueError:
-            return
-        if at.tzinfo is not None:
-            self._heard = at.astimezone(UTC), time.monotonic(), time.time()
+    def hear(self, said: str) -> None:
+        """Remember the header `Date` of an answer, and when it arrived. An answer without one is ignored."""
+        if said:
+            self._heard = said, time.monotonic(), time.time()
 
     def now(self) -> datetime | None:
-        """The service's time now, if it said it within the last seconds; else None."""
+        """The service's time now, if it said it within the last seconds, in a readable form; else None."""
         if self._heard is None:
             return None
-        at, arrived, arrived_on_the_wall = self._heard
+        said, arrived, arrived_on_the_wall = self._heard
         passed = time.monotonic() - arrived
         if passed > _DATE_HOLDS_SECONDS or abs(time.time() - arrived_on_the_wall - passed) > 1:
             return None
-        return at + timedelta(seconds=passed)
+        from email.utils import parsedate_to_datetime  # noqa: PLC0415 - who has heard an answer has imported it
+
+        try:
+            at = parsedate_to_datetime(said)
+        except ValueError:
+            return None
+        return None if at.tzinfo is None else at.astimezone(UTC) + timedelta(seconds=passed)
 
 
 def sdk_errors() -> tuple[type[Exception], ...]:

@@ -1,11 +1,14 @@
-"""Translates the exceptions of the S3 SDK: what was being done, in which bucket, and how to correct the problem.
+"""Translates what goes wrong with a request to S3: what was being done, in which bucket, and how to correct the problem.
 
 Our errors repeat only the code, the status and the message of an answer, never a header, a signature or a key id.
 """
 
 from typing import Final
 
+from shared.adapters.aws_http import RefusedRequest
 from shared.adapters.aws_sdk import CREDENTIALS, PASSING, code_of, response_of, sentence_of, status_of, without_answer
+from shared.adapters.aws_transport import NotConnected, NoWholeAnswer
+from shared.adapters.s3_place import SdkFailed
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
@@ -17,8 +20,11 @@ from shared.domain.errors import (
     TownError,
 )
 
+FAILURES: Final = (RefusedRequest, NotConnected, NoWholeAnswer, SdkFailed)
+
 _RACES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _BUCKET_NAME: Final = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
+_OPEN: Final = "try again; the request may or may not have been carried out"
 _ELSEWHERE: Final = frozenset(
     {
         "AuthorizationHeaderMalformed",
@@ -54,8 +60,15 @@ def says_unchanged(error: Exception) -> bool:
 def translated(error: Exception, *, doing: str, where: str, bucket: str) -> TownError:
     """The corresponding error of `shared.domain.errors`. `where` names bucket and endpoint for people."""
     at = f"{doing} in {where}"
-    if not response_of(error):
-        return without_answer(error, at, "bucket", name=bucket, form=_BUCKET_NAME)
+    if isinstance(error, NotConnected):
+        hint = (
+            f"the endpoint of bucket {bucket} could not be reached; check endpoint, region and network, then try again"
+        )
+        return StoreUnavailable(f"{at}: no connection ({error})", hint=hint)
+    if isinstance(error, NoWholeAnswer):
+        return StoreUnavailable(f"{at}: no complete answer ({error})", hint=_OPEN)
+    if isinstance(error.__cause__, Exception):
+        return without_answer(error.__cause__, at, "bucket", name=bucket, form=_BUCKET_NAME)
     problem = f"{at}: {status_of(error)} {code_of(error)}" + _sentence(error)
     return (
         _lost(error, problem)
@@ -101,15 +114,21 @@ def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
 def _passing(error: Exception, problem: str) -> TownError | None:
     """A failure inside the store, or too many requests."""
     if status_of(error) >= 500 or status_of(error) in (408, 429) or code_of(error) in PASSING:
-        return StoreUnavailable(problem, hint="try again; the request may or may not have been carried out")
+        return StoreUnavailable(problem, hint=_OPEN)
     return None
 
 
-def _region_hint(error: Exception, bucket: str) -> str:
+def region_of(error: Exception) -> str | None:
+    """The region in which the bucket is, if that is what the answer says."""
+    if code_of(error) not in _ELSEWHERE and status_of(error) not in (301, 307):
+        return None
     response = response_of(error)
-    headers = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    region = headers.get("x-amz-bucket-region") or response.get("Error", {}).get("Region")
-    if region:
+    return response["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region") or response["Error"]["Region"] or None
+
+
+def _region_hint(error: Exception, bucket: str) -> str:
+    region = region_of(error)
+    if region is not None:
         return f"the bucket {bucket} is in {region}: use --region {region}, or set AWS_DEFAULT_REGION"
     return f"the bucket {bucket} is in another region or behind another endpoint: name it with --region or --endpoint"
 

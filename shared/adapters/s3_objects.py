@@ -1,17 +1,28 @@
 """An object store in an S3 bucket, or in any other store that speaks S3 and honours conditional writes.
 
-The SDK repeats a request whose answer was lost, so our own success may be answered with 412. This module does not resolve
-that: `shared.storage.commit` reads the head before it treats a failed condition as a lost race.
+Its requests are signed and sent without the SDK, which needs 0.8 to 2 ms of a CPU for each and a third of a second to be imported.
+The SDK only finds credentials and endpoints that the environment does not say, and is there for tools.
+
+A request whose answer was lost is sent again, so our own success may be answered with 412. This module does not resolve that:
+`shared.storage.commit` reads the head before it treats a failed condition as a lost race.
+
+A body is signed with its SHA-256, so no store takes a damaged one. At AWS the same digest is also sent as the object's checksum,
+which buckets with a lock ask for; other stores may not know that header.
 """
 
+import os
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from datetime import datetime
+from hashlib import sha256
+from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from shared.adapters import aws_sdk, s3_errors
-from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand, sdk_errors
+from shared.adapters import aws_sdk, s3_answers, s3_errors, s3_place
+from shared.adapters.aws_http import AwsHttp, AwsRequest, Patience, RefusedRequest
+from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand
+from shared.adapters.aws_transport import AnswerTooLarge, HttpAnswer, NoWholeAnswer
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, PlainObjects, StoredObject
 
@@ -23,16 +34,19 @@ _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
+_SPARING: Final = {
+    "request_checksum_calculation": "when_required",
+    "response_checksum_validation": "when_required",
+}
 
 
 class S3Objects:
     """The ObjectStore and VersionedObjects ports over one bucket.
 
-    The SDK finds the credentials, and the region if none is given, in the role of the Lambda, the environment or the user's
-    profile. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag `kind` for a key: the
-    bucket's lifecycle uses the tag if no prefix selects the objects. `waiting` returns the table that keeps inboxes and due
-    markers, or None if they are objects of the bucket.
+    Credentials, and the region if none is given, are those of the Lambda's role, of the environment or of the user's profile:
+    all that the SDK knows. `endpoint_url` is for stores that are not AWS. `kind_of` returns the value of the tag `kind` for a
+    key: the bucket's lifecycle uses the tag if no prefix selects the objects. `waiting` returns the table that keeps inboxes and
+    due markers, or None if they are objects of the bucket.
     """
 
     at_once: Final = _CONNECTIONS
@@ -54,18 +68,15 @@ class S3Objects:
         self._endpoint_url = endpoint_url
         self._region = region
         self._largest = largest
-        self._made = OnDemand(self._dated_client)
+        self._session = OnDemand(aws_sdk.session)
+        self._made = OnDemand(self._new_client)
+        self._way = OnDemand(self._new_way)
         self._date = AnsweredDate()
 
     @property
     def client(self) -> AwsClient:
-        """The boto3 client, safe for threads, made at its first use."""
+        """A boto3 client of the bucket for tools, safe for threads, made at its first use."""
         return self._made()
-
-    def _dated_client(self) -> AwsClient:
-        made = _client(self._endpoint_url, self._region)
-        made.meta.events.register("after-call.s3", self._date.hear)
-        return made
 
     @property
     def waiting(self) -> PlainObjects:
@@ -79,8 +90,8 @@ class S3Objects:
         with self._translated(f"get {key}"):
             try:
                 return self._read(key)
-            except sdk_errors() as error:
-                if s3_errors.says_no_such_object(error):
+            except RefusedRequest as refusal:
+                if s3_errors.says_no_such_object(refusal):
                     return None
                 raise
 
@@ -88,11 +99,11 @@ class S3Objects:
         """The object if its ETag differs from `etag`; `unchanged` if it does not; None if there is none."""
         with self._translated(f"get {key}"):
             try:
-                return self._read(key, IfNoneMatch=etag)
-            except sdk_errors() as error:
-                if s3_errors.says_unchanged(error):
+                return self._read(key, {"if-none-match": etag})
+            except RefusedRequest as refusal:
+                if s3_errors.says_unchanged(refusal):
                     return "unchanged"
-                if s3_errors.says_no_such_object(error):
+                if s3_errors.says_no_such_object(refusal):
                     return None
                 raise
 
@@ -100,27 +111,27 @@ class S3Objects:
         """The first `length` bytes of an object; None if there is none."""
         with self._translated(f"get {key}"):
             try:
-                return self._read(key, Range=f"bytes=0-{length - 1}").body
-            except sdk_errors() as error:
-                if s3_errors.says_empty(error):
+                return self._read(key, {"range": f"bytes=0-{length - 1}"}).body
+            except RefusedRequest as refusal:
+                if s3_errors.says_empty(refusal):
                     return b""
-                if s3_errors.says_no_such_object(error):
+                if s3_errors.says_no_such_object(refusal):
                     return None
                 raise
 
     def create(self, key: str, body: bytes) -> str:
         """Store a new object and return its ETag. Raises PreconditionFailed if the key exists, ConditionRace."""
         with self._translated(f"create {key}"):
-            return self._write(key, body, IfNoneMatch="*")
+            return self._write(key, body, {"if-none-match": "*"})
 
     def replace(self, key: str, body: bytes, etag: str) -> str:
         """Replace the object that has this ETag. Raises PreconditionFailed if it has another or is gone; ConditionRace."""
         with self._translated(f"replace {key}"):
             try:
-                return self._write(key, body, IfMatch=etag)
-            except sdk_errors() as error:
-                if s3_errors.says_no_such_object(error):
-                    raise PreconditionFailed(f"replace {key}: it is gone") from error
+                return self._write(key, body, {"if-match": etag})
+            except RefusedRequest as refusal:
+                if s3_errors.says_no_such_object(refusal):
+                    raise PreconditionFailed(f"replace {key}: it is gone") from refusal
                 raise
 
     def put(self, key: str, body: bytes) -> str:
@@ -132,33 +143,27 @@ class S3Objects:
         """Remove the object; no error if there is none."""
         with self._translated(f"delete {key}"):
             try:
-                self.client.delete_object(Bucket=self._bucket, Key=key)
-            except sdk_errors() as error:
-                if not s3_errors.says_no_such_object(error):
+                self._send("DeleteObject", "DELETE", key)
+            except RefusedRequest as refusal:
+                if not s3_errors.says_no_such_object(refusal):
                     raise
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending."""
-        found: list[str] = []
+        keys: list[str] = []
         sizes: list[int] = []
         times: list[datetime] = []
         more = True
         with self._translated(f"list {prefix}"):
-            while more and len(found) < limit:
-                page = self.client.list_objects_v2(
-                    Bucket=self._bucket,
-                    Prefix=prefix,
-                    StartAfter=found[-1] if found else after,
-                    # one more than wanted: SeaweedFS reports for every full page that more keys follow
-                    MaxKeys=min(limit - len(found) + 1, _KEYS_PER_PAGE),
-                )
-                keys = [str(each["Key"]) for each in page.get("Contents", ())]
-                more = bool(_said(page, "IsTruncated")) and bool(keys)
-                found += keys
-                sizes += [int(each["Size"]) for each in page.get("Contents", ())]
-                times += [each["LastModified"].astimezone(UTC) for each in page.get("Contents", ())]
-        more = more or len(found) > limit
-        return Listing(tuple(found[:limit]), more=more, sizes=tuple(sizes[:limit]), times=tuple(times[:limit]))
+            while more and len(keys) < limit:
+                # one more than wanted: SeaweedFS reports for every full page that more keys follow
+                page = self._page(prefix, after=keys[-1] if keys else after, most=limit - len(keys) + 1)
+                more = page.more and bool(page.keys)
+                keys += page.keys
+                sizes += page.sizes
+                times += page.times
+        more = more or len(keys) > limit
+        return Listing(tuple(keys[:limit]), more=more, sizes=tuple(sizes[:limit]), times=tuple(times[:limit]))
 
     def time(self) -> datetime:
         """The present time by the store's clock: that of an answer of the last seconds, or of a request made for it.
@@ -171,15 +176,15 @@ class S3Objects:
             return heard
         with self._translated("ask for the time"):
             try:
-                self.client.head_object(Bucket=self._bucket, Key=_TIME_KEY)
-            except sdk_errors() as error:
-                if self._date.now() is None and aws_sdk.status_of(error) != 404:
+                self._send("HeadObject", "HEAD", _TIME_KEY)
+            except RefusedRequest as refusal:
+                if self._date.now() is None and aws_sdk.status_of(refusal) != 404:
                     raise
             return self._date.now() or self._time_of_writing()
 
     def _time_of_writing(self) -> datetime:
         """Where no answer says the time: that of an object just written, as a listing shows it. A listing always has it."""
-        self.client.put_object(Bucket=self._bucket, Key=_TIME_KEY, Body=b"")
+        self._send("PutObject", "PUT", _TIME_KEY)
         times = self.list(_TIME_KEY, limit=1).times
         if not times:
             raise StoreUnavailable(
@@ -192,12 +197,11 @@ class S3Objects:
         """The tags of the bucket itself."""
         with self._translated("read the tags"):
             try:
-                found = self.client.get_bucket_tagging(Bucket=self._bucket)["TagSet"]
-            except sdk_errors() as error:
-                if aws_sdk.code_of(error) == "NoSuchTagSet":
+                return s3_answers.tags_in(self._send("GetBucketTagging", "GET", query={"tagging": ""}))
+            except RefusedRequest as refusal:
+                if aws_sdk.code_of(refusal) == "NoSuchTagSet":
                     return {}
                 raise
-        return {str(each["Key"]): str(each["Value"]) for each in found}
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """Every state that the bucket still keeps, newest first. Without versioning, the current one."""
@@ -208,9 +212,9 @@ class S3Objects:
         """The object as it was; None if that version is not kept."""
         with self._translated(f"get version {version_id} of {key}"):
             try:
-                return self._read(key, VersionId=version_id)
-            except sdk_errors() as error:
-                if s3_errors.says_no_such_version(error):
+                return self._read(key, query={"versionId": version_id})
+            except RefusedRequest as refusal:
+                if s3_errors.says_no_such_version(refusal):
                     return None
                 raise
 
@@ -220,119 +224,125 @@ class S3Objects:
         Asks which state is current first: deleting that one would bring back the state before it.
         """
         with self._translated(f"delete version {version_id} of {key}"):
-            current = self._current_version(key)
-            if current is not None and version_id.startswith(
-                current
-            ):  # an answer that is cut short has the start of an id
+            if version_id == self._current_version(key):
                 hint = "list the versions again; only those that were replaced may be deleted"
                 raise Refused(
                     f"delete version {version_id} of {key}: it is current", status=409, path="version_id", hint=hint
                 )
             try:
-                self.client.delete_object(Bucket=self._bucket, Key=key, VersionId=version_id)
-            except sdk_errors() as error:
-                if not s3_errors.says_no_such_version(error):
+                self._send("DeleteObject", "DELETE", key, query={"versionId": version_id})
+            except RefusedRequest as refusal:
+                if not s3_errors.says_no_such_version(refusal):
                     raise
 
-    def _read(self, key: str, **conditions: str) -> StoredObject:
-        answer = self.client.get_object(Bucket=self._bucket, Key=key, **conditions)
-        with answer["Body"] as content:
-            size = int(_said(answer, "ContentLength"))
-            if size > self._largest:
-                raise ImageTooLarge(
-                    f"get {key}: the object has {size} bytes, more than {self._largest}; it was not downloaded",
-                    hint="delete what the town no longer needs, or split the town",
-                )
-            return StoredObject(content.read(), str(_said(answer, "ETag")))
+    def _read(
+        self, key: str, conditions: Mapping[str, str] | None = None, *, query: Mapping[str, str] | None = None
+    ) -> StoredObject:
+        answer = self._send("GetObject", "GET", key, query=query, headers=conditions)
+        _said(answer, "content-length")  # without it, a body that breaks off looks like a whole one
+        return StoredObject(answer.body, _said(answer, "etag"))
 
-    def _write(self, key: str, body: bytes, **conditions: str) -> str:
+    def _write(self, key: str, body: bytes, conditions: Mapping[str, str] | None = None) -> str:
+        headers = dict(conditions or {})
         kind = self._kind_of(key)
-        tags = {} if kind is None else {"Tagging": f"kind={kind}"}
-        answer = self.client.put_object(Bucket=self._bucket, Key=key, Body=body, **conditions, **tags)
-        return str(_said(answer, "ETag"))
+        if kind is not None:
+            headers["x-amz-tagging"] = f"kind={kind}"
+        if self._http().place.is_aws:
+            headers["x-amz-checksum-sha256"] = b64encode(sha256(body).digest()).decode()
+        return _said(self._send("PutObject", "PUT", key, headers=headers, body=body), "etag")
+
+    def _page(self, prefix: str, *, after: str, most: int) -> Listing:
+        """One page of a listing. Keys may contain what XML cannot, so they are asked for percent-encoded."""
+        query = {
+            "list-type": "2",
+            "prefix": prefix,
+            "max-keys": str(min(most, _KEYS_PER_PAGE)),
+            "encoding-type": "url",
+            "start-after": after,
+        }
+        return s3_answers.page_in(self._send("ListObjectsV2", "GET", query=query))
 
     def _versions(self, key: str) -> Iterator[ObjectVersion]:
-        marker: dict[str, str] = {}
+        marker: Mapping[str, str] = {}
         while True:
-            page = self.client.list_object_versions(Bucket=self._bucket, Prefix=key, **marker)
-            for each in page.get("Versions", ()):
-                if each["Key"] == key:
-                    yield ObjectVersion(
-                        version_id=str(each["VersionId"]),
-                        etag=str(each["ETag"]),
-                        at=each["LastModified"].astimezone(UTC),
-                        size=int(each["Size"]),
-                        current=bool(each["IsLatest"]),
-                    )
-            if not _said(page, "IsTruncated") or page["NextKeyMarker"] > key:
+            query = {"versions": "", "prefix": key, "encoding-type": "url", **marker}
+            page = s3_answers.versions_in(self._send("ListObjectVersions", "GET", query=query))
+            yield from (version for name, version in page.versions if name == key)
+            if page.next is None or page.next["key-marker"] > key:
                 return
-            marker = {"KeyMarker": page["NextKeyMarker"], "VersionIdMarker": page["NextVersionIdMarker"]}
+            marker = page.next
 
     def _current_version(self, key: str) -> str | None:
         try:
-            answer = self.client.head_object(Bucket=self._bucket, Key=key)
-        except sdk_errors() as error:
-            if s3_errors.says_no_such_object(error):
+            answer = self._send("HeadObject", "HEAD", key)
+        except RefusedRequest as refusal:
+            if s3_errors.says_no_such_object(refusal):
                 return None
             raise
-        if "VersionId" in answer:
-            return str(answer["VersionId"])
-        return next((version.version_id for version in self._versions(key) if version.current), None)
+        said = answer.headers.get("x-amz-version-id")
+        return said or next((version.version_id for version in self._versions(key) if version.current), None)
+
+    def _send(
+        self,
+        operation: str,
+        method: str,
+        key: str | None = None,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> HttpAnswer:
+        path = "" if key is None else f"/{key}"
+        request = AwsRequest(operation, method, path, query or {}, headers or {}, body)
+        try:
+            return self._http().send(request)
+        except RefusedRequest as refusal:
+            region, place = s3_errors.region_of(refusal), self._http().place
+            if not place.is_aws or region in (None, place.scope.region):
+                raise
+            self._region, self._way = region, OnDemand(self._new_way)
+            self._made = OnDemand(self._new_client)
+            return self._http().send(request)  # a bucket of AWS that is in another region than the settings say
+
+    def _http(self) -> AwsHttp:
+        way: AwsHttp = self._way()
+        return way
+
+    def _new_way(self) -> AwsHttp:
+        """How requests reach the bucket. Raises SdkFailed."""
+        place = s3_place.in_environment(
+            self._bucket, endpoint_url=self._endpoint_url, region=self._region, environment=os.environ
+        ) or s3_place.found_by_sdk(self._bucket, lambda: self.client, self._session)
+        return AwsHttp(
+            place, self._patience(), largest=self._largest, refusal_of=s3_answers.refusal_in, hear=self._date.hear
+        )
+
+    def _new_client(self) -> AwsClient:
+        return s3_place.client(self._session(), self._patience(), self._endpoint_url, self._region)
+
+    def _patience(self) -> Patience:
+        return Patience(_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS)
 
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except _failures() as error:
+        except AnswerTooLarge as error:
+            raise ImageTooLarge(
+                f"{doing}: the object has {error.size} bytes, more than {self._largest}; it was not downloaded",
+                hint="delete what the town no longer needs, or split the town",
+            ) from error
+        except s3_errors.FAILURES as error:
             where = f"bucket {self._bucket}"
             if self._endpoint_url:
                 where += f" at {_without_userinfo(self._endpoint_url)}"
-            unreadable = (
-                type(error) is ValueError and self._made.made is not None
-            )  # a line of an answer: a date that breaks off
-            said = AnswerCutShort(str(error)) if unreadable else error
-            raise s3_errors.translated(said, doing=doing, where=where, bucket=self._bucket) from error
+            raise s3_errors.translated(error, doing=doing, where=where, bucket=self._bucket) from error
 
 
-class AnswerCutShort(Exception):
-    """An answer lacks what every whole one says. To the SDK, headers that break off are complete, and no body is an empty one."""
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    return AnswerCutShort, *sdk_errors()
-
-
-def _said(answer: Mapping[str, Any], name: str) -> Any:
-    if name not in answer:
-        raise AnswerCutShort(f"it lacks {name}")
-    return answer[name]
-
-
-def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
-    # Other stores may not know the checksums that the SDK adds to each request since 2025. Heads and layers have their own.
-    sparing: dict[str, object] = (
-        {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
-        if endpoint_url
-        else {}
-    )
-    made = aws_sdk.client(
-        "s3",
-        connect_seconds=_CONNECT_SECONDS,
-        read_seconds=_READ_SECONDS,
-        attempts=_ATTEMPTS,
-        endpoint_url=endpoint_url,
-        region=region,
-        max_pool_connections=_CONNECTIONS,
-        tcp_keepalive=True,
-        s3={"addressing_style": "path" if endpoint_url else "auto"},
-        signature_version="s3v4",  # for presigned URLs too: buckets created since 2020 accept no older version
-        **sparing,
-    )
-    from botocore.handlers import add_expect_header  # noqa: PLC0415 - the client has imported it
-
-    # After `Expect: 100-continue`, SeaweedFS stores an empty object if the connection breaks before the body: even as a head.
-    made.meta.events.unregister("before-call.s3", add_expect_header)
-    return made
+def _said(answer: HttpAnswer, name: str) -> str:
+    if name not in answer.headers:
+        raise NoWholeAnswer(f"it lacks {name}")
+    return answer.headers[name]
 
 
 def _without_userinfo(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Which rights the calls of the SDK need, as AWS documents them for each operation, and a recorder of these calls."""
+"""Which rights calls of AWS need, as AWS documents them for each operation, and a recorder of these calls."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +14,9 @@ from botocore.exceptions import ClientError
 from botocore.signers import RequestSigner
 from moto.core.botocore_stubber import BotocoreStubber
 
+from shared.adapters.aws_http import AwsHttp, AwsRequest, RefusedRequest
+from shared.adapters.aws_sdk import code_of
+from shared.adapters.aws_transport import HttpAnswer
 from tests.contracts.roles import ACCOUNT, REGION, Right
 
 _PRESIGNED: Final = "presigned "
@@ -22,7 +25,7 @@ _MISSING: Final = ("404", "NoSuchKey", "NoSuchVersion")
 
 @dataclass(frozen=True, slots=True)
 class SdkCall:
-    """One call of the SDK: service, operation, parameters, and the code of the error with which it ended, if it did."""
+    """One call, by the SDK or as a signed request: service, operation, parameters, and the code of its error, if it had one."""
 
     service: str
     operation: str
@@ -61,8 +64,9 @@ class Recorder:
 
 
 def record(patched: pytest.MonkeyPatch) -> Recorder:
-    """Record each call of every client of the SDK, and each URL that it signs. Lets moto say the time, as AWS does."""
+    """Record each call of every client of the SDK, each URL that it signs, and each signed request. Lets moto say the time."""
     recorder = Recorder()
+    sent = AwsHttp.send
     made, signed = BaseClient._make_api_call, RequestSigner.generate_presigned_url
     answered = BotocoreStubber.__call__
 
@@ -75,6 +79,16 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
             raise
         recorder.heard(SdkCall(service, operation, given))
         return answer
+
+    def send(http: AwsHttp, request: AwsRequest) -> HttpAnswer:
+        given = _given(http.place.url, request)
+        try:
+            answer_ = sent(http, request)
+        except RefusedRequest as refusal:
+            recorder.heard(SdkCall(http.place.scope.service, request.operation, given, code_of(refusal)))
+            raise
+        recorder.heard(SdkCall(http.place.scope.service, request.operation, given))
+        return answer_
 
     def sign(signer: Any, request_dict: Any, operation_name: str, **more: Any) -> Any:
         url = signed(signer, request_dict, operation_name, **more)
@@ -89,9 +103,19 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
         return found
 
     patched.setattr(BaseClient, "_make_api_call", call)
+    patched.setattr(AwsHttp, "send", send)
     patched.setattr(BotocoreStubber, "__call__", answer)
     patched.setattr(RequestSigner, "generate_presigned_url", sign)
     return recorder
+
+
+def _given(url: str, request: AwsRequest) -> Mapping[str, Any]:
+    """What a signed request asks for, as the parameters of the SDK's operation."""
+    names = {"if-match": "IfMatch", "if-none-match": "IfNoneMatch", "x-amz-tagging": "Tagging"}
+    names |= {"prefix": "Prefix", "versionId": "VersionId"}
+    said = {names[name]: value for name, value in {**request.headers, **request.query}.items() if name in names}
+    key = {"Key": request.path.removeprefix("/")} if request.path else {}
+    return {"Bucket": str(urlsplit(url).hostname).partition(".s3.")[0], **key, **said}
 
 
 def rights_of(call: SdkCall, *, kms_key: str = "") -> tuple[Right, ...]:

@@ -6,6 +6,7 @@ from typing import Final
 from tests.conventions.sources import files_under, name_of
 
 NOT_PORTS: Final = {
+    "shared/adapters/aws_transport.py: Transport": "with and without a proxy; only AwsHttp sees it",
     "shared/adapters/forges.py: PullRequestApi": "what the adapters of single forges have in common; nobody else sees it",
     "shared/domain/green.py: Findings": "what is judged of a pull request, as values of the core and of the port",
     "shared/domain/green.py: IsDraft": "the same",

@@ -45,10 +45,13 @@ def main() -> int:
     excuses = _excuses(everything)
     asked_for = [mutant for mutant in mutants if mutant.name not in excuses]
     asked_for.sort(key=lambda mutant: hashlib.sha256(mutant.name.encode()).digest())
-    open_ones = [mutant for mutant in asked_for if not verdicts.stands(mutant)]
+    sample = asked_for[: asked.sample]
     quick, thorough = running.ROUNDS
-    _judge(open_ones, known, verdicts, jobs=asked.jobs, seconds=quick)
+    new = [mutant for mutant in sample if not verdicts.rests(mutant)]
+    open_ones = [mutant for mutant in sample if not verdicts.stands(mutant)]
+    _judge(new, known, verdicts, jobs=asked.jobs, seconds=quick)
     _check_types(open_ones, verdicts)
+    open_ones = [mutant for mutant in open_ones if not verdicts.stands(mutant)]
     _judge(open_ones, known, verdicts, jobs=asked.jobs, seconds=thorough)
     return _report(mutants, verdicts, excuses)
 
@@ -58,6 +61,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="mutants whose name contains this, or matches it as a pattern")
     parser.add_argument("--again", action="store_true", help="forget the verdicts of earlier runs")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
+    parser.add_argument("--sample", type=int, help="judge only so many, and not more of one file than its share")
     parser.add_argument("--list", action="store_true", help="name the mutants and end")
     return parser.parse_args()
 
@@ -67,13 +71,12 @@ def _wanted(mutant: Mutant, only: str) -> bool:
 
 
 def _judge(mutants: list[Mutant], known: reach.Reach, verdicts: Verdicts, *, jobs: int, seconds: float) -> None:
-    """Run the tests against each mutant that has no verdict which stands."""
-    open_ones = [mutant for mutant in mutants if not verdicts.stands(mutant)]
-    print(f"{len(open_ones)} of {len(mutants)} to be judged, in at most {seconds:.0f} s each", flush=True)
-    judged = _judged(open_ones, known, verdicts, jobs=jobs, seconds=seconds)
+    """Run the tests against each mutant."""
+    print(f"{len(mutants)} mutants to be judged, in at most {seconds:.0f} s each", flush=True)
+    judged = _judged(mutants, known, verdicts, jobs=jobs, seconds=seconds)
     for count, (mutant, verdict) in enumerate(judged, start=1):
         verdicts.write(mutant, verdict)
-        print(f"[{count}/{len(open_ones)}] {_told(mutant, verdict)}", flush=True)
+        print(f"[{count}/{len(mutants)}] {_told(mutant, verdict)}", flush=True)
 
 
 def _check_types(mutants: list[Mutant], verdicts: Verdicts) -> None:

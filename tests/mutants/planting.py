@@ -8,6 +8,7 @@ import ast
 import gc
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
@@ -16,17 +17,27 @@ from types import CodeType, FunctionType, ModuleType
 
 from tests.mutants.catalogue import ROOT, Mutant
 
-Functions = dict[tuple[str, str], list[FunctionType]]
+
+@dataclass(frozen=True, slots=True)
+class Functions:
+    """The functions of shared/ and functions/ in this process, by path and qualified name; and all that have default values."""
+
+    by_name: dict[tuple[str, str], list[FunctionType]]
+    with_defaults: list[FunctionType]
 
 
 def loaded_functions() -> Functions:
-    """Every function of shared/ and functions/ in this process, by path and qualified name."""
-    found: Functions = {}
+    """What can be exchanged in this process."""
+    found = Functions({}, [])
     home = (f"{ROOT}/shared/", f"{ROOT}/functions/")
     for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__code__.co_filename.startswith(home):
+        if not isinstance(thing, FunctionType):
+            continue
+        if thing.__kwdefaults__:
+            found.with_defaults.append(thing)
+        if thing.__code__.co_filename.startswith(home):
             path = Path(thing.__code__.co_filename).relative_to(ROOT).as_posix()
-            found.setdefault((path, thing.__code__.co_qualname), []).append(thing)
+            found.by_name.setdefault((path, thing.__code__.co_qualname), []).append(thing)
     return found
 
 
@@ -38,7 +49,7 @@ def plant(mutant: Mutant, functions: Functions) -> None:
         for changed in inside(code):
             # Closures that are alive already have the name of their maker in theirs.
             if changed.co_qualname == mutant.function or changed.co_qualname.startswith(f"{mutant.function}.<locals>."):
-                for function in functions.get((mutant.path, changed.co_qualname), ()):
+                for function in functions.by_name.get((mutant.path, changed.co_qualname), ()):
                     function.__code__ = changed
         return
     tree.body = [statement for statement in tree.body if isinstance(statement, ast.Assign | ast.AnnAssign)]
@@ -47,7 +58,7 @@ def plant(mutant: Mutant, functions: Functions) -> None:
     exec(compile(tree, mutant.path, "exec"), after)
     for name, old in list(before.items()):
         if name.isupper() and isinstance(old, int | timedelta | tuple | dict) and old != after[name]:
-            _exchange(name, old, after[name])
+            _exchange(name, old, after[name], functions.with_defaults)
 
 
 def inside(code: CodeType) -> Iterator[CodeType]:
@@ -58,18 +69,18 @@ def inside(code: CodeType) -> Iterator[CodeType]:
             yield from inside(constant)
 
 
-def _exchange(name: str, old: object, new: object) -> None:
+def _exchange(name: str, old: object, new: object, with_defaults: list[FunctionType]) -> None:
     for module in list(sys.modules.values()):
         if module.__name__.partition(".")[0] not in ("shared", "functions", "infra", "tests"):
             continue
         held = vars(module)
         if name in held and held[name] == old:
             held[name] = new
-    for thing in gc.get_objects():
-        if isinstance(thing, FunctionType) and thing.__kwdefaults__ and not isinstance(old, int):
-            for key, value in thing.__kwdefaults__.items():
-                if value is old:
-                    thing.__kwdefaults__[key] = new
+    for function in () if isinstance(old, int) else with_defaults:
+        defaults = function.__kwdefaults__ or {}
+        for key, value in defaults.items():
+            if value is old:
+                defaults[key] = new
 
 
 class Hook(MetaPathFinder):

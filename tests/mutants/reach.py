@@ -136,7 +136,7 @@ def _look(say: Say, known: set[str], wanted: dict[str, dict[int, str]], jobs: in
         modules = sorted({item.nodeid.partition("::")[0] for item in fresh})
         for path in wanted:
             importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
-        codes = [function.__code__ for some in planting.loaded_functions().values() for function in some]
+        codes = [function.__code__ for some in planting.loaded_functions().by_name.values() for function in some]
 
         def watch_share(tell: Say, share: int) -> None:
             mine = set(modules[share::jobs])

@@ -31,6 +31,18 @@ def test_an_older_generation_and_a_deleted_agent_say_nothing(who: str, outcome: 
     assert town.rows("SELECT subject, generation FROM outbox WHERE kind = 'stop_agent'") == [(who, 4)]
 
 
+@scenario(400)
+def test_an_agent_raises_escalations_about_its_own_rig_and_no_other() -> None:
+    town = a_busy_town().rig("rig-2", name="other")
+    about = [{**RAISED, "rig_id": rig_id} for rig_id in ("rig-1", "rig-2")]
+    raised = [
+        sent(agent(), said("escalation_raised", each, by="toast", event_id=f"raised-{each['rig_id']}"))
+        for each in about
+    ]
+    report = town.tick(*(envelope for envelopes in raised for envelope in envelopes))
+    assert [seen.outcome for seen in report.events] == ["applied", "rejected: another rig than the agent's"]
+
+
 @scenario(401)
 def test_a_heartbeat_counts_for_the_generation_of_its_token() -> None:
     town = a_busy_town()

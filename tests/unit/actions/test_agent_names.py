@@ -59,3 +59,18 @@ def fails_after(as_expected: bool) -> None:
     """An action that goes wrong at its end."""
     assert as_expected
     raise ZeroDivisionError
+
+
+def test_a_refinery_whose_row_cannot_be_read_is_not_replaced_by_a_second_one() -> None:
+    """A rig has one refinery; another one beside it would review what the first one still holds."""
+    rows = a_town().agent("f", "refinery")
+    rows.update("agent_metadata", "f", last_activity_at="soon")
+    town = on(rows).town
+    assert agents.get_or_create(town, Role.REFINERY, "rig-1") == "f"
+
+
+def test_a_polecat_whose_row_cannot_be_read_gets_no_work() -> None:
+    rows = a_town().agent("p").agent("q")
+    rows.update("agent_metadata", "p", last_activity_at="soon")
+    town = on(rows).town
+    assert agents.get_or_create(town, Role.POLECAT, "rig-1") == "q"

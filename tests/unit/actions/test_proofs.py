@@ -30,3 +30,9 @@ def test_a_review_that_has_moved_on_is_not_looked_at(status: str) -> None:
 
 def test_without_a_report_there_is_nothing_to_look_for() -> None:
     assert on(a_town().review("m", status="in_progress")).refused(VERIFY) == Skipped("no claim")
+
+
+def test_a_damaged_part_of_a_claim_counts_as_unknown() -> None:
+    stage = on(a_town().review("m", status="in_progress", metadata={"merge_claim": {"commit": 5, "head": "h1"}}))
+    assert stage.apply(VERIFY) == Applied()
+    assert (stage.effects[0][3]["head"], stage.effects[0][3]["merge_commit"]) == ("h1", None)

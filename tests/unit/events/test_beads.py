@@ -438,6 +438,20 @@ def test_work_whose_review_is_reopened_leaves_a_convoy_that_has_closed_meanwhile
     assert edges == [("m1", "b1")]
 
 
+@pytest.mark.parametrize(
+    ("why", "outcome"),
+    [
+        ("review_failed", "applied"),
+        ("cancelled", "rejected: its source b1 is closed: reopen that first"),
+    ],
+)
+def test_only_a_review_that_goes_on_where_it_was_needs_a_live_source(why: str, outcome: str) -> None:
+    town = a_town().with_rig().with_bead("b1", status="closed", rig_id="rig-1")
+    town.with_review("m1", of="b1", rig_id="rig-1", status="failed", metadata={"failureReason": why})
+
+    assert town.outcome("bead_reopened", bead_id="m1") == outcome
+
+
 def test_a_reopened_convoy_may_land_again() -> None:
     town = a_town().with_convoy(
         "c1",

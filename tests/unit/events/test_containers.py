@@ -243,3 +243,15 @@ def test_a_wrong_nonce_leaves_the_town_draining() -> None:
     assert town.outcome("container_ready", {"nonce": "n2"}) == "rejected: wrong nonce"
 
     assert town.town.keys.stored("drain") is not None
+
+
+def test_a_fault_that_ends_several_processes_is_told_once() -> None:
+    town = a_working_polecat(last_activity_at=ago(minutes=10))
+    town.with_bead("b2", status="in_progress", assignee_agent_bead_id="p2")
+    town.with_agent("p2", hook="b2", status="working", generation=2, last_dispatch_bead_id="b2")
+    ended = {"status": "exited", "exit_reason": "no key for the model", "generation": 2}
+
+    told = [town.hears("container_status", ended, agent_id=agent_id).returns for agent_id in ("p1", "p2")]
+
+    assert [[action.type for action in actions] for actions in told] == [["notify_mayor"], []]
+    assert [town.bead(bead_id)["status"] for bead_id in ("b1", "b2")] == ["open", "open"]

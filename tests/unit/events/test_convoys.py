@@ -258,3 +258,26 @@ def test_a_convoy_is_closed_once() -> None:
     assert town.outcome("convoy_closed", {"convoy_id": "c1"}) == "skipped: terminal"
 
     assert town.everything() == before
+
+
+# convoy_changed
+
+
+def changed(town: ATown, **change: object) -> str:
+    return town.outcome("convoy_changed", {"convoy_id": "c1", **change})
+
+
+def test_a_bead_that_joins_changes_no_field_of_its_convoy() -> None:
+    town = a_town().with_rig().with_convoy("c1").with_bead("t1", rig_id="rig-1")
+
+    assert changed(town, add=["t1"]) == "applied"
+
+    kinds = [row["event_type"] for row in town.rows("bead_events") if row["bead_id"] == "c1"]
+    assert "fields_updated" not in kinds
+
+
+def test_a_convoy_belongs_to_the_rig_of_its_first_bead_that_has_one() -> None:
+    town = a_town().with_rig().with_rig("rig-2").with_bead("t1").with_bead("t2", rig_id="rig-1")
+    town.with_convoy("c1", tasks=("t1", "t2")).with_bead("t3", rig_id="rig-2")
+
+    assert changed(town, add=["t3"]) == "rejected: t3 belongs to the rig rig-2, and the convoy to rig-1"

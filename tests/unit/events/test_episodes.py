@@ -191,3 +191,14 @@ def test_the_counters_of_an_earlier_release_go_with_the_first_success() -> None:
     stage.merge_request("m", pr_url=PULLS["m"], metadata={"poll_transient_count": 7, "poll_non_transient_count": 2})
     looks(stage)
     assert not {"poll_transient_count", "poll_non_transient_count"} & set(stage.the_bead("m").metadata)
+
+
+def test_answers_that_are_not_those_of_a_forge_are_said_to_be_so() -> None:
+    stage = a_town_with("m")
+    fails(stage, kind="invalid_response", message="not JSON")
+    later(stage, 30 * MINUTE)
+    fails(stage, kind="invalid_response", message="not JSON")
+    (escalation,) = stage.beads_of("escalation")
+    assert "the answers are not those of a forge (not JSON). Check that the address leads to its API" in (
+        escalation.body or ""
+    )

@@ -487,3 +487,16 @@ def test_only_required_checks_are_work_where_a_rig_says_so() -> None:
         stage = polling(rig={"required_checks_only": True})
         poll(stage, feedback={**failing, "required_pass": passes})
         assert [kind for kind in kinds(stage) if kind == "pr_feedback_detected"] == work
+
+
+@pytest.mark.parametrize(("asked", "waits_for_a_person"), [(4, False), (5, True)])
+def test_no_more_work_is_ordered_about_a_wrong_base_than_a_review_may_have(
+    asked: int, waits_for_a_person: bool
+) -> None:
+    stage = polling()
+    for number in range(asked):
+        stage.bead(f"fix-{number}", status="closed", labels=["gt:pr-feedback"], parent_bead_id="m")
+    poll(stage, {**OURS, "base_branch": "release"})
+    assert (obstacle(stage), kinds(stage)) == (
+        ("pr_mismatch", []) if waits_for_a_person else (None, ["pr_feedback_detected"])
+    )

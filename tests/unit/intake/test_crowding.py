@@ -28,3 +28,9 @@ def test_the_batches_of_others_take_nothing_of_the_room_of_a_sender() -> None:
     require_room(f"new{mine.mark}", mine, beside(mine, [*waiting, f"towns/t1/inbox/2-a{mine.mark}.json"]))
     with pytest.raises(Refused, match="of this sender wait already"):
         require_room(f"new{other.mark}", other, beside(other, waiting))
+
+
+def test_an_eighth_of_the_room_is_stored_unseen_and_not_one_event_more() -> None:
+    eighth = limits.WAITING_EVENTS["agent"] // 8
+    for weight, looks in ((eighth, False), (eighth + 1, True)):
+        assert Counts().must_look("t1", Share(Sender("agent", "p", 1), weight)) is looks
