@@ -49,7 +49,7 @@ class S3Objects:
     due markers, or None if they are objects of the bucket.
     """
 
-    at_once: Final = _CONNECTIONS
+    at_once: Final = 16
 
     def __init__(
         self,
