@@ -13,6 +13,7 @@ events lead to (`strange_town`).
 
 `checks` says what must never be seen, `ledger` what never in a town, `past` what the store of a town must still know, `walls` what
 never of a thief, and `simulate` puts it together: faults for some time, then calm, in which everything must come to an end.
+`shared_work` is what makes that fast: open databases and parsed batches that all processes of a world use.
 `mutants` break the real code on purpose, and the checks must see it. `coverage` says which rules acted and for which reasons
 beads waited; two hundred seeds must reach all of them.
 """

@@ -25,7 +25,7 @@ from shared.ports.metrics import RunFigures
 from shared.ports.steps import drive
 from shared.runner.run_report import FailedRun, MinuteReport, RunReport
 from shared.storage import head, keys, layer_reading
-from tests.simulation.ledger import REPLAYS_IN_A_ROW, Ledger, transient
+from tests.simulation.ledger import REPLAYS_IN_A_ROW, Ledger, Reading, read_only, transient
 from tests.simulation.past import Past
 from tests.simulation.processes import Driver, Process
 from tests.simulation.scheduler import Scheduler
@@ -59,9 +59,17 @@ class _Nothing:
 class Checks:
     """All ledgers of a world. `problems` is empty as long as all is well."""
 
-    def __init__(self, scheduler: Scheduler, *, clocks_differ_by: timedelta, replays: float = 1.0) -> None:
+    def __init__(
+        self,
+        scheduler: Scheduler,
+        *,
+        clocks_differ_by: timedelta,
+        replays: float = 1.0,
+        reading: Reading = read_only,
+    ) -> None:
         self._scheduler = scheduler
         self._replays = replays
+        self._reading = reading
         self._clocks_differ_by = clocks_differ_by
         self._close_clocks = clocks_differ_by <= _CLAIMS_ALLOW  # else claims cannot keep attempts apart
         self.holdings: Holdings = _Nothing()
@@ -96,7 +104,9 @@ class Checks:
             image, _ = drive(layer_reading.read_layers(objects, read, key=key))
         if ledger is None:
             past = Past(town_id, objects, self.fail, self.figures)
-            self.ledgers[town_id] = Ledger(self, town_id, read.manifest, image, past, replays=self._replays)
+            self.ledgers[town_id] = Ledger(
+                self, town_id, read.manifest, image, past, replays=self._replays, reading=self._reading
+            )
         else:
             ledger.committed(read.manifest, image)
             ledger.committed_by = by

@@ -89,16 +89,23 @@ class Fleet:
             loops.begin(self.loops)
             self._working.append(loops)
         ground.scheduler.after(_RESUMED_EVERY, self._resume)
-        ground.scheduler.after(self._random.randrange(MINUTE), self._go_wrong)
+        ground.scheduler.after(self._random.randrange(MINUTE), self._go_out)
+        if ground.skew.is_guarded:
+            ground.scheduler.after(self._random.randrange(MINUTE), self._go_wrong)
 
-    def _go_wrong(self) -> None:
-        """Now and then nobody works for some minutes, and now and then a clock is set wrong and right again."""
+    def _go_out(self) -> None:
+        """Now and then nobody works for some minutes."""
         ground, draw = self._ground, self._random.randrange
         if ground.plan.happens("outage"):
             ground.outage_until = ground.scheduler.now + draw(2 * MINUTE, 8 * MINUTE)
-        if ground.skew.is_guarded and ground.plan.happens("clock_jumps"):
+        ground.scheduler.after(draw(20 * SECOND, 2 * MINUTE), self._go_out)
+
+    def _go_wrong(self) -> None:
+        """Now and then a clock is set wrong and right again."""
+        ground = self._ground
+        if ground.plan.happens("clock_jumps"):
             self._set_wrong(self._random.choice((*self._clocks[-_LIKELY_IN_USE:], *self._post.clocks)))
-        ground.scheduler.after(draw(20 * SECOND, 2 * MINUTE), self._go_wrong)
+        ground.scheduler.after(self._random.randrange(10 * SECOND, MINUTE), self._go_wrong)
 
     def _set_wrong(self, clock: SkewedClock) -> None:
         clock.skew = clock.usual + self._random.choice((-1, 1)) * self._random.choice(_JUMPS)

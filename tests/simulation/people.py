@@ -61,6 +61,8 @@ class People:
         self.paused = False
         self.imported = False
         self._has_flooded = False
+        self._seen: bytes | None = None
+        self._has_budget = False
         self._says_much = self._random.random() < _SAYS_MUCH
         self.calm = False
 
@@ -99,9 +101,12 @@ class People:
             _, status = ledger.statuses.get(review, ("", "closed"))
             if status not in ("closed", "failed"):
                 self._send("bead_cancelled", {}, bead=review)
-        with database.opened(ledger.image) as sql:
-            budget = TownKeys(sql).config.get("budget") or {}
-        if any(most is not None for most in budget.values()):
+        if ledger.image is not self._seen:
+            self._seen = ledger.image
+            with database.opened(ledger.image) as sql:
+                budget = TownKeys(sql).config.get("budget") or {}
+            self._has_budget = any(most is not None for most in budget.values())
+        if self._has_budget:
             self._configure_as(_NO_BUDGET)
 
     def _again(self) -> None:

@@ -1,6 +1,7 @@
 """One world from one seed: it is set up, lives under faults for some time, becomes calm, and must come to an end."""
 
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
@@ -19,10 +20,12 @@ from tests.simulation.faults import Plan, Swarm
 from tests.simulation.fleet import Fleet
 from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post, Skew, WatchedObjects
+from tests.simulation.ledger import Reading, read_only
 from tests.simulation.people import RIG, People
 from tests.simulation.processes import Driver
 from tests.simulation.scales import Scale
 from tests.simulation.scheduler import HOUR, MINUTE, SECOND, Scheduler, SkewedClock
+from tests.simulation.shared_work import OpenImages, thrift
 from tests.simulation.strange_town import strange_town
 
 _CALM_AT_MOST: Final = 6 * HOUR
@@ -33,6 +36,8 @@ _IDLE: Final = 5 * MINUTE
 _REPLAYED_WHOLE: Final = 8
 """In every eighth world each tick is run again from its record; in the others a share."""
 _REPLAYED_ELSE: Final = 0.1
+_HOSTS_OF_THEIR_OWN: Final = 4
+"""In every fourth world each host opens its images itself, and keeps them open as in production."""
 _RESTORES: Final = 0.2
 _PAUSED: Final = 0.1
 """The share of the towns that are founded paused, and started later."""
@@ -72,7 +77,15 @@ class Outcome:
 class World:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, plan: Plan, *, skew: Skew | None = None, scale: Scale | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        plan: Plan,
+        *,
+        skew: Skew | None = None,
+        scale: Scale | None = None,
+        reading: Reading = read_only,
+    ) -> None:
         self.seed = seed
         self.random = Random(f"{seed} world")
         self.plan = plan
@@ -80,11 +93,11 @@ class World:
         self.skew = skew or Skew.of(seed)
         self.scale = scale or Scale()
         replays = 1.0 if seed % _REPLAYED_WHOLE == 0 else _REPLAYED_ELSE
-        self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most, replays=replays)
+        self.checks = Checks(self.scheduler, clocks_differ_by=self.skew.at_most, replays=replays, reading=reading)
         # in every second world a table keeps what waits
         objects = WatchedObjects(self.checks, self.scheduler, table=seed % 2 == 1)
         driver = Driver(self.scheduler, plan, Random(f"{seed} driver"), self.checks)
-        large_above = 0 if seed % 3 == 1 else IN_FILES_ABOVE  # in every third world all images lie in files
+        large_above = IN_FILES_ABOVE if _has_small_images(seed) else 0
         self.ground = Ground(self.scheduler, plan, self.checks, driver, objects, self.random, self.skew, large_above)
         self.post = Post(self.ground)
         self.forge = SimulatedForge(self.ground)
@@ -154,11 +167,12 @@ class World:
 
     def come_to_an_end(self, *, at_most: int) -> None:
         """Live until everything is over or waits for a person; then nothing may be missing, and idle must mean idle."""
-        limit, minute, ticks = self.scheduler.now + at_most, 0, -1
+        limit, minute, ticks, asked_at = self.scheduler.now + at_most, 0, -1, -1
         while self.scheduler.now < limit and not self.checks.problems:
-            # to ask why beads wait takes as long as some ticks; of towns that still tick it is asked now and then
-            stood_still = ticks == self.checks.figures["ticks"]
-            if stood_still or minute % _ASKED_EVERY == 0:
+            # to ask why beads wait takes as long as some ticks: it is asked when nothing ticks any more, and now and then
+            stands_still = ticks == self.checks.figures["ticks"] != asked_at
+            if stands_still or minute % _ASKED_EVERY == 0:
+                asked_at = self.checks.figures["ticks"]
                 if not unsettled(self.ground, self.runtime):
                     break
                 for people in self.people:
@@ -223,13 +237,17 @@ class World:
 def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
     """Everything that this seed stands for. `minutes` is the length of the phase with faults; else the seed draws it."""
     scale = Scale.of(seed)
-    with scale.installed():
-        return _simulate(seed, scale, minutes)
+    with ExitStack() as stack:
+        stack.enter_context(scale.installed())
+        stack.enter_context(thrift())
+        images = OpenImages()
+        stack.enter_context(images.shared(by_hosts=_has_small_images(seed) and seed % _HOSTS_OF_THEIR_OWN != 0))
+        return _simulate(seed, scale, minutes, images.reading)
 
 
-def _simulate(seed: int, scale: Scale, minutes: float | None) -> Outcome:
+def _simulate(seed: int, scale: Scale, minutes: float | None, reading: Reading) -> Outcome:
     plan = Swarm(seed)
-    world = World(seed, plan, scale=scale)
+    world = World(seed, plan, scale=scale, reading=reading)
     for kind in scale.kinds:
         world.checks.figures[f"seeds that are {kind}"] = 1
     random = Random(f"{seed} set-up")
@@ -264,6 +282,11 @@ def _simulate(seed: int, scale: Scale, minutes: float | None) -> Outcome:
     return world.outcome()
 
 
+def _has_small_images(seed: int) -> bool:
+    """In every sixth world all images lie in files, each of which a host opens itself."""
+    return seed % 6 != 1
+
+
 def _length(random: Random, *, towns: int) -> float:
     """Minutes with faults, fewer for more towns. Now and then so many that an agent which hangs meets all that awaits it."""
     if random.random() < 0.03:
@@ -277,7 +300,7 @@ def _live_under_faults(world: World, span: int) -> None:
     while world.checks.figures["ticks"] < _TICKS_AT_LEAST and world.scheduler.now < span + 2 * HOUR:
         if world.checks.problems:
             return
-        world.live(until=world.scheduler.now + 5 * MINUTE)
+        world.live(until=world.scheduler.now + MINUTE)
 
 
 def _config(random: Random) -> dict[str, Any]:
