@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, Literal, TypeVar
 
@@ -24,6 +24,7 @@ from functions.queries import Query, query_of
 from shared.domain import shapes, strict_json
 from shared.domain.errors import Refused, TownError
 from shared.domain.field_errors import first_error, what_is_expected
+from shared.ports.steps import Steps, drive
 from shared.questions.pages import carried
 
 M = TypeVar("M", bound=BaseModel)
@@ -86,7 +87,7 @@ class Route(Generic[Q]):
     path: str
     summary: str
     admit: Callable[[Mapping[str, Any], Mapping[str, str]], SignedRequest | None]
-    answer: Callable[[Call[Q]], Reply]
+    answer: Callable[[Call[Q]], Reply | Steps[Reply]]
     query: type[Q]
     guard: Guard = "sigv4"
 
@@ -108,6 +109,18 @@ def run(
     others: Mapping[str, tuple[str, ...]] = {},
     write_line: Callable[[str], object] = log.write_line,
 ) -> Reply:
+    """Answer a request, as `answering` does."""
+    return drive(answering(routes, event, tell, others=others, write_line=write_line))
+
+
+def answering(
+    routes: Sequence[Route[Any]],
+    event: Any,
+    tell: Callable[[Exception | SystemExit], object],
+    *,
+    others: Mapping[str, tuple[str, ...]] = {},
+    write_line: Callable[[str], object] = log.write_line,
+) -> Steps[Reply]:
     """Answer a request. This is the error boundary: an unexpected error is reported and answered with 500, without details.
 
     `others` are the paths of other functions with their methods, because requests that match no route arrive here. Every request
@@ -116,7 +129,7 @@ def run(
     context = event.get("requestContext") or {}
     method = str((context.get("http") or {}).get("method", ""))
     found, trail = paths.found_in(event, {*(route.path for route in routes), *others}), Trail()
-    reply = _reply(routes, event, tell, found=found, method=method, others=others, trail=trail)
+    reply = yield from _reply(routes, event, tell, found=found, method=method, others=others, trail=trail)
     reply["headers"][REQUEST_ID] = _UNPRINTABLE.sub("", str(context.get("requestId", "")))[:128] or "none"
     town_id = None if found is None else found[1].get("townId")
     status = reply["statusCode"]
@@ -133,10 +146,10 @@ def _reply(
     method: str,
     others: Mapping[str, tuple[str, ...]],
     trail: Trail,
-) -> Reply:
+) -> Steps[Reply]:
     """The answer to a request, whatever happens."""
     try:
-        return _answered(routes, event, found, method, others, trail)
+        return (yield from _answered(routes, event, found, method, others, trail))
     except TownError as error:
         reply = problems.of_error(error)
         if reply["statusCode"] == 500:  # the caller sees only its type, so the operator must see the rest
@@ -155,7 +168,7 @@ def _answered(
     method: str,
     others: Mapping[str, tuple[str, ...]],
     trail: Trail,
-) -> Reply:
+) -> Steps[Reply]:
     wanted = "GET" if method == "HEAD" else method
     if found is None:
         request_of(event)
@@ -168,7 +181,8 @@ def _answered(
     signed = route.admit(event, ids)
     # programs for mail and chats add parameters of their own to links, which must open all the same
     query = route.query() if route.guard == "link" else query_of(event, route.query)
-    reply = route.answer(Call(event, ids, query, signed, trail))
+    answered = route.answer(Call(event, ids, query, signed, trail))
+    reply = (yield from answered) if isinstance(answered, Generator) else answered
     return _tagged(reply, event) if wanted == "GET" and route.guard != "link" else reply
 
 

@@ -24,7 +24,7 @@ from shared.domain.senders import Sender
 from shared.intake import ingest
 from shared.intake.voice import said_to_the_mayor
 from shared.ports.object_store import ObjectStore
-from shared.ports.steps import drive
+from shared.ports.steps import Steps, drive
 from shared.questions.receipts import CreatedTown, ResumedTown, Said
 
 wiring.watch_errors()  # before the first call, because its timeout warning must wrap the call
@@ -54,19 +54,19 @@ def deployment() -> EventsDeployment:
     return EventsDeployment(Ingestion.deployed(settings), access, wiring.objects_of(settings))
 
 
-def post_events(call: Call[Query]) -> Reply:
+def post_events(call: Call[Query]) -> Steps[Reply]:
     """Make 1 to 100 events durable. The answer does not say whether a tick will accept them.
 
     The same request can be safely repeated.
     """
     at = deployment().ingestion
     try:
-        now = drive(at.around.time())
+        now = yield from at.around.time()
         holder = claims.holder_of(call.event, now)
-        return api.answer(202, at.take(call.town_id, call.body, holder, now=now, trail=call.trail))
+        return api.answer(202, (yield from at.take(call.town_id, call.body, holder, now=now, trail=call.trail)))
     except TownError as error:
         status = error.status if isinstance(error, Refused) else type(error).__name__
-        at.metrics.write({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
+        at.count({"eventsRefused": 1}, {"event": "events.refused", "why": str(status)})
         raise
 
 
@@ -79,7 +79,7 @@ def post_as_operator(call: Call[Query]) -> Reply:
     now = drive(here.around.time())
     sender = Sender("operator", request=signed.request_id)
     batch = ingest.accept(call.body, received_at=now, sent_by=sender, restore_window=here.around.restore_window)
-    return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
+    return api.answer(202, drive(here.store(call.town_id, batch, now=now, trail=call.trail)))
 
 
 def put_town(call: Call[Query]) -> Reply:
@@ -133,7 +133,7 @@ def say_to_mayor(call: Call[Query]) -> Reply:
     now = drive(here.around.time())
     sender = Sender("operator", request=signed.request_id)
     batch = ingest.batch_of([said], received_at=now, sent_by=sender, restore_window=here.around.restore_window)
-    here.store(call.town_id, batch, now=now, trail=call.trail)
+    drive(here.store(call.town_id, batch, now=now, trail=call.trail))
     return api.answer(202, Said(call.town_id, message_id))
 
 
@@ -183,7 +183,12 @@ ROUTES: Final[tuple[Route[Any], ...]] = (
 
 def answered(event: Any, write_line: Callable[[str], object] = log.write_line) -> Reply:
     """Answer one request, and write its audit line."""
-    return api.run(ROUTES, event, wiring.tell_bug, write_line=write_line)
+    return drive(answering(event, write_line))
+
+
+def answering(event: Any, write_line: Callable[[str], object] = log.write_line) -> Steps[Reply]:
+    """Answer one request as `answered` does. Of posts that are driven together, one call stores the batches."""
+    return api.answering(ROUTES, event, wiring.tell_bug, write_line=write_line)
 
 
 def lambda_handler(event: Any, context: Any) -> Reply:  # noqa: ARG001 - the handler's shape

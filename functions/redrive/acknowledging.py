@@ -131,7 +131,7 @@ def _taken(visit: _Visit) -> Reply:
     sender = Sender("operator", key=read.key, token=f"link-{read.name}", request=request)
     window = way_in.around.restore_window
     batch = ingest.batch_of([said], received_at=visit.now, sent_by=sender, restore_window=window)
-    way_in.store(read.link.town_id, batch, now=visit.now, trail=trail)
+    drive(way_in.store(read.link.town_id, batch, now=visit.now, trail=trail))
     return page(202, "Acknowledged", visit.seen.title, "The town notes it within seconds, and does not raise it again.")
 
 

@@ -53,7 +53,7 @@ def redrive(call: Call[Query]) -> Reply:
     here = deployment().ingestion
     now = drive(here.around.time())
     batch = drive(redriven(call.town_id, call.ids["eventId"], here.around.store, now=now))
-    return api.answer(202, here.store(call.town_id, batch, now=now, trail=call.trail))
+    return api.answer(202, drive(here.store(call.town_id, batch, now=now, trail=call.trail)))
 
 
 def show_escalation(call: Call[Query]) -> Reply:

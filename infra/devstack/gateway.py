@@ -8,10 +8,11 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any, Final, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, unquote
 
@@ -64,15 +65,20 @@ class Route:
         """
         if self.method not in (method, _ANY):
             return None
-        pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(self.path))
-        pattern = re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern)
-        found = re.fullmatch(pattern, unquote(path), re.DOTALL)
+        found = _pattern(self.path).fullmatch(unquote(path))
         return None if found is None else found.groupdict()
 
     @property
     def rank(self) -> tuple[bool, bool, int]:
         """The order in which routes are tried: the exact method first, a path that takes everything last, the longest first."""
         return ("+}" in self.path, self.method == _ANY, -len(self.path))
+
+
+@cache
+def _pattern(path: str) -> re.Pattern[str]:
+    """What a request's decoded path must be for a route with this path."""
+    pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
+    return re.compile(re.sub(r"\\{(\w+)\\\+\\}", r"(?P<\1>.+)", pattern), re.DOTALL)
 
 
 def routes_of(template: Mapping[str, Any]) -> tuple[Route, ...]:
@@ -189,11 +195,25 @@ class Refusing(Protocol):
         ...
 
 
+@runtime_checkable
+class Joining(Answering, Protocol):
+    """Something that answers some requests together, with those that arrive at the same time."""
+
+    def joins(self, method: str, target: str) -> bool:
+        """Whether a request that was not refused is answered by `answer_all`."""
+        ...
+
+    def answer_all(self, asked: Sequence[tuple[str, str, Mapping[str, str], bytes]]) -> Sequence[dict[str, Any]]:
+        """The answers to several requests, each as `answer` takes and gives it."""
+        ...
+
+
 class _Front:
     """Lets something that answers as functions do listen on a port of the loopback interface."""
 
     def __init__(self, gateway: Answering) -> None:
         self._gateway = gateway
+        self._joining = gateway if isinstance(gateway, Joining) else None
 
     def admit(self, head: Head) -> Response | None:
         """Refuse the pages of other sites, foreign names of this machine (DNS rebinding), and whom the gateway refuses."""
@@ -210,6 +230,17 @@ class _Front:
         """The gateway's answer."""
         head = request.head
         return _response(self._gateway.answer(head.method, head.target, head.headers, request.body))
+
+    def joins(self, head: Head) -> bool:
+        """Whether the gateway answers a request together with others."""
+        return self._joining is not None and self._joining.joins(head.method, head.target)
+
+    def answer_all(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """The gateway's answers."""
+        if self._joining is None:
+            return [self.answer(each) for each in requests]
+        asked = [(each.head.method, each.head.target, each.head.headers, each.body) for each in requests]
+        return [_response(answered) for answered in self._joining.answer_all(asked)]
 
 
 @contextmanager

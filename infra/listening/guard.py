@@ -12,14 +12,15 @@ A request that `admit` refuses costs no memory for its body, whatever size it an
 import asyncio
 import json
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import anyio.to_thread
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from infra.listening.groups import Groups
 from infra.listening.limits import USUAL, Limits
 
 _CLOSE: Final = {"Connection": "close"}
@@ -63,6 +64,19 @@ class Answering(Protocol):
         ...
 
 
+@runtime_checkable
+class AnsweringTogether(Answering, Protocol):
+    """What answers some requests together, with those that arrive at the same time."""
+
+    def joins(self, head: Head) -> bool:
+        """Whether an admitted request is answered by `answer_all`. It must not wait."""
+        ...
+
+    def answer_all(self, requests: Sequence[Request]) -> Sequence[Response]:
+        """The answers to requests that join, in order."""
+        ...
+
+
 class Guard:
     """An ASGI application around something that answers."""
 
@@ -72,6 +86,8 @@ class Guard:
         self._turns = asyncio.Semaphore(limits.at_once)
         self._held = 0
         self._threads: anyio.CapacityLimiter | None = None
+        self._together = inner if isinstance(inner, AnsweringTogether) else None
+        self._groups = None if self._together is None else Groups(self._together.answer_all)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -124,6 +140,8 @@ class Guard:
         except TimeoutError:
             return refusal(503, "too many requests are being answered; try again")
         try:
+            if self._groups is not None and self._together is not None and self._together.joins(request.head):
+                return await self._groups.answer(request)
             self._threads = self._threads or anyio.CapacityLimiter(self._limits.at_once)
             return await anyio.to_thread.run_sync(
                 self._inner.answer, request, abandon_on_cancel=True, limiter=self._threads

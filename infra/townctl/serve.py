@@ -6,8 +6,10 @@ scope `operator`, which gives access only to the town that it names.
 
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Annotated, Any, Final
 
@@ -26,18 +28,19 @@ from infra.townctl.live import Lines
 from infra.townctl.loop import LoopCounts, Stop, TownLoop, speed_of
 from infra.townctl.output import Answer
 from infra.townctl.provers import prover_of
-from infra.townctl.token_keys import keys_in, new_key
+from infra.townctl.token_keys import KeysOfDirectory, new_key
 from infra.townctl.town_token import KEY_NAME
 from infra.townctl.wording import quantity
 from shared.adapters import town_tokens
 from shared.domain.errors import Refused
 from shared.domain.shapes import answer
 from shared.history.retained_past import StoredPast
+from shared.intake.looks import Looks
 from shared.ports.agent_logs import AgentLogs
 from shared.ports.clock import Clock
 from shared.ports.queue import Wake
 from shared.ports.secrets import Secret
-from shared.ports.steps import drive
+from shared.ports.steps import Steps, drive, drive_all
 from shared.ports.town_past import TownPast
 from shared.runner.surroundings import Surroundings
 from shared.storage.restore import KeptPast
@@ -45,6 +48,10 @@ from shared.storage.restore import KeptPast
 DEFAULT_PORT: Final = 8765
 _SERVED: Final = '{"served":"townctl"}'
 _NO_OPERATOR: Final = "this route requires an operator's token"
+_POSTS: Final = ("POST", "/api/towns/{townId}/events")
+"""What is answered together: many report at the same time, and all wait for the disk."""
+_LOOK_SECONDS: Final = 0.05
+"""So long a look at an inbox counts for all requests. Batches that another process stores meanwhile are compared by the tick."""
 _ARN: Final = "arn:townctl:token:::operator/"
 
 
@@ -76,6 +83,31 @@ class OwnTown(Access):
         yield caller.removeprefix(_ARN)
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request without its body, its route with the parameters of the path, and the handler that answers it."""
+
+    method: str
+    path: str
+    query: str
+    headers: Mapping[str, str]
+    route: Route
+    parameters: Mapping[str, str]
+    handler: Callable[[Any, Any], dict[str, Any]]
+
+    def event(self, body: bytes) -> dict[str, Any]:
+        """The event that a function gets, without the authorizer's result."""
+        return event_of(
+            self.method,
+            self.path,
+            self.query,
+            self.headers,
+            body=body,
+            route=self.route,
+            parameters=self.parameters,
+        )
+
+
 @dataclass
 class Served:
     """The routes of the functions and their handlers, which several threads call at the same time."""
@@ -84,67 +116,95 @@ class Served:
     keys: Callable[[], Sequence[str]]
     clock: Clock
     write_line: Callable[[str], object]
+    together: Mapping[Route, Callable[[Any], Steps[dict[str, Any]]]] = field(default_factory=dict)
+    tokens: town_tokens.SignedTokens = field(default_factory=town_tokens.SignedTokens)
 
     def refused(self, method: str, target: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
         """The answer to a request without a token that opens its route, before its body is read."""
-        path, _ = parts_of(target)
-        if path == "/":
+        if parts_of(target)[0] == "/":
             return None
-        route, _, event = self._asked(method, target, headers, b"")
-        return self._unauthorized(route, event, headers)
+        asked = self._asked(method, target, headers)
+        try:
+            self._authorizer(asked)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        return None
 
     def answer(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> dict[str, Any]:
         """Check the token, then let the function's handler answer."""
-        path, _ = parts_of(target)
-        if path == "/":
+        if parts_of(target)[0] == "/":
             return _root(method)
-        route, handler, event = self._asked(method, target, headers, body)
-        unauthorized = self._unauthorized(route, event, headers)
-        if unauthorized is not None:
-            return unauthorized
-        return handler(event, None)
+        asked = self._asked(method, target, headers)
+        try:
+            event = self._event(asked, body)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        return asked.handler(event, None)
 
-    def _asked(
-        self, method: str, target: str, headers: Mapping[str, str], body: bytes
-    ) -> tuple[Route, Callable[[Any, Any], dict[str, Any]], dict[str, Any]]:
-        """The request's route, its handler, and its event, which has no authorizer yet."""
+    def joins(self, method: str, target: str) -> bool:
+        """Whether a request is answered together with those that arrive at the same time."""
+        path, _ = parts_of(target)
+        return any(route.match(method, path) is not None for route in self.together)
+
+    def answer_all(self, asked: Sequence[tuple[str, str, Mapping[str, str], bytes]]) -> Sequence[dict[str, Any]]:
+        """The answers to several requests, each as `answer` gives it."""
+        return [self._whatever(end) for end in drive_all([self._answering(*each) for each in asked])]
+
+    def _answering(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Steps[dict[str, Any]]:
+        asked = self._asked(method, target, headers)
+        try:
+            event = self._event(asked, body)
+        except Refused as refusal:
+            return self._unauthorized(asked, refusal)
+        return (yield from self.together[asked.route](event))
+
+    def _whatever(self, end: dict[str, Any] | Exception) -> dict[str, Any]:
+        """An answer, or that to a request whose answering failed, so that the others of its group have theirs."""
+        if not isinstance(end, Exception):
+            return end
+        self.write_line("".join(traceback.format_exception(end)))
+        return problems.response(500, "the request could not be answered", hint=problems.TELL_THE_OPERATOR)
+
+    def _event(self, asked: _Asked, body: bytes) -> dict[str, Any]:
+        """The event of a request that a token admits. Raises Refused."""
+        authorizer = self._authorizer(asked)
+        event = asked.event(body)
+        if authorizer is not None:
+            event["requestContext"]["authorizer"] = authorizer
+        return event
+
+    def _asked(self, method: str, target: str, headers: Mapping[str, str]) -> _Asked:
         path, query = parts_of(target)
         for route, handler in self.routes:
             parameters = route.match(method, path)
             if parameters is not None:
-                event = event_of(method, path, query, headers, body=body, route=route, parameters=parameters)
-                return route, handler, event
+                return _Asked(method, path, query, headers, route, parameters, handler)
         raise AssertionError("the last route takes every path")
 
-    def _unauthorized(self, route: Route, event: dict[str, Any], headers: Mapping[str, str]) -> dict[str, Any] | None:
-        """Add the authorizer's result to the event. Returns the answer if the token does not open the route."""
-        if route.guard == "link":
+    def _authorizer(self, asked: _Asked) -> dict[str, Any] | None:
+        """The authorizer's result; None for a link, which its route checks. Raises Refused if no token opens the route."""
+        if asked.route.guard == "link":
             return None
-        try:
-            claims = self._claims(headers)
-        except Refused as refusal:
-            key, token = town_tokens.claimed_ids(_shown_token(headers) or "")
-            self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
-            return _problem(event, 401, refusal.message, refusal.hint)
-        if route.guard == "townToken":
-            event["requestContext"]["authorizer"] = {"lambda": as_context(claims)}
-        elif claims.scope != "operator":
-            self.write_line(audit.of_refused_token(event, _NO_OPERATOR, key=claims.key, token=claims.token))
-            hint = "make one with `townctl token TOWN --scope operator`"
-            return _problem(event, 403, _NO_OPERATOR, hint)
-        else:
-            event["requestContext"]["authorizer"] = {
-                "iam": {"userArn": _ARN + claims.town},
-                "lambda": as_context(claims),
-            }
-        return None
+        claims = self._claims(asked.headers)
+        if asked.route.guard == "townToken":
+            return {"lambda": as_context(claims)}
+        if claims.scope != "operator":
+            raise Refused(_NO_OPERATOR, status=403, hint="make one with `townctl token TOWN --scope operator`")
+        return {"iam": {"userArn": _ARN + claims.town}, "lambda": as_context(claims)}
+
+    def _unauthorized(self, asked: _Asked, refusal: Refused) -> dict[str, Any]:
+        """The answer to a request whose token does not open its route, which leaves an audit line."""
+        event = asked.event(b"")
+        key, token = town_tokens.claimed_ids(_shown_token(asked.headers) or "")
+        self.write_line(audit.of_refused_token(event, refusal.message, key=key, token=token))
+        return _problem(event, refusal.status, refusal.message, refusal.hint)
 
     def _claims(self, headers: Mapping[str, str]) -> town_tokens.Claims:
         shown = _shown_token(headers)
         if shown is None:
             hint = "send the header `Authorization: Bearer TOKEN`, with the output of `townctl token TOWN`"
             raise Refused("the request has no town token", status=401, hint=hint)
-        return town_tokens.read(shown, self.keys(), now=self.clock.now())
+        return self.tokens.read(shown, tuple(self.keys()), now=self.clock.now())
 
 
 @answer
@@ -220,7 +280,6 @@ def served_from(
     from functions.redrive import app as redrive
     from functions.redrive.acknowledging import Links
     from functions.settings import DebugSettings
-    from shared.telemetry.emf import EmfMetrics
 
     def write(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -238,7 +297,8 @@ def served_from(
             return context.kept_past(town_id)
 
     access = OwnTown((), write)
-    ingestion = Ingestion(around, LoopInside(wake), EmfMetrics(lambda _: None, stage="local"), write)
+    looks = Looks(time.monotonic, seconds=_LOOK_SECONDS)
+    ingestion = Ingestion(around, LoopInside(wake), None, write, looks=looks)
     there = events.EventsDeployment(ingestion, access, context.founding_objects())
     here = Here(DebugSettings(stage="local", town_bucket="local"), around, access)
     issues = credentials.CredentialsDeployment(issuing_of(context.data, around.store), around.clock)
@@ -280,7 +340,9 @@ def served_from(
         for each in function.ROUTES
     ]
     found += [(Route(method, path, "", guard), handlers[name]) for method, path, name, guard in BESIDES]
-    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write)
+    posts = next(route for route, _ in found if (route.method, route.path) == _POSTS)
+    together = {posts: lambda event: events.answering(event, write)}
+    return Served(tuple(sorted(found, key=lambda each: each[0].rank)), keys, around.clock, write, together)
 
 
 def _shown_token(headers: Mapping[str, str]) -> str | None:
@@ -300,14 +362,14 @@ def _root(method: str) -> dict[str, Any]:
 
 
 def keys_of(context: Context) -> Callable[[], Sequence[str]]:
-    """The keys of this directory's tokens, read for every request, so that a rotation counts at once.
+    """The keys of this directory's tokens; a rotation counts from the next request on.
 
     The first `serve` makes the key that signs.
     """
     kept = secret_files(context.data)
     if kept.get(KEY_NAME) is None:
         kept.put(KEY_NAME, Secret(new_key()))
-    return lambda: keys_in(kept)
+    return KeysOfDirectory(kept)
 
 
 def _problem(event: Mapping[str, Any], status: int, detail: str, hint: str) -> dict[str, Any]:

@@ -243,7 +243,7 @@ class StoredTowns:
             received_at=self._time_of(store, town_id),
             batch_id=batch.id,
             wake=not batch.transient_only,
-            admit=partial(beside, batch.share),
+            admit=lambda waiting: tuple(beside(batch.share, waiting)),
             judge=partial(require_no_other, batch),
         )
         drive(writing)

@@ -93,7 +93,7 @@ def rotate(
 
 
 def rotate_files(files: SecretFiles, *, at_once: bool) -> None:
-    """Rotate the key of a data directory. A running `townctl serve` reads the files for every request."""
+    """Rotate the key of a data directory. A running `townctl serve` sees it with the next request."""
     current = files.get(KEY_NAME)
     if current is None:
         hint = "start `townctl serve` on this directory first: it makes the key; or give --stack NAME"
@@ -108,6 +108,23 @@ def rotate_files(files: SecretFiles, *, at_once: bool) -> None:
 def keys_in(files: SecretFiles) -> tuple[str, ...]:
     """The valid keys of a data directory: the one that signs, then the previous one if there is one."""
     return tuple(key.reveal() for name in (KEY_NAME, PREVIOUS_NAME) if (key := files.get(name)) is not None)
+
+
+class KeysOfDirectory:
+    """The valid keys of a data directory. Its files are read again after each change, so that a rotation counts at once."""
+
+    def __init__(self, files: SecretFiles) -> None:
+        self._files = files
+        self._known: tuple[tuple[tuple[int, ...] | None, ...], tuple[str, ...]] | None = None
+
+    def __call__(self) -> tuple[str, ...]:
+        """The one that signs, then the previous one if there is one. Raises what reading a secret raises."""
+        state = tuple(self._files.state(name) for name in (KEY_NAME, PREVIOUS_NAME))
+        known = self._known
+        if known is None or known[0] != state:
+            # the state is older than what is read: after a change in between, the next call reads again
+            self._known = known = (state, keys_in(self._files))
+        return known[1]
 
 
 def new_key() -> str:

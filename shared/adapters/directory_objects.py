@@ -16,20 +16,22 @@ after an hour.
 """
 
 import contextlib
-import errno
 import os
-import tempfile
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Final, Literal, NoReturn, Self
+from typing import Final, Literal, Self
 
 from shared.adapters import directory_files as files
 from shared.adapters import file_locks
-from shared.domain.errors import AccessDenied, PreconditionFailed, Refused, StoreUnavailable
+from shared.adapters.directory_errors import translated
+from shared.adapters.shared_calls import SharedCalls
+from shared.domain.errors import PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, StoredObject
 
 _WRITING: Final = ".writing"
@@ -38,8 +40,7 @@ _VERSIONS: Final = ".versions"
 _LOCK_COUNT: Final = 64
 _ABANDONED_SECONDS: Final = 3600
 _PLACING_TRIES: Final = 100  # a directory may be removed as empty before a file is moved into it
-_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
-_FORBIDDEN: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_KEY: Final = re.compile(r"[^/.\0][^/\0]*(?:/[^/.\0][^/\0]*)*")
 
 
 class DirectoryObjects:
@@ -48,13 +49,20 @@ class DirectoryObjects:
     The first write makes the directory. Reading does not require permission to write.
     """
 
+    at_once: Final = 1
+
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._place_of_all = f"{root}/"
+        self._writer = os.urandom(8).hex()
+        self._numbers = count()
+        self._listings = SharedCalls()
         self._writing = root / _WRITING
         self._locks = root / _LOCKS
         self._is_ready = False
+        self._translated = partial(translated, root)
         self._told: set[file_locks.Holder | None] = set()
-        self._on_disk: set[Path] = set()
+        self._on_disk: set[str] = set()
 
     @property
     def waiting(self) -> Self:
@@ -84,7 +92,7 @@ class DirectoryObjects:
         path = self._path(key)
         with self._translated(f"create {key}"), self._written(body) as written:
             try:
-                self._place(path, lambda: os.link(written, path), force=body != b"")
+                self._place(path, partial(os.link, written, path), force=body != b"")
             except FileExistsError:
                 raise PreconditionFailed(f"create {key}: it exists") from None
         return files.etag(body)
@@ -100,19 +108,19 @@ class DirectoryObjects:
             if found is None or files.etag(found) != etag:
                 raise PreconditionFailed(f"replace {key}: it has changed")
             self._keep(key, path, etag)
-            files.make_younger(written, than=path)
-            written.rename(path)
-            files.to_disk(path.parent)
+            files.make_younger(Path(written), than=Path(path))
+            Path(written).rename(path)
+            files.to_disk(_above(path))
         return files.etag(body)
 
     def put(self, key: str, body: bytes) -> str:
         """Store unconditionally. An empty object that exists, such as the due marker of this second, is left as it is."""
         path = self._path(key)
         with self._translated(f"put {key}"):
-            if body == b"" and files.content(path, at_most=1) == b"":
+            if body == b"" and files.is_empty(path):
                 return files.etag(body)
             with self._written(body) as written, self._locked(key):
-                self._place(path, lambda: written.rename(path), force=body != b"")
+                self._place(path, partial(Path(written).rename, path), force=body != b"")
         return files.etag(body)
 
     def delete(self, key: str) -> None:
@@ -124,27 +132,32 @@ class DirectoryObjects:
         """
         path = self._path(key)
         with self._translated(f"delete {key}"):
-            try:
-                is_empty = path.stat().st_size == 0
-            except files.NO_FILE:
+            is_empty = files.is_empty(path)
+            if is_empty is None:
                 return
             with self._locked(key), contextlib.suppress(*files.NO_FILE):
-                path.unlink()
-            if is_empty and self._root not in (path.parent, path.parent.parent):
+                os.unlink(path)  # noqa: PTH108 - the path is a text, which is fast
+            if is_empty and key.count("/") > 1:
                 with contextlib.suppress(OSError):
-                    path.parent.rmdir()
+                    Path(path).parent.rmdir()
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending.
 
-        Reads only directories that can hold such keys, and stops once `limit` is exceeded.
+        Reads only directories that can hold such keys, and stops once `limit` is exceeded. Threads that ask for the same keys at
+        the same time share a listing.
         """
-        start = prefix.rpartition("/")[0]
         with self._translated(f"list {prefix}"):
-            found = list(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
-            seen = [files.size_and_time_of(f"{self._root}/{key}") for key in found[:limit]]
-        sizes, times = tuple(size for size, _ in seen), tuple(at for _, at in seen)
-        return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
+            make = partial(self._listed, prefix, after=after, limit=limit)
+            return self._listings.answer((prefix, after, limit), make)
+
+    def _listed(self, prefix: str, *, after: str, limit: int) -> Listing:
+        start = prefix.rpartition("/")[0]
+        found = tuple(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))
+        listed = found[:limit]
+        seen = files.Looked([f"{self._place_of_all}{key}" for key in listed])
+        sizes, times = files.Column(lambda: seen.sizes, len(listed)), files.Column(lambda: seen.times, len(listed))
+        return Listing(listed, more=len(found) > limit, sizes=sizes, times=times)
 
     def time(self) -> datetime:
         """The present time by the clock of the file system, which may be that of another machine. Writes a file and removes it."""
@@ -154,11 +167,11 @@ class DirectoryObjects:
 
     def versions(self, key: str) -> tuple[ObjectVersion, ...]:
         """The current state and those that were replaced, newest first."""
-        path, kept = self._path(key), self._versions_of(key)
+        path, kept = Path(self._path(key)), self._versions_of(key)
         with self._translated(f"versions {key}"):
             # read first, so that a state that is replaced meanwhile is found among the past ones
             present = files.present(path)
-            names = [name for name, _ in reversed(files.entries(kept)) if files.VERSION_ID.fullmatch(name)]
+            names = [name for name in reversed(files.entries(str(kept))) if files.VERSION_ID.fullmatch(name)]
             # if a writer died before its rename, the current state is among these too
             past = [files.past_version(kept / name) for name in names]
         if present is None:
@@ -169,7 +182,7 @@ class DirectoryObjects:
 
     def get_version(self, key: str, version_id: str) -> StoredObject | None:
         """The object as it was; None if that version is not kept."""
-        path = self._path(key)
+        path = Path(self._path(key))
         with self._translated(f"get version {version_id} of {key}"):
             present = files.present(path)  # first, as in versions
             if present is not None and present[0] == version_id:
@@ -181,7 +194,7 @@ class DirectoryObjects:
 
     def delete_version(self, key: str, version_id: str) -> None:
         """Delete one past state; no error if it is gone. Raises Refused for the current one."""
-        path = self._path(key)
+        path = Path(self._path(key))
         with self._translated(f"delete version {version_id} of {key}"), self._locked(key):
             present = files.present(path)
             if present is not None and present[0] == version_id:
@@ -195,9 +208,9 @@ class DirectoryObjects:
     def _versions_of(self, key: str) -> Path:
         return self._root.joinpath(_VERSIONS, *key.split("/"))
 
-    def _keep(self, key: str, path: Path, etag: str) -> None:
+    def _keep(self, key: str, path: str, etag: str) -> None:
         """Give the current state of an object a second name, which remains when the first one is replaced."""
-        kept = self._versions_of(key) / files.version_id(path.stat(), etag)
+        kept = self._versions_of(key) / files.version_id(Path(path).stat(), etag)
         with contextlib.suppress(FileExistsError):  # left by a writer that died right after this
             try:
                 os.link(path, kept)
@@ -206,42 +219,35 @@ class DirectoryObjects:
                 os.link(path, kept)
 
     def _keys_below(self, directory: str, *, prefix: str, after: str) -> Iterator[str]:
-        path = self._path(directory) if directory else self._root
         above = f"{directory}/" if directory else ""
-        for name, is_directory in files.entries(path):
+        for name in files.entries(self._path(directory) if directory else self._place_of_all):
             key = above + name
-            if not is_directory:
-                if key.startswith(prefix) and key > after:
+            if name[-1] != "/":
+                if key > after and key.startswith(prefix):
                     yield key
                 continue
-            within = key + "/"
-            may_match = within.startswith(prefix) or prefix.startswith(within)
-            if may_match and (within > after or after.startswith(within)):
-                yield from self._keys_below(key, prefix=prefix, after=after)
+            may_match = key.startswith(prefix) or prefix.startswith(key)
+            if may_match and (key > after or after.startswith(key)):
+                yield from self._keys_below(key[:-1], prefix=prefix, after=after)
 
-    def _path(self, key: str) -> Path:
+    def _path(self, key: str) -> str:
         """The file of a key. No key leads outside the directory or to the store's own files in it."""
-        names = key.split("/")
-        if any(not name or name.startswith(".") or "\x00" in name for name in names):
+        if _KEY.fullmatch(key) is None:
             hint = "a key has no empty part and no part that leads out of the directory"
             raise Refused(f"not a key: {key[:200]!r}", status=400, path="key", hint=hint)
-        return self._root.joinpath(*names)
+        return self._place_of_all + key
 
     @contextmanager
-    def _written(self, body: bytes) -> Iterator[Path]:
+    def _written(self, body: bytes) -> Iterator[str]:
         """A temporary file with this content, forced to the disk; removed afterwards if it was not moved."""
         self._make_ready()
-        handle, name = tempfile.mkstemp(dir=self._writing)
-        written = Path(name)
+        path = f"{self._place_of_all}{_WRITING}/{self._writer}-{os.getpid()}-{next(self._numbers)}"
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(body)
-                file.flush()
-                if body:
-                    os.fsync(file.fileno())
-            yield written
+            files.write(path, body)
+            yield path
         finally:
-            written.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)  # noqa: PTH108 - as in delete
 
     def _make_ready(self) -> None:
         if self._is_ready:
@@ -266,26 +272,28 @@ class DirectoryObjects:
             self._told.add(holder)
             file_locks.say(waiting)
 
-    def _place(self, path: Path, move: Callable[[], object], *, force: bool) -> None:
+    def _place(self, path: str, move: Callable[[], object], *, force: bool) -> None:
         """Move a file to a path whose directories may not exist or may be removed meanwhile, and `force` it to the disk."""
+        directory = _above(path)
+        made: tuple[Path, ...] = ()
         for _ in range(_PLACING_TRIES):
-            made = self._make_directory(path.parent)
             try:
                 move()
             except FileNotFoundError:
+                made += self._make_directory(Path(directory))
                 continue
             if force:
                 with contextlib.suppress(FileNotFoundError):  # the object has been deleted meanwhile
-                    files.to_disk(path.parent)
-                self._force_above(path.parent, made)
+                    files.to_disk(directory)
+                self._force_above(directory, made)
             return
         raise StoreUnavailable(f"write {path}: its directory was removed repeatedly", hint="try again")
 
-    def _force_above(self, directory: Path, made: tuple[Path, ...]) -> None:
+    def _force_above(self, directory: str, made: tuple[Path, ...]) -> None:
         """Force the way to a directory to the disk, unless this process has done so: what is above it, and what was made for it."""
         if directory not in self._on_disk:
             # another process may have made the directory and not forced it to the disk yet
-            for each in (directory.parent, *made):
+            for each in (Path(directory).parent, *made):
                 with contextlib.suppress(FileNotFoundError):
                     files.to_disk(each)
             self._on_disk.add(directory)
@@ -309,25 +317,7 @@ class DirectoryObjects:
                 if now - path.stat().st_mtime > _ABANDONED_SECONDS:
                     path.unlink()
 
-    @contextmanager
-    def _translated(self, doing: str) -> Iterator[None]:
-        try:
-            yield
-        except file_locks.LockHeld as error:
-            raise StoreUnavailable(f"{doing} in {self._root}: {error}", hint=error.hint) from error
-        except OSError as error:
-            self._raise_as_ours(doing, error)
 
-    def _raise_as_ours(self, doing: str, error: OSError) -> NoReturn:
-        reason = f"{doing} in {self._root}: {error.strerror or error}"
-        if error.errno in _FULL:
-            raise StoreUnavailable(
-                reason, hint=f"the disk is full: free space under {self._root}; nothing was lost"
-            ) from error
-        if error.errno in _FORBIDDEN:
-            raise AccessDenied(
-                reason, hint=f"allow this user to read and write {self._root} and everything in it"
-            ) from error
-        raise StoreUnavailable(
-            reason, hint=f"check the disk of {self._root} and the system's log, then try again"
-        ) from error
+def _above(path: str) -> str:
+    """The directory of a file or directory."""
+    return path.rpartition("/")[0]

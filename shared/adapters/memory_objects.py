@@ -31,6 +31,8 @@ class MemoryObjects:
     The last `kept_versions` replaced states of each object are kept. `now` returns the time of a write.
     """
 
+    at_once: Final = 1
+
     def __init__(self, *, kept_versions: int = KEPT_VERSIONS, now: Callable[[], datetime] | None = None) -> None:
         self._lock = Lock()
         self._objects: dict[str, StoredObject] = {}

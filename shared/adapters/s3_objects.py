@@ -49,6 +49,8 @@ class S3Objects:
     due markers, or None if they are objects of the bucket.
     """
 
+    at_once: Final = 16
+
     def __init__(
         self,
         bucket: str,

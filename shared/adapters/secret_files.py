@@ -18,6 +18,7 @@ class SecretFiles:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._looked_at: dict[str, Path] = {}
 
     def get(self, name: str) -> Secret | None:
         """The secret of that name. Raises AccessDenied if others may read its file, SecretsUnavailable."""
@@ -34,6 +35,17 @@ class SecretFiles:
             hint = f"make {path} readable, or store the secret again"
             raise SecretsUnavailable(f"the secret {name} cannot be read: {type(error).__name__}", hint=hint) from error
         return Secret(text) if text else None
+
+    def state(self, name: str) -> tuple[int, ...] | None:
+        """A value that differs after each change of a secret, found without reading it; None if there is none."""
+        path = self._looked_at.get(name)
+        if path is None:
+            path = self._looked_at[name] = self._path(name)
+        try:
+            found = path.stat()
+        except OSError:
+            return None
+        return found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_mode
 
     def put(self, name: str, secret: Secret) -> None:
         """Store a secret, replacing an older one. Raises AccessDenied."""

@@ -47,6 +47,8 @@ class TableObjects:
     The folder of a key is its partition. The keys below the prefix `spread` have SHARDS partitions, by their last parts.
     """
 
+    at_once: Final = _CONNECTIONS
+
     def __init__(
         self,
         table: str,

@@ -9,8 +9,9 @@ the batches of a sender that it has stored since it last did could fill too much
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from threading import Lock
 from typing import Final
 
@@ -25,6 +26,8 @@ UNSEEN_BATCHES: Final = 10
 Few, because several processes store at the same time, and one listing must still show the batches of everybody."""
 _PART_OF_THE_EVENTS: Final = 8
 _SENDERS_KNOWN: Final = 10_000
+_LISTINGS_KNOWN: Final = 8
+_KEYS_KNOWN: Final = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +71,29 @@ class Share:
         return limits.SIGNS_OF_LIFE if self.signs_of_life else 2 if self.urgent else 1
 
 
-def require_room(batch_id: str, share: Share, waiting: Sequence[str]) -> None:
-    """Refuse a batch (429) for which its sender has no room. `waiting`: the keys of the waiting batches.
+def require_room(batch_id: str, share: Share, own: Mapping[str, int]) -> None:
+    """Refuse a batch (429) for which its sender has no room. `own`: what waits `beside` it, by key, and how much each counts.
 
     A batch always has room where nothing of its sender waits. A repetition of a batch that waits is accepted.
     """
-    names = [_name(key) for key in waiting]
-    if batch_id in names:
+    count, events = len(own), sum(own.values())
+    if count == 0 or (count < share.batches and events + share.weight <= share.events):
         return
-    counts = list(_counts_of(names, share.tag))
-    if not counts or (len(counts) < share.batches and sum(counts) + share.weight <= share.events):
+    if any(_name(key) == batch_id for key in list(own)):
         return
     raise Refused(
-        f"{sum(counts)} events (or KiB of events) of this sender wait already",
+        f"{events} events (or KiB of events) of this sender wait already",
         status=429,
         hint="send the request again after some seconds; send several events in one request, and fewer of them",
     )
 
 
-def beside(share: Share | None, waiting: Sequence[str]) -> tuple[str, ...]:
-    """The keys of the batches that are counted together with a new one; without a share, of all that are not counted."""
-    tag = None if share is None else share.tag
-    return tuple(key for key in waiting if _mark_in(_name(key))[0] == tag)
+def beside(share: Share | None, waiting: Sequence[str]) -> Mapping[str, int]:
+    """The batches that are counted together with a new one, by key, and how much each counts.
+
+    Without a share, all that are not counted.
+    """
+    return by_sender(tuple(waiting)).get(None if share is None else share.tag, {})
 
 
 @dataclass(slots=True)
@@ -120,10 +124,9 @@ class Counts:
             or found.unseen_events + share.weight > share.events // _PART_OF_THE_EVENTS
         )
 
-    def looked(self, town_id: str, share: Share, waiting: Sequence[str]) -> None:
-        """The inbox was listed: these batches wait."""
-        counts = list(_counts_of(map(_name, waiting), share.tag))
-        self._keep(town_id, share, _Count(len(counts), sum(counts)))
+    def looked(self, town_id: str, share: Share, own: Mapping[str, int]) -> None:
+        """The inbox was listed: these batches wait beside this one."""
+        self._keep(town_id, share, _Count(len(own), sum(own.values())))
 
     def stored(self, town_id: str, share: Share) -> None:
         """The batch was stored."""
@@ -142,20 +145,23 @@ class Counts:
                 self._known.popitem(last=False)
 
 
+@lru_cache(_LISTINGS_KNOWN)
+def by_sender(waiting: tuple[str, ...]) -> Mapping[str | None, Mapping[str, int]]:
+    """What waits, by the tags of the senders. Requests that come at the same time look at the same listing."""
+    found: dict[str | None, dict[str, int]] = {}
+    for key in waiting:
+        tag, count = _mark_in(key)
+        found.setdefault(tag, {})[key] = count
+    return found
+
+
 def _name(key: str) -> str:
     """The batch id in a key."""
     return key.rpartition("/")[2].removesuffix(".json").partition("-")[2]
 
 
-def _mark_in(name: str) -> tuple[str | None, int]:
+@lru_cache(_KEYS_KNOWN)
+def _mark_in(key: str) -> tuple[str | None, int]:
     """Whose batch it is and how much it counts; (None, 0) if its id does not say."""
-    whose, _, count = name.partition("-")[2].partition("-")
+    whose, _, count = _name(key).partition("-")[2].partition("-")
     return (whose, int(count)) if len(whose) == _DIGITS and count.isdecimal() else (None, 0)
-
-
-def _counts_of(names: Iterable[str], tag: str) -> Iterable[int]:
-    """How much each batch of this sender counts."""
-    for name in names:
-        whose, count = _mark_in(name)
-        if whose == tag:
-            yield count

@@ -37,9 +37,24 @@ def events_of(body: bytes) -> tuple[dict[str, object], ...]:
     return _events_in(value)
 
 
-def stored_batch(key: str, body: bytes) -> StoredBatch:
-    """Decode an inbox object. Its key gives the time of receipt if the object itself does not. Raises Refused."""
-    value = strict_json.parse(body, limit=limits.INBOX_OBJECT_SIZE, depth=_BODY_DEPTH)
+def stored_batches(key: str, body: bytes) -> tuple[StoredBatch, ...]:
+    """Decode an inbox object: one batch, or several that were received together. Raises Refused.
+
+    Its key gives the time of receipt of a batch that does not say it.
+    """
+    value = strict_json.parse(body, limit=limits.INBOX_OBJECT_SIZE, depth=_BODY_DEPTH + 2)
+    if isinstance(value, dict) and set(value) == {"batches"} and isinstance(value["batches"], list):
+        batches = tuple(_stored_batch(key, each) for each in value["batches"])
+        if not 1 <= sum(len(each.events) for each in batches) <= limits.EVENTS_PER_BATCH:
+            hint = f"write 1 to {limits.EVENTS_PER_BATCH} events into an object"
+            raise Refused("an object with too many events, or with none", status=400, path="batches", hint=hint)
+        return batches
+    if body.count(b"[") + body.count(b"{") > _BODY_DEPTH and strict_json.depth_of(value) > _BODY_DEPTH:
+        raise Refused(f"nested deeper than {_BODY_DEPTH} levels", status=400, hint="send a flatter value")
+    return (_stored_batch(key, value),)
+
+
+def _stored_batch(key: str, value: object) -> StoredBatch:
     received, source, sender = received_at(key), EventSource.INGEST, None
     if isinstance(value, dict) and "events" in value:
         received = _stored_time(value.pop("received_at", received))

@@ -9,7 +9,7 @@ names the first wrong event and its first problem. The worker calls `read_object
 tick judges that. It never raises, because one unreadable object must not block a town.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -59,6 +59,17 @@ class AcceptedBatch:
             urgent=any(BY_TYPE[event.envelope.event_type].over_budget == "applied" for event in self.events),
             signs_of_life=sender.scope == "container" and self.transient_only,
         )
+
+
+def together(batches: Sequence[AcceptedBatch]) -> tuple[str, bytes]:
+    """The id and the body of one inbox object for several batches, which have at most EVENTS_PER_BATCH events.
+
+    All are counted together, and either all or none wakes its town.
+    """
+    share = batches[0].share
+    counted = sum(each.share.weight for each in batches if each.share is not None)
+    mark = "" if share is None else replace(share, weight=counted).mark
+    return stored.id_of_all(each.id for each in batches) + mark, stored.object_of_all(each.body for each in batches)
 
 
 def accept(
@@ -116,18 +127,19 @@ def read_object(key: str, body: bytes, *, size: int | None = None) -> tuple[Enve
     be read is replaced by a stand-in, which the tick poisons instead.
     """
     try:
-        batch = decoding.stored_batch(key, body)
+        batches = decoding.stored_batches(key, body)
     except Refused as problem:
         return (unreadable.stand_in(key, None, body, problem.message, size=size),)
     except Exception as error:  # noqa: BLE001 - no object may block its town
         return (unreadable.stand_in(key, None, body, type(error).__name__),)
-    return tuple(_read(key, index, decoded, batch) for index, decoded in enumerate(batch.events))
+    decoded = ((event, batch) for batch in batches for event in batch.events)
+    return tuple(_read(key, index, event, batch) for index, (event, batch) in enumerate(decoded))
 
 
 def number_of_events(key: str, body: bytes) -> int:
     """How many events `read_object` would find in an object."""
     try:
-        return len(decoding.stored_batch(key, body).events)
+        return sum(len(batch.events) for batch in decoding.stored_batches(key, body))
     except Exception:  # noqa: BLE001 - whatever is wrong with it, it is read as one event, which the tick poisons
         return 1
 

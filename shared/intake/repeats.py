@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -14,8 +14,11 @@ from shared.ports.waiting_room import InboxObject
 
 EVENTS_KNOWN: Final = 20_000
 
-_Contents = Mapping[tuple[str, int | None], bytes]
-"""A digest of what each event of a batch says, by the event's id and its sender's generation."""
+_Event = tuple[str, int | None]
+"""The id of an event, and the generation of its sender."""
+
+_Contents = Mapping[_Event, bytes]
+"""A digest of what each event of a batch says."""
 
 
 def require_no_other(batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:
@@ -31,27 +34,26 @@ class KnownBatches:
     """What this process knows of the batches that wait, so that it reads each only once. Safe for threads.
 
     The id of a batch is made of what its events say, so what is known of a batch stays true. More than 20,000 events are not
-    remembered: the batches that were compared longest ago are forgotten.
+    remembered: the batches that became known first are forgotten.
     """
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, _Contents] = OrderedDict()
+        self._batches_with: dict[_Event, set[str]] = {}
         self._events = 0
         self._lock = Lock()
 
-    def compare(self, batch: AcceptedBatch, waiting: Iterable[str]) -> tuple[str, ...]:
+    def compare(self, batch: AcceptedBatch, waiting: Collection[str]) -> tuple[str, ...]:
         """Compare a batch with those of these waiting batches that are known, as `require_no_other` does; returns the others."""
-        unknown, known = [], []
+        self.require_no_other(batch, waiting)
+        return tuple(key for key in list(waiting) if key not in self._known)
+
+    def require_no_other(self, batch: AcceptedBatch, waiting: Container[str]) -> None:
+        """Compare a batch with those of these waiting batches that are known. The cost does not depend on how many wait."""
         with self._lock:
-            for key in waiting:
-                contents = self._known.get(key)
-                if contents is None:
-                    unknown.append(key)
-                else:
-                    self._known.move_to_end(key)
-                    known.append(contents)
-        _compare(batch, known)
-        return tuple(unknown)
+            alike = {key for event in batch.envelopes for key in self._batches_with.get(_named(event), ())}
+            contents = [self._known[key] for key in sorted(alike) if key in waiting]
+        _compare(batch, contents)
 
     def compare_read(self, batch: AcceptedBatch, waiting: Sequence[InboxObject]) -> None:
         """Compare a batch with these waiting batches, and remember them."""
@@ -61,19 +63,40 @@ class KnownBatches:
         _compare(batch, (contents for _, contents in read))
 
     def stored(self, key: str, batch: AcceptedBatch) -> None:
-        """Remember that this batch waits under this key."""
-        self._remember(key, _contents(batch.envelopes))
+        """Remember that this batch waits under this key, perhaps with others."""
+        with self._lock:
+            beside = self._known.get(key, {})
+        self._remember(key, {**beside, **_contents(batch.envelopes)})
+
+    def waits(self, batch: AcceptedBatch, waiting: Container[str]) -> bool:
+        """Whether all events of this batch are known to be in these waiting batches."""
+        with self._lock:
+            return all(
+                any(key in waiting and self._known[key][event] == digest for key in self._batches_with.get(event, ()))
+                for event, digest in _contents(batch.envelopes).items()
+            )
 
     def _remember(self, key: str, contents: _Contents) -> None:
         with self._lock:
-            self._events += len(contents) - len(self._known.pop(key, ()))
+            self._forget(key)
             self._known[key] = contents
+            self._events += len(contents)
+            for event in contents:
+                self._batches_with.setdefault(event, set()).add(key)
             while self._events > EVENTS_KNOWN:
-                self._events -= len(self._known.popitem(last=False)[1])
+                self._forget(next(iter(self._known)))
+
+    def _forget(self, key: str) -> None:
+        contents = self._known.pop(key, {})
+        self._events -= len(contents)
+        for event in contents:
+            self._batches_with[event].discard(key)
+            if not self._batches_with[event]:
+                del self._batches_with[event]
 
 
 def _compare(batch: AcceptedBatch, waiting: Iterable[_Contents]) -> None:
-    known: dict[tuple[str, int | None], bytes] = {}
+    known: dict[_Event, bytes] = {}
     for contents in waiting:
         known.update(contents)
     for event in batch.events:
@@ -99,5 +122,5 @@ def _digest(event: Envelope) -> bytes:
     return hashlib.blake2b(repr(content_of(event)).encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
-def _named(event: Envelope) -> tuple[str, int | None]:
+def _named(event: Envelope) -> _Event:
     return event.event_id, None if event.sender is None else event.sender.generation

@@ -21,6 +21,16 @@ def inbox_object(
     return canonical.dumps({"received_at": received_at, "source": source.value, **sender, "events": written}).encode()
 
 
+def object_of_all(objects: Iterable[bytes]) -> bytes:
+    """One inbox object for several batches that were received together."""
+    return b'{"batches":[' + b",".join(objects) + b"]}"
+
+
+def id_of_all(batch_ids: Iterable[str]) -> str:
+    """The id of several batches together. Equal batches in the same order give equal ids."""
+    return hashlib.sha256("\n".join(batch_ids).encode()).hexdigest()[:32]
+
+
 def batch_id(envelopes: Iterable[Envelope]) -> str:
     """The id of a batch. Equal events of a sender give equal ids, so a repeated request gets the same answer.
 

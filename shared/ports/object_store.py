@@ -1,5 +1,6 @@
 """The object store port: one bucket or directory of objects with conditional writes and, if kept, their past versions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
@@ -25,8 +26,8 @@ class Listing:
 
     keys: tuple[str, ...]
     more: bool
-    sizes: tuple[int, ...] = field(default=(), compare=False)
-    times: tuple[datetime, ...] = field(default=(), compare=False)
+    sizes: Sequence[int] = field(default=(), compare=False)
+    times: Sequence[datetime] = field(default=(), compare=False)
 
 
 class PlainObjects(Protocol):
@@ -44,6 +45,11 @@ class PlainObjects(Protocol):
     A method returns or raises within about 40 seconds: an adapter may repeat a request that got no answer. Therefore
     PreconditionFailed can be caused by the writer's own first attempt; `shared.storage.commit` shows how to resolve this.
     """
+
+    @property
+    def at_once(self) -> int:
+        """How many calls this store answers sooner if they are made at the same time; 1 if it is a disk of this machine."""
+        ...
 
     def get(self, key: str) -> StoredObject | None:
         """The object; None if it does not exist. Raises ImageTooLarge instead of downloading an object that is too large."""

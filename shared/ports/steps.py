@@ -11,7 +11,7 @@ The error of a call is raised at its `yield`, where the generator may catch it.
 """
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
@@ -32,6 +32,18 @@ class Call:
     name: str
     make: Callable[[], object]
     seconds: float | None = None
+    several: "Several | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Several:
+    """How equal calls of several steps are made as one, by `drive_all`: `make_all` is given what each is `of`.
+
+    It returns their answers in order, those of calls that failed as exceptions.
+    """
+
+    make_all: Callable[[Sequence[Any]], Sequence[object]]
+    of: object
 
 
 class NotBegun(TimeoutError):
@@ -43,10 +55,11 @@ class Together:
     """Calls that may be made in parallel.
 
     The `yield` returns a list with the answer of each call, in order. The answer of a call that raised is its exception:
-    nothing is raised at the `yield` itself.
+    nothing is raised at the `yield` itself. No more than `at_once` are made at the same time.
     """
 
     calls: tuple[Call, ...]
+    at_once: int = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +97,12 @@ class Ended:
 Steps = Generator[Call | Together | Begin | Await, Any, T]
 """A generator of steps that returns a T. What a `yield` returns depends on the step, so its type is Any: annotate it."""
 
-_PARALLEL_CALLS = 16
 _REST_SECONDS = 10.0
 
 
-def all_of(calls: tuple[Call, ...]) -> Steps[list[Any]]:
+def all_of(calls: tuple[Call, ...], *, at_once: int = 16) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
-    answers: list[object] = yield Together(calls)
+    answers: list[object] = yield Together(calls, at_once)
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
@@ -117,13 +129,58 @@ def drive(steps: Steps[T]) -> T:
             error = raised
 
 
+def drive_all(many: Sequence[Steps[T]]) -> list[T | Exception]:
+    """Drive several steps in this thread, in turns: what each returned, or the exception that it raised.
+
+    All go on until their next call is one that can be made as one with those of others; then these are made.
+    """
+    ends: dict[int, T | Exception] = {}
+    waiting: dict[int, Several] = {}
+    for place, steps in enumerate(many):
+        _go_on(steps, None, place, waiting, ends)
+    while waiting:
+        for make_all in list(dict.fromkeys(each.make_all for each in waiting.values())):
+            alike = {place: each.of for place, each in waiting.items() if each.make_all == make_all}
+            for place, answer in zip(alike, _answers(make_all, tuple(alike.values())), strict=True):
+                del waiting[place]
+                _go_on(many[place], answer, place, waiting, ends)
+    return [ends[place] for place in range(len(many))]
+
+
+def _answers(make_all: Callable[[Sequence[Any]], Sequence[object]], wanted: Sequence[object]) -> Sequence[object]:
+    try:
+        return make_all(wanted)
+    except Exception as raised:  # noqa: BLE001 - raised again inside each of the steps
+        return [raised] * len(wanted)
+
+
+def _go_on(
+    steps: Steps[T], answer: object, place: int, waiting: dict[int, Several], ends: dict[int, T | Exception]
+) -> None:
+    """Give steps an answer, and make their calls up to one that can be made with those of others, or to their end."""
+    try:
+        while True:
+            step = steps.throw(answer) if isinstance(answer, Exception) else steps.send(answer)
+            if isinstance(step, Call) and step.several is not None:
+                waiting[place] = step.several
+                return
+            try:
+                answer = _done(step)
+            except Exception as raised:  # noqa: BLE001 - raised again inside the steps, which handle it
+                answer = raised
+    except StopIteration as end:
+        ends[place] = end.value
+    except Exception as raised:  # noqa: BLE001 - the end of these steps, not of the others
+        ends[place] = raised
+
+
 def _done(step: Call | Together | Begin | Await) -> Any:
     """The answer to one step. Raises the error of a single call."""
     match step:
         case Call():
             return step.make()
         case Together():
-            return _make_all(step.calls)
+            return _make_all(step.calls, step.at_once)
         case Begin():
             task = _Task(step)
             task.start()
@@ -157,14 +214,14 @@ def _awaited(step: Await) -> list[Ended | None]:
     return [task.ended.result() if task.ended.done() else None for task in step.tasks]
 
 
-def _make_all(calls: tuple[Call, ...]) -> list[Any]:
+def _make_all(calls: tuple[Call, ...], at_once: int) -> list[Any]:
     time_limits = [call.seconds for call in calls if call.seconds is not None]
-    if len(calls) <= 1 and not time_limits:
+    if min(len(calls), at_once) <= 1 and not time_limits:
         return [answer_of(call) for call in calls]
     asked: list[tuple[Call, Future[object]]] = [(call, Future()) for call in calls]
     waiting: _Waiting = deque(asked)
     try:
-        for _ in range(min(len(calls), _PARALLEL_CALLS)):
+        for _ in range(min(len(calls), at_once)):
             _HELPERS.give(waiting)
         longest = max(time_limits, default=None)
         wait([future for call, future in asked if call.seconds is not None], timeout=longest)

@@ -1,6 +1,7 @@
 """Listing all objects below a prefix, and a binary search in which each comparison costs a read."""
 
-from collections.abc import Callable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -18,6 +19,20 @@ class Listed:
 
     size: int
     written_at: datetime
+
+
+class KeysBelow:
+    """The keys of a listing that are below a folder, which ends with a slash."""
+
+    def __init__(self, listing: Listing, folder: str) -> None:
+        self._sizes = listing.sizes
+        self._begin = bisect_left(listing.keys, folder)
+        self.keys = listing.keys[self._begin : bisect_left(listing.keys, f"{folder[:-1]}0")]  # 0 follows the slash
+
+    def last(self, named: Container[str], *, most: int) -> list[tuple[str, int]]:
+        """The last of these keys, at most so many, with the size of each object, which costs a look at its file in a directory."""
+        places = [place for place, key in enumerate(self.keys) if key in named][-most:]
+        return [(self.keys[place], self._sizes[self._begin + place]) for place in places]
 
 
 def all_keys(objects: PlainObjects, prefix: str) -> Steps[list[str]]:

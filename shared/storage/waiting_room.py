@@ -36,6 +36,7 @@ from shared.ports.object_store import Listing, ObjectStore, PlainObjects, Stored
 from shared.ports.steps import Call, Steps, all_of
 from shared.ports.waiting_room import Admission, DueMarker, InboxObject, InboxReading, Room
 from shared.storage import keys
+from shared.storage.listing import KeysBelow
 from shared.storage.mending import way_back
 
 PAGE: Final = 1000  # keys in one listing, the most that S3 returns
@@ -84,8 +85,8 @@ class ObjectWaitingRoom:
             yield from self._require_head(town_id)
         else:
             beside = yield from self._waiting(town_id)
-            named = set(admit([each for each, _ in beside]))
-            newest = [each for each in beside if each[0] in named][-_READ_AT_ONCE:]
+            named = frozenset(admit(beside.keys))
+            newest = beside.last(named, most=_READ_AT_ONCE) if named else []
             if judge is not None and newest:
                 judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
         if not wake:
@@ -172,20 +173,20 @@ class ObjectWaitingRoom:
         if there is None:
             raise (yield from no_head(self._objects, town_id))
 
-    def _waiting(self, town_id: str) -> Steps[Sequence[_Listed]]:
+    def _waiting(self, town_id: str) -> Steps[KeysBelow]:
         """The waiting batches, from a listing of at most 1000 keys that also shows the head. Raises as `_require_head`.
 
         A table holds no heads, so a town's own is then asked for first.
         """
         if self._room is not self._objects:
             yield from self._require_head(town_id)
-            page = yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)
-            return tuple(zip(page.keys, page.sizes, strict=True))
+            return KeysBelow(
+                (yield from self._page(keys.inbox(town_id), after="", limit=PAGE - 1)), keys.inbox(town_id)
+            )
         listing = yield from self.listed(keys.town(town_id), after=keys.before_head(town_id), limit=PAGE)
         if keys.head(town_id) not in listing.keys:
             raise (yield from no_head(self._objects, town_id))
-        listed = zip(listing.keys, listing.sizes, strict=True)
-        return [each for each in listed if keys.is_inbox_object(each[0])]
+        return KeysBelow(listing, keys.inbox(town_id))
 
     def _create_batch(self, key: str, body: bytes) -> Steps[None]:
         for _ in range(_CREATE_TRIES):
@@ -232,7 +233,8 @@ class ObjectWaitingRoom:
             return []
         start_of = self._room.start_of
         answers = yield from all_of(
-            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found)
+            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found),
+            at_once=self._room.at_once,
         )
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
@@ -245,7 +247,7 @@ class ObjectWaitingRoom:
             raise ValueError(f"not keys of the waiting room: {strangers}")
         calls = tuple(Call(f"delete {key}", partial(self._room.delete, key)) for key in doomed)
         if calls:
-            yield from all_of(calls)
+            yield from all_of(calls, at_once=self._room.at_once)
 
 
 def listing_of(objects: PlainObjects, prefix: str, *, after: str, limit: int) -> Call:

@@ -55,6 +55,10 @@ class Counting:
     calls: list[str] = field(default_factory=list)
 
     @property
+    def at_once(self) -> int:
+        return self.inner.at_once
+
+    @property
     def waiting(self) -> Self:
         return self
 

@@ -125,6 +125,7 @@ def test_a_full_disk_is_said_to_be_one_and_loses_nothing(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
+        patch.setattr(os, "fdatasync", full, raising=False)  # macOS has none
         attempts: tuple[Callable[[], object], ...] = (
             lambda: objects.replace("towns/demo/head", b"two", etag),
             lambda: objects.create("towns/other/head", b"two"),
@@ -148,8 +149,8 @@ def test_missing_rights_are_told_from_a_passing_failure(
     def forbidden(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(Path, "open", forbidden)
-    monkeypatch.setattr("tempfile.mkstemp", forbidden)
+    monkeypatch.setattr("shared.adapters.directory_files.FileIO", forbidden)
+    monkeypatch.setattr(os, "open", forbidden)
     with pytest.raises(AccessDenied, match="get towns/demo/head") as refused:
         objects.get("towns/demo/head")
     assert str(root) in refused.value.hint
@@ -161,7 +162,7 @@ def test_a_broken_disk_is_a_failure_that_may_pass(objects: DirectoryObjects, mon
     def broken(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(Path, "open", broken)
+    monkeypatch.setattr("shared.adapters.directory_files.FileIO", broken)
     with pytest.raises(StoreUnavailable, match=r"get towns/demo/head in .*: Input/output error"):
         objects.get("towns/demo/head")
 
@@ -197,8 +198,8 @@ def test_a_listing_reads_only_the_folders_that_it_needs(
     read: list[str] = []
     scandir = os.scandir
 
-    def watched(path: Path) -> object:
-        read.append(str(path.relative_to(root)))
+    def watched(path: str) -> object:
+        read.append(str(Path(path).relative_to(root)))
         return scandir(path)
 
     monkeypatch.setattr(os, "scandir", watched)

@@ -189,7 +189,7 @@ def test_on_one_machine_a_rotation_counts_for_the_next_request(
     files = SecretFiles(tmp_path / ".secrets")
     files.put(KEY_NAME, Secret(OLD))
     running = serve.Served(
-        (), lambda: keys_in(files), FakeClock(T), lambda _: None
+        (), token_keys.KeysOfDirectory(files), FakeClock(T), lambda _: None
     )  # a server that is running all the time
     headers = {"authorization": f"Bearer {issue(Claims('one', 'operator'), [OLD], now=T)}"}
 

@@ -207,7 +207,7 @@ class _Functions:
         body = json.dumps({"events": events}).encode()
         now = self.dispatcher.around.clock.now()
         with self.ledger.during("post"):
-            self.ingestion.take(town_id, body, Holder(town_id, sender), now=now, trail=Trail())
+            drive(self.ingestion.take(town_id, body, Holder(town_id, sender), now=now, trail=Trail()))
 
     def work(self) -> None:
         """Workers take the wakes that are visible."""

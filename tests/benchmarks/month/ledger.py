@@ -75,6 +75,10 @@ class LedgerTable:
     behind: MemoryObjects
     ledger: Ledger
 
+    @property
+    def at_once(self) -> int:
+        return self.behind.at_once
+
     def get(self, key: str) -> StoredObject | None:
         self._charge_read("table get", key, self._bytes(key))
         return self.behind.get(key)

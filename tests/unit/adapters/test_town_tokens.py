@@ -157,3 +157,13 @@ def test_no_token_is_issued_that_would_not_be_read(claims: Claims) -> None:
 def test_no_token_lives_longer_than_eight_hours(life: timedelta) -> None:
     with pytest.raises(Refused):
         issue(AGENT, [NEW], now=T, life=life)
+
+
+def test_a_token_that_is_known_is_judged_again_by_time_and_keys() -> None:
+    tokens, token = town_tokens.SignedTokens(), issue(AGENT, [NEW], now=T)
+    assert tokens.read(token, (NEW,), now=T) == read(token, [NEW], now=T)
+    with pytest.raises(Refused, match="expired"):
+        tokens.read(token, (NEW,), now=T + LIFE)
+    with pytest.raises(Refused, match="unknown key"):
+        tokens.read(token, (OTHER,), now=T)
+    assert tokens.read(token, (OTHER, NEW), now=T).agent == "toast"

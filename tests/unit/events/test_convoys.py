@@ -276,6 +276,20 @@ def test_a_bead_that_joins_changes_no_field_of_its_convoy() -> None:
     assert "fields_updated" not in kinds
 
 
+def test_what_a_convoy_says_of_itself_is_changed_and_written_down() -> None:
+    town = a_town().with_rig().with_convoy("c1", title="Old")
+
+    assert changed(town, title="New", by="ann") == "applied"
+
+    assert town.bead("c1")["title"] == "New"
+    [line] = town.rows("bead_events")
+    assert (line["event_type"], line["agent_id"], line["metadata"]) == (
+        "fields_updated",
+        "ann",
+        '{"fields":["title"]}',
+    )
+
+
 def test_a_convoy_belongs_to_the_rig_of_its_first_bead_that_has_one() -> None:
     town = a_town().with_rig().with_rig("rig-2").with_bead("t1").with_bead("t2", rig_id="rig-1")
     town.with_convoy("c1", tasks=("t1", "t2")).with_bead("t3", rig_id="rig-2")

@@ -463,7 +463,7 @@ def test_a_heartbeat_is_answered_without_the_pages_of_the_town(api: EventsApi) -
     ingestion = Ingestion(around, api.cloud.queue, EmfMetrics(api.lines.append, stage="test"), api.lines.append)
     beat = json.dumps(a_report("heart-0001")).encode()
     holder = Holder("one", Sender("container"))
-    answer = ingestion.take("one", beat, holder, now=api.world.clock.now(), trail=Trail())
+    answer = drive(ingestion.take("one", beat, holder, now=api.world.clock.now(), trail=Trail()))
     assert answer.drain_nonce == nonce
     assert counted.requests["get"] == counted.requests["get_if_changed"] == 0
 

@@ -5,7 +5,7 @@ import pytest
 from shared.domain import limits
 from shared.domain.errors import Refused
 from shared.domain.senders import Sender
-from shared.intake.crowding import UNSEEN_BATCHES, Counts, Share, require_room
+from shared.intake.crowding import UNSEEN_BATCHES, Counts, Share, beside, require_room
 
 SENDERS_KNOWN = 10_000
 
@@ -25,9 +25,9 @@ def test_a_process_forgets_the_sender_that_it_met_longest_ago() -> None:
 def test_the_batches_of_others_take_nothing_of_the_room_of_a_sender() -> None:
     mine, other = (Share(Sender("agent", name, 1), 1) for name in ("mine", "other"))
     waiting = [f"towns/t1/inbox/1-{number}{other.mark}.json" for number in range(limits.WAITING_BATCHES)]
-    require_room(f"new{mine.mark}", mine, [*waiting, f"towns/t1/inbox/2-a{mine.mark}.json"])
+    require_room(f"new{mine.mark}", mine, beside(mine, [*waiting, f"towns/t1/inbox/2-a{mine.mark}.json"]))
     with pytest.raises(Refused, match="of this sender wait already"):
-        require_room(f"new{other.mark}", other, waiting)
+        require_room(f"new{other.mark}", other, beside(other, waiting))
 
 
 def test_an_eighth_of_the_room_is_stored_unseen_and_not_one_event_more() -> None:

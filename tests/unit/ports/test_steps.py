@@ -1,11 +1,12 @@
 """Calls that are made together: at once, in order of their answers, and not longer than they may take."""
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Steps, Together, drive
+from shared.ports.steps import Await, Begin, Call, Ended, NotBegun, Several, Steps, Together, drive, drive_all
 from tests.patience import PATIENCE_SECONDS
 
 LIMIT = 2.0
@@ -164,3 +165,38 @@ def test_threads_that_made_calls_are_used_again() -> None:
 
     several = {ident for _ in range(50) for ident in drive(ask())}
     assert len(several) < 100  # of 200 calls
+
+
+def test_steps_that_are_driven_together_make_their_common_call_once_and_each_gets_its_own_answer() -> None:
+    stored: list[list[str]] = []
+
+    def store(names: Sequence[str]) -> list[object]:
+        stored.append(list(names))
+        return [ValueError(name) if name == "bad" else f"key of {name}" for name in names]
+
+    def posting(name: str) -> Steps[str]:
+        judged: str = yield Call(f"judge {name}", lambda: f"judged {name}")
+        if name == "refused":
+            raise PermissionError(name)
+        key: str = yield Call(f"store {name}", lambda: "alone", several=Several(store, name))
+        return f"{judged}, {key}"
+
+    ends = drive_all([posting(name) for name in ("a", "refused", "bad", "b")])
+    assert stored == [["a", "bad", "b"]]
+    assert [str(end) for end in ends] == ["judged a, key of a", "refused", "bad", "judged b, key of b"]
+    assert [type(end) for end in ends] == [str, PermissionError, ValueError, str]
+    assert drive(posting("c")) == "judged c, alone"
+
+
+def test_if_a_common_call_fails_each_of_its_steps_is_told() -> None:
+    def broken(_: Sequence[str]) -> list[object]:
+        raise OSError("no disk")
+
+    def posting() -> Steps[str]:
+        try:
+            yield Call("store", lambda: "alone", several=Several(broken, ""))
+        except OSError as error:
+            return f"told: {error}"
+        return "stored"
+
+    assert drive_all([posting(), posting()]) == ["told: no disk"] * 2

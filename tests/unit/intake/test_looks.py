@@ -1,0 +1,64 @@
+"""What a process has seen of an inbox: it counts for a while, with what the process stores itself."""
+
+from shared.domain.senders import Sender
+from shared.intake.crowding import Share
+from shared.intake.looks import Looks
+
+TOAST, NUX = (Share(Sender("agent", name, 1), 2) for name in ("toast", "nux"))
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = 0.0
+
+    def __call__(self) -> float:
+        return self.at
+
+
+def key(number: int, share: Share) -> str:
+    return f"towns/t1/inbox/176804640700{number}-{number:032}{share.mark}.json"
+
+
+def test_a_look_counts_until_its_time_is_over_and_each_sender_has_its_own() -> None:
+    looks = Looks(clock := Clock(), seconds=1)
+    assert looks.recent("t1", TOAST) is None
+    looks.looked("t1", [key(1, TOAST), key(2, NUX)], at=0)
+    clock.at = 0.999
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+    assert looks.recent("t2", TOAST) is None
+    clock.at = 1
+    assert looks.recent("t1", TOAST) is None
+
+
+def test_while_one_looks_again_the_others_go_on_with_what_was_seen() -> None:
+    looks = Looks(clock := Clock(), seconds=1)
+    looks.looked("t1", [key(1, TOAST)], at=0)
+    clock.at = 1
+    assert looks.recent("t1", TOAST) is None
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+
+
+def test_what_is_stored_here_is_seen_at_once_and_survives_a_look_that_began_before_it() -> None:
+    looks = Looks(clock := Clock(), seconds=10)
+    looks.looked("t1", [], at=0)
+    clock.at, began = 2, 1
+    looks.stored("t1", key(3, TOAST), TOAST)
+    looks.stored("t1", key(3, TOAST), TOAST)  # two batches in one object
+    assert looks.recent("t1", TOAST) == {key(3, TOAST): 4}
+    looks.looked("t1", [key(1, TOAST)], at=began)
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2, key(3, TOAST): 4}
+    looks.looked("t1", [key(1, TOAST)], at=3)
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+
+
+def test_an_older_look_that_ends_later_changes_nothing() -> None:
+    looks = Looks(Clock(), seconds=10)
+    looks.looked("t1", [key(1, TOAST)], at=5)
+    looks.looked("t1", [], at=4)
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+
+
+def test_without_seconds_nothing_is_kept() -> None:
+    looks = Looks()
+    looks.looked("t1", [key(1, TOAST)], at=0)
+    assert looks.recent("t1", TOAST) is None
