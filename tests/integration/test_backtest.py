@@ -136,6 +136,13 @@ def test_of_a_window_that_begins_before_the_town_the_rest_is_run(busy: World) ->
     assert (before.ticks, before.failed) == (0, None)
 
 
+def test_a_window_in_which_the_town_had_no_tick_is_run_and_differs_in_nothing(busy: World) -> None:
+    """Seen: the last piece of a long window had no tick, and the run of that town ended with an error of Python."""
+    later = busy.clock.now() + timedelta(minutes=1)
+    found = run(busy, later, later + timedelta(hours=1))
+    assert (found.ticks, found.ticks_that_differ, found.failed) == (0, 0, None)
+
+
 def parting(tick: int, *, then: Outputs = Outputs(), now: Outputs = Outputs()) -> Parting:  # noqa: B008 - a frozen value
     return Parting(tick, T + timedelta(seconds=tick), then, now, ())
 

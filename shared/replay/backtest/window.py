@@ -7,6 +7,7 @@ starts from. `beside` starts every tick from what history committed before it, s
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Final
 
 from shared.domain.errors import Refused
@@ -71,7 +72,7 @@ def backtest(town_id: str, past: TownPast, wanted: Window) -> Steps[WindowBackte
         effects = RecordedEffects.of(recorded)
         changed = ChangedTown(running, _AS_IT_WAS, effects)
         tally = _Tally()
-        for row, following in zip(recorded, (*recorded[1:], None), strict=True):
+        for row, following in zip_longest(recorded, recorded[1:]):
             restore = restore_in(row)
             if restore is not None:
                 kept = yield from past.after_tick(town_id, row["tick_no"])
