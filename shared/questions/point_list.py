@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.domain.errors import DamagedImage, Refused
+from shared.domain.errors import DamagedImage, Refused, UnknownTown
 from shared.domain.shapes import answer
 from shared.history.found_rows import FoundRows
 from shared.ports.steps import Steps
@@ -47,14 +47,6 @@ def points(kept: KeptPast, past: TownPast, *, limit: int = POINTS, before: int |
 
 
 def _before(town_id: str, past: TownPast, tick: int) -> Steps[int]:
-    newest = yield from past.newest(town_id)
-    if tick > newest.tick_no + 1:
-        raise Refused(
-            f"town {town_id} has no tick {tick}: its newest is {newest.tick_no}",
-            status=404,
-            path="before",
-            hint=f"`townctl ticks {town_id}` shows its ticks",
-        )
     image = yield from past.up_to_tick(town_id, tick - 1)
     if image is None:
         raise Refused(
@@ -63,7 +55,24 @@ def _before(town_id: str, past: TownPast, tick: int) -> Steps[int]:
             path="before",
             hint=f"`townctl points {town_id}` lists those that are kept",
         )
+    if image.tick_no + 1 < tick:
+        yield from _require_tick(town_id, past, tick)
     return image.txid
+
+
+def _require_tick(town_id: str, past: TownPast, tick: int) -> Steps[None]:
+    """Refuse (404) a tick that the town has not had yet. Where the newest commit cannot be read, any tick may have been."""
+    try:
+        newest = yield from past.newest(town_id)
+    except (DamagedImage, UnknownTown):
+        return
+    if tick > newest.tick_no + 1:
+        raise Refused(
+            f"town {town_id} has no tick {tick}: its newest is {newest.tick_no}",
+            status=404,
+            path="before",
+            hint=f"`townctl ticks {town_id}` shows its ticks",
+        )
 
 
 def _settings(town_id: str, past: TownPast, found: list[RestorePoint]) -> Steps[tuple[SettingsEvent, ...]]:
