@@ -58,7 +58,7 @@ PLAIN: list[tuple[str, str, int, Any]] = [
     ("GET", f"{BELOW}/convoys", 200, None),
     ("GET", f"{BELOW}/config", 200, None),
     ("GET", f"{BELOW}/points", 200, None),
-    ("GET", f"{BELOW}/points/1", 200, None),
+    ("GET", f"{BELOW}/points/{{txid}}", 200, None),
     ("GET", f"{BELOW}/events", 200, None),
     ("GET", f"{SEEN}/status", 200, None),
     ("GET", f"{SEEN}/beads", 200, None),
@@ -92,7 +92,7 @@ def test_an_answer_is_as_documented_and_nothing_else_would_be(
         body = {"from": start, "to": end, **body}
     query = f"?start={start}&end={end}" if route == TIMELINE else ""
     [(mayor,)] = world.town().rows("SELECT bead_id FROM agent_metadata WHERE role = 'mayor'")
-    answer = of(method, route, body, mayor=mayor, query=query, tick="60")
+    answer = of(method, route, body, mayor=mayor, query=query, tick="60", txid=str(world.image().txid))
     assert answer.status == status, answer.document
     assert complaints(method, route, status, answer.document) == []
     for spoilt in spoilt_ones(answer.document):

@@ -56,6 +56,7 @@ OPERATIONS = {
     for operation in operations.values()
 }
 _EVENTS = 5
+_POINTS = 3
 NEVER_SEEN = {
     # actions are skipped or fail only where rules contradict each other
     "ActionOutcome": {"skipped", "failed"},
@@ -236,7 +237,8 @@ class Questioner:
         """Every list of a town, and every bead and agent."""
         self.ask("getTownStatus", town)
         self.ask("listTicks", town, after=0)
-        self.ask("listRestorePoints", town, limit=200)
+        for point in self.ask("listRestorePoints", town, limit=200).points[:_POINTS]:
+            self.ask("getRestorePoint", town, str(point.txid))
         for operation in ("listTicks", "listConvoys", "getTownConfig", "listMayorMessages", *LISTS):
             self.ask(operation, town)
         for state in self.client.models.EventStateFilter:

@@ -139,7 +139,7 @@ def answered_as_documented(case: Any) -> None:
 def test_every_method_of_every_path_is_answered(path: str) -> None:
     """Those that the document has not: HEAD as GET, OPTIONS with what is allowed, any other with a problem document."""
     known = {method.upper() for method in DOCUMENT["paths"][path]}
-    asked = path.format(townId="one", beadId="b1", agentId="mayor", eventId="event-001", tick="1", link="x")
+    asked = path.format(townId="one", beadId="b1", agentId="mayor", eventId="event-001", tick="1", txid="1", link="x")
     for method in {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "QUERY"} - known:
         status, headers, body = ask(method, asked)
         assert headers["X-Request-Id"]

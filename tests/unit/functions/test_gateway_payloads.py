@@ -30,7 +30,7 @@ WRITES = [(each, at) for each, at in ROUTES if each.method != "GET" and not each
 each_write_with_a_body = pytest.mark.parametrize(
     ("route", "function"), WRITES, ids=[f"{route.method} {route.path}" for route, _ in WRITES]
 )
-KNOWN = {"townId": "one", "beadId": "b1", "agentId": "toast", "eventId": "event-001", "tick": "2"}
+KNOWN = {"townId": "one", "beadId": "b1", "agentId": "toast", "eventId": "event-001", "tick": "2", "txid": "1"}
 LARGEST_PAYLOAD = 6 << 20
 """The most bytes of an event with which a Lambda is called. The gateway answers 413 to what would be more."""
 

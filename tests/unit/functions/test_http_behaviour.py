@@ -53,7 +53,15 @@ ROUTES = [(route, each) for route, each in EVERY if route.guard != "link"]
 """Without the pages that people open by a link (`test_acknowledging`)."""
 
 NAMES = [f"{route.method} {route.path}" for route, _ in ROUTES]
-KNOWN = {"townId": "one", "beadId": "b1", "agentId": "mayor", "eventId": "event-001", "tick": "2", "link": "x"}
+KNOWN = {
+    "townId": "one",
+    "beadId": "b1",
+    "agentId": "mayor",
+    "eventId": "event-001",
+    "tick": "2",
+    "txid": "1",
+    "link": "x",
+}
 ASKED = {"/api/towns/one/timeline": {"start": to_text(T), "end": to_text(T + timedelta(hours=1))}}
 """What a path must be asked for."""
 
