@@ -43,6 +43,8 @@ def points(
     changed: dict[int, list[str]] = {}
     for event in found.settings:
         changed.setdefault(event.tick, []).append(settings_words(event))
+    is_mixed = len({(point.kind, point.epoch) for point in found.points}) > 1
+    more = ("kept as", "restores before") if is_mixed else ()
     rows = [
         (
             point.txid,
@@ -50,8 +52,7 @@ def points(
             point.tick,
             plain("; ".join(changed.get(point.tick or 0, ()))),
             point.size,
-            point.kind,
-            point.epoch,
+            *((point.kind, point.epoch) if is_mixed else ()),
         )
         for point in found.points
     ]
@@ -59,7 +60,7 @@ def points(
     return Answer(
         found,
         (
-            table("txid", "time", "tick", "settings changed", "bytes", "kept as", "restores before", rows=rows),
+            table("txid", "time", "tick", "settings changed", "bytes", *more, rows=rows),
             Text(shown),
             *(_back_to(found, tick) if tick is not None and found.points else ()),
             *map(Text, found.notes),
