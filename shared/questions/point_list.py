@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from shared.domain.errors import DamagedImage, Refused, UnknownTown
+from shared.domain.errors import Refused, TownError
 from shared.domain.shapes import answer
 from shared.history.found_rows import FoundRows
 from shared.ports.steps import Steps
@@ -41,7 +41,9 @@ def points(kept: KeptPast, past: TownPast, *, limit: int = POINTS, before: int |
     if not notes:
         try:
             settings = yield from _settings(kept.town_id, past.around_damage(), found)
-        except DamagedImage as error:  # the list is the way back from damage: it comes without the settings
+        except (
+            TownError
+        ) as error:  # the list is the way back, also from a schema that this code does not know: it comes without them
             notes = (f"what each commit changed in the settings cannot be read: {error.message}",)
     return PointList(kept.town_id, tuple(found), total, notes, settings)
 
@@ -64,7 +66,7 @@ def _require_tick(town_id: str, past: TownPast, tick: int) -> Steps[None]:
     """Refuse (404) a tick that the town has not had yet. Where the newest commit cannot be read, any tick may have been."""
     try:
         newest = yield from past.newest(town_id)
-    except (DamagedImage, UnknownTown):
+    except TownError:
         return
     if tick > newest.tick_no + 1:
         raise Refused(

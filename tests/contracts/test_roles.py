@@ -349,9 +349,11 @@ def _asked(life: Life, agent: str) -> None:
     now = datetime.now(UTC)
     window = {"from": to_text(now - timedelta(days=1)), "to": to_text(now)}
     newest = life.operator("GET", f"/api/towns/{TOWN}/ticks")["ticks"][-1]["tick"]
+    txid = life.operator("GET", f"/api/towns/{TOWN}/points")["points"][0]["txid"]
     more = {"timeline": {"start": window["from"], "end": window["to"]}}
     for route in debug.ROUTES:
-        path = route.path.format(townId=TOWN, beadId="b1", agentId=agent, tick=newest, eventId="poisoned-event")
+        named = {"beadId": "b1", "agentId": agent, "tick": newest, "txid": txid, "eventId": "poisoned-event"}
+        path = route.path.format(townId=TOWN, **named)
         body = window if path.endswith("/replay-events") else {} if route.method == "POST" else None
         if route.guard == "townToken":
             asked = {"scope": "agent", "agent": agent, "generation": "1"}
