@@ -99,7 +99,8 @@ def _replayed(
         kept = _KEPT_FROM.search(refused.hint) if is_ago(from_) else None
         if kept is None:
             raise
-    note = Text(f"the kept history of {town_id} begins later than {from_} ago, at {kept[1]}: the window begins there")
+    ago = f"{from_.removesuffix('ago').strip()} ago"
+    note = Text(f"the kept history of {town_id} begins later than {ago}, at {kept[1]}: the window begins there")
     return place.replay(town_id, {**asked, "from": kept[1]}), (note,)
 
 

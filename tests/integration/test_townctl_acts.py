@@ -79,9 +79,9 @@ def test_each_act_says_who_asked_for_it(town: Townctl, tmp_path: Path) -> None:
         "convoy_changed": ("convoy", "add", "alpha", "kitchen", "wall"),
         "convoy_started": ("convoy", "start", "alpha", "kitchen"),
         "town_configured": ("setting", "set", "alpha", "hook_limit_hours", "5"),
-        "rig_registered": ("setting", "set", "alpha", "upstream", "acme/upstream", "--rig", "rig-1"),
-    }
-    for event_type, words in acts.items():
+    }.items()
+    of_a_rig = ("town_configured", ("setting", "set", "alpha", "upstream", "acme/upstream", "--rig", "rig-1"))
+    for event_type, words in (*acts, of_a_rig):
         town.document(*words, "--by", "ann")
         assert outcome(town, event_type) == "applied"
         newest = town.document("event", "list", "alpha", "--type", event_type)["events"][0]

@@ -384,7 +384,7 @@ class SimulatedForge:
             changes_requested=pull.change_request is not None,
             change_requests=() if pull.change_request is None else (ChangeRequest(pull.change_request, "a person"),),
             review_decision="APPROVED" if approved else "REVIEW_REQUIRED",
-            merge_state_status="CLEAN" if green and approved else "BLOCKED",
+            merge_state_status="CLEAN" if green and approved and self._now >= pull.forbidden_until else "BLOCKED",
         )
 
     def _refusal(self, url: str) -> ForgeError | None:
