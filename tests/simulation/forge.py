@@ -174,12 +174,13 @@ class SimulatedForge:
         agreed = order.opens_pr_into or order.target_branch or "main"
         lazy = self._random.random() < 0.5
         later = (2 if self.calm else 10) * MINUTE
+        forbidden_until = now + 3 * later + draw(0, 2 * later) if not self.calm and self._random.random() < 0.1 else 0
         self.pulls[url] = pull = Pull(
             url=url,
             known_from=now + (draw(0, later // 3) if lazy else 0),
             green_from=now + (draw(0, later // 2) if lazy else 0),
             approved_from=now + (draw(0, later) if lazy else 0),
-            merged_by_hand_at=now + draw(MINUTE, 2 * later),
+            merged_by_hand_at=max(now, forbidden_until) + draw(MINUTE, 2 * later),
             dirty=lazy and self._random.random() < 0.3,
             unresolved=lazy and self._random.random() < 0.4,
             closed_at=now + draw(0, later) if lazy and not self.calm and self._random.random() < 0.1 else None,
@@ -187,7 +188,7 @@ class SimulatedForge:
             base="release" if happens("wrong_base") else agreed,
             agreed=agreed,
             draft_until=now + draw(0, later) if lazy and self._random.random() < 0.25 else 0,
-            forbidden_until=now + later + draw(0, later) if lazy and self._random.random() < 0.25 else 0,
+            forbidden_until=forbidden_until,  # by a rule, until somebody changes it; nobody merges it meanwhile
             change_request="r1" if lazy and self._random.random() < 0.35 else None,
             author=_STRANGER if lazy and self._random.random() < 0.25 else "the-town",
         )
