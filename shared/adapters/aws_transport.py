@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 from urllib.parse import SplitResult
 
-_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
+from shared.ports.steps import AT_ONCE
 
 
 class NotConnected(Exception):
@@ -95,7 +95,7 @@ class _Direct:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=_CONNECTIONS)
+        self._idle: deque[http.client.HTTPConnection] = deque(maxlen=AT_ONCE)
         weakref.finalize(self, _close_all, self._idle)
 
     def exchange(self, request: WireRequest, *, largest: int) -> HttpAnswer:
@@ -109,7 +109,7 @@ class _Direct:
         except BaseException:
             connection.close()
             raise
-        if is_kept and len(self._idle) < _CONNECTIONS:
+        if is_kept and len(self._idle) < AT_ONCE:
             self._idle.append(connection)
         else:
             connection.close()
@@ -153,7 +153,7 @@ class _ThroughProxy:
             verify=server.ca_bundle or True,
             proxies=dict(proxies),
             timeout=(server.connect_seconds, server.read_seconds),
-            max_pool_connections=_CONNECTIONS,
+            max_pool_connections=AT_ONCE,
         )
 
     def exchange(self, request: WireRequest, *, largest: int) -> HttpAnswer:

@@ -25,6 +25,7 @@ from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand
 from shared.adapters.aws_transport import AnswerTooLarge, HttpAnswer, NoWholeAnswer
 from shared.domain.errors import ImageTooLarge, PreconditionFailed, Refused, StoreUnavailable
 from shared.ports.object_store import Listing, ObjectVersion, PlainObjects, StoredObject
+from shared.ports.steps import AT_ONCE
 
 LARGEST_OBJECT: Final = (1 << 30) + (1 << 25)
 """The largest object that is downloaded, in bytes: an incompressible image of the largest allowed size, with headers and index."""
@@ -34,10 +35,6 @@ _KEYS_PER_PAGE: Final = 1000
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_SPARING: Final = {
-    "request_checksum_calculation": "when_required",
-    "response_checksum_validation": "when_required",
-}
 
 
 class S3Objects:
@@ -49,7 +46,7 @@ class S3Objects:
     due markers, or None if they are objects of the bucket.
     """
 
-    at_once: Final = 16
+    at_once: Final = AT_ONCE
 
     def __init__(
         self,

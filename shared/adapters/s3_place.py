@@ -14,6 +14,7 @@ from shared.adapters import aws_sdk
 from shared.adapters.aws_http import Patience, Place
 from shared.adapters.aws_sdk import AwsClient, AwsSession
 from shared.adapters.aws_signature import Credentials, Scope
+from shared.ports.steps import AT_ONCE
 
 _ORDINARY_REGION: Final = re.compile(r"(?:us|us-gov|af|ap|ca|eu|il|me|mx|sa)-[a-z]+-[0-9]")
 _ORDINARY_BUCKET: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")
@@ -33,7 +34,6 @@ _OF_THE_SDK: Final = (
 """Variables that say more about credentials or endpoints than this module knows."""
 _FILES: Final = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _KEY: Final = "key"
-_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
 _SPARING: Final = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
 """Other stores may not know the checksums that the SDK adds to each request since 2025."""
 
@@ -124,7 +124,7 @@ def client(session: AwsSession, patience: Patience, endpoint_url: str | None, re
         endpoint_url=endpoint_url,
         region=region,
         session=session,
-        max_pool_connections=_CONNECTIONS,
+        max_pool_connections=AT_ONCE,
         tcp_keepalive=True,
         s3={"addressing_style": "path" if endpoint_url else "auto"},
         signature_version="s3v4",  # for presigned URLs too: buckets created since 2020 accept no older version

@@ -27,6 +27,7 @@ from shared.adapters import aws_sdk, table_errors
 from shared.adapters.aws_sdk import AwsClient, OnDemand, sdk_errors
 from shared.domain.errors import PreconditionFailed, StoreUnavailable
 from shared.ports.object_store import Listing, PlainObjects, StoredObject
+from shared.ports.steps import AT_ONCE
 
 LARGEST_ITEM: Final = 16 << 10
 SHARDS: Final = 4
@@ -35,7 +36,6 @@ SHARDS: Final = 4
 _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
-_CONNECTIONS: Final = 16  # the number of calls that are made at the same time (shared.ports.steps)
 _LARGEST_PAGE: Final = 1000
 
 _Item = Mapping[str, Mapping[str, Any]]
@@ -47,7 +47,7 @@ class TableObjects:
     The folder of a key is its partition. The keys below the prefix `spread` have SHARDS partitions, by their last parts.
     """
 
-    at_once: Final = _CONNECTIONS
+    at_once: Final = AT_ONCE
 
     def __init__(
         self,
@@ -216,7 +216,7 @@ def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
         attempts=_ATTEMPTS,
         endpoint_url=endpoint_url,
         region=region,
-        max_pool_connections=_CONNECTIONS,
+        max_pool_connections=AT_ONCE,
         tcp_keepalive=True,
     )
 

@@ -15,9 +15,12 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+
+AT_ONCE: Final = 16
+"""So many calls are made at the same time, unless a store wants fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,7 @@ class Together:
     """
 
     calls: tuple[Call, ...]
-    at_once: int = 16
+    at_once: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ Steps = Generator[Call | Together | Begin | Await, Any, T]
 _REST_SECONDS = 10.0
 
 
-def all_of(calls: tuple[Call, ...], *, at_once: int = 16) -> Steps[list[Any]]:
+def all_of(calls: tuple[Call, ...], *, at_once: int = AT_ONCE) -> Steps[list[Any]]:
     """The answers of calls that are made together. Raises the first failure, after all calls were made."""
     answers: list[object] = yield Together(calls, at_once)
     for answer in answers:
