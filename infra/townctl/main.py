@@ -13,9 +13,8 @@ def main() -> None:
     gc.disable()  # imports make many objects and no garbage; the command itself runs with the collector
     code = run(sys.argv[1:])
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(
-            signal.SIGINT, signal.SIG_DFL
-        )  # while Python ends, nothing handles a second Ctrl-C: it would print a traceback
+        # while Python ends, nothing handles a second Ctrl-C: it would print a traceback
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.exit(code)
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 from shared.domain.errors import Refused
 from shared.domain.restores import Lineage
 from shared.domain.shapes import Time, answer
+from shared.domain.states import BeadStatus
 from shared.domain.times import readable_time, to_text
 from shared.history import as_it_was
 from shared.history.archived import fetch
@@ -166,13 +167,15 @@ def _told(
         used=spend.of_agents(running.sql).get(subject) if kind == "agent" else _spent_for(running.sql, subject, row),
         gone=None if row else _gone(running.sql, kind, subject, story, entries),
         last_lines=None,
-        failed=None if wait is None or kind == "agent" else _failure(running, wait, seen),
+        failed=None if wait is None or kind == "agent" else _failure(running, row, wait, seen),
         notes=(*([ARCHIVED] if archived else []), *discarded, *_what_is_missing(story, row), *past.left_out),
     )
 
 
-def _failure(running: Rerun, now: CurrentWait, seen: datetime) -> FailedLine | None:
-    """How the bead failed, or the one at the root of its wait."""
+def _failure(running: Rerun, row: Mapping[str, object], now: CurrentWait, seen: datetime) -> FailedLine | None:
+    """How the bead of this row failed, or the one at the root of its wait; None if neither has."""
+    if (row["status"] if now.root is None else now.root.status) != BeadStatus.FAILED:
+        return None
     waits = Waits(running.sql, snapshot.given_at(running, seen), town_id=running.town_id)
     holding = failures.held_back(waits.of_beads.values())
     failed = now.bead_id if now.root is None else now.root.bead_id

@@ -137,7 +137,7 @@ def what_if(
         while (row := rows.next) is not None and time_of(row) < wanted.start and again.can_run(row):
             restore = restore_in(row)
             yield from again.run(row) if restore is None else again.follow_restore(row, restore)
-        before = _settings(history)
+        before = _settings(history) if overrides.config else None
         with rerun(history.as_past(base)) as running:
             changed = ChangedTown(running, overrides, recorded)
             comparison = Comparison(history, running, overrides.shift, other_config=bool(overrides.config))
@@ -145,10 +145,10 @@ def what_if(
             yield from side.run(wanted)
             again.finish()
             found = _answer(again, side, changed, comparison, wanted)
-            after = _settings(again.running)
-            return replace(
-                found, without_effect=tuple(without_effect(overrides.config, before, after, recorded.own_values))
-            )
+            if before is None:
+                return found
+            held = without_effect(overrides.config, before, _settings(again.running), recorded.own_values)
+            return replace(found, without_effect=tuple(held))
 
 
 def _answer(
