@@ -23,6 +23,7 @@ from infra.ui.remedies import setting_to
 from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.times import text_or_none, to_text
+from shared.questions.flat_settings import part_of
 
 if TYPE_CHECKING:
     from infra.reference.settings import SettingWords
@@ -50,7 +51,7 @@ def show(town_id: TownName, name: SettingName, /, *, place: ThePlace) -> Answer:
     setting = the_setting(name)
     found, history = place.settings(town_id), place.setting_history(town_id)
     value = next((each for each in found.settings if each.name == setting.name), None)
-    rigs = {rig.rig_id: own for rig in found.rigs if (own := _own(rig, setting)) is not None}
+    rigs = {rig.rig_id: own for rig, own in found.own_values(setting.of_rig)}
     changed = list(history.of(setting.name, setting.of_rig))
     said = {
         "townId": town_id,
@@ -153,7 +154,7 @@ def _show_view(
 ) -> Iterator[RenderableType]:
     if asked != setting.called:
         yield Text(plain(f"{asked} is what a rig has in place of {setting.called}"))
-    own = [(rig, mine) for rig in found.rigs if (mine := _own(rig, setting)) is not None]
+    own = list(found.own_values(setting.of_rig))
     if value is not None:
         source = "set" if value.stored else "the default"
         where = "" if not own else ", but in no rig" if len(own) == len(found.rigs) else ", but not in every rig"
@@ -214,9 +215,10 @@ def _ways_back(
     newest: dict[str | None, SettingChange] = {}
     for _, change in changed:
         newest.setdefault(change.rig_id, change)
+    own = {rig.rig_id: mine for rig, mine in found.own_values(setting.of_rig)}
     for rig in found.rigs:
-        mine, last = _own(rig, setting), newest.get(rig.rig_id)
-        old = None if last is None or not last.old_known else _part(last.old, (setting.of_rig or "").split(".")[1:])
+        mine, last = own.get(rig.rig_id), newest.get(rig.rig_id)
+        old = None if last is None or not last.old_known else part_of(last.old, (setting.of_rig or "").split(".")[1:])
         if old is not None and old != mine:
             back = setting_to(found.town_id, setting.called, old, rig=rig.rig_id)
             yield Text(plain(f"to take back what rig {rig.name} has of its own: {back}"))
@@ -226,17 +228,6 @@ def _ways_back(
     last = newest.get(None)
     if last is not None and last.old_known and setting.name is not None:
         yield Text(plain(f"to take it back: {setting_to(found.town_id, setting.called, last.old)}"))
-
-
-def _own(rig: RigSettings, setting: SettingWords) -> Any:
-    """The value that a rig has of its own; None if it has none."""
-    return _part({each.name: each.value for each in rig.overrides}, (setting.of_rig or "").split("."))
-
-
-def _part(value: Any, path: Iterable[str]) -> Any:
-    for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
-    return value
 
 
 def _value_of(text: str) -> Any:

@@ -1,6 +1,6 @@
 """Settings under the names with which people call them, as in `refinery.review_mode`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 
 def flat(
@@ -13,3 +13,10 @@ def flat(
             yield from flat(default, value if isinstance(value, Mapping) else {}, f"{within}{name}.")
         else:
             yield f"{within}{name}", value if given else default, given
+
+
+def part_of(value: object, path: Iterable[str]) -> object:
+    """The part of a value to which a path of names leads; None if there is none."""
+    for name in path:
+        value = value.get(name) if isinstance(value, Mapping) else None
+    return value

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.domain.config import OF_A_RIG, TownConfig
 from shared.questions.flat_settings import flat
-from shared.questions.rosters import RigSettings, TownSettings
+from shared.questions.rosters import TownSettings
 from shared.questions.sent_events import scrubbed
 from shared.questions.setting_changes import shown
 
@@ -25,9 +25,8 @@ def without_effect(
         if then.get(name) == now.get(name) == value:
             yield f"{name} was {_words(value)} already"
         of_rig = OF_A_RIG.get(name)
-        for rig in after.rigs if of_rig is not None else ():
-            own = _own(rig, of_rig or "")
-            if own is not None and own != value:
+        for rig, own in after.own_values(of_rig):
+            if own != value:
                 event = given.get((rig.rig_id, (of_rig or "").partition(".")[0]))
                 instead = (
                     "an added town_configured event can change it"
@@ -35,13 +34,6 @@ def without_effect(
                     else f"to see the window without it, leave out event {event}"
                 )
                 yield f"rig {rig.name} has its own {of_rig}, {_words(own)}, which goes before the town's: {instead}"
-
-
-def _own(rig: RigSettings, path: str) -> Any:
-    value: Any = {each.name: each.value for each in rig.overrides}
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _words(value: object) -> str:

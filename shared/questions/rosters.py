@@ -10,7 +10,7 @@ from shared.domain.shapes import Time, answer
 from shared.domain.states import AgentStatus, Role
 from shared.ports.steps import Steps
 from shared.ports.town_store import TownImage, TownStore
-from shared.questions.flat_settings import flat
+from shared.questions.flat_settings import flat, part_of
 from shared.questions.lines import line_of
 from shared.questions.spend import Spend, of_agents
 from shared.town import database, migrations
@@ -78,6 +78,13 @@ class TownSettings:
     paused: bool
     settings: tuple[Setting, ...]
     rigs: tuple[RigSettings, ...]
+
+    def own_values(self, of_rig: str | None) -> Iterator[tuple[RigSettings, object]]:
+        """The rigs with a value of their own under this name, which holds there instead of the town's. None: no rig has one."""
+        for rig in self.rigs if of_rig is not None else ():
+            own = part_of({each.name: each.value for each in rig.overrides}, (of_rig or "").split("."))
+            if own is not None:
+                yield rig, own
 
 
 def agents(town_id: str, store: TownStore) -> Steps[AgentList]:

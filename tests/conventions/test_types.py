@@ -126,7 +126,6 @@ REASONS: Final = {
     "shared/questions/lines.py: lines_of": _ANY_SHAPE,
     "shared/questions/lives.py: agent_row": _STORED,
     "shared/questions/lives.py: bead_row": _STORED,
-    "shared/questions/held_settings.py: _own": _CONFIG,
     "shared/questions/held_settings.py: without_effect": _CONFIG,
     "shared/questions/other_config.py: override_config": _CONFIG,
     "shared/questions/overview.py: _convoy": _STORED,

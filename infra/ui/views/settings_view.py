@@ -93,7 +93,7 @@ def _rows(
     of_rig = None if about is None else about.of_rig
     changed = next(history.of(setting.name, of_rig), None)
     value = tag("b", shown(setting.value)) if setting.stored else tag("span", shown(setting.value), class_="quiet")
-    own = (tag("b", f"{shown(each)} for {rig.rig_id}", class_="rig-value") for rig, each in _own(settings, of_rig))
+    own = (tag("b", f"{shown(each)} for {rig.rig_id}", class_="rig-value") for rig, each in settings.own_values(of_rig))
     effect = "" if about is None else about.does
     is_open = standing.address.query.get("setting") == setting.name
     to = _address(standing.address, setting.name) if not is_open else standing.address.with_(setting=None)
@@ -126,16 +126,6 @@ def _last(event: SettingsEvent, change: SettingChange, standing: Standing) -> Ht
     )
 
 
-def _own(settings: TownSettings, of_rig: str | None) -> Iterator[tuple[RigSettings, object]]:
-    """The rigs that have a value of their own for a setting, which holds there instead of the town's."""
-    for rig in settings.rigs if of_rig is not None else ():
-        value: object = {each.name: each.value for each in rig.overrides}
-        for part in str(of_rig).split("."):
-            value = value.get(part) if isinstance(value, dict) else None
-        if value is not None:
-            yield rig, value
-
-
 def _breakable(name: str) -> Html:
     """A name that a narrow column breaks between its words, not inside one."""
     return Html("<wbr>".join(joined(part) for part in _WORDS.findall(name)))
@@ -144,7 +134,7 @@ def _breakable(name: str) -> Html:
 def _chosen(setting: SettingWords, settings: TownSettings, history: SettingHistory, standing: Standing) -> Html:
     value = next((each for each in settings.settings if each.name == setting.name), None)
     found = list(history.of(setting.name, setting.of_rig))
-    own = [f"{shown(each)} in {rig.rig_id}, instead of the town's" for rig, each in _own(settings, setting.of_rig)]
+    own = [f"{shown(each)} in {rig.rig_id}, instead of the town's" for rig, each in settings.own_values(setting.of_rig)]
     facts = pieces.facts(
         ("Value", None if value is None else f"{shown(value.value)} ({'set' if value.stored else 'the default'})"),
         ("Of rigs", "; ".join(own)),
