@@ -58,6 +58,13 @@ def test_an_older_look_that_ends_later_changes_nothing() -> None:
     assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
 
 
+def test_of_two_looks_that_began_at_the_same_time_the_one_that_ends_later_counts() -> None:
+    looks = Looks(Clock(), seconds=10)
+    looks.looked("t1", [], at=5)
+    looks.looked("t1", [key(1, TOAST)], at=5)
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+
+
 def test_without_seconds_nothing_is_kept() -> None:
     looks = Looks()
     looks.looked("t1", [key(1, TOAST)], at=0)
