@@ -323,6 +323,15 @@ def test_a_pull_request_is_adopted_once() -> None:
     assert json.loads(line["metadata"]) == {"fields": ["adopted"], "by": "ann"}
 
 
+def test_a_pull_request_that_nobody_by_name_adopts_is_written_down_without_a_name() -> None:
+    town = a_town_with_a_pull_request()
+
+    assert town.outcome("pr_adopted", bead_id="m1") == "applied"
+
+    [line] = town.rows("bead_events")
+    assert json.loads(line["metadata"]) == {"fields": ["adopted"]}
+
+
 def test_only_a_live_review_is_adopted() -> None:
     town = a_town_with_a_pull_request("closed")
     before = town.everything()

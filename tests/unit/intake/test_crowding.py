@@ -56,3 +56,11 @@ def test_a_batch_that_waits_already_is_accepted_again_where_no_room_is_left() ->
     require_room(names[-1], share, own)
     with pytest.raises(Refused):
         require_room(f"new{share.mark}", share, own)
+
+
+def test_the_inbox_is_listed_before_the_batch_that_could_be_one_event_too_many() -> None:
+    room = limits.WAITING_EVENTS["agent"]
+    for weight, looks in ((5, False), (6, True)):
+        counts, share = Counts(), Share(Sender("agent", "p", 1), weight)
+        counts.looked("t1", share, {"k1": room - 5})
+        assert counts.must_look("t1", share) is looks

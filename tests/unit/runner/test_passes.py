@@ -1,5 +1,6 @@
 """A pass over due towns: the boundary of an error is the town."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,12 +10,16 @@ from shared.domain.limits import MILLISECOND
 from shared.engine import tick
 from shared.ports.steps import Call, drive
 from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.passes import Passes, PassReport
+from shared.runner.run_report import FailedRun
 from shared.runner.sweep import sweep
 from shared.runner.warm_images import WarmImages
 from shared.runner.worker import run_town
 from tests.fault_injection import each_call
 from tests.towns import T, a_town, event
-from tests.worlds import World
+from tests.worlds import World, a_world
+
+SECOND = timedelta(seconds=1)
 
 
 def an_image(town_id: str, content: bytes = b"") -> TownImage:
@@ -91,3 +96,28 @@ def test_what_went_wrong_after_a_commit_is_raised_when_its_effects_are_performed
         drive(each_call(run_town("a", world.around, worker_id="w1"), without_deletions))
     assert len(world.journal("a")) == 1
     assert len(world.runtime.seen("start")) == 1
+
+
+class Quiet:
+    """A watcher that lets no retention fail."""
+
+    def passed(self, report: PassReport) -> None:
+        """The caller has the report."""
+
+    def not_tidied(self, failed: FailedRun) -> None:
+        raise failed.error
+
+
+@pytest.mark.parametrize(
+    ("later", "failed"),
+    [(timedelta(0), []), (4.5 * SECOND - MILLISECOND, []), (4.5 * SECOND, ["t1"])],
+    ids=["at once", "a moment too early", "after its rest"],
+)
+def test_a_town_whose_run_failed_rests_for_four_and_a_half_seconds(later: timedelta, failed: list[str]) -> None:
+    """Loops that look without a pause would otherwise do nothing but fail."""
+    world = a_world(a_town())
+    world.objects.put("towns/t1/head", b"damaged")
+    loop = Passes(world.around, Quiet(), worker_id=world.worker_id)
+    assert "t1" in [each.town_id for each in drive(loop.once()).failed]
+    world.clock.at += later
+    assert [each.town_id for each in drive(loop.once()).failed] == failed
