@@ -243,7 +243,7 @@ class Channel:
     down: Untold | None = None
     sent: list[NoticeOrder] = field(default_factory=list)
 
-    def send(self, order: NoticeOrder, *, effect_id: str) -> Untold | None:  # noqa: ARG002 - the port's signature
+    def send(self, order: NoticeOrder, *, effect_id: str) -> Untold | None:
         if self.down is None:
             self.sent.append(order)
         return self.down
