@@ -5,21 +5,24 @@ from typing import Any
 
 import pytest
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import StoreUnavailable
 from shared.domain.limits import MILLISECOND
 from shared.engine import tick
 from shared.ports.steps import Call, drive
 from shared.ports.town_store import CommitFacts, TownImage
-from shared.runner.passes import Passes, PassReport
-from shared.runner.run_report import FailedRun
+from shared.runner.passes import Passes
+from shared.runner.run_report import FailedRun, PassReport
 from shared.runner.sweep import sweep
 from shared.runner.warm_images import WarmImages
 from shared.runner.worker import run_town
+from shared.storage.restore import KeptPast
 from tests.fault_injection import each_call
 from tests.towns import T, a_town, event
 from tests.worlds import World, a_world
 
 SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 
 
 def an_image(town_id: str, content: bytes = b"") -> TownImage:
@@ -121,3 +124,20 @@ def test_a_town_whose_run_failed_rests_for_four_and_a_half_seconds(later: timede
     assert "t1" in [each.town_id for each in drive(loop.once()).failed]
     world.clock.at += later
     assert [each.town_id for each in drive(loop.once()).failed] == failed
+
+
+@pytest.mark.parametrize(("later", "again"), [(DAY - MILLISECOND, False), (DAY, True)], ids=["a moment less", "a day"])
+def test_what_is_no_longer_needed_is_deleted_once_a_day(later: timedelta, again: bool) -> None:
+    world, tidied = a_world(a_town().bead("b", labels=["gt:held"])), []
+
+    def past(town_id: str) -> KeptPast:
+        tidied.append(town_id)
+        objects: MemoryObjects = world.objects  # type: ignore[assignment]
+        return KeptPast(objects, objects, town_id)
+
+    loop = Passes(world.around, Quiet(), worker_id=world.worker_id, pasts=past)
+    drive(loop.once())
+    assert tidied == ["t1"]
+    world.clock.at += later
+    drive(loop.once())
+    assert tidied == ["t1"] * (2 if again else 1)
