@@ -7,7 +7,7 @@ of several rounds in which both take turns. The first request of a new process i
 import argparse
 import json
 import os
-import socket
+import re
 import statistics
 import subprocess
 import sys
@@ -16,8 +16,8 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
-from socketserver import StreamRequestHandler, ThreadingTCPServer
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 
 import boto3
 from rich.console import Console
@@ -30,6 +30,7 @@ from shared.adapters.table_objects import TableObjects
 from shared.ports.queue import Wake
 from shared.storage import keys
 from shared.storage.large_batches import BODIES
+from tests.raw_servers import Line, answer, raw_server
 from tests.towns import T
 
 _ROUNDS = 7
@@ -42,6 +43,7 @@ _ANSWERS = {
     b"Query": {"Items": [_ITEM] * 3, "Count": 3},
     b"SendMessageBatch": {"Successful": [{"Id": "0", "MessageId": "m", "MD5OfMessageBody": "d"}], "Failed": []},
 }
+_TARGET = re.compile(rb"x-amz-target: \w+\.(\w+)", re.IGNORECASE)
 _COLD = """
 import sys, time
 from shared.adapters.memory_objects import MemoryObjects
@@ -62,42 +64,32 @@ _COLD_TABLE = {
 }
 
 
-class _Canned(StreamRequestHandler):
-    """One connection to the server, whose answers are always the same."""
-
-    def setup(self) -> None:
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        super().setup()
-
-    def handle(self) -> None:
-        while head := list(iter(self.rfile.readline, b"\r\n"))[:100]:
-            if not head[0]:
-                return
-            said = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in head[1:])}
-            if said.get(b"expect"):
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.rfile.read(int(said.get(b"content-length", b"0")))
-            target = said.get(b"x-amz-target", b"").rpartition(b".")[2]
-            body = json.dumps(_ANSWERS.get(target, {})).encode() if target else _BODY if head[0][:3] == b"GET" else b""
-            kept = f'ETag: "e"\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n'
-            self.wfile.write(b"HTTP/1.1 200 OK\r\n" + kept.encode() + body)
+def _talk(line: Line) -> None:
+    """Give the same answers for ever."""
+    while request := line.request():
+        target = _TARGET.search(request)
+        if target is not None:
+            body = json.dumps(_ANSWERS.get(target[1], {})).encode()
+        else:
+            body = _BODY if request.startswith(b"GET") else b""
+        line.say(answer(body, 'ETag: "e"', "Content-Type: application/x-amz-json-1.0", keeps=True))
 
 
-def _serve(listener: socket.socket) -> None:
-    server = ThreadingTCPServer(("127.0.0.1", 0), _Canned, bind_and_activate=False)
-    server.socket = listener
-    server.serve_forever()
+def _serve(told: Connection) -> None:
+    with raw_server(_talk) as server:
+        told.send(server.url)
+        told.recv()
 
 
 @contextmanager
 def canned_server() -> Iterator[str]:
-    """The URL of the server."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        process = get_context("fork").Process(target=_serve, args=(listener,), daemon=True)
-        process.start()
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        process.kill()
-        process.join()
+    """The URL of a server in a process of its own."""
+    ours, theirs = Pipe()
+    process = get_context("fork").Process(target=_serve, args=(theirs,), daemon=True)
+    process.start()
+    yield ours.recv()
+    ours.send(None)
+    process.join()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +103,7 @@ class Pair:
 
 def pairs(url: str) -> Iterator[Pair]:
     """The requests of a commit."""
-    client, tables, sqs = (boto3.client(each, endpoint_url=url) for each in ("s3", "dynamodb", "sqs"))
+    tables, sqs = (boto3.client(each, endpoint_url=url) for each in ("dynamodb", "sqs"))
     objects = S3Objects("towns", endpoint_url=url)
     waiting = TableObjects("waiting", objects, spread=keys.DUE, large=BODIES, endpoint_url=url)
     queue = SqsQueue(f"{url}/wakes.fifo", endpoint_url=url)
@@ -152,12 +144,12 @@ def pairs(url: str) -> Iterator[Pair]:
     yield Pair(
         "bucket: get",
         lambda: objects.get("head"),
-        lambda: client.get_object(Bucket="towns", Key="head").get("Body").read(),
+        lambda: objects.client.get_object(Bucket="towns", Key="head").get("Body").read(),
     )
     yield Pair(
         "bucket: put",
         lambda: objects.put("head", _BODY),
-        lambda: client.put_object(Bucket="towns", Key="head", Body=_BODY),
+        lambda: objects.client.put_object(Bucket="towns", Key="head", Body=_BODY),
     )
 
 
