@@ -138,7 +138,7 @@ def _landing_stage(town: TownReader, tick: Tick, convoy: OpenConvoy) -> ConvoySt
         return "C6"
     if ConvoyNotes.held.of(convoy.metadata):
         return "C6h"
-    if any(landing.status is BeadStatus.FAILED and landing.awaiting_approval for landing in landings):
+    if any(landing.awaiting_approval for landing in landings):
         return "C7"
     attempts = ConvoyNotes.landing_mr_attempts.of(convoy.metadata)
     if attempts >= limits.LANDING_ATTEMPTS:

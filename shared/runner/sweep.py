@@ -80,6 +80,9 @@ def _look_at(
     report.towns += len(towns)
     asked = [town for town in towns if earliest.get(town.town_id, _EVER) > now]
     newest = yield from around.store.manifests([town.town_id for town in asked])
+    # Judged by the clock as it is after the look. If this process stood still before it (a laptop that slept, a container that was
+    # frozen), the towns have gone on meanwhile, and by the older reading their newest commits would be from the future.
+    now = yield from around.time()
     for town, found in zip(asked, newest, strict=True):
         yield from _look(around, town, found, now, report, present=earliest.get(town.town_id))
 

@@ -260,6 +260,15 @@ def test_a_claim_holds_up_neither_the_rig_nor_itself() -> None:
     assert town.reports[-1].violations == ()
 
 
+@scenario(305)
+def test_a_claim_is_looked_for_only_while_its_review_is_in_progress() -> None:
+    """Whoever opens a review again takes the claim back: it is about work that will be reviewed once more."""
+    town = claimed()
+    town.tick(answer(town, "verify_merge", **NEGATIVE, at=T + 5 * SECOND), at=T + 5 * SECOND)
+    town.update("beads", "m", status="open")
+    assert deeds(town.tick(at=T + 3 * MINUTE), of="proofs") == []
+
+
 @scenario(306)
 def test_three_looks_that_find_nothing_send_the_review_to_a_refinery_that_is_told_why() -> None:
     town = claimed()

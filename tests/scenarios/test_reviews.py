@@ -347,6 +347,14 @@ def test_a_free_refinery_takes_the_review_in_three_steps() -> None:
 
 
 @scenario(74)
+def test_a_review_on_the_hook_of_another_agent_is_not_given_to_the_refinery_as_well() -> None:
+    town = with_refinery(a_town_in_review("open", pr=None), hook=None).agent("p", status="working", hook="m")
+    report = town.tick()
+    assert actions(report, rule="reviews.dispatch_refinery") == []
+    assert town.doing("f") == ("idle", None)
+
+
+@scenario(74)
 def test_a_busy_refinery_and_a_review_without_pull_request_in_the_rig_hold_the_next_one_back() -> None:
     busy = with_refinery(a_town_in_review("open", pr=None).review("m2", "in_progress", pr_url=PR), "working", hook="m2")
     occupied = with_refinery(a_town_in_review("open", pr=None).review("m2", "in_progress", pr_url=None), hook=None)

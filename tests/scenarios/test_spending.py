@@ -103,6 +103,22 @@ def test_the_escalation_ends_with_its_cause(ends: str) -> None:
     assert [status for _, status in escalations(town)] == ["closed"]
 
 
+@scenario(510)
+def test_the_work_that_follows_up_a_task_has_no_budget_of_its_own() -> None:
+    """What a review and the rework of a task use counts to the task. Else a person would hear of one cause three times."""
+    town = a_task(per_bead={"usd": 10}).review("m", of="b")
+    town.update("beads", "b", status="in_review")
+    town.bead("rework", labels=["gt:rework"], parent_bead_id="m", metadata={"mr_bead_id": "m"})
+    for bead in ("m", "rework"):
+        spent(town, "bead", bead, usd=10)
+    town.tick()
+    assert escalations(town) == []
+    spent(town, "bead", "b", usd=20)
+    town.tick(at=T + SECOND)
+    [(title, _)] = escalations(town)
+    assert title.startswith("Budget of the bead b: 20")
+
+
 @scenario(511)
 def test_a_bead_whose_budget_is_spent_waits_for_a_person_and_costs_no_tick() -> None:
     town = spent(a_task(per_bead={"usd": 10}), "bead", "b", usd=10)
@@ -183,7 +199,7 @@ def test_a_spent_day_ends_at_midnight_and_not_before() -> None:
     assert {each: waits[each].reason for each in ("b", "m", "question")} == dict.fromkeys(
         ("b", "m", "question"), "budget_spent"
     )
-    assert {waits[each].due_at for each in ("b", "m")} == {TOMORROW}
+    assert {(waits[each].since, waits[each].due_at) for each in ("b", "m")} == {(T, TOMORROW)}
     assert [status for _, status in escalations(town)] == ["open"]
     late = [town.tick(at=TOMORROW - timedelta(milliseconds=left)) for left in (9, 7, 5, 3, 1)]
     assert [bead for each in late for bead in dispatched(each)] == []

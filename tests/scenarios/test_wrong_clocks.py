@@ -292,6 +292,22 @@ def test_a_head_from_the_future_is_told_by_the_sweep_the_status_and_whoever_runs
 
 
 @scenario(563)
+def test_a_sweep_that_stood_still_takes_no_commit_made_meanwhile_for_one_from_the_future(machines: Machines) -> None:
+    """A laptop slept between its look at the clock and its look at the town. People were told to restore a healthy town."""
+    right, slept = machines.worker(), machines.worker()
+    right.put_in(a_town())
+    right.look()  # an idle town has no marker, so the sweep looks at its head
+
+    def another_machine_goes_on() -> None:
+        machines.live(10 * MINUTE)
+        right.post(a_bead(8))
+        assert [run.outcome for run in right.look().runs] == ["committed"]
+
+    report = drive(meanwhile(sweep(slept.around), before="start_of", by=another_machine_goes_on))
+    assert (report.towns, report.failed) == (1, [])
+
+
+@scenario(563)
 def test_restoring_brings_time_back_and_the_town_goes_on(machines: Machines) -> None:
     right = moved_by(machines, DAY)
     right.post(a_bead(8))

@@ -6,6 +6,7 @@ up), twice (made twice, as a client library does that repeats a request), race (
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from random import Random
 from typing import Final, Literal, Protocol, get_args
 
@@ -108,9 +109,9 @@ class Plan(Protocol):
 
 
 class Swarm:
-    """Faults by chance. After `calm_down` there are none."""
+    """Faults by chance; `often` are those that befall every world often, if anything does. After `calm_down` there are none."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, often: Sequence[WorldFault] = ()) -> None:
         self._random = Random(f"{seed} faults")
         self.counts: Counter[str] = Counter()
         self.calm = False
@@ -125,6 +126,8 @@ class Swarm:
             for kind in WORLD_FAULTS
             if self._random.random() < 0.45 and not quiet
         }
+        if not quiet:
+            self.world_rates |= dict.fromkeys(often, max(_RATES_OF_THE_WORLD))
 
     def _rate(self, least: float, most: float) -> float:
         return float(least * (most / least) ** self._random.random())

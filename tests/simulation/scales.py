@@ -28,6 +28,7 @@ from shared.events import fence
 from shared.runner import passes
 from shared.storage import layers
 from shared.storage.retention import Keep
+from tests.simulation.faults import WorldFault
 from tests.simulation.ground import Skew
 
 _MINUTE: Final = timedelta(minutes=1)
@@ -54,7 +55,7 @@ _MINUTES_OF_HURRIED: Final = {
     "GUPP_WARN_AFTER": 1,
     "GUPP_ESCALATE_AFTER": 2,
     "GUPP_FORCE_STOP_AFTER": 4,
-    "STALLED_IDLE_AFTER": 2,
+    "STALLED_IDLE_AFTER": 1,
     "NUDGE_LIFE": 2,
     "NUDGE_WINDOW": 2,
     "AGENT_FORGET_AFTER": 15,
@@ -137,6 +138,11 @@ class Scale:
     def config(self) -> dict[str, Any]:
         """What the towns of such a world are configured as, beside what a seed draws."""
         return {"archive": {"closed_after_minutes": 2, "failed_after_minutes": 4}} if self.archiving else {}
+
+    @property
+    def often(self) -> tuple[WorldFault, ...]:
+        """What goes wrong often: what a hurried one hurries begins with an agent that hangs."""
+        return ("agent_hangs",) if self.hurried else ()
 
     @property
     def kinds(self) -> tuple[str, ...]:

@@ -246,7 +246,7 @@ def simulate(seed: int, *, minutes: float | None = None) -> Outcome:
 
 
 def _simulate(seed: int, scale: Scale, minutes: float | None, reading: Reading) -> Outcome:
-    plan = Swarm(seed)
+    plan = Swarm(seed, often=scale.often)
     world = World(seed, plan, scale=scale, reading=reading)
     for kind in scale.kinds:
         world.checks.figures[f"seeds that are {kind}"] = 1

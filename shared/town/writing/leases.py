@@ -40,13 +40,10 @@ class _Stop:
 
 def revoke(town: Town, agent_id: str, *, reason: str) -> None:
     """Stop the agent's newest generation, unless it is known to have ended or is being stopped."""
-    row = town.sql.execute(
+    generation, ended, outcome = town.sql.execute(
         "SELECT generation, ended_generation, last_dispatch_outcome FROM agent_metadata WHERE bead_id = :id",
         {"id": agent_id},
     ).fetchone()
-    if row is None:
-        return
-    generation, ended, outcome = row
     if generation in (0, ended) or outcome == DispatchOutcome.REJECTED:
         return
     newest = _newest_stop(town, agent_id, generation)

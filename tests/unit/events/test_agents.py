@@ -100,6 +100,15 @@ def test_completed_in_failure_fails_the_bead() -> None:
     assert (town.agent("p1")["status"], town.agent("p1")["current_hook_bead_id"]) == ("idle", None)
 
 
+@pytest.mark.parametrize(("attempts", "outcome"), [(0, "skipped: already"), (2, "applied")])
+def test_completed_of_an_agent_at_rest_only_sets_its_attempts_back(attempts: int, outcome: str) -> None:
+    town = a_town().with_agent("p1", status="idle", generation=2, ended_generation=2, dispatch_attempts=attempts)
+
+    assert town.outcome("agent_completed", {"status": "completed"}, agent_id="p1") == outcome
+
+    assert town.agent("p1")["dispatch_attempts"] == 0
+
+
 def test_completed_of_an_older_generation_burns_nothing() -> None:
     town = a_working_polecat()
     before = town.everything()

@@ -81,6 +81,24 @@ def test_the_wait_doubles_up_to_half_an_hour() -> None:
     assert waits == [1, 2, 4, 8, 14, 30, 30, 30]
 
 
+def test_the_first_failures_of_two_pull_requests_of_a_repository_are_one_episode() -> None:
+    """Only after another pull request was read can it be known that a single one is the trouble."""
+    stage = a_town_with("m", "m2")
+    for review in ("m", "m2"):
+        fails(stage, review, kind="transient")
+    (episode,) = stage.town.keys.forge_episodes
+    assert "#" not in episode
+
+
+def test_the_poll_in_the_moment_in_which_people_are_told_is_not_the_last_for_nothing() -> None:
+    """Until then a poll waits no longer than up to that moment; in it, as long as always."""
+    stage = a_town_with("m")
+    fails(stage, kind="transient")
+    stage.later(30 * MINUTE - timedelta(seconds=1))
+    (told,) = fails(stage, kind="transient").returns
+    assert (told.type, wait(stage)) == ("notify_mayor", 2 * MINUTE)
+
+
 def test_half_an_hour_later_one_person_is_told_for_all_pull_requests() -> None:
     stage = a_town_with("m", "m2", "other")
     for review in PULLS:

@@ -116,6 +116,18 @@ def test_a_head_is_updated_once_and_a_new_one_again() -> None:
         assert updated(town) == expected
 
 
+@pytest.mark.parametrize(
+    ("after", "again"),
+    [(limits.BRANCH_UPDATE_CHECKS_FOR, []), (limits.BRANCH_UPDATE_CHECKS_FOR + MS, ["m1"])],
+    ids=["within two hours", "after two hours"],
+)
+def test_an_update_that_changed_nothing_is_asked_for_again_after_two_hours(after: timedelta, again: list[str]) -> None:
+    """The forge refused it, or its answer was lost: the head is the one for which it was asked."""
+    town = a_town().config(refinery={"auto_merge": True, "auto_merge_delay_minutes": 5})
+    behind(town, "m1", metadata={"own_updated_at": to_text(T - after), "own_updates": 1})
+    assert updated(town) == again
+
+
 @pytest.mark.parametrize(("so_often", "again"), [(4, ["m1"]), (5, [])])
 def test_a_branch_is_updated_five_times_at_most(so_often: int, again: list[str]) -> None:
     town = a_town().config(refinery={"auto_merge": True, "auto_merge_delay_minutes": 5})
@@ -144,6 +156,11 @@ def with_work_that_blocks_nothing(town: TownBuilder) -> TownBuilder:
 )
 def test_a_branch_on_which_somebody_works_is_left_alone(busy: Any) -> None:
     assert updated(busy(waiting_town("m1", "m2"))) == ["m2"]
+
+
+def test_a_branch_whose_mr_waits_for_another_bead_is_left_alone() -> None:
+    """It could not merge: its checks would have run for nothing."""
+    assert updated(waiting_town("m1", "m2").bead("first").edge("m1", "first")) == ["m2"]
 
 
 @pytest.mark.parametrize("rig", [{"upstream": "https://github.com/acme/upstream"}, {"auto_merge_delay_minutes": 5}])
@@ -198,6 +215,12 @@ def test_it_is_asked_again_until_it_is_out() -> None:
     town.tick(answer(town, "dequeue", "m", at=again + timedelta(seconds=5), ok=True), at=again + timedelta(seconds=5))
     assert town.value("queued_reviews") == {}
     assert left(town, again + timedelta(hours=1)) == []
+
+
+def test_it_is_not_asked_twice_while_the_answer_is_awaited() -> None:
+    town = queued_town("failed")
+    town.tick()
+    assert actions(town.tick(at=T + limits.DEQUEUE_AGAIN_AFTER), rule=LEAVE) == []
 
 
 def test_the_town_wakes_to_ask_again() -> None:
