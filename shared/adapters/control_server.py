@@ -8,10 +8,10 @@
 Idempotency-Key is the effect id (for a message, the message id); Town-Generation is the generation that the call addresses.
 The agent's order and token are sent in `envVars`, so that a server that knows no generations still passes them to its agent.
 
-The status of an agent that runs may have a field `signOfLife`: `at` (the server's present time), and as in a heartbeat `lastEventType`,
-`lastEventAt`, `activeTools` and `containerInstanceId`, each optional. The tick counts it as a heartbeat of the answered `generation`,
-and after its commit /agents/heard gives `at` back: `{"agents": [{"agentId", "generation", "at"}]}`. A server that understands both
-need send no heartbeats of that agent for UNHEARD_AFTER after `at`; one that does not know them sends heartbeats all the time.
+The status of an agent that runs may have a field `signOfLife`: `at` (the server's present time) and, as in a heartbeat and each
+optional, `lastEventType`, `lastEventAt`, `activeTools`, `containerInstanceId`. The tick counts it as a heartbeat of the answered
+`generation`, and after its commit /agents/heard gives `at` back: `{"agents": [{"agentId", "generation", "at"}]}`. A server that
+understands both need send no heartbeat of that agent for UNHEARD_AFTER after `at`. Any other sends heartbeats all the time.
 
 Every call has its own timeout. A start that was sent and not answered is reported as unknown, never as rejected. A start that
 could not be sent is reported as rejected, never as unknown. The server keeps at most one session of an agent, that of the

@@ -27,7 +27,7 @@ class SignOfLife:
     active_tools: tuple[object, ...] | None = None
     container_instance_id: str | None = None
 
-    def said(self) -> dict[str, Any]:
+    def said(self) -> dict[str, object]:
         """What it says, as in the payload of a heartbeat."""
         tools = None if self.active_tools is None else list(self.active_tools)
         given = {
@@ -50,9 +50,13 @@ class ProcessStatus:
     generation: int | None = None
     sign: SignOfLife | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """As the journal stores it."""
-        plain = {"status": self.status, "exit_reason": self.exit_reason, "generation": self.generation}
+        plain: dict[str, object] = {
+            "status": self.status,
+            "exit_reason": self.exit_reason,
+            "generation": self.generation,
+        }
         return plain if self.sign is None else {**plain, "sign": {"at": self.sign.at, **self.sign.said()}}
 
     @classmethod

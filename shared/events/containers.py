@@ -6,7 +6,7 @@ filtered in the same way when it is applied.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import ValidationError
 
@@ -50,7 +50,7 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
     )
 
 
-def beat_in(status: ProcessStatus) -> dict[str, Any] | None:
+def beat_in(status: ProcessStatus) -> dict[str, object] | None:
     """The payload of the heartbeat that a status stands for; None if it has no sign of life, or one that no heartbeat could be."""
     sign = status.sign
     if sign is None or status.status != "running" or readable_time(sign.at) is None:
