@@ -285,6 +285,10 @@ reference: $(READY) ## Regenerate docs/events.md and docs/settings.md from the c
 bench-fleet: $(READY) ## Run 200 towns x 20 ticks through the worker on a local S3, and compute the cost of a month (ARGS="--store none")
 	.venv/bin/python -m tests.benchmarks.fleet $(ARGS)
 
+.PHONY: bench-calls
+bench-calls: $(READY) ## Measure what one request to table, queue and bucket computes, beside the SDK, and the first of a new process
+	.venv/bin/python -m tests.benchmarks.calls $(ARGS)
+
 .PHONY: bench-backtest
 bench-backtest: $(READY) ## Run a backtest of 1,000 recorded town-hours on two cores (TOWNS=42, HOURS=24)
 	.venv/bin/python -m tests.benchmarks.backtests --towns $(or $(TOWNS),42) --hours $(or $(HOURS),24)

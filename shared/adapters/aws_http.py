@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
 from shared.adapters import aws_sdk, aws_transport
-from shared.adapters.aws_sdk import PASSING, SdkCall
+from shared.adapters.aws_sdk import PASSING, THROTTLED, SdkCall
 from shared.adapters.aws_signature import Credentials, Scope, signed
 from shared.adapters.aws_transport import (
     AnswerTooLarge,
@@ -23,11 +23,15 @@ from shared.adapters.aws_transport import (
     Server,
     WireRequest,
 )
+from shared.domain.errors import TownError
 
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
-_THROTTLES: Final = PASSING - {"RequestTimeout", "RequestTimeTooSlow"}
 _PAUSE_SECONDS: Final = 0.05
 _PAUSE_OF_A_THROTTLE_SECONDS: Final = 1.0
+
+
+class SdkFailed(Exception):
+    """The SDK could not say where a service is, or who signs. Its error is the cause."""
 
 
 class RefusedRequest(Exception):
@@ -143,7 +147,30 @@ class AwsHttp:
         return answer
 
 
+FAILURES: Final = (RefusedRequest, NotConnected, NoWholeAnswer, AnswerTooLarge, SdkFailed)
+"""How a request fails."""
+
 _Outcome = HttpAnswer | RefusedRequest | NotConnected | NoWholeAnswer | AnswerTooLarge
+
+
+def unanswered(error: Exception, at: str, kind: str, *, name: str, form: str) -> TownError | None:
+    """The error for a request that got no answer; None for one that was answered.
+
+    `kind` is what was asked, such as a bucket; `form` says how its names look.
+    """
+    if isinstance(error, NotConnected):
+        return aws_sdk.unreachable(at, str(error), kind, name=name)
+    if isinstance(error, NoWholeAnswer | AnswerTooLarge):
+        return aws_sdk.incomplete(at, str(error))
+    if isinstance(error, SdkFailed) and isinstance(error.__cause__, Exception):
+        return aws_sdk.without_answer(error.__cause__, at, kind, name=name, form=form)
+    return None
+
+
+def without_userinfo(url: str) -> str:
+    """A URL as messages may show it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _may_pass(outcome: _Outcome) -> bool:
@@ -154,7 +181,7 @@ def _may_pass(outcome: _Outcome) -> bool:
 
 
 def _longest_pause(outcome: _Outcome) -> float:
-    is_throttled = isinstance(outcome, RefusedRequest) and aws_sdk.code_of(outcome) in _THROTTLES
+    is_throttled = isinstance(outcome, RefusedRequest) and aws_sdk.code_of(outcome) in THROTTLED
     return _PAUSE_OF_A_THROTTLE_SECONDS if is_throttled else _PAUSE_SECONDS
 
 

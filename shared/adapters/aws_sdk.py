@@ -12,8 +12,30 @@ from typing import Any, Final
 
 from shared.domain.errors import AccessDenied, Refused, StoreNotFound, StoreUnavailable, TownError
 
-PASSING: Final = frozenset({"RequestTimeout", "RequestTimeTooSlow", "SlowDown", "Throttling", "TooManyRequests"})
+THROTTLED: Final = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "SlowDown",
+        "ThrottledException",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequests",
+        "TooManyRequestsException",
+    }
+)
+"""Codes of answers that refuse a request because there are too many."""
+
+PASSING: Final = THROTTLED | {"RequestTimeout", "RequestTimeTooSlow", "RequestTimeoutException"}
 """Codes of answers that may be different the next time."""
+
+CLOCK: Final = "correct this machine's clock: AWS refuses requests whose time is some minutes off"
+"""What to do if an answer `says_clock_is_off`."""
+
+OPEN: Final = "try again; the request may or may not have been carried out"
+"""What to do after a request whose outcome is unknown."""
 
 CREDENTIALS: Final = frozenset(
     {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch", "TokenRefreshRequired"}
@@ -216,6 +238,12 @@ def sentence_of(error: Exception) -> str:
     return said[:_LONGEST_SENTENCE]
 
 
+def says_clock_is_off(error: Exception) -> bool:
+    """Whether the request was refused because its time is not that of the service."""
+    of_signature = ("Signature expired", "Signature not yet current")
+    return code_of(error) in ("RequestTimeTooSkewed", "RequestExpired") or sentence_of(error).startswith(of_signature)
+
+
 def without_answer(error: Exception, at: str, kind: str, *, name: str, form: str) -> TownError:
     """A failure before an answer, or instead of one. `kind` is what was asked, such as a bucket, `form` says how its names look."""
     from botocore import exceptions as sdk  # noqa: PLC0415 - only once it was imported anyway
@@ -235,7 +263,16 @@ def without_answer(error: Exception, at: str, kind: str, *, name: str, form: str
     if isinstance(
         error, (sdk.EndpointConnectionError, sdk.ConnectTimeoutError, sdk.SSLError, sdk.ProxyConnectionError)
     ):
-        hint = f"the endpoint of {kind} {name} could not be reached; check endpoint, region and network, then try again"
-        return StoreUnavailable(f"{at}: no connection ({what})", hint=hint)
-    hint = "try again; the request may or may not have been carried out"
-    return StoreUnavailable(f"{at}: no complete answer ({what})", hint=hint)
+        return unreachable(at, what, kind, name=name)
+    return incomplete(at, what)
+
+
+def unreachable(at: str, what: str, kind: str, *, name: str) -> TownError:
+    """No connection was made. `what` went wrong, `kind` and `name` say what was asked."""
+    hint = f"the endpoint of {kind} {name} could not be reached; check endpoint, region and network, then try again"
+    return StoreUnavailable(f"{at}: no connection ({what})", hint=hint)
+
+
+def incomplete(at: str, what: str) -> TownError:
+    """No whole answer came back. `what` went wrong."""
+    return StoreUnavailable(f"{at}: no complete answer ({what})", hint=OPEN)

@@ -57,7 +57,7 @@ class HttpAnswer:
     @property
     def request_id(self) -> str:
         """What the service calls this request; empty if it does not say it."""
-        return self.headers.get("x-amz-request-id", "")
+        return self.headers.get("x-amz-request-id") or self.headers.get("x-amzn-requestid", "")
 
 
 @dataclass(frozen=True, slots=True)

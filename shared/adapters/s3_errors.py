@@ -5,10 +5,18 @@ Our errors repeat only the code, the status and the message of an answer, never 
 
 from typing import Final
 
-from shared.adapters.aws_http import RefusedRequest
-from shared.adapters.aws_sdk import CREDENTIALS, PASSING, code_of, response_of, sentence_of, status_of, without_answer
-from shared.adapters.aws_transport import NotConnected, NoWholeAnswer
-from shared.adapters.s3_place import SdkFailed
+from shared.adapters import aws_http
+from shared.adapters.aws_sdk import (
+    CLOCK,
+    CREDENTIALS,
+    OPEN,
+    PASSING,
+    code_of,
+    response_of,
+    says_clock_is_off,
+    sentence_of,
+    status_of,
+)
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
@@ -20,11 +28,8 @@ from shared.domain.errors import (
     TownError,
 )
 
-FAILURES: Final = (RefusedRequest, NotConnected, NoWholeAnswer, SdkFailed)
-
 _RACES: Final = frozenset({"ConditionalRequestConflict", "OperationAborted"})
 _BUCKET_NAME: Final = "a bucket's name has 3 to 63 lower-case letters, digits, dots and hyphens"
-_OPEN: Final = "try again; the request may or may not have been carried out"
 _ELSEWHERE: Final = frozenset(
     {
         "AuthorizationHeaderMalformed",
@@ -60,15 +65,9 @@ def says_unchanged(error: Exception) -> bool:
 def translated(error: Exception, *, doing: str, where: str, bucket: str) -> TownError:
     """The corresponding error of `shared.domain.errors`. `where` names bucket and endpoint for people."""
     at = f"{doing} in {where}"
-    if isinstance(error, NotConnected):
-        hint = (
-            f"the endpoint of bucket {bucket} could not be reached; check endpoint, region and network, then try again"
-        )
-        return StoreUnavailable(f"{at}: no connection ({error})", hint=hint)
-    if isinstance(error, NoWholeAnswer):
-        return StoreUnavailable(f"{at}: no complete answer ({error})", hint=_OPEN)
-    if isinstance(error.__cause__, Exception):
-        return without_answer(error.__cause__, at, "bucket", name=bucket, form=_BUCKET_NAME)
+    unanswered = aws_http.unanswered(error, at, "bucket", name=bucket, form=_BUCKET_NAME)
+    if unanswered is not None:
+        return unanswered
     problem = f"{at}: {status_of(error)} {code_of(error)}" + _sentence(error)
     return (
         _lost(error, problem)
@@ -102,10 +101,8 @@ def _misplaced(error: Exception, problem: str, bucket: str) -> TownError | None:
 def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
     """The credentials or the permissions are wrong."""
     code = code_of(error)
-    if code == "RequestTimeTooSkewed":
-        return AccessDenied(
-            problem, hint="correct this machine's clock: S3 refuses requests that are more than 15 minutes off"
-        )
+    if says_clock_is_off(error):
+        return AccessDenied(problem, hint=CLOCK)
     if code in CREDENTIALS or status_of(error) == 401:
         return AccessDenied(problem, hint="renew the credentials that the SDK finds (AWS_PROFILE, environment or role)")
     return AccessDenied(problem, hint=_rights_hint(bucket)) if status_of(error) == 403 else None
@@ -114,7 +111,7 @@ def _denied(error: Exception, problem: str, bucket: str) -> TownError | None:
 def _passing(error: Exception, problem: str) -> TownError | None:
     """A failure inside the store, or too many requests."""
     if status_of(error) >= 500 or status_of(error) in (408, 429) or code_of(error) in PASSING:
-        return StoreUnavailable(problem, hint=_OPEN)
+        return StoreUnavailable(problem, hint=OPEN)
     return None
 
 

@@ -17,9 +17,8 @@ from contextlib import contextmanager
 from datetime import datetime
 from hashlib import sha256
 from typing import Final, Literal
-from urllib.parse import urlsplit
 
-from shared.adapters import aws_sdk, s3_answers, s3_errors, s3_place
+from shared.adapters import aws_http, aws_sdk, s3_answers, s3_errors, s3_place
 from shared.adapters.aws_http import AwsHttp, AwsRequest, Patience, RefusedRequest
 from shared.adapters.aws_sdk import AnsweredDate, AwsClient, OnDemand
 from shared.adapters.aws_transport import AnswerTooLarge, HttpAnswer, NoWholeAnswer
@@ -329,10 +328,10 @@ class S3Objects:
                 f"{doing}: the object has {error.size} bytes, more than {self._largest}; it was not downloaded",
                 hint="delete what the town no longer needs, or split the town",
             ) from error
-        except s3_errors.FAILURES as error:
+        except aws_http.FAILURES as error:
             where = f"bucket {self._bucket}"
             if self._endpoint_url:
-                where += f" at {_without_userinfo(self._endpoint_url)}"
+                where += f" at {aws_http.without_userinfo(self._endpoint_url)}"
             raise s3_errors.translated(error, doing=doing, where=where, bucket=self._bucket) from error
 
 
@@ -340,8 +339,3 @@ def _said(answer: HttpAnswer, name: str) -> str:
     if name not in answer.headers:
         raise NoWholeAnswer(f"it lacks {name}")
     return answer.headers[name]
-
-
-def _without_userinfo(url: str) -> str:
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()

@@ -8,11 +8,11 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import Any, Final
 
-from shared.adapters import aws_sdk
-from shared.adapters.aws_sdk import AwsClient, OnDemand
+from shared.adapters import aws_http, aws_sdk
+from shared.adapters.aws_http import Patience
+from shared.adapters.aws_json import QUEUES, AwsJson
 from shared.domain import strict_json
 from shared.domain.errors import AccessDenied, QueueUnavailable, Refused
 from shared.ports.queue import Delivery, Wake
@@ -20,6 +20,7 @@ from shared.ports.queue import Delivery, Wake
 MOST_MARKERS: Final = 100
 """The most due markers that one message carries; the dispatcher finds the others in a later pass."""
 
+_PATIENCE: Final = Patience(connect_seconds=2, read_seconds=5, attempts=3)
 _LARGEST_MESSAGE: Final = 1 << 20  # as in SQS
 WAKES_PER_CALL: Final = 10
 _DEDUPLICATION_ID: Final = re.compile(r"[A-Za-z0-9!-~]{1,128}", re.ASCII)
@@ -28,11 +29,11 @@ _DENIED: Final = frozenset({"AccessDenied", "AccessDeniedException", "InvalidCli
 
 
 class SqsQueue:
-    """The Queue port over one FIFO queue. boto3 is imported at the first call."""
+    """The Queue port over one FIFO queue. The SDK is imported only where `shared.adapters.aws_place` asks it."""
 
     def __init__(self, url: str, *, endpoint_url: str | None = None, region: str | None = None) -> None:
         self._url = url
-        self._client = OnDemand(partial(_client, endpoint_url, region))
+        self._service = AwsJson(QUEUES, _PATIENCE, endpoint_url=endpoint_url, region=region)
 
     def send(self, wakes: Sequence[Wake]) -> tuple[Wake, ...]:
         """Send wakes, ten in a call; returns those that SQS did not accept. Raises QueueUnavailable, AccessDenied."""
@@ -48,8 +49,8 @@ class SqsQueue:
                 }
                 for number, wake in enumerate(part)
             ]
-            answer = self._call("send_message_batch", entries)
-            refused += [part[int(failed["Id"])] for failed in answer.get("Failed", ())]
+            answer = self._call("SendMessageBatch", entries)
+            refused += [part[int(failed["Id"])] for failed in answer.get("Failed") or ()]
         return tuple(refused)
 
     def put_back(self, receipts: Mapping[str, timedelta]) -> None:
@@ -63,26 +64,19 @@ class SqsQueue:
                 {"Id": str(number), "ReceiptHandle": receipt, "VisibilityTimeout": int(wait.total_seconds())}
                 for number, (receipt, wait) in enumerate(waits[start : start + WAKES_PER_CALL])
             ]
-            self._call("change_message_visibility_batch", entries)
+            self._call("ChangeMessageVisibilityBatch", entries)
 
-    def _call(self, operation: str, entries: list[dict[str, Any]]) -> Any:
-        doing = f"{operation} to the queue of wakes"
+    def _call(self, operation: str, entries: Sequence[Mapping[str, object]]) -> Mapping[str, Any]:
         try:
-            return getattr(self._client(), operation)(QueueUrl=self._url, Entries=entries)
-        except aws_sdk.sdk_errors() as error:
+            return self._service.call(operation, {"QueueUrl": self._url, "Entries": entries})
+        except aws_http.FAILURES as error:
             code = aws_sdk.code_of(error)
-            problem = f"{doing}: {code or type(error).__name__}"
+            problem = f"{operation} to the queue of wakes: {code or type(error.__cause__ or error).__name__}"
             if code.rpartition(".")[2] in _DENIED:
                 hint = "allow the role sqs:SendMessage, and a worker sqs:ChangeMessageVisibility, on this queue"
                 raise AccessDenied(problem, hint=hint) from error
             hint = "nothing is lost: the dispatcher finds the due markers of these towns again"
             raise QueueUnavailable(problem, hint=hint) from error
-
-
-def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
-    return aws_sdk.client(
-        "sqs", connect_seconds=2, read_seconds=5, attempts=3, endpoint_url=endpoint_url, region=region
-    )
 
 
 def deduplication_id(wake: Wake) -> str:

@@ -1,8 +1,19 @@
-"""Translates the exceptions of the DynamoDB SDK: what was being done, in which table, and how to correct the problem."""
+"""Translates what goes wrong with a request to DynamoDB: what was being done, in which table, and how to correct the problem."""
 
 from typing import Final
 
-from shared.adapters.aws_sdk import CREDENTIALS, PASSING, code_of, response_of, sentence_of, status_of, without_answer
+from shared.adapters import aws_http
+from shared.adapters.aws_sdk import (
+    CLOCK,
+    CREDENTIALS,
+    OPEN,
+    PASSING,
+    THROTTLED,
+    code_of,
+    says_clock_is_off,
+    sentence_of,
+    status_of,
+)
 from shared.domain.errors import (
     AccessDenied,
     ConditionRace,
@@ -14,7 +25,6 @@ from shared.domain.errors import (
 )
 
 _TABLE_NAME: Final = "a table's name has 3 to 255 letters, digits, dots, hyphens and underscores"
-_THROTTLED: Final = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
 _FAILED: Final = frozenset({"InternalServerError", "ItemCollectionSizeLimitExceededException"})
 _REFUSED_CREDENTIALS: Final = CREDENTIALS | {
     "ExpiredTokenException",
@@ -29,8 +39,9 @@ _DENIED: Final = frozenset({"AccessDeniedException", "AccessDenied"})
 def translated(error: Exception, *, doing: str, where: str, table: str) -> TownError:
     """The corresponding error of `shared.domain.errors`. `where` names table and endpoint for people."""
     at = f"{doing} in {where}"
-    if not response_of(error):
-        return without_answer(error, at, "table", name=table, form=_TABLE_NAME)
+    unanswered = aws_http.unanswered(error, at, "table", name=table, form=_TABLE_NAME)
+    if unanswered is not None:
+        return unanswered
     code, said = code_of(error), sentence_of(error)
     problem = f"{at}: {status_of(error)} {code}" + (f" ({said})" if said else "")
     if code == "ConditionalCheckFailedException":
@@ -47,6 +58,8 @@ def translated(error: Exception, *, doing: str, where: str, table: str) -> TownE
 def _denied(error: Exception, problem: str, table: str) -> TownError | None:
     """The credentials or the permissions are wrong."""
     code = code_of(error)
+    if says_clock_is_off(error):
+        return AccessDenied(problem, hint=CLOCK)
     if code in _REFUSED_CREDENTIALS or status_of(error) == 401:
         return AccessDenied(problem, hint="renew the credentials that the SDK finds (AWS_PROFILE, environment or role)")
     if code in _DENIED or status_of(error) == 403:
@@ -58,11 +71,11 @@ def _denied(error: Exception, problem: str, table: str) -> TownError | None:
 def _passing(error: Exception, problem: str) -> TownError | None:
     """A failure inside the service, or more requests than the table takes at this moment."""
     code = code_of(error)
-    if code in _THROTTLED:
+    if code in THROTTLED:
         hint = "nothing is lost, and the next attempt may succeed; if it goes on, read docs/runbook/waiting-room.md"
         return StoreUnavailable(problem, hint=hint)
     if status_of(error) >= 500 or status_of(error) in (408, 429) or code in PASSING or code in _FAILED:
-        return StoreUnavailable(problem, hint="try again; the request may or may not have been carried out")
+        return StoreUnavailable(problem, hint=OPEN)
     return None
 
 

@@ -16,16 +16,18 @@ each attempt, so no attempt deletes the body of another. If a process dies in be
 
 import hashlib
 import uuid
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from heapq import merge
 from itertools import islice
 from typing import Any, Final
 
-from shared.adapters import aws_sdk, table_errors
-from shared.adapters.aws_sdk import AwsClient, OnDemand, sdk_errors
-from shared.domain.errors import PreconditionFailed, StoreUnavailable
+from shared.adapters import aws_http, table_errors
+from shared.adapters.aws_http import Patience
+from shared.adapters.aws_json import TABLES, AwsJson
+from shared.adapters.aws_transport import NoWholeAnswer
+from shared.domain.errors import PreconditionFailed
 from shared.ports.object_store import Listing, PlainObjects, StoredObject
 from shared.ports.steps import AT_ONCE
 
@@ -38,7 +40,8 @@ _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
 _LARGEST_PAGE: Final = 1000
 
-_Item = Mapping[str, Mapping[str, Any]]
+_Item = Mapping[str, Mapping[str, str]]
+"""Each attribute with its type: S for a text, N for a number, B for bytes in base64."""
 
 
 class TableObjects:
@@ -64,12 +67,8 @@ class TableObjects:
         self._spread = spread
         self._large = large
         self._endpoint_url = endpoint_url
-        self._made = OnDemand(partial(_client, endpoint_url, region))
-
-    @property
-    def client(self) -> AwsClient:
-        """The boto3 client, safe for threads, made at its first use."""
-        return self._made()
+        patience = Patience(_CONNECT_SECONDS, _READ_SECONDS, _ATTEMPTS)
+        self._service = AwsJson(TABLES, patience, endpoint_url=endpoint_url, region=region)
 
     def get(self, key: str) -> StoredObject | None:
         """The object, or None if there is none."""
@@ -86,7 +85,7 @@ class TableObjects:
         item = self._item(key, body)
         try:
             with self._translated(f"create {key}"):
-                self.client.put_item(TableName=self._table, Item=item, ConditionExpression="attribute_not_exists(p)")
+                self._ask("PutItem", Item=item, ConditionExpression="attribute_not_exists(p)")
         except PreconditionFailed:
             place = _place_of(item)
             if place is not None and place != _place_of(self._found(key) or {}):
@@ -98,14 +97,14 @@ class TableObjects:
         """Store unconditionally."""
         item = self._item(key, body)
         with self._translated(f"put {key}"):
-            answer = self.client.put_item(TableName=self._table, Item=item, ReturnValues="ALL_OLD")
+            answer = self._ask("PutItem", Item=item, ReturnValues="ALL_OLD")
         self._forget(answer.get("Attributes", {}))
         return _etag(body)
 
     def delete(self, key: str) -> None:
         """Remove the object; no error if there is none."""
         with self._translated(f"delete {key}"):
-            answer = self.client.delete_item(TableName=self._table, Key=self._key(key), ReturnValues="ALL_OLD")
+            answer = self._ask("DeleteItem", Key=self._key(key), ReturnValues="ALL_OLD")
         self._forget(answer.get("Attributes", {}))
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
@@ -126,8 +125,8 @@ class TableObjects:
         is_within = after >= prefix
         place: dict[str, _Item] = {}
         while True:
-            answer = self.client.query(
-                TableName=self._table,
+            answer = self._ask(
+                "Query",
                 ConsistentRead=True,
                 KeyConditionExpression="p = :p AND s > :s" if is_within else "p = :p AND begins_with(s, :s)",
                 ExpressionAttributeValues={":p": {"S": partition}, ":s": {"S": after if is_within else prefix}},
@@ -135,11 +134,11 @@ class TableObjects:
                 Limit=page,
                 **place,
             )
-            for item in answer["Items"]:
-                key = str(item["s"]["S"])
+            for item in _said(answer, "Items"):
+                key = str(_said(item, "s")["S"])
                 if not key.startswith(prefix):
                     return
-                yield key, int(item["n"]["N"])
+                yield key, int(_said(item, "n")["N"])
             if not answer.get("LastEvaluatedKey"):
                 return
             place = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}
@@ -149,7 +148,8 @@ class TableObjects:
         while item is not None:
             place = _place_of(item)
             if place is None:
-                return bytes(item.get("b", {}).get("B", b""))
+                with self._translated(f"get {key}"):
+                    return _body_of(item)
             body = large(place)
             if body is not None:
                 return body
@@ -165,14 +165,14 @@ class TableObjects:
 
     def _found(self, key: str) -> _Item | None:
         with self._translated(f"get {key}"):
-            answer = self.client.get_item(TableName=self._table, Key=self._key(key), ConsistentRead=True)
+            answer = self._ask("GetItem", Key=self._key(key), ConsistentRead=True)
             found: _Item | None = answer.get("Item")
             return found
 
     def _item(self, key: str, body: bytes) -> _Item:
         item = {**self._key(key), "n": {"N": str(len(body))}}
         if len(body) <= LARGEST_ITEM:
-            return {**item, "b": {"B": body}}
+            return {**item, "b": {"B": b64encode(body).decode()}}
         place = f"{self._large}{key}.{uuid.uuid4().hex}"
         self._bodies.create(place, body)
         return {**item, "o": {"S": place}}
@@ -196,38 +196,36 @@ class TableObjects:
             return tuple(f"{self._spread}{shard}" for shard in range(SHARDS))
         return (self._partition_of(prefix),)
 
+    def _ask(self, operation: str, **given: object) -> Mapping[str, Any]:
+        return self._service.call(operation, {"TableName": self._table, **given})
+
     @contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
         try:
             yield
-        except _failures() as error:
-            where = f"table {self._table}" + (f" at {self._endpoint_url}" if self._endpoint_url else "")
-            if isinstance(error, KeyError):
-                hint = "try again; the request may or may not have been carried out"
-                raise StoreUnavailable(f"{doing} in {where}: the answer lacks {error}", hint=hint) from error
+        except aws_http.FAILURES as error:
+            where = f"table {self._table}"
+            if self._endpoint_url:
+                where += f" at {aws_http.without_userinfo(self._endpoint_url)}"
             raise table_errors.translated(error, doing=doing, where=where, table=self._table) from error
 
 
-def _client(endpoint_url: str | None, region: str | None) -> AwsClient:
-    return aws_sdk.client(
-        "dynamodb",
-        connect_seconds=_CONNECT_SECONDS,
-        read_seconds=_READ_SECONDS,
-        attempts=_ATTEMPTS,
-        endpoint_url=endpoint_url,
-        region=region,
-        max_pool_connections=AT_ONCE,
-        tcp_keepalive=True,
-    )
-
-
-def _failures() -> tuple[type[Exception], ...]:
-    return KeyError, *sdk_errors()
+def _said(answer: Mapping[str, Any], name: str) -> Any:
+    if name not in answer:
+        raise NoWholeAnswer(f"it lacks {name}")
+    return answer[name]
 
 
 def _place_of(item: _Item) -> str | None:
     """Where the body of an item is, if it is too large for the item."""
     return str(item["o"]["S"]) if "o" in item else None
+
+
+def _body_of(item: _Item) -> bytes:
+    try:
+        return b64decode(item.get("b", {}).get("B", ""))
+    except ValueError as error:
+        raise NoWholeAnswer("a body that is not in base64") from error
 
 
 def _etag(body: bytes) -> str:

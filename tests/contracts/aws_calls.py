@@ -1,5 +1,6 @@
 """Which rights calls of AWS need, as AWS documents them for each operation, and a recorder of these calls."""
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from botocore.exceptions import ClientError
 from botocore.signers import RequestSigner
 from moto.core.botocore_stubber import BotocoreStubber
 
-from shared.adapters.aws_http import AwsHttp, AwsRequest, RefusedRequest
+from shared.adapters.aws_http import AwsHttp, AwsRequest, Place, RefusedRequest
 from shared.adapters.aws_sdk import code_of
 from shared.adapters.aws_transport import HttpAnswer
 from tests.contracts.roles import ACCOUNT, REGION, Right
@@ -81,7 +82,7 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
         return answer
 
     def send(http: AwsHttp, request: AwsRequest) -> HttpAnswer:
-        given = _given(http.place.url, request)
+        given = _given(http.place, request)
         try:
             answer_ = sent(http, request)
         except RefusedRequest as refusal:
@@ -109,13 +110,16 @@ def record(patched: pytest.MonkeyPatch) -> Recorder:
     return recorder
 
 
-def _given(url: str, request: AwsRequest) -> Mapping[str, Any]:
+def _given(place: Place, request: AwsRequest) -> Mapping[str, Any]:
     """What a signed request asks for, as the parameters of the SDK's operation."""
+    if place.scope.service != "s3":
+        said: Mapping[str, Any] = json.loads(request.body)
+        return said
     names = {"if-match": "IfMatch", "if-none-match": "IfNoneMatch", "x-amz-tagging": "Tagging"}
     names |= {"prefix": "Prefix", "versionId": "VersionId"}
-    said = {names[name]: value for name, value in {**request.headers, **request.query}.items() if name in names}
+    conditions = {names[name]: value for name, value in {**request.headers, **request.query}.items() if name in names}
     key = {"Key": request.path.removeprefix("/")} if request.path else {}
-    return {"Bucket": str(urlsplit(url).hostname).partition(".s3.")[0], **key, **said}
+    return {"Bucket": str(urlsplit(place.url).hostname).partition(".s3.")[0], **key, **conditions}
 
 
 def rights_of(call: SdkCall, *, kms_key: str = "") -> tuple[Right, ...]:

@@ -104,7 +104,7 @@ NOT_NEEDED = {
 MOST_MODULES = {
     "tick": 552,
     "worker": 552,
-    "events": 558,
+    "events": 559,
     "debug": 389,
     "archive": 495,
     "authorizer": 330,

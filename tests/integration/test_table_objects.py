@@ -1,7 +1,6 @@
-"""What the adapter of DynamoDB makes of bad answers, through the real SDK, and townctl on a bucket with a table."""
+"""What the adapter of DynamoDB makes of bad answers, and townctl on a bucket with a table."""
 
 import json
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import pytest
 
 from infra.buckets import NO_TABLE, TABLE_TAG, TABLE_VARIABLE, Bucket
 from infra.townctl import main
-from shared.adapters import table_objects
+from shared.adapters import aws_http, table_objects
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.table_objects import TableObjects
 from shared.domain.errors import (
@@ -26,19 +25,20 @@ from shared.storage import keys
 from shared.storage.large_batches import BODIES
 from shared.storage.towns import ObjectTownStore
 from tests.integration.townctl_calls import RIG
-from tests.raw_servers import answering
+from tests.raw_servers import answer, answering
 from tests.stores import BUCKET, mocked_bucket, mocked_table
 from tests.unit.storage.images import NOON
 
 KEY = "towns/demo/inbox/1768046407000-b1.json"
 
 
-def _refusal(status: int, code: str) -> bytes:
-    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": "what it says"}).encode()
-    head = (
-        f"HTTP/1.1 {status} Refused\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+def _refusal(status: int, code: str, said: str = "what it says") -> bytes:
+    body = json.dumps({"__type": f"com.amazonaws.dynamodb.v20120810#{code}", "message": said}).encode()
+    return answer(body, "Content-Type: application/x-amz-json-1.0", status=status)
+
+
+def a_table(endpoint_url: str) -> TableObjects:
+    return TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=endpoint_url)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def _refusal(status: int, code: str) -> bytes:
         (400, "UnrecognizedClientException", AccessDenied, "renew the credentials"),
         (400, "ExpiredTokenException", AccessDenied, "renew the credentials"),
         (400, "ValidationException", Terminal, "its key is p and s"),
+        (408, "RequestTimeoutException", StoreUnavailable, "try again"),
     ],
 )
 def test_an_answer_becomes_the_error_that_says_what_to_do(
@@ -62,8 +63,8 @@ def test_an_answer_becomes_the_error_that_says_what_to_do(
 ) -> None:
     monkeypatch.setattr(table_objects, "_ATTEMPTS", 1)
     with answering(_refusal(status, code)) as server:
-        table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=server.url)
-        with closing(table.client), pytest.raises(error) as raised:
+        table = a_table(server.url)
+        with pytest.raises(error) as raised:
             table.create(KEY, b"one")
         assert type(raised.value) is error
         assert hint in raised.value.hint
@@ -73,18 +74,72 @@ def test_an_answer_becomes_the_error_that_says_what_to_do(
 def test_an_answer_that_breaks_off_is_no_answer(as_owner: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table_objects, "_ATTEMPTS", 1)
     whole = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 2\r\n\r\n{}"
-    for answer in (b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{", whole):
-        with answering(answer) as server:
-            table = TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=server.url)
-            with closing(table.client), pytest.raises(StoreUnavailable, match=f"list {keys.DUE} in table waiting"):
+    for broken in (
+        b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{",
+        whole,
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200",
+    ):
+        with answering(broken) as server:
+            table = a_table(server.url)
+            with pytest.raises(StoreUnavailable, match=f"list {keys.DUE} in table waiting"):
                 table.list(keys.DUE)
+
+
+@pytest.mark.parametrize("item", ['{"b":{"B":"abc"}}', '{"b":', "[]"])
+def test_an_item_that_cannot_be_read_is_no_whole_answer(
+    as_owner: None, monkeypatch: pytest.MonkeyPatch, item: str
+) -> None:
+    monkeypatch.setattr(table_objects, "_ATTEMPTS", 1)
+    body = item if item == "[]" else f'{{"Item":{item}}}'
+    with answering(answer(body.encode())) as server, pytest.raises(StoreUnavailable, match="no complete answer"):
+        a_table(server.url).get(KEY)
+
+
+def test_a_signature_that_is_too_old_is_told_as_a_wrong_clock(as_owner: None) -> None:
+    said = "Signature expired: 20260110T110000Z is now earlier than 20260110T114500Z (20260110T120000Z - 15 min.)"
+    refused = _refusal(400, "InvalidSignatureException", said)
+    with answering(refused) as server, pytest.raises(AccessDenied) as denied:
+        a_table(server.url).get(KEY)
+    assert "correct this machine's clock" in denied.value.hint
+
+
+def test_a_password_in_the_endpoint_is_not_told(as_owner: None) -> None:
+    with answering(_refusal(400, "AccessDeniedException")) as server, pytest.raises(AccessDenied) as denied:
+        a_table(server.url.replace("//", "//user:password@")).get(KEY)
+    assert "password" not in denied.value.message
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "ProvisionedThroughputExceededException"),
+        (400, "ThrottlingException"),
+        (400, "RequestLimitExceeded"),
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable"),
+    ],
+)
+def test_a_failure_that_passes_is_asked_again(
+    as_owner: None, monkeypatch: pytest.MonkeyPatch, status: int, code: str
+) -> None:
+    monkeypatch.setattr(aws_http, "_PAUSE_OF_A_THROTTLE_SECONDS", 0.0)
+    with answering(_refusal(status, code), answer(b"{}")) as server:
+        assert a_table(server.url).get(KEY) is None
+        assert len(server.heard) == 2
+
+
+def test_a_failed_condition_is_asked_once(as_owner: None) -> None:
+    with answering(_refusal(400, "ConditionalCheckFailedException")) as server, pytest.raises(PreconditionFailed):
+        a_table(server.url).create(KEY, b"one")
+    assert len(server.heard) == 1
 
 
 def test_nobody_there_is_unavailable_and_names_what_to_check(as_owner: None) -> None:
     with answering(b"") as gone:
         url = gone.url
     with pytest.raises(StoreUnavailable, match="no connection") as raised:
-        TableObjects("waiting", MemoryObjects(), spread=keys.DUE, large=BODIES, endpoint_url=url).get(KEY)
+        a_table(url).get(KEY)
     assert "the endpoint of table waiting could not be reached" in raised.value.hint
 
 

@@ -12,7 +12,7 @@ from shared.telemetry import catalogue
 from shared.telemetry.profiles import SMALL
 from tests.benchmarks.month import prices
 from tests.benchmarks.month.counts import IDLE_TOWNS, Measured
-from tests.benchmarks.month.ledger import OF_TABLE, READ_UNIT, READS, WRITE_UNIT, WRITES, Ledger
+from tests.benchmarks.month.ledger import READ_UNIT, READS, WRITE_UNIT, WRITES, Ledger
 from tests.conventions.sources import ROOT
 
 PAGE: Final = 1000
@@ -25,9 +25,7 @@ MINUTES: Final = HOURS * 60
 REQUEST_SECONDS: Final = 0.015
 """Assumed: what one request to the store takes in the same region. Requests count as made one after another."""
 CPU_SECONDS: Final = 0.0003
-"""Measured on one whole CPU: what one signed request computes. With less memory, Lambda gives less of a CPU."""
-SDK_CPU_SECONDS: Final = 0.0018
-"""Measured in the same way: what the SDK computes for one request. Requests to the table are made by it."""
+"""What one signed request computes on a whole CPU (`make bench-calls`). With less memory, Lambda gives less of a CPU."""
 WHOLE_CPU_MB: Final = 1769
 TICK_CPU_SECONDS: Final = 0.005
 POST_CPU_SECONDS: Final = 0.003
@@ -101,16 +99,11 @@ class Deployment:
             return cls(found, metrics=len(SMALL), alarms=len(alarms.SMALL), dashboards=0)
         return cls(found)
 
-    def dollars(
-        self, function: str, seconds: float, *, requests: float = 0, by_sdk: float = 0, cpu: float = 0
-    ) -> float:
-        """For so many seconds, and for requests and work that need a CPU of which this function may have only a part.
-
-        `by_sdk`: so many of the requests are made by the SDK.
-        """
+    def dollars(self, function: str, seconds: float, *, requests: float = 0, cpu: float = 0) -> float:
+        """For so many seconds, and for requests and work that need a CPU of which this function may have only a part."""
         memory = self.memory[function]
         slower = max(1.0, WHOLE_CPU_MB / memory)
-        computed = cpu + requests * CPU_SECONDS + by_sdk * (SDK_CPU_SECONDS - CPU_SECONDS)
+        computed = cpu + requests * CPU_SECONDS
         needed = seconds + requests * REQUEST_SECONDS + computed * slower
         return needed * memory / 1024 * prices.LAMBDA_GB_SECOND
 
@@ -161,8 +154,7 @@ def _posts(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
         (posts + tokens) * prices.LAMBDA_REQUEST,
         f"{said}, one authorizer a minute",
     )
-    by_sdk = ledger.each("post", *OF_TABLE)
-    took = of.dollars("EventsFunction", 0, requests=ledger.each("post"), by_sdk=by_sdk, cpu=POST_CPU_SECONDS)
+    took = of.dollars("EventsFunction", 0, requests=ledger.each("post"), cpu=POST_CPU_SECONDS)
     checked = of.dollars("AuthorizerFunction", AUTHORIZER_SECONDS)
     yield Line("POST: time", "Lambda time", posts * took + tokens * checked, f"{ledger.each('post'):.1f} requests each")
     yield Line("POST: store", "requests", posts * _dollars(ledger, "post"), each)
@@ -181,8 +173,7 @@ def _ticks(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Line]:
     )
     slept = ledger.seconds["tick"] / per
     requests = ledger.each("tick", per=per)
-    by_sdk = ledger.each("tick", *OF_TABLE, per=per)
-    took = of.dollars("WorkerFunction", slept, requests=requests, by_sdk=by_sdk, cpu=TICK_CPU_SECONDS)
+    took = of.dollars("WorkerFunction", slept, requests=requests, cpu=TICK_CPU_SECONDS)
     yield Line("ticks: time", "Lambda time", commits * took, f"{requests:.1f} requests a commit, {slept:.2f} s asleep")
     yield Line(
         "ticks: store", "requests", commits * _dollars(ledger, "tick", per=per), _requests(ledger, "tick", per=per)
@@ -199,13 +190,12 @@ def _dispatcher(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Li
         ledger.seconds["dispatcher"] / measured.minutes,
         ledger.each("dispatcher", per=measured.minutes),
     )
-    by_sdk = ledger.each("dispatcher", *OF_TABLE, per=measured.minutes)
     yield Line("dispatcher: schedule", "schedule", MINUTES * prices.SCHEDULE_CALL, "one call a minute")
     yield Line("dispatcher: invocations", "Lambda requests", MINUTES * prices.LAMBDA_REQUEST, "one a minute")
     yield Line(
         "dispatcher: time",
         "Lambda time",
-        MINUTES * of.dollars("TickFunction", slept, requests=requests, by_sdk=by_sdk),
+        MINUTES * of.dollars("TickFunction", slept, requests=requests),
         f"{requests:.1f} requests and {slept:.0f} s asleep a minute",
     )
     markers = fleet.active * MARKER_BYTES / 4096 * ledger.each("dispatcher", "table query") / SHARDS
@@ -217,7 +207,6 @@ def _dispatcher(fleet: Fleet, measured: Measured, of: Deployment) -> Iterator[Li
 def _upkeep(fleet: Fleet, sweep: Ledger, of: Deployment) -> Iterator[Line]:
     swept = HOURS * fleet.towns
     requests = sweep.each("sweep", per=IDLE_TOWNS)
-    by_sdk = sweep.each("sweep", *OF_TABLE, per=IDLE_TOWNS)
     yield Line(
         "sweep: store",
         "requests",
@@ -227,7 +216,7 @@ def _upkeep(fleet: Fleet, sweep: Ledger, of: Deployment) -> Iterator[Line]:
     yield Line(
         "sweep: time",
         "Lambda time",
-        swept * of.dollars("TickFunction", 0, requests=requests, by_sdk=by_sdk),
+        swept * of.dollars("TickFunction", 0, requests=requests),
         f"{requests:.2f} requests a town and hour",
     )
     tidied, total = 30 * fleet.towns, sum(TIDYING.values())

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import botocore.auth
 import pytest
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as SdkCredentials
 from hypothesis import given
@@ -22,14 +22,21 @@ CREDENTIALS = st.sampled_from(
 
 
 def by_the_sdk(
-    method: str, target: str, headers: dict[str, str], body: bytes, credentials: Credentials, service: str
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: bytes,
+    credentials: Credentials,
+    service: str,
+    *,
+    signer: type[SigV4Auth] = S3SigV4Auth,
 ) -> str:
     """Over http, because over https the SDK may leave the body unsigned. The scheme is no part of a signature."""
     request = AWSRequest(method=method, url=f"http://{HOST}{target}", headers=headers, data=body)
     keys = SdkCredentials(credentials.access_key, credentials.secret_key, credentials.token)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(botocore.auth, "get_current_datetime", lambda: AT.replace(tzinfo=None))
-        S3SigV4Auth(keys, service, "eu-west-1").add_auth(request)
+        signer(keys, service, "eu-west-1").add_auth(request)
     return str(request.headers["Authorization"])
 
 
@@ -58,6 +65,32 @@ def test_it_is_the_signature_of_the_sdk(
         at=AT,
     )
     theirs = by_the_sdk(method, f"{path}?{asked}" if asked else path, headers, body, credentials, service)
+    assert ours["authorization"] == theirs
+
+
+@given(
+    operation=st.sampled_from(["DynamoDB_20120810.PutItem", "AmazonSQS.SendMessageBatch"]),
+    body=st.binary(max_size=50),
+    credentials=CREDENTIALS,
+    service=st.sampled_from(["dynamodb", "sqs"]),
+)
+def test_of_a_service_that_speaks_json_it_is_the_signature_of_the_sdk(
+    operation: str, body: bytes, credentials: Credentials, service: str
+) -> None:
+    """These services do not ask for the digest of the body as a header, but take it as they take any header that is signed."""
+    headers = {"content-type": "application/x-amz-json-1.0", "x-amz-target": operation}
+    ours = signed(
+        "POST",
+        "/",
+        "",
+        {**headers, "host": HOST},
+        body,
+        credentials=credentials,
+        scope=Scope("eu-west-1", service),
+        at=AT,
+    )
+    with_digest = {**headers, "X-Amz-Content-SHA256": ours["x-amz-content-sha256"]}
+    theirs = by_the_sdk("POST", "/", with_digest, body, credentials, service, signer=SigV4Auth)
     assert ours["authorization"] == theirs
 
 
