@@ -27,7 +27,7 @@ from shared.runner.clock_guard import from_the_future, lead_of
 from shared.runner.code_version import code_version
 from shared.runner.inputs import as_marked, batches_behind, fix_input, heard_out, observed, read_batches, taken_by
 from shared.runner.life import Life
-from shared.runner.perform import Performed, can_be_heard, perform
+from shared.runner.perform import Performed, acknowledge, can_be_heard, perform
 from shared.runner.result_events import ResultEvent
 from shared.runner.returning import returned_families
 from shared.runner.run_report import RunReport
@@ -115,8 +115,7 @@ def _archive(around: Surroundings, sql: database.Database, image: TownImage) -> 
     block = archive.block_to_publish(sql)
     if block is None:
         return None
-    archived: Archived | None = yield from around.store.archive(image, block, index=TownKeys(sql).archive_index)
-    return archived
+    return (yield from around.store.archive(image, block, index=TownKeys(sql).archive_index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +170,7 @@ def _commit(
         )
     except TownError as error:
         trouble = error
+    yield from acknowledge(report.input.observations, around.outside, town_id=town_id)
     diverged: tuple[Difference, ...] | None = None
     try:
         diverged = _checked_again(around, base.image, committed)
