@@ -9,7 +9,8 @@ import pytest
 from shared.domain.errors import StoreUnavailable
 from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
-from shared.runner.minute import DISPATCHER_TURN, STUCK_AFTER
+from shared.runner.life import DISPATCHER_TURN
+from shared.runner.minute import STUCK_AFTER
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry import catalogue
 from tests.cloud import Cloud, a_cloud
