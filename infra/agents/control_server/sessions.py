@@ -31,7 +31,12 @@ from infra.agents.control_server.secret_files import write_secret
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.credentials import FILE
-from infra.agents.variables import wrong_in_configuration, wrong_in_start
+from infra.agents.variables import (
+    HEARTBEATS_VARIABLE,
+    OF_THE_CONTAINER,
+    wrong_in_configuration,
+    wrong_in_start,
+)
 from shared.adapters import outside_files
 from shared.adapters.control_answers import sign_answer
 from shared.adapters.git_prover import REMOTE_PROTOCOLS
@@ -82,7 +87,11 @@ class Sessions:
         self.runtime = LocalProcessRuntime(
             settings.root / "agents",
             command=settings.command,
-            environment={"GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS, **settings.environment},
+            environment={
+                "GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS,
+                HEARTBEATS_VARIABLE: OF_THE_CONTAINER,
+                **settings.environment,
+            },
             prepare=self._prepare,
             variables=self._of_forge,
             users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens, keys)),
