@@ -354,10 +354,15 @@ def test_staged_holds_in_a_convoy_that_has_ended_and_comes_first() -> None:
 
 
 @scenario(325)
-@pytest.mark.parametrize("beside", [{}, {"labels": ["gt:held"]}, {"staged": 1}])
+@pytest.mark.parametrize(
+    "beside", [{}, {"labels": ["gt:held"]}, {"staged": 1}, {"rig_id": None}, {"status": "in_review"}], ids=str
+)
 def test_a_person_is_told_once_about_a_bead_whose_convoy_has_ended_until_it_leaves(beside: dict[str, Any]) -> None:
-    town = a_town().bead("t", labels=beside.get("labels", []), metadata={"awaits": ["ghost"]})
+    of_bead = {name: value for name, value in beside.items() if name != "staged"}
+    town = a_town().bead("t", metadata={"awaits": ["ghost"]}, **of_bead)
     town.convoy("c", "failed", tracked=["t"], staged=beside.get("staged", 0), updated_at=ago(hours=1))
+    if "status" in beside:
+        town.review("m", "in_progress", of="t", pr_url=PR)
     asked = "SELECT b.status FROM beads b JOIN escalation_metadata e ON e.bead_id = b.bead_id WHERE e.category = 'convoy_over'"
     town.ticks(3, start=T + timedelta(hours=23))
     assert town.rows(asked) == []

@@ -6,6 +6,7 @@ import pytest
 
 from shared.domain.obstacles import OBSTACLES, VOICED
 from shared.domain.times import to_text
+from tests.scenarios.stories import deeds
 from tests.scenarios.table import scenario
 from tests.towns import MS, T, TownBuilder, a_town, ago, types_of
 
@@ -52,8 +53,9 @@ def test_a_draft_of_more_than_a_day_is_escalated_once_and_the_mayor_is_told() ->
 
     assert types_of(report, rule=RAISE) == ["raise_escalation", "notify_mayor"]
     assert escalations_of(town) == [("draft", "open")]
-    town.ticks(100, start=T + timedelta(seconds=5))
+    later = town.ticks(100, start=T + timedelta(seconds=5))
     assert escalations_of(town) == [("draft", "open")]
+    assert [deed for each in later for deed in deeds(each, of=RAISE)] == [], "it is not even asked for again"
 
 
 @scenario(216)
@@ -210,6 +212,19 @@ def test_the_escalation_of_an_episode_ends_when_only_pull_requests_of_others_wai
 
     note(town, **{note_of: other})
     town.tick(at=T + timedelta(seconds=5))
+    assert town.status("e") == "closed"
+
+
+@scenario(219)
+def test_the_escalation_of_an_episode_ends_when_its_pull_request_is_not_polled_any_more() -> None:
+    episode = "forge_denied github.com a/b TOKEN"
+    town = a_town_with_an_obstacle("forge_denied", hours=1).key("forge_episodes", {episode: {"voiced": True}})
+    note(town, episode=episode)
+    town.update("beads", "m", status="open")
+    town.bead("e", "escalation", metadata={"cause": f"forge_denied:{episode}"}).insert(
+        "escalation_metadata", bead_id="e", severity="high", category="forge_denied"
+    )
+    town.tick()
     assert town.status("e") == "closed"
 
 

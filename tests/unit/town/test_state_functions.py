@@ -231,6 +231,15 @@ def test_last_words_are_kept_for_a_bead_that_somebody_else_may_work_on(status: s
     assert (stage.rows.image() != before) is kept
 
 
+@pytest.mark.parametrize(("reason", "kept"), [("too cold", True), ("no room", False)])
+def test_a_reason_of_fewer_than_eight_characters_is_a_code_and_no_words(reason: str, kept: bool) -> None:
+    stage = on(a_town().bead("b", status="in_progress").agent("p", status="working", hook="b"))
+    agent = lookup.agent(stage.town, "p")
+    assert agent is not None
+    last_words.keep(stage.town, agent, reason, generation=1)
+    assert ("last_words" in stage.bead("b", "metadata")) is kept
+
+
 # 3.9 Let the source of a reopened MR go on
 
 
