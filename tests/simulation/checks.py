@@ -13,7 +13,7 @@ from traceback import extract_tb
 from typing import Final, Protocol
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain import ids, limits
+from shared.domain import ids
 from shared.domain.alert import Alert
 from shared.domain.errors import Conflict, Retryable
 from shared.domain.limits import MILLISECOND
