@@ -103,9 +103,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> Pass:
         town.keys.clock = OWN_CLOCK
     if given.tick_no == 1:
         agents.get_or_create(town, Role.MAYOR, None)
-    for envelope in given.new_events:
-        if inbox.store(town, envelope) == "conflict":
-            state.conflicting_events.append(envelope)
+    state.conflicting_events += inbox.store_all(town, given.new_events)
     if state.conflicting_events:
         town.keys.count(conflicts=len(state.conflicting_events))
     containers.observe(town, given.observations.agents)

@@ -1,6 +1,6 @@
 """Producers' times as ages (spec/events.md 1, rule 11): a producer's clock may be wrong by any amount, and still measures spans."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from shared.domain import limits
@@ -28,10 +28,9 @@ def on_our_clock(event: Dated, told: datetime) -> datetime:
     """
     received = from_text(event.received_at)
     occurred = readable_time(event.created_at) or received
-    if told >= occurred:
-        return received
+    age = max(occurred - told, timedelta(0))
     try:
-        return received - (occurred - told)
+        return received - age
     except OverflowError:
         return datetime.min.replace(tzinfo=UTC)
 

@@ -90,9 +90,10 @@ class KnownBatches:
         contents = self._known.pop(key, {})
         self._events -= len(contents)
         for event in contents:
-            self._batches_with[event].discard(key)
-            if not self._batches_with[event]:
-                del self._batches_with[event]
+            batches = self._batches_with.pop(event)
+            batches.discard(key)
+            if batches:
+                self._batches_with[event] = batches
 
 
 def _compare(batch: AcceptedBatch, waiting: Iterable[_Contents]) -> None:

@@ -1,6 +1,6 @@
 """The inbox inside the image: events in order of receipt, each with its outcome and the number of failed attempts."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -40,13 +40,21 @@ class Fact:
         return None if self.sender is None or self.sender.agent is None else self.sender.generation
 
 
-def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflict"]:
+def store_all(town: Town, envelopes: Sequence[Envelope]) -> list[Envelope]:
+    """Store new events in their order; those whose id stands for another content are returned, and not stored."""
+    absent = known_events.absent(town.sql, envelopes)
+    return [envelope for envelope in envelopes if store(town, envelope, absent=absent) == "conflict"]
+
+
+def store(town: Town, envelope: Envelope, *, absent: Collection[str] = ()) -> Literal["stored", "known", "conflict"]:
     """Store a new event under the next seq. An event with a known id is not stored: `conflict` means that its content differs.
+
+    `absent` are ids of which somebody knows that the image holds nothing under them.
 
     An id belongs to one sender (`shared.domain.senders`). Generations of an agent share their ids only for what was applied: if
     another generation's event of that id differs or was not applied, this one is stored under an id of its own.
     """
-    if _is_inserted(town, envelope):
+    if _is_inserted(town, envelope, absent=absent):
         return "stored"
     judged, by, outcome = known_events.judged(town, envelope)
     sender = envelope.sender
@@ -58,9 +66,9 @@ def store(town: Town, envelope: Envelope) -> Literal["stored", "known", "conflic
     return "stored" if _is_inserted(town, own) else known_events.judged(town, own)[0]
 
 
-def _is_inserted(town: Town, envelope: Envelope) -> bool:
+def _is_inserted(town: Town, envelope: Envelope, *, absent: Collection[str] = ()) -> bool:
     """Whether the event is new; then it is an arrival of this tick."""
-    if known_events.is_known(town, envelope):
+    if known_events.is_known(town, envelope, absent=absent):
         return False
     sender = envelope.sender
     town.arrivals.add(

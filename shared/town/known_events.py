@@ -13,7 +13,7 @@ a conflict, as the row did.
 
 import sqlite3
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
@@ -83,6 +83,10 @@ _COLUMNS: Final = (
     "received_at",
 )
 _STORED: Final = f"SELECT {', '.join(_COLUMNS)} FROM town_events WHERE event_id = :id"  # noqa: S608 - constants
+_IDS_AT_ONCE: Final = 50
+_PLACES: Final = ", ".join("?" * _IDS_AT_ONCE)
+_WITH_ROWS: Final = f"SELECT event_id FROM town_events WHERE event_id IN ({_PLACES})"  # noqa: S608 - constants
+_WITH_DIGESTS: Final = f"SELECT event FROM known_events WHERE event IN ({_PLACES})"  # noqa: S608 - constants
 _KNOWN: Final = "SELECT seq, content, outcome, generation, is_unsigned FROM known_events WHERE event = :event"
 
 
@@ -110,22 +114,44 @@ def _of_row(row: Mapping[str, Any]) -> KnownEvent:
     )
 
 
+def absent(sql: sqlite3.Connection, envelopes: Sequence[Envelope]) -> frozenset[str]:
+    """The ids, sent or stored, of these events under which the image holds nothing: for many events in a few statements."""
+    ids = list(dict.fromkeys(form for each in envelopes for form in (each.event_id, sent_id(each.event_id))))
+    by_digest = {digest_of(event_id): event_id for event_id in ids}
+    found = {row[0] for part in _in_parts(ids) for row in sql.execute(_WITH_ROWS, part)}
+    found |= {by_digest[row[0]] for part in _in_parts(list(by_digest)) for row in sql.execute(_WITH_DIGESTS, part)}
+    return frozenset(ids) - found
+
+
+def _in_parts(values: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
+    """Values in tuples of one length, so that the same statement does for every number of them."""
+    for begin in range(0, len(values), _IDS_AT_ONCE):
+        part = values[begin : begin + _IDS_AT_ONCE]
+        yield (*part, *(None,) * (_IDS_AT_ONCE - len(part)))
+
+
 def find(town: Town, event_id: str) -> KnownEvent | None:
     """The event that has this id, in the image or among the arrivals of this tick."""
+    return _find(town, event_id, ())
+
+
+def _find(town: Town, event_id: str, absent: Collection[str]) -> KnownEvent | None:
     here = town.arrivals.find(event_id)
-    return in_image(town.sql, event_id) if here is None else _of_row(here)
+    if here is not None:
+        return _of_row(here)
+    return None if event_id in absent else in_image(town.sql, event_id)
 
 
-def is_known(town: Town, envelope: Envelope) -> bool:
-    """Whether the town has an event of this id. Schema 2 stored an agent's event under the id that the agent chose, without a
-    sender.
+def is_known(town: Town, envelope: Envelope, *, absent: Collection[str] = ()) -> bool:
+    """Whether the town has an event of this id, which the image does not hold if it is `absent`. Schema 2 stored an agent's
+    event under the id that the agent chose, without a sender.
     """
-    if find(town, envelope.event_id) is not None:
+    if _find(town, envelope.event_id, absent) is not None:
         return True
     chosen = sent_id(envelope.event_id)
     if chosen == envelope.event_id:
         return False
-    there = find(town, chosen)
+    there = _find(town, chosen, absent)
     return there is not None and there.is_unsigned and there.content == content_of_event(envelope.as_json())
 
 

@@ -115,6 +115,10 @@ def _sum(before: Mapping[str, Any], short: Mapping[str, Any], name: str) -> Json
 
 def _same(one: object, other: object) -> bool:
     """Whether two values have the same text: 1, 1.0 and true are equal, and are not the same."""
+    if one is other:
+        return True
+    if type(one) is str and type(other) is str:
+        return one == other
     return canonical.dumps(one) == canonical.dumps(other)
 
 

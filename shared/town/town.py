@@ -59,7 +59,8 @@ class Town:
     `unreadable` collects the rows that could not be read, by (table, key), for invariant 1. `config_changed` means that an
     event stored another configuration, which applies from the next tick on. `deleted_beads` means that a bead was deleted,
     which may have marked pending events as processed. `used` is what agents were counted to use in this tick. `agent_names` are
-    the names that agents have, as far as somebody asked and nobody changed one since.
+    the names that agents have, as far as somebody asked and nobody changed one since. `stopped` are the agents and generations
+    that may have a stop in the outbox, once somebody has asked: all others have none.
     """
 
     sql: sqlite3.Connection
@@ -76,6 +77,7 @@ class Town:
     proposals: list[Proposal] = field(default_factory=list)
     used: Usage = field(default_factory=Usage)
     agent_names: AgentNames | None = None
+    stopped: set[tuple[str, int]] | None = None
 
     @property
     def keys(self) -> TownKeys:

@@ -30,12 +30,15 @@ class Replayed:
         return self.ticks / self.seconds
 
 
-def a_day(*, live: int, days: int = 1, beads: int = 1_000) -> World:
-    """A town of so many live agents that was ticked every minute; a day of heads is kept, as retention would."""
+def a_day(*, live: int, days: float = 1, beads: int = 1_000, beats: int = 1) -> World:
+    """A town of so many live agents that was ticked every minute, with so many heartbeats.
+
+    A day of heads is kept, as retention would.
+    """
     world = a_world_with_a_past(an_aged_town(beads, live=live), kept_versions=DAY)
-    for minute in range(DAY * days):
+    for minute in range(round(DAY * days)):
         world.clock.at = T + timedelta(minutes=minute + 1)
-        world.post(heartbeat(minute % live, world.clock.at))
+        world.post(*(heartbeat((minute + each) % live, world.clock.at) for each in range(beats)))
         world.run()
     return world
 

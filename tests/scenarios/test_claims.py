@@ -171,6 +171,23 @@ def test_a_second_pull_request_is_rejected_while_the_first_is_open(given: str, o
     assert town.doing("f") == (("working", "m") if outcome.startswith("rejected") else ("idle", None))
 
 
+@scenario(304)
+def test_a_review_that_nobody_had_begun_is_in_progress_once_it_is_reported_as_merged() -> None:
+    town = in_review().update("beads", "m", status="open")
+    town.tick(event("agent_done", {"branch": "gt/toast/1", "merge_commit": "c1", "head": "h1"}, agent="f"))
+    assert town.status("m") == "in_progress"
+    assert outbox(town, "verify_merge")
+
+
+@scenario(304)
+def test_a_look_for_a_merge_is_not_ordered_again_while_one_is_under_way() -> None:
+    town = claimed()
+    for number in range(1, 4):
+        report = town.tick(at=T + number * MINUTE)
+        assert [line for line in deeds(report) if "verify_merge" in line] == []
+    assert len(outbox(town, "verify_merge")) == 1
+
+
 @scenario(303)
 def test_a_pull_request_replaces_one_that_the_forge_has_closed() -> None:
     old = {"pr_closed": 1, "head_sha": "a", "review_passed_head": "a", "has_conflicts": 1}

@@ -19,7 +19,7 @@ from shared.town.reading import TownReader
 from tests.scenarios.outside import answer
 from tests.scenarios.stories import deeds, outbox, outcomes
 from tests.scenarios.table import scenario
-from tests.towns import T, TownBuilder, a_town, ago, event
+from tests.towns import MS, T, TownBuilder, a_town, ago, event
 
 SECOND = timedelta(seconds=1)
 PR = "https://github.com/acme/main-rig/pull/1"
@@ -628,6 +628,22 @@ def test_a_superseded_landing_is_not_reopened() -> None:
     report = town.tick(event("bead_reopened", bead="m", at=T + SECOND), at=T + SECOND)
     why = "the convoy c lands anew since: it gets a new merge request"
     assert outcomes(report) == [("bead_reopened", f"rejected: {why}")]
+
+
+@scenario(329)
+@pytest.mark.parametrize(
+    ("after", "reopened"), [(-MS, True), (0 * MS, False)], ids=["after it joined", "at that moment"]
+)
+def test_a_landing_is_reopened_only_if_it_began_after_the_last_work_joined(after: timedelta, reopened: bool) -> None:
+    town = landing(
+        "failed",
+    ).update("beads", "lost", status="closed")
+    began = ago(minutes=5)
+    town.update("beads", "c", metadata={**town.metadata("c"), "lands_after": to_text(began + after)})
+    town.update("beads", "m", metadata={"failureReason": "cancelled"})
+    [(_, outcome)] = outcomes(town.tick(event("bead_reopened", bead="m")))
+    assert (outcome == "applied") is reopened
+    assert ("lands anew" in outcome) is not reopened
 
 
 @scenario(330)

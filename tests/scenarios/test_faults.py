@@ -102,3 +102,11 @@ def test_an_agent_that_works_ends_the_fault(by: str) -> None:
     town.tick(at=later + timedelta(seconds=60))
     assert not {"fault", "fault_since", "fault_tries"} & town.metadata("b").keys()
     assert [status for _, status in escalations(town)] == ["closed"]
+
+
+@scenario(520)
+def test_a_bead_that_has_ended_is_not_opened_again_for_an_agent_that_could_not_work() -> None:
+    town = at_work("b").update("beads", "b", status="closed")
+    exits(town, "p0", NO_KEY, at=T + timedelta(seconds=1))
+    assert town.one("beads", "b", "status", "dispatch_attempts", "metadata") == ("closed", 1, "{}")
+    assert (town.doing("p0"), escalations(town)) == (("idle", None), [])

@@ -45,6 +45,13 @@ def test_an_escalation_leaves_by_mail_if_the_deployment_of_the_town_sends_mail()
 
 
 @scenario(646)
+@pytest.mark.parametrize("channel", ["fleet_webhook", "desktop", "mail"])
+def test_an_escalation_leaves_on_a_channel_that_the_deployment_has_for_all_towns(channel: str) -> None:
+    report = a_town().tick(raised(), fleet_channels=(channel,))
+    assert notices(report) == [(channel, "escalation", "Trouble 1")]
+
+
+@scenario(646)
 def test_a_town_without_channels_tells_nobody() -> None:
     assert notices(a_town().tick(raised())) == []
 

@@ -103,6 +103,10 @@ def test_a_rig_without_work_goes_with_its_agents_and_its_beads_stay() -> None:
 
 WORK: dict[str, tuple[Callable[[TownBuilder], TownBuilder], str]] = {
     "a bead": (lambda town: town.bead("b1"), "it has live work, b1: finish or cancel it first"),
+    "as many beads as are named": (
+        lambda town: town.bead("b1").bead("b2").bead("b3"),
+        "it has live work, b1, b2, b3: finish or cancel it first",
+    ),
     "many beads": (
         lambda town: town.bead("b1").bead("b2").bead("b3").bead("b4"),
         "it has live work, b1, b2, b3 and others: finish or cancel it first",

@@ -1,17 +1,18 @@
 """Scenario 215: the hourly sweep finds what nobody was told of, and ticks nobody itself."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
 from shared.domain.errors import OutOfTime
+from shared.domain.times import to_text
 from shared.ports.steps import drive
 from shared.runner import worker
 from shared.runner.life import ENDING, SLOWEST_EFFECT, WORKER_TURN, Life
 from shared.runner.sweep import SweepReport, sweep
 from tests.scenarios.table import scenario
-from tests.towns import T, a_town, event
+from tests.towns import MS, T, a_town, event
 from tests.worlds import World, a_world, in_order
 
 
@@ -48,6 +49,18 @@ def test_no_marker_that_is_there_is_moved() -> None:
     before = _markers(world)
     assert _sweep(world).restored == []
     assert _markers(world) == before
+
+
+@scenario(215)
+@pytest.mark.parametrize(
+    ("due", "restored"), [(T - MS, ["t1"]), (T, ["t1"]), (T + MS, [])], ids=["was", "now", "later"]
+)
+def test_a_town_that_is_due_and_has_only_a_later_marker_gets_one_for_now(due: datetime, restored: list[str]) -> None:
+    world = a_world(a_town().bead("b", labels=["gt:held"]).key("next_due_at", to_text(due)))
+    for key in world.objects.list("due/").keys:
+        world.objects.delete(key)
+    world.objects.put("due/20260110T130000Z/t1", b"")
+    assert [marker.town_id for marker in _sweep(world).restored] == restored
 
 
 @scenario(215)

@@ -194,3 +194,32 @@ def test_the_escalation_of_an_episode_stays_while_a_review_cannot_be_read() -> N
     town.update("beads", "m", labels=[], status="closed")
     town.tick(at=T + timedelta(seconds=5))
     assert town.status("e") == "closed"
+
+
+@scenario(219)
+@pytest.mark.parametrize("note_of", ["episode", "checks_episode"])
+def test_the_escalation_of_an_episode_ends_when_only_pull_requests_of_others_wait_for_the_forge(note_of: str) -> None:
+    episode, other = "forge_denied github.com a/b TOKEN", "forge_denied github.com a/c TOKEN"
+    town = a_town_with_an_obstacle("forge_denied", hours=1).key("forge_episodes", {episode: {"voiced": True}})
+    note(town, **{note_of: episode})
+    town.bead("e", "escalation", metadata={"cause": f"forge_denied:{episode}"}).insert(
+        "escalation_metadata", bead_id="e", severity="high", category="forge_denied"
+    )
+    town.tick()
+    assert town.status("e") == "open"
+
+    note(town, **{note_of: other})
+    town.tick(at=T + timedelta(seconds=5))
+    assert town.status("e") == "closed"
+
+
+@scenario(219)
+def test_the_escalation_of_an_episode_that_the_town_has_forgotten_ends() -> None:
+    episode = "forge_denied github.com a/b TOKEN"
+    town = a_town_with_an_obstacle("forge_denied", hours=1)
+    note(town, episode=episode)
+    town.bead("e", "escalation", metadata={"cause": f"forge_denied:{episode}"}).insert(
+        "escalation_metadata", bead_id="e", severity="high", category="forge_denied"
+    )
+    town.tick()
+    assert town.status("e") == "closed"

@@ -293,7 +293,7 @@ class Ledger:
         known = self.outcomes.setdefault(event_id, [])
         known.append((self.manifest.tick_no, outcome))
         left_a_row = [each for _, each in known if each != _LEAVES_NO_ROW]
-        if len(left_a_row) > 1 and event_type not in _MAY_REPEAT and not _harmless(event_type, outcome):
+        if len(left_a_row) > 1 and event_type not in _MAY_REPEAT and not _harmless(event_id, outcome):
             self._fail("applied twice", f"{event_id} ({event_type}): {known}")
 
     def _effects(self, sql: sqlite3.Connection, row: dict[str, Any]) -> None:
@@ -457,9 +457,9 @@ def _derived(event_id: str) -> bool:
     return len(event_id) == 36 and event_id[14] == "8"
 
 
-def _harmless(event_type: str, outcome: str) -> bool:
-    """A poll that changed nothing leaves no row; if its result comes again it is late."""
-    return event_type == "pr_polled" and outcome.startswith("skipped")
+def _harmless(event_id: str, outcome: str) -> bool:
+    """The row of a result goes after hours, or leaves none, and no digest of it stays; if it comes again, its effect has ended."""
+    return event_id.startswith("res-") and outcome.startswith("skipped")
 
 
 def transient(event: Envelope) -> bool:

@@ -127,12 +127,22 @@ def _known_to_have_ended(town: Town, agent: Agent) -> bool:
 
 
 def _newest_stop(town: Town, agent_id: str, generation: int) -> _Stop | None:
+    if (agent_id, generation) not in _stopped(town):
+        return None
     row = town.sql.execute(
         "SELECT effect_id, state, created_at FROM outbox WHERE kind = :kind AND subject = :agent "
         "AND generation = :generation ORDER BY seq DESC LIMIT 1",
         {"kind": EffectKind.STOP_AGENT.value, "agent": agent_id, "generation": generation},
     ).fetchone()
     return None if row is None else _Stop(row[0], EffectState(row[1]), from_text(row[2]))
+
+
+def _stopped(town: Town) -> set[tuple[str, int]]:
+    """The generations that may have a stop. Every report asks, and hardly any generation has one: most are answered from here."""
+    if town.stopped is None:
+        query = "SELECT DISTINCT subject, generation FROM outbox WHERE kind = :kind AND generation IS NOT NULL"
+        town.stopped = set(town.sql.execute(query, {"kind": EffectKind.STOP_AGENT.value}))
+    return town.stopped
 
 
 def _newest_known(town: Town, agent_id: str) -> int | None:
@@ -154,6 +164,7 @@ def _request(town: Town, agent_id: str, generation: int, *, reason: str, again: 
         rearm=town.tick.number if again else None,
     )
     outbox.request(town, order, agent_id, generation)
+    _stopped(town).add((agent_id, generation))
 
 
 def _better_reason(town: Town, newest: _Stop, reason: str) -> bool:

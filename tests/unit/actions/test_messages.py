@@ -71,6 +71,12 @@ def test_nobody_is_not_nudged() -> None:
     assert on(a_town().bead("b")).refused(SendNudge(agent_id="b", message="x")) == Skipped("missing")
 
 
+def test_mail_to_the_mayor_that_nobody_waits_for_any_more_is_not_sent() -> None:
+    stage = on(a_town().bead("read", "message", status="closed", assignee_agent_bead_id="mayor"))
+    for mail in ("read", "gone"):
+        assert stage.refused(NotifyMayor(subject=f"mail:{mail}", message="you have mail")) == Skipped("moved_on")
+
+
 def test_mail_that_nobody_waits_for_any_more_is_not_delivered() -> None:
     stage = on(a_town().agent("p", status="working"))
     assert stage.refused(SendNudge(agent_id="p", message="you have mail", mail="gone")) == Skipped("moved_on")

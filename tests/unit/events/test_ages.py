@@ -1,13 +1,16 @@
 """Producers' times are ages (spec/events.md 1, rule 11): a wrong clock changes nothing that the watch does."""
 
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shared.domain import limits
 from shared.domain.times import from_text, to_text
+from shared.events.ages import on_our_clock, on_our_clock_if_plausible
 from shared.intake import ingest
+from tests.towns import MS
 from tests.unit.events.builders import NOON, ATown, a_town, ago
 
 YEAR = timedelta(days=365)
@@ -140,3 +143,30 @@ def test_an_event_that_tells_an_age_is_never_too_old(event_type: str, payload: d
     dated = {**event, "occurred_at": to_text(NOON - limits.EVENT_RETENTION - YEAR)}
     (kept,) = ingest.batch_of([dated], received_at=NOON).envelopes
     assert from_text(kept.created_at) < from_text(kept.received_at)
+
+
+@dataclass(frozen=True)
+class Told:
+    """The times of an event."""
+
+    created_at: str
+    received_at: str
+
+
+@pytest.mark.parametrize(
+    ("older", "counts"), [(-MS, True), (0 * MS, True), (MS, False)], ids=["younger", "at", "older"]
+)
+def test_without_a_time_of_the_event_what_is_older_than_any_event_counts_as_just_now(
+    older: timedelta, counts: bool
+) -> None:
+    at = NOON - limits.EVENT_RETENTION - older
+    undated = Told(to_text(NOON), to_text(NOON))
+    assert on_our_clock_if_plausible(undated, at) == (at if counts else NOON)
+    dated = Told(to_text(NOON - MS), to_text(NOON))
+    assert on_our_clock_if_plausible(dated, at) == at + MS
+
+
+@pytest.mark.parametrize(("told", "at"), [(YEAR, NOON), (MS, NOON), (0 * MS, NOON), (-MS, NOON - MS)], ids=str)
+def test_nothing_happened_later_than_its_event_was_received(told: timedelta, at: datetime) -> None:
+    occurred = NOON - 2 * YEAR
+    assert on_our_clock(Told(to_text(occurred), to_text(NOON)), occurred + told) == at

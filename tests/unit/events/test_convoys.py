@@ -295,3 +295,12 @@ def test_a_convoy_belongs_to_the_rig_of_its_first_bead_that_has_one() -> None:
     town.with_convoy("c1", tasks=("t1", "t2")).with_bead("t3", rig_id="rig-2")
 
     assert changed(town, add=["t3"]) == "rejected: t3 belongs to the rig rig-2, and the convoy to rig-1"
+
+
+def test_a_convoy_whose_beads_all_leave_may_go_on_in_another_rig() -> None:
+    town = a_town().with_rig().with_rig("rig-2").with_bead("t1", rig_id="rig-1").with_bead("t2", rig_id="rig-2")
+    town.with_convoy("c1", tasks=("t1",))
+
+    assert changed(town, add=["t2"], remove=["t1"]) == "applied"
+
+    assert town.edges() == {("t2", "c1", "tracks")}

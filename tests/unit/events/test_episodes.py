@@ -211,12 +211,28 @@ def test_the_counters_of_an_earlier_release_go_with_the_first_success() -> None:
     assert not {"poll_transient_count", "poll_non_transient_count"} & set(stage.the_bead("m").metadata)
 
 
-def test_answers_that_are_not_those_of_a_forge_are_said_to_be_so() -> None:
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (
+            {"kind": "invalid_response", "message": "not JSON"},
+            "the answers are not those of a forge (not JSON). Check that the address leads to its API",
+        ),
+        (
+            {"kind": "transient", "message": "timed out"},
+            "the forge does not answer (timed out). Check that its host can be reached",
+        ),
+        (
+            {"kind": "http", "http_status": 403, "message": "no", "secret": "t1-token"},
+            "the forge answered with HTTP 403 (no). Store a token (t1-token) that may read this repository",
+        ),
+    ],
+    ids=["not a forge", "down", "forbidden"],
+)
+def test_a_person_is_told_what_went_wrong_and_what_to_do(error: dict[str, Any], advice: str) -> None:
     stage = a_town_with("m")
-    fails(stage, kind="invalid_response", message="not JSON")
+    fails(stage, **error)
     later(stage, 30 * MINUTE)
-    fails(stage, kind="invalid_response", message="not JSON")
+    fails(stage, **error)
     (escalation,) = stage.beads_of("escalation")
-    assert "the answers are not those of a forge (not JSON). Check that the address leads to its API" in (
-        escalation.body or ""
-    )
+    assert advice in (escalation.body or "")

@@ -102,6 +102,12 @@ def test_a_text_of_exactly_the_limit_is_taken_and_a_longer_one_is_too_large(kind
     assert problem(kind, too_large) == TOO_LARGE
 
 
+@pytest.mark.parametrize(("kind", "largest"), [("JsonList", 4_096), ("Checkpoint", 32_768)])
+def test_json_of_exactly_the_limit_is_taken_and_more_is_too_large(kind: str, largest: int) -> None:
+    assert problem(kind, ["x" * (largest - len('[""]'))]) is None
+    assert problem(kind, ["x" * (largest - len('[""]') + 1)]) == TOO_LARGE
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 def test_nothing_is_coerced_and_no_shape_is_guessed(kind: str) -> None:
     for value in REFUSED[kind]:

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from shared.domain import limits
+from shared.domain import canonical, limits
 from shared.domain.errors import RowUnreadable
 from shared.domain.states import BeadStatus, EffectKind
 from shared.domain.times import to_text
+from tests.towns import MS
 from tests.unit.events.small_town import SmallTown, T
 
 LIMITED = {"kind": "rate_limited", "http_status": 429}
@@ -75,3 +76,18 @@ def test_a_review_whose_row_is_missing_is_named() -> None:
     stage.town.sql.execute("DELETE FROM review_metadata WHERE bead_id = 'm'")
     with pytest.raises(RowUnreadable, match="m"):
         look(stage)
+
+
+@pytest.mark.parametrize(
+    ("after", "refuted"), [(-MS, False), (0 * MS, True), (MS, True)], ids=["before", "at", "after"]
+)
+def test_looks_that_find_nothing_refute_a_report_only_after_two_minutes(after: timedelta, refuted: bool) -> None:
+    """The forge may show a merge late, so three looks in a moment prove nothing."""
+    stage = claimed()
+    first = to_text(T - limits.MERGE_LOOKS_FOR - after)
+    metadata = {**stage.the_bead("m").metadata, "merge_looks": limits.MERGE_LOOKS - 1, "merge_first_look_at": first}
+    stage.town.sql.execute(
+        "UPDATE beads SET metadata = :metadata WHERE bead_id = 'm'", {"metadata": canonical.dumps(metadata)}
+    )
+    assert look(stage, contained=False) == "applied"
+    assert ("merge_claim" not in stage.the_bead("m").metadata) is refuted

@@ -414,3 +414,38 @@ def test_the_result_of_a_request_changes_nothing_but_its_effect() -> None:
     error = {"kind": "http", "http_status": 422, "message": "not a collaborator"}
     assert answered(stage, EffectKind.REQUEST_REVIEW, "review_requested", ok=False, error=error) == Applied()
     assert notes(stage) == before
+
+
+# every result
+
+
+RESULTS = [
+    (EffectKind.MERGE_PR, "pr_merge_result", {"merged": True, "sha": "c1"}),
+    (EffectKind.UPDATE_BRANCH, "branch_updated", {"outcome": "refused"}),
+    (EffectKind.DEQUEUE, "pr_dequeued", {"ok": True}),
+    (EffectKind.REQUEST_REVIEW, "review_requested", {"ok": True}),
+]
+
+
+@pytest.mark.parametrize(("kind", "event_type", "answer"), RESULTS)
+def test_an_answer_counts_once(kind: EffectKind, event_type: str, answer: dict[str, Any]) -> None:
+    stage = in_review()
+    effect = stage.effect(kind, "m", 1, pr_url=PR)
+    given: dict[str, Any] = {"bead_id": "m", "effect_id": effect.id, "attempt": 1, **answer}
+    assert stage.apply(event_type, **given).outcome == Applied()
+    stage.appended()
+    before = stage.under.everything()
+    assert stage.apply(event_type, **given).outcome == Skipped("late")
+    assert stage.under.everything() == before
+
+
+@pytest.mark.parametrize("about", ["m-source", "nothing"])
+@pytest.mark.parametrize(("kind", "event_type", "answer"), RESULTS)
+def test_an_answer_about_a_bead_that_is_gone_or_no_review_is_missing(
+    kind: EffectKind, event_type: str, answer: dict[str, Any], about: str
+) -> None:
+    stage = in_review()
+    effect = stage.effect(kind, "m", 1, pr_url=PR)
+    given: dict[str, Any] = {"bead_id": about, "effect_id": effect.id, "attempt": 1, **answer}
+    assert stage.apply(event_type, **given).outcome == Skipped("missing")
+    assert stage.effect_row(effect.id).state in (EffectState.DONE, EffectState.FAILED)

@@ -190,6 +190,13 @@ def test_the_bead_says_which_base_is_wanted() -> None:
     assert bead.body == f"Retarget {PR} to main: change its base branch, and nothing else."
 
 
+def test_the_claim_of_a_merge_into_another_base_leaves_out_what_the_forge_does_not_say() -> None:
+    stage = polling()
+    poll(stage, {**OURS, "base_branch": "release"}, state="merged", sha=None, head_sha=None, mergeable_state=None)
+    claim = {"into": "release", "at": to_text(stage.town.tick.now)}
+    assert noted(stage)["merge_claim"] == claim
+
+
 def test_a_merge_into_another_base_is_proven_before_it_counts() -> None:
     stage = polling()
     wrong = {**OURS, "base_branch": "release"}

@@ -381,3 +381,12 @@ def test_a_poll_without_news_leaves_no_row() -> None:
 def test_an_answer_that_says_nothing_cannot_be_read(answer: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         PrPolled.model_validate({"effect_id": "e", "attempt": 1, **answer})
+
+
+def test_a_head_of_an_earlier_release_is_seen_from_the_next_poll_on() -> None:
+    stage = polling(metadata={"head_sha": "h1"})
+    seen(stage)
+    first = to_text(stage.town.tick.now)
+    assert metadata(stage)["head_seen_at"] == first
+    seen(stage)
+    assert metadata(stage)["head_seen_at"] == first

@@ -144,6 +144,17 @@ def test_the_body_of_feedback_names_failing_checks_too() -> None:
     assert town.beads_labelled("gt:pr-feedback")[0]["body"] == f"Resolve on {PR}: failing checks."
 
 
+def test_the_body_of_feedback_says_that_all_runs_count_where_the_token_cannot_tell_which_do() -> None:
+    town = a_town_with_a_pull_request()
+
+    feedback(town, has_failing_checks=True, all_runs_counted=True)
+
+    body = town.beads_labelled("gt:pr-feedback")[0]["body"]
+    assert body.endswith(
+        "failing checks. Every run of a check counts, because the token may not read workflows (it needs Actions: read)."
+    )
+
+
 def test_feedback_while_feedback_is_worked_on_is_nothing_new() -> None:
     town = with_follow_up(a_town_with_a_pull_request(), "x1", "gt:pr-feedback", status="in_progress")
 
@@ -288,3 +299,44 @@ def test_a_follow_up_knows_no_branch_that_its_review_does_not_know() -> None:
 
     [follow_up] = [bead for bead in town.rows("beads") if bead["parent_bead_id"] == "m1"]
     assert json.loads(follow_up["metadata"]).keys() == {"mr_bead_id", "pr_url"}
+
+
+def test_a_pull_request_of_a_fork_s_upstream_is_merged_by_its_people() -> None:
+    town = a_town_with_a_pull_request()
+    town.sql.execute("UPDATE rigs SET config = :config", {"config": json.dumps({"upstream": "acme/upstream"})})
+
+    assert town.outcome("pr_auto_merge", {"pr_url": PR}, bead_id="m1") == "skipped: foreign"
+
+    assert "auto_merge_pending" not in town.bead("m1")["metadata"]
+
+
+# pr_adopted
+
+
+def test_a_pull_request_is_adopted_once() -> None:
+    town = a_town_with_a_pull_request()
+
+    assert town.outcome("pr_adopted", {"by": "ann"}, bead_id="m1") == "applied"
+    assert town.outcome("pr_adopted", {"by": "bob"}, bead_id="m1") == "skipped: already"
+
+    [line] = town.rows("bead_events")
+    assert json.loads(line["metadata"]) == {"fields": ["adopted"], "by": "ann"}
+
+
+def test_a_pull_request_that_nobody_by_name_adopts_is_written_down_without_a_name() -> None:
+    town = a_town_with_a_pull_request()
+
+    assert town.outcome("pr_adopted", bead_id="m1") == "applied"
+
+    [line] = town.rows("bead_events")
+    assert json.loads(line["metadata"]) == {"fields": ["adopted"]}
+
+
+def test_only_a_live_review_is_adopted() -> None:
+    town = a_town_with_a_pull_request("closed")
+    before = town.everything()
+
+    assert town.outcome("pr_adopted", bead_id="ghost") == "skipped: missing"
+    assert town.outcome("pr_adopted", bead_id="m1") == "skipped: terminal"
+
+    assert town.everything() == before

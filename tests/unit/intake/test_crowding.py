@@ -34,3 +34,33 @@ def test_an_eighth_of_the_room_is_stored_unseen_and_not_one_event_more() -> None
     eighth = limits.WAITING_EVENTS["agent"] // 8
     for weight, looks in ((eighth, False), (eighth + 1, True)):
         assert Counts().must_look("t1", Share(Sender("agent", "p", 1), weight)) is looks
+
+
+def test_the_last_event_that_fits_is_accepted_and_one_more_is_not() -> None:
+    room = limits.WAITING_EVENTS["agent"]
+    for weight, refused in ((5, False), (6, True)):
+        share = Share(Sender("agent", "p", 1), weight)
+        own = {f"towns/t1/inbox/1768046400000-old{share.mark}.json": room - 5}
+        if refused:
+            with pytest.raises(Refused, match=f"{room - 5} events"):
+                require_room(f"new{share.mark}", share, own)
+        else:
+            require_room(f"new{share.mark}", share, own)
+
+
+def test_a_batch_that_waits_already_is_accepted_again_where_no_room_is_left() -> None:
+    """Its first answer may have been lost, and another process may be asked the second time."""
+    share = Share(Sender("agent", "p", 1), 1)
+    names = [f"{number}{share.mark}" for number in range(limits.WAITING_BATCHES)]
+    own = beside(share, [f"towns/t1/inbox/1768046400000-{name}.json" for name in names])
+    require_room(names[-1], share, own)
+    with pytest.raises(Refused):
+        require_room(f"new{share.mark}", share, own)
+
+
+def test_the_inbox_is_listed_before_the_batch_that_could_be_one_event_too_many() -> None:
+    room = limits.WAITING_EVENTS["agent"]
+    for weight, looks in ((5, False), (6, True)):
+        counts, share = Counts(), Share(Sender("agent", "p", 1), weight)
+        counts.looked("t1", share, {"k1": room - 5})
+        assert counts.must_look("t1", share) is looks

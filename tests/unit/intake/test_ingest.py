@@ -542,6 +542,29 @@ def test_one_bad_event_does_not_take_the_others_with_it() -> None:
     assert "event-0003" in json.loads(third.payload)["begins"]
 
 
+def test_an_object_that_is_too_deep_is_one_stand_in_although_its_other_event_is_fine() -> None:
+    deep: Any = "x"
+    for _ in range(33):
+        deep = [deep]
+    (envelope,) = ingest.read_object(KEY, body([DONE, done(event_id="event-0002", payload={"branch": deep})]))
+    assert envelope.event_type == UNREADABLE
+    assert "nested deeper than 34 levels" in json.loads(envelope.payload)["problem"]
+
+
+@pytest.mark.parametrize("counts", [(), (60, 41), (60, 40), (1,)], ids=str)
+def test_batches_that_share_an_object_have_1_to_100_events_together(counts: tuple[int, ...]) -> None:
+    batches = [
+        {"events": [done(event_id=f"event-{first}-{each:03}") for each in range(count)]}
+        for first, count in enumerate(counts)
+    ]
+    envelopes = ingest.read_object(KEY, body({"batches": batches}))
+    if 1 <= sum(counts) <= limits.EVENTS_PER_BATCH:
+        assert [each.event_type for each in envelopes] == ["agent_done"] * sum(counts)
+    else:
+        assert [each.event_type for each in envelopes] == [UNREADABLE]
+        assert "too many events" in json.loads(envelopes[0].payload)["problem"]
+
+
 def test_an_object_whose_key_has_no_time_is_as_old_as_time() -> None:
     (envelope,) = ingest.read_object("towns/t1/inbox/by-hand.json", body(DONE))
     assert envelope.received_at == to_text(from_milliseconds(0))
@@ -557,6 +580,16 @@ def test_a_poisoned_event_is_sent_again_under_a_name_that_tells_so() -> None:
     (envelope,) = accept(body(copy), source=EventSource.OPERATOR).envelopes
     assert envelope.source == "operator"
     assert id_of_copy(envelope.event_id, 2) == "event-0001:r2"
+
+
+def test_a_copy_has_no_field_that_its_original_lacks() -> None:
+    """So an event of the largest size is not too large as a copy."""
+    (poisoned,) = accept(body({"event_id": "event-0001", "event_type": "container_eviction"})).envelopes
+    assert copy_of(poisoned, "event-0001:r1") == {
+        "event_id": "event-0001:r1",
+        "event_type": "container_eviction",
+        "payload": {},
+    }
 
 
 @pytest.mark.parametrize("length", [8, 125, 126, 128])

@@ -58,7 +58,32 @@ def test_an_older_look_that_ends_later_changes_nothing() -> None:
     assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
 
 
+def test_of_two_looks_that_began_at_the_same_time_the_one_that_ends_later_counts() -> None:
+    looks = Looks(Clock(), seconds=10)
+    looks.looked("t1", [], at=5)
+    looks.looked("t1", [key(1, TOAST)], at=5)
+    assert looks.recent("t1", TOAST) == {key(1, TOAST): 2}
+
+
 def test_without_seconds_nothing_is_kept() -> None:
     looks = Looks()
     looks.looked("t1", [key(1, TOAST)], at=0)
     assert looks.recent("t1", TOAST) is None
+
+
+def test_what_is_stored_at_the_moment_in_which_a_look_begins_is_kept() -> None:
+    """The listing may have been made before it."""
+    looks = Looks(Clock(), seconds=10)
+    looks.looked("t1", [], at=0)
+    looks.stored("t1", key(3, TOAST), TOAST)
+    looks.looked("t1", [], at=0)
+    assert looks.recent("t1", TOAST) == {key(3, TOAST): 2}
+
+
+def test_of_a_thousand_towns_the_looks_are_kept_and_then_the_oldest_is_forgotten() -> None:
+    looks = Looks(Clock(), seconds=10)
+    for number in range(1_000):
+        looks.looked(f"t{number}", [], at=0)
+    assert looks.recent("t0", TOAST) == {}
+    looks.looked("t1000", [], at=0)
+    assert [looks.recent(town, TOAST) for town in ("t0", "t1")] == [None, {}]

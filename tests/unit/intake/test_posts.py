@@ -70,6 +70,12 @@ def test_accounts_signs_of_life_and_towns_do_not_share_objects() -> None:
     assert len({*map(str, keys), str(there)}) == 4
 
 
+def test_a_hundred_events_share_an_object() -> None:
+    world = a_world(a_town("t1"))
+    posted(world, a_batch("first", events=50), a_batch("second", events=50))
+    assert [len(events) for events in waiting(world)] == [limits.EVENTS_PER_BATCH]
+
+
 def test_an_object_has_at_most_as_many_events_as_a_batch() -> None:
     world = a_world(a_town("t1"))
     keys = posted(world, *(a_batch(f"batch-{number}", events=40) for number in range(5)))

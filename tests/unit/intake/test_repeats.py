@@ -59,3 +59,15 @@ def test_what_was_compared_longest_ago_is_forgotten_first_and_then_read_again(sm
     small.stored("k0", a_batch("old-0000"))  # again: it counts once
     small.stored("k3", a_batch("old-0003"))
     assert small.compare(new, ["k0", "k1", "k2", "k3"]) == ("k1",)
+
+
+def test_an_event_that_waits_in_two_batches_is_known_until_both_are_forgotten(small: KnownBatches) -> None:
+    other = a_batch("same-0001", bead="b2")
+    for key in ("k1", "k2"):
+        small.stored(key, a_batch("same-0001"))
+    for number in range(2):
+        small.stored(f"more{number}", a_batch(f"more-{number:04}"))
+    with pytest.raises(Refused, match="different content"):
+        small.compare(other, ["k1", "k2"])
+    small.stored("more2", a_batch("more-0002"))
+    assert small.compare(other, ["k1", "k2"]) == ("k1", "k2")

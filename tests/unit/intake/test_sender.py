@@ -36,3 +36,8 @@ def test_only_operators_create_merge_requests(scope: Scope, bead_type: str) -> N
     payload = {"bead": {"bead_id": "new", "type": bead_type, "title": "x"}}
     forbidden = BeadCreated.forbidden(payload, scope)
     assert forbidden == ("bead.type" if bead_type == "merge_request" and scope != "operator" else None)
+
+
+@pytest.mark.parametrize("bead", ["new", None, ["new"], 7])
+def test_what_is_no_bead_is_left_to_the_check_of_its_shape(bead: object) -> None:
+    assert [BeadCreated.forbidden({"bead": bead}, scope) for scope in SCOPES] == [None] * len(SCOPES)

@@ -111,3 +111,33 @@ def test_a_due_of_more_than_a_limit_is_a_millisecond_later_than_one_of_at_least_
 def test_a_bead_that_never_wanted_for_a_program_waits_for_its_backoff_and_for_no_program() -> None:
     town = a_town().bead("b", metadata={"size": 2}, dispatch_attempts=1, last_dispatch_attempt_at=ago(seconds=10))
     assert [due.wait for due in all_dues(town, beads.dispatch_ready)] == ["backoff"]
+
+
+SHARED = "forge_denied github.com * TOKEN"
+
+
+@pytest.mark.parametrize(
+    ("last", "own_wait", "due", "wait"),
+    [
+        (T - MS, T, T - MS + limits.PR_POLL_INTERVAL, "forge_backoff"),
+        (T - limits.PR_POLL_INTERVAL + MS, T, T + MS, "forge_backoff"),
+        (T - MS, T - MS + limits.PR_POLL_INTERVAL, T - MS + limits.PR_POLL_INTERVAL, "rate_limited"),
+    ],
+    ids=["another was just polled", "a moment too early", "its own wait ends at the same time"],
+)
+def test_with_a_refused_token_one_pull_request_is_polled_for_all(
+    last: datetime, own_wait: datetime, due: datetime, wait: str
+) -> None:
+    """Refused calls of one account may lock it."""
+    town = a_town()
+    noted = {"episode": SHARED, "poll_not_before": to_text(own_wait), "last_poll_at": to_text(ago(hours=1))}
+    town.review("m1", "in_progress", pr_url=PR, metadata=noted)
+    waits_long = to_text(T + timedelta(hours=1))
+    town.review(
+        "m2",
+        "in_progress",
+        pr_url=f"{PR}2",
+        metadata={**noted, "last_poll_at": to_text(last), "poll_not_before": waits_long},
+    )
+    [first, _] = all_dues(town, reviews.poll_pull_request)
+    assert (first.at, first.wait) == (due, wait)

@@ -10,7 +10,7 @@ from shared.domain.errors import ClocksDisagree, StoreUnavailable
 from shared.ports.steps import drive
 from shared.runner.clock_guard import ClockGuard
 from tests.fakes import FakeClock, RecordingAlerts
-from tests.towns import T
+from tests.towns import MS, T
 
 SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
@@ -138,6 +138,15 @@ def test_one_alert_an_hour_however_often_the_worker_tries(machine: Machine) -> N
         assert not machine.works()
         machine.live(5 * SECOND)
     assert [alert.kind for alert in machine.alerts.raised] == ["clocks_disagree"] * 2
+
+
+@pytest.mark.parametrize(("after", "told"), [(0 * MS, 1), (60 * MINUTE - MS, 1), (60 * MINUTE, 2)], ids=str)
+def test_the_next_alert_is_told_an_hour_after_the_last(machine: Machine, after: timedelta, told: int) -> None:
+    machine.wall.at += DAY
+    assert not machine.works()
+    machine.live(after)
+    assert not machine.works()
+    assert len(machine.alerts.raised) == told
 
 
 def test_a_clock_that_is_wrong_in_every_second_pass_never_works_in_those(machine: Machine) -> None:

@@ -1,20 +1,28 @@
 """A pass over due towns: the boundary of an error is the town."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.errors import StoreUnavailable
 from shared.domain.limits import MILLISECOND
 from shared.engine import tick
 from shared.ports.steps import Call, drive
 from shared.ports.town_store import CommitFacts, TownImage
+from shared.runner.passes import Passes
+from shared.runner.run_report import FailedRun, PassReport
 from shared.runner.sweep import sweep
 from shared.runner.warm_images import WarmImages
 from shared.runner.worker import run_town
+from shared.storage.restore import KeptPast
 from tests.fault_injection import each_call
 from tests.towns import T, a_town, event
-from tests.worlds import World
+from tests.worlds import World, a_world
+
+SECOND = timedelta(seconds=1)
+DAY = timedelta(days=1)
 
 
 def an_image(town_id: str, content: bytes = b"") -> TownImage:
@@ -91,3 +99,45 @@ def test_what_went_wrong_after_a_commit_is_raised_when_its_effects_are_performed
         drive(each_call(run_town("a", world.around, worker_id="w1"), without_deletions))
     assert len(world.journal("a")) == 1
     assert len(world.runtime.seen("start")) == 1
+
+
+class Quiet:
+    """A watcher that lets no retention fail."""
+
+    def passed(self, report: PassReport) -> None:
+        """The caller has the report."""
+
+    def not_tidied(self, failed: FailedRun) -> None:
+        raise failed.error
+
+
+@pytest.mark.parametrize(
+    ("later", "failed"),
+    [(timedelta(0), []), (4.5 * SECOND - MILLISECOND, []), (4.5 * SECOND, ["t1"])],
+    ids=["at once", "a moment too early", "after its rest"],
+)
+def test_a_town_whose_run_failed_rests_for_four_and_a_half_seconds(later: timedelta, failed: list[str]) -> None:
+    """Loops that look without a pause would otherwise do nothing but fail."""
+    world = a_world(a_town())
+    world.objects.put("towns/t1/head", b"damaged")
+    loop = Passes(world.around, Quiet(), worker_id=world.worker_id)
+    assert "t1" in [each.town_id for each in drive(loop.once()).failed]
+    world.clock.at += later
+    assert [each.town_id for each in drive(loop.once()).failed] == failed
+
+
+@pytest.mark.parametrize(("later", "again"), [(DAY - MILLISECOND, False), (DAY, True)], ids=["a moment less", "a day"])
+def test_what_is_no_longer_needed_is_deleted_once_a_day(later: timedelta, again: bool) -> None:
+    world, tidied = a_world(a_town().bead("b", labels=["gt:held"])), []
+
+    def past(town_id: str) -> KeptPast:
+        tidied.append(town_id)
+        objects: MemoryObjects = world.objects  # type: ignore[assignment]
+        return KeptPast(objects, objects, town_id)
+
+    loop = Passes(world.around, Quiet(), worker_id=world.worker_id, pasts=past)
+    drive(loop.once())
+    assert tidied == ["t1"]
+    world.clock.at += later
+    drive(loop.once())
+    assert tidied == ["t1"] * (2 if again else 1)

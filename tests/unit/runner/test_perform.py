@@ -1,16 +1,18 @@
 """In which order effects are started and up to when (spec/tick.md section 5), and what each answer is told as."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from shared.domain import wire
+from shared.domain.notice_orders import NoticeOrder
 from shared.domain.orders import StartOrder
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
 from shared.ports.forge import Asker, Feedback, ForgeError, Identity, RepositoryAt
+from shared.ports.notices import Untold
 from shared.ports.runtime import NotDone, StartRejected
 from shared.ports.steps import Call, NotBegun, Steps, Together, drive
 from shared.runner.life import ENDING, WORKER_TURN, Life
@@ -229,6 +231,32 @@ def test_what_the_runtime_answers_is_told(kind: str, verb: Any, well: dict[str, 
     assert told(EFFECTS[kind], Outside(runtime=runtime)) == {
         **badly,
         failed: False,
+        "error": "down for now",
+        "passing": True,
+    }
+
+
+@dataclass
+class Channel:
+    """A channel to people, which is down or not."""
+
+    down: Untold | None = None
+    sent: list[NoticeOrder] = field(default_factory=list)
+
+    def send(self, order: NoticeOrder, *, effect_id: str) -> Untold | None:
+        if self.down is None:
+            self.sent.append(order)
+        return self.down
+
+
+def test_whether_a_notice_arrived_is_told() -> None:
+    channel = Channel()
+    assert told(EFFECTS["send_notice"], Outside(notices=channel)) == {"kind": "send_notice", "ok": True}
+    assert [order.title for order in channel.sent] == ["x"]
+    channel.down = Untold("down for now", passing=True)
+    assert told(EFFECTS["send_notice"], Outside(notices=channel)) == {
+        "kind": "send_notice",
+        "ok": False,
         "error": "down for now",
         "passing": True,
     }

@@ -1,10 +1,13 @@
 """Corners of the state functions that no event or rule of the catalogue reaches today, or that a legal town hides."""
 
+from typing import Literal
+
 import pytest
 
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus
-from shared.town.writing import agents, beads, reviews, work_reports
+from shared.town import lookup
+from shared.town.writing import agents, beads, last_words, reviews, work_reports
 from shared.town.writing.escalations import bump
 from shared.town.writing.review_reports import Done
 from tests.towns import TownBuilder, a_town, ago, event, outcome_of
@@ -199,3 +202,44 @@ def test_an_escalation_that_is_over_is_not_raised(status: str) -> None:
     assert not bump(stage.town, "e", "medium")
     assert not bump(stage.town, "gone", "medium")
     assert escalations(stage.rows) == [("low", None)]
+
+
+# 3.14 The end of an agent's process
+
+
+@pytest.mark.parametrize("status", ["completed", "failed"])
+def test_an_end_that_is_known_already_is_not_written_down_again(status: Literal["completed", "failed"]) -> None:
+    stage = on(a_town().agent("p", dispatch_attempts=1))
+    assert work_reports.agent_completed(stage.town, "p", status=status) == Applied()
+    assert len(stage.audit("p")) == 1
+    before = stage.rows.image()
+    assert work_reports.agent_completed(stage.town, "p", status=status) == Skipped("already")
+    assert stage.rows.image() == before
+
+
+# 3.20 Keep last words
+
+
+@pytest.mark.parametrize(("status", "kept"), [("in_progress", True), ("closed", False), (None, False)])
+def test_last_words_are_kept_for_a_bead_that_somebody_else_may_work_on(status: str | None, kept: bool) -> None:
+    town = a_town() if status is None else a_town().bead("b", status=status)
+    stage = on(town.agent("p", status="working", hook=None if status is None else "b"))
+    agent = lookup.agent(stage.town, "p")
+    assert agent is not None
+    before = stage.rows.image()
+    last_words.keep(stage.town, agent, "the context of the model is full", generation=1)
+    assert (stage.rows.image() != before) is kept
+
+
+# 3.9 Let the source of a reopened MR go on
+
+
+@pytest.mark.parametrize("bead_type", ["message", "molecule"])
+def test_a_reopened_review_of_what_is_no_work_leaves_it_as_it_is(bead_type: str) -> None:
+    """An imported town may hold anything."""
+    stage = on(a_town().bead("b", bead_type, labels=["gt:held"]))
+    before = stage.rows.image()
+    source = lookup.bead(stage.town, "b")
+    assert source is not None
+    reviews.resume_source(stage.town, source)
+    assert stage.rows.image() == before
