@@ -19,7 +19,7 @@ from typing import Any, Literal, Self
 from shared.adapters.memory_objects import MemoryObjects
 from shared.domain.alert import Alert
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
-from shared.domain.processes import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus, SignOfLife
 from shared.domain.repositories import pull_request_at
 from shared.ports.forge import (
     Accepted,
@@ -113,7 +113,7 @@ class Faults:
 
 
 RuntimeVerb = Literal[
-    "start", "stop", "status", "message", "update_model", "refresh_token", "stop_container", "container_state"
+    "start", "stop", "status", "heard", "message", "update_model", "refresh_token", "stop_container", "container_state"
 ]
 
 
@@ -146,6 +146,10 @@ class FakeRuntime:
     models: dict[str, str | None] = field(default_factory=dict)
     calls: list[CallSeen] = field(default_factory=list)
     container: str = "running"
+    sign_of: Callable[[str, str], SignOfLife | None] = lambda _town_id, _agent_id: None
+    """What is said about an agent that runs; nothing, as long as no test says otherwise."""
+    taken: dict[tuple[str, str], str] = field(default_factory=dict)
+    """The newest sign of life of each agent that a committed tick has."""
     tokens: int = 0
     knows_who_runs: bool = False
     """Whether a message to an agent that does not run is refused, as every real runtime does."""
@@ -204,6 +208,9 @@ class FakeRuntime:
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
         return self._answer("status", agent_id, "", lambda: self._status((town_id, agent_id)))
 
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        self._answer("heard", town_id, "", lambda: self._heard(town_id, seen))
+
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         return self._answer("message", agent_id, message_id, lambda: self._message(agent_id, message_id, text))
 
@@ -248,7 +255,13 @@ class FakeRuntime:
         process = self.processes.get(key)
         if process is None:
             return ProcessStatus("not_found")
-        return ProcessStatus(process.status, process.exit_reason, process.generation)
+        sign = self.sign_of(*key) if process.status == "running" else None
+        return ProcessStatus(process.status, process.exit_reason, process.generation, sign)
+
+    def _heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        for agent_id, status in seen:
+            assert status.sign is not None
+            self.taken[town_id, agent_id] = status.sign.at
 
     def _message(self, agent_id: str, message_id: str, text: str) -> Done | NotDone:
         if self.knows_who_runs and message_id not in self.messages and agent_id not in self.running():

@@ -32,6 +32,10 @@ LOGIN_VARIABLE: Final = "TOWN_AGENT_LOGIN"
 DRIVER_VARIABLES: Final = (MODEL_URL_VARIABLE, TOOLS_VARIABLE)
 """What operators set for drivers; no secret. It is passed on to every agent."""
 
+HEARTBEATS_VARIABLE: Final = "TOWN_HEARTBEATS"
+OF_THE_CONTAINER: Final = "container"
+"""The value that a control server gives its agents: it says itself that they live, so no driver sends heartbeats."""
+
 _OF_THE_TOWN: Final = frozenset({API_VARIABLE, TOKEN_VARIABLE, GENERATION_VARIABLE, ORDER_VARIABLE})
 _OF_THE_LANGUAGE: Final = frozenset(
     {"LANG", "LANGUAGE", "LC_ALL", "LC_COLLATE", "LC_CTYPE", "LC_MESSAGES", "LC_NUMERIC", "LC_TIME"}

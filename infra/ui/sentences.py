@@ -11,6 +11,7 @@ from infra.ui import pieces, words
 from infra.ui.address import Address
 from infra.ui.markup import Child, Html, between, joined, tag
 from infra.ui.remedies import OF_A_RIG_ITSELF, SINCE, Remedy, again, changed_before, remedies_of
+from shared.domain import limits
 from shared.questions.setting_changes import words_of
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ def tone_of_wait(guard: str | None, left: timedelta) -> str:
 
 def is_silent(last: datetime | None, now: datetime) -> bool:
     """Whether an agent at work has given no sign of life for so long that it may be lost soon."""
-    return last is not None and now - last > timedelta(seconds=60)
+    return last is not None and now - last > limits.UNHEARD_AFTER
 
 
 def _sentence(text: Html | str) -> Html:

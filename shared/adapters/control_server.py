@@ -2,24 +2,32 @@
 
     GET   /health                    POST /agents/start             POST  /agents/{id}/stop     GET /agents/{id}/status
     POST  /agents/{id}/message       PATCH /agents/{id}/model       POST  /refresh-token        POST /sync-config
+    POST  /agents/heard
 
 `infra.agents.control_server` is such a server; `start_request` makes the body of a start. Two headers go with the bodies:
 Idempotency-Key is the effect id (for a message, the message id); Town-Generation is the generation that the call addresses.
 The agent's order and token are sent in `envVars`, so that a server that knows no generations still passes them to its agent.
+
+The status of an agent that runs may have a field `signOfLife`: `at` (the server's present time) and, as in a heartbeat and each
+optional, `lastEventType`, `lastEventAt`, `activeTools`, `containerInstanceId`. The tick counts it as a heartbeat of the answered
+`generation`, and after its commit /agents/heard gives `at` back: `{"agents": [{"agentId", "generation", "at"}]}`. A server that
+understands both need send no heartbeat of that agent for UNHEARD_AFTER after `at`. Any other sends heartbeats all the time.
 
 Every call has its own timeout. A start that was sent and not answered is reported as unknown, never as rejected. A start that
 could not be sent is reported as rejected, never as unknown. The server keeps at most one session of an agent, that of the
 newest generation: it cancels a start that is superseded while still in progress.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, get_args
 from urllib.parse import quote
 
 from shared.adapters.clock import Budget
+from shared.adapters.control_answers import proof_in, sign_in
 from shared.adapters.http_json import Answered, NoAnswer, NotSent, call
 from shared.adapters.start_request import start_request
+from shared.domain import limits
 from shared.domain.errors import TownError
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
@@ -47,6 +55,7 @@ class CallSeconds:
     start: float = 60.0
     status: float = 10.0
     health: float = 5.0
+    heard: float = limits.ACKNOWLEDGE_WITHIN.total_seconds()
     other: float = 30.0
 
 
@@ -129,7 +138,19 @@ class ControlServerRuntime:
             return ProcessStatus("unknown", answer.said)
         generation, reason = answer.body.get("generation"), answer.body.get("exitReason")
         known = isinstance(generation, int) and not isinstance(generation, bool)
-        return ProcessStatus(status, str(reason)[:1000] if reason else None, generation if known else None)
+        number = generation if known else None
+        sign = sign_in(answer.body.get("signOfLife")) if status == "running" else None
+        return ProcessStatus(status, str(reason)[:1000] if reason else None, number, sign)
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        """Give each sign of life back to the server that gave it. Its answer does not matter."""
+        agents = [
+            {"agentId": agent_id, "generation": status.generation, "at": status.sign.at}
+            for agent_id, status in seen
+            if status.sign is not None and status.generation is not None
+        ]
+        if agents:
+            self._ask("POST", town_id, "/agents/heard", {"agents": agents}, seconds=self._seconds.heard)
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Send the running agent a text. Done if it has already received this message id."""
@@ -196,7 +217,7 @@ class ControlServerRuntime:
             return ForgeError("transient", f"the control server did not answer: {answer.reason}")
         if not answer.ok:
             return ForgeError("transient", f"the control server could not look ({answer.said})")
-        return _proof(answer.body)
+        return proof_in(answer.body)
 
     def stop_container(self, town_id: str, *, effect_id: str) -> Done | NotDone:
         """Stop the town's idle container."""
@@ -281,34 +302,6 @@ class ControlServerRuntime:
         if generation is not None:
             found["Town-Generation"] = str(generation)
         return found
-
-
-def proof_answer(found: Proof | ForgeError) -> dict[str, object]:
-    """The answer of a control server to POST /merge-proof."""
-    if isinstance(found, ForgeError):
-        error = {"kind": found.kind, "message": found.message, "httpStatus": found.http_status, "host": found.host}
-        return {"error": {name: value for name, value in error.items() if value is not None}}
-    said = {"contained": found.contained, "sha": found.sha, "says": found.says}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _proof(body: Mapping[str, object]) -> Proof | ForgeError:
-    """The meaning of that answer. One that cannot be read says nothing."""
-    error = body.get("error")
-    if isinstance(error, dict):
-        status, host = error.get("httpStatus"), error.get("host")
-        return ForgeError(
-            "http" if isinstance(status, int) else "transient",
-            str(error.get("message", ""))[:1000],
-            http_status=status if isinstance(status, int) else None,
-            host=host if isinstance(host, str) else None,
-        )
-    contained, sha = body.get("contained"), body.get("sha")
-    return Proof(
-        contained if isinstance(contained, bool) else None,
-        sha if isinstance(sha, str) else None,
-        str(body.get("says", ""))[:1000],
-    )
 
 
 def answers_at(address: str) -> bool:

@@ -10,7 +10,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from threading import Lock
 from typing import Final
 
@@ -28,15 +28,7 @@ from shared.adapters.town_containers import FixedAddresses
 from shared.domain.errors import TownError
 from shared.domain.orders import ModelOrder, StartOrder, TokenOrder
 from shared.domain.processes import ProcessState, ProcessStatus
-from shared.ports.runtime import (
-    AddressUnknown,
-    Awake,
-    Done,
-    NotDone,
-    Started,
-    StartRejected,
-    StartUnknown,
-)
+from shared.ports.runtime import AddressUnknown, Awake, Done, NotDone, Started, StartRejected, StartUnknown
 from shared.ports.tokens import MintToken
 
 START_URL_VARIABLE: Final = "TOWN_START_URL"
@@ -161,6 +153,9 @@ class EcsAgents:
         if reason is not None and newest.exit_code is not None:
             reason = f"{reason} (exit code {newest.exit_code})"
         return ProcessStatus(status, reason or ("ended" if status == "exited" else None), newest.generation)
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        """Nothing to do: no status says more than whether the process runs, so all signs of life are heartbeats."""
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Send the agent a text through the control server inside its task."""

@@ -12,7 +12,6 @@ the same one after a restart, finds the running agents. Three rules make that sa
   has ended only when none of its processes is left.
 
 The control server (`infra.agents.control_server`) runs its agents with this class and a `prepare` that clones a repository.
-
 Requires a POSIX system. On Linux all descendants are found; elsewhere only those in the agent's process group.
 """
 
@@ -86,7 +85,6 @@ Prepare = Callable[[Launch, Path, Callable[[], bool]], Path]
 It may take long. It should call `is_cancelled` now and then and give up if the result is true. Raises NotPrepared.
 """
 
-
 Variables = Callable[[Launch, Path], Mapping[str, str]]
 """More variables of a process that is about to start: (launch, the agent's own directory) -> variables. Raises NotPrepared."""
 
@@ -105,7 +103,6 @@ class LocalProcessRuntime:
     `command` is the program with its arguments. The program finds the path of its start order in TOWN_AGENT_CONTEXT. It runs
     in a working directory that all generations of the agent share, and inherits only the usual variables of our environment
     (PATH, HOME, proxies and so on), plus `environment`.
-
     With `users`, each agent runs as a user of its own, with a home of its own; without, as our user. `wrap` may put the command
     into a sandbox.
     """
@@ -182,6 +179,9 @@ class LocalProcessRuntime:
             return generations.status_in(home, is_locked=lambda: is_locked(home))
         except OSError as error:
             return ProcessStatus("unknown", str(error))
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        """Nothing to do: no status says more than whether the process runs, so all signs of life are heartbeats."""
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         """Put a text into the running agent's mailbox. Done if any of its generations has already received this message id."""

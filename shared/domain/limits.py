@@ -23,6 +23,12 @@ WATCH_INTERVAL: Final = timedelta(seconds=60)
 HEARTBEAT_LOST_AFTER, so that a tick has read what an agent sent before the agent counts as lost."""
 HEARTBEAT_CADENCE: Final = timedelta(seconds=30)
 HEARTBEAT_LOST_AFTER: Final = timedelta(seconds=90)
+UNHEARD_AFTER: Final = (WATCH_INTERVAL + HEARTBEAT_LOST_AFTER) / 2
+"""How long after the town has taken an agent's sign of life from a look its control server begins to send heartbeats. It is halfway
+between the next look and the moment from which the agent would count as lost. So a look may be 15 s late before a heartbeat is sent
+for nothing, and a town that cannot reach the server has a heartbeat 15 s before it would miss its agents."""
+UNHEARD_RETRY: Final = timedelta(seconds=5)
+"""How soon such a heartbeat is sent again that the town did not acknowledge, until HEARTBEAT_LOST_AFTER; then HEARTBEAT_CADENCE."""
 NOT_FOUND_GRACE: Final = timedelta(seconds=180)
 STALLED_IDLE_AFTER: Final = timedelta(hours=2, minutes=30)
 GUPP_WARN_AFTER: Final = timedelta(minutes=15)
@@ -141,6 +147,8 @@ SELF_CHECK_SHARE: Final = 0.01
 """The share of ticks that are run again from their record, unless a deployment sets another one."""
 
 OBSERVE_WITHIN: Final = timedelta(seconds=10)
+ACKNOWLEDGE_WITHIN: Final = timedelta(seconds=2)
+"""How long a worker waits until the runtime knows which signs of life a commit has."""
 EFFECT_START_DEADLINE: Final = timedelta(seconds=60)
 EFFECT_RETRY_UNIT: Final = timedelta(seconds=5)
 EFFECT_RETRY_AT_MOST: Final = timedelta(minutes=5)

@@ -84,10 +84,7 @@ class Observations:
         if not self.asked:
             return "none"
         return {
-            "agents": {
-                agent_id: {"status": seen.status, "exit_reason": seen.exit_reason, "generation": seen.generation}
-                for agent_id, seen in self.agents
-            },
+            "agents": {agent_id: seen.as_json() for agent_id, seen in self.agents},
             "container": self.container,
         }
 
@@ -187,7 +184,7 @@ class TickInput:
             if seen == "none"
             else Observations(
                 agents=tuple(
-                    (agent_id, ProcessStatus(**status)) for agent_id, status in sorted(seen["agents"].items())
+                    (agent_id, ProcessStatus.from_json(status)) for agent_id, status in sorted(seen["agents"].items())
                 ),
                 container=seen["container"],
             ),

@@ -85,7 +85,7 @@ def apply_events(sql: Database, given: TickInput, *, town_id: str) -> tuple[Appl
 
 
 def _open_pass(sql: Database, given: TickInput, town_id: str) -> Pass:
-    """Phase 4: set up the tick; store the new events, then the observations."""
+    """Phase 4: set up the tick; store the signs of life, then the new events, then the observations."""
     migrations.apply_pending(sql)
     town = _town(sql, given, town_id)
     town.next_event_seq = town.keys.next_seq
@@ -103,6 +103,7 @@ def _open_pass(sql: Database, given: TickInput, town_id: str) -> Pass:
         town.keys.clock = OWN_CLOCK
     if given.tick_no == 1:
         agents.get_or_create(town, Role.MAYOR, None)
+    containers.hear(town, given.observations.agents)
     state.conflicting_events += inbox.store_all(town, given.new_events)
     if state.conflicting_events:
         town.keys.count(conflicts=len(state.conflicting_events))

@@ -8,6 +8,8 @@ filtered in the same way when it is applied.
 from collections.abc import Sequence
 from typing import Literal
 
+from pydantic import ValidationError
+
 from shared.actions import NotifyMayor
 from shared.domain import ids, limits
 from shared.domain.outcomes import MISSING, Applied, Rejected, Skipped
@@ -15,6 +17,8 @@ from shared.domain.processes import ProcessStatus
 from shared.domain.quoting import line
 from shared.domain.senders import Sender, sent_id
 from shared.domain.states import AgentStatus, BeadType, DispatchOutcome, EventSource, Role
+from shared.domain.times import readable_time
+from shared.events.agents import AgentHeartbeat
 from shared.events.base import Event, EventResult
 from shared.events.fields import FreeText, Generation, IdText
 from shared.town import inbox, lookup
@@ -44,6 +48,35 @@ def would_record(town: Town, agent: Agent, status: ProcessStatus) -> bool:
         and not _too_early_to_miss(town, agent, status.status)
         and status.status != agent.observed_status
     )
+
+
+def beat_in(status: ProcessStatus) -> dict[str, object] | None:
+    """The payload of the heartbeat that a status stands for; None if it has no sign of life, or one that no heartbeat could be."""
+    sign = status.sign
+    if sign is None or status.status != "running" or readable_time(sign.at) is None:
+        return None
+    named = {} if status.generation is None or status.generation < 1 else {"generation": status.generation}
+    payload = {**sign.said(), **named}
+    try:
+        AgentHeartbeat.model_validate(payload)
+    except ValidationError:
+        return None
+    return payload
+
+
+def hear(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+    """Turn the signs of life that the runtime reported into heartbeats.
+
+    They come before the new events: what an agent has reported by then, such as its end, has the last word.
+    """
+    # Example: the refinery reports that it has ended, which wakes the town. Its process needs another second to end, so the runtime
+    # says that it runs. If that counted last, the refinery would be working again, and only its lost process would end that.
+    for agent_id, status in seen:
+        payload = beat_in(status)
+        if status.sign is not None and payload is not None:
+            at = status.sign.at
+            source = EventSource.OBSERVATION
+            inbox.append(town, AgentHeartbeat.event_type, payload, source=source, agent_id=agent_id, occurred_at=at)
 
 
 def observe(town: Town, seen: Sequence[tuple[str, ProcessStatus]]) -> None:

@@ -1,5 +1,6 @@
 """The runtime port: starting, observing and stopping agent processes and the containers that they run in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -79,7 +80,15 @@ class AgentRuntime(Protocol):
         """The state of the agent's newest process.
 
         `not_found` means that there never was one, or that the runtime no longer remembers it. `unknown` means that the
-        runtime could not find out: the caller must not conclude that the agent has ended.
+        runtime could not find out: the caller must not conclude that the agent has ended. A runtime that would otherwise send
+        heartbeats for the agent may say with `running` what they would say.
+        """
+        ...
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        """A tick with these statuses, each with a sign of life, is committed: no heartbeat needs to say the same again.
+
+        Called by ticks only, and after the commit. A lost call costs a heartbeat and nothing else.
         """
         ...
 

@@ -14,6 +14,7 @@ from shared.domain.processes import ENDED, ProcessStatus
 from shared.domain.tick import Envelope, Observations, TickInput, config_digest
 from shared.events import BY_TYPE
 from shared.events.beats import outdone
+from shared.events.containers import beat_in
 from shared.images import summary
 from shared.intake import ingest
 from shared.ports.steps import Call, Steps, Together
@@ -177,10 +178,15 @@ def _observations(watched: tuple[str, ...], answers: Sequence[Any]) -> Observati
         return Observations(asked=False)
     *statuses, container = answers
     seen = tuple(
-        (agent_id, ProcessStatus("unknown") if isinstance(status, Exception) else status)
+        (agent_id, ProcessStatus("unknown") if isinstance(status, Exception) else _believed(status))
         for agent_id, status in zip(sorted(watched), statuses, strict=True)
     )
     return Observations(agents=seen, container="unknown" if isinstance(container, Exception) else container)
+
+
+def _believed(status: ProcessStatus) -> ProcessStatus:
+    """The same without a sign of life that no heartbeat could be: the tick does not hear it, so nobody is told that it did."""
+    return status if status.sign is None or beat_in(status) is not None else replace(status, sign=None)
 
 
 def batches_behind(around: Surroundings, town_id: str, waiting: InboxReading) -> Steps[int]:

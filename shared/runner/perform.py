@@ -26,6 +26,7 @@ from shared.domain.orders import (
 )
 from shared.domain.report import ClaimedEffect
 from shared.domain.states import EffectKind
+from shared.domain.tick import Observations
 from shared.ports.forge import MergeProver, SourceForge
 from shared.ports.notices import Notices
 from shared.ports.runtime import AgentRuntime, Done, NotDone, Started, StartRejected
@@ -127,6 +128,17 @@ def perform(
 def can_be_heard(effect: ClaimedEffect, now: datetime, life: Life) -> bool:
     """Whether the answer of an effect that is begun now arrives within this life, however slow it is."""
     return now <= life.begin_effect_until(ALLOWANCE[EffectKind(effect.kind)].timeout)
+
+
+def acknowledge(seen: Observations, outside: Outside, *, town_id: str) -> Steps[None]:
+    """After the commit: tell the runtime which signs of life the town has. If the call is lost, heartbeats are sent for nothing."""
+    # Only a commit says so, and no look: a worker may die between the two, and another one may not reach the runtime in time. Nor
+    # does a dry run, which looks as a tick does and commits nothing.
+    heard = tuple((agent_id, status) for agent_id, status in seen.agents if status.sign is not None)
+    if outside.runtime is None or not heard:
+        return
+    within = limits.ACKNOWLEDGE_WITHIN.total_seconds()
+    yield Together((Call("heard", partial(outside.runtime.heard, town_id, heard), within),))
 
 
 def _in_time(effect: ClaimedEffect, now: datetime, claimed_at: datetime, life: Life | None) -> bool:

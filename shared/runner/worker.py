@@ -37,7 +37,7 @@ from shared.runner.inputs import (
     taken_by,
 )
 from shared.runner.life import Life
-from shared.runner.perform import Performed, can_be_heard, perform
+from shared.runner.perform import Performed, acknowledge, can_be_heard, perform
 from shared.runner.result_events import ResultEvent
 from shared.runner.returning import returned_families
 from shared.runner.run_report import RunReport
@@ -125,8 +125,7 @@ def _archive(around: Surroundings, sql: database.Database, image: TownImage) -> 
     block = archive.block_to_publish(sql)
     if block is None:
         return None
-    archived: Archived | None = yield from around.store.archive(image, block, index=TownKeys(sql).archive_index)
-    return archived
+    return (yield from around.store.archive(image, block, index=TownKeys(sql).archive_index))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +181,7 @@ def _commit(
         )
     except TownError as error:
         trouble = error
+    yield from acknowledge(report.input.observations, around.outside, town_id=town_id)
     diverged: tuple[Difference, ...] | None = None
     try:
         diverged = _checked_again(around, base.image, committed)

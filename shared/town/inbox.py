@@ -98,8 +98,12 @@ def append(
     source: EventSource = EventSource.DERIVED,
     agent_id: str | None = None,
     bead_id: str | None = None,
+    occurred_at: str | None = None,
 ) -> None:
-    """Add an event made inside this tick. It is applied in the same drain, after all earlier ones."""
+    """Add an event made inside this tick. It is applied in the same drain, after all earlier ones.
+
+    `occurred_at` is the time on the clock of whoever observed it; None: it has just happened.
+    """
     made = Envelope(
         event_id=town.tick.ids.new(),
         event_type=event_type,
@@ -107,7 +111,7 @@ def append(
         bead_id=bead_id,
         payload=canonical.dumps(payload),
         source=source.value,
-        created_at=town.tick.now_text,
+        created_at=occurred_at or town.tick.now_text,
         received_at=town.tick.now_text,
     )
     while not _is_inserted(town, made):  # a producer has taken the id

@@ -15,6 +15,7 @@ from tests.conventions.sources import files_under, name_of
 STORED: Final = {
     "shared/actions/base.py: Action.as_json": "an action as the journal stores it",
     "shared/domain/restores.py: InPlaceRestore.as_json": "a restore in a journal row and in the town key `restores`",
+    "shared/domain/processes.py: ProcessStatus.as_json": "the status of an agent in the inputs of a journal row",
     "shared/domain/report.py: AppliedEvent.as_json": "an event in the outputs of a journal row",
     "shared/domain/report.py: JudgedAction.as_json": "an action in the outputs of a journal row",
     "shared/domain/report.py: BrokenInvariant.as_json": "a violation in the outputs of a journal row",

@@ -31,7 +31,11 @@ WORDS_OF_OTHERS: Final = frozenset(
 """Names that mean other things in other places as well. SQL that names them is found by `_STATEMENT`."""
 ELSEWHERE: Final = {
     "next_due_at": {"shared/town/journal.py"},  # the journal's outputs have the same name for it
-    "container_instance_id": {"shared/events/agents.py"},  # the heartbeat's field has the same name
+    "container_instance_id": {  # the heartbeat's field has the same name, and so has that of a sign of life
+        "shared/events/agents.py",
+        "shared/domain/processes.py",
+        "shared/adapters/control_answers.py",
+    },
 }
 
 _STATEMENT: Final = re.compile(r"\b(FROM|INTO|UPDATE) town\b(?!_)")

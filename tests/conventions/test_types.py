@@ -80,6 +80,7 @@ REASONS: Final = {
     "shared/domain/tick.py: Envelope.as_json": _JOURNAL,
     "shared/domain/tick.py: Envelope.from_json": _JOURNAL,
     "shared/domain/tick.py: Observations.as_json": _JOURNAL,
+    "shared/domain/processes.py: ProcessStatus.from_json": _JOURNAL,
     "shared/town/inbox.py: fact_of": _STORED,
     "shared/domain/tick.py: TickInput.as_json": _JOURNAL,
     "shared/domain/tick.py: TickInput.from_record": _JOURNAL,

@@ -65,7 +65,8 @@ def test_an_agent_that_never_was_is_not_found(ground: Ground) -> None:
 
 def test_a_started_agent_runs_under_its_generation(ground: Ground) -> None:
     assert isinstance(start(ground, 7), Started)
-    assert comes_to(ground, "running") == ProcessStatus("running", generation=7)
+    found = comes_to(ground, "running")
+    assert (found.status, found.exit_reason, found.generation) == ("running", None, 7)
     assert ground.live("a1") == [7]
 
 

@@ -143,6 +143,15 @@ def test_a_running_agent_has_a_heartbeat_every_thirty_seconds_from_its_instance(
     assert {beat["payload"]["generation"] for beat in beats} == {1}
 
 
+def test_an_agent_is_told_that_its_server_says_that_it_lives(tmp_path: Path, clock: FakeClock) -> None:
+    command = ("sh", "-c", 'echo "$TOWN_HEARTBEATS"; sleep 600')
+    with a_control_server(tmp_path, command=command, clock=clock) as server:
+        start(server, rig=None)
+        log = server.runtime.newest("t1", "a1").directory / "agent.log"
+        assert wait_for(lambda: _is_written(log), seconds=PATIENCE_SECONDS)
+        assert log.read_text() == "container\n"
+
+
 def test_all_agents_of_a_server_beat_in_one_request(server: TestServer, clock: FakeClock) -> None:
     calm(server)
     for number in range(1, 4):

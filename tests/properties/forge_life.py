@@ -1,6 +1,6 @@
 """A town that lives beside a hostile forge: its effects are performed by the real performers, its agents say anything."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -78,6 +78,9 @@ class Processes:
 
     def status(self, town_id: str, agent_id: str) -> ProcessStatus:
         return ProcessStatus("running" if any(key[0] == agent_id for key in self.running) else "not_found")
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        pass
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         return Done()

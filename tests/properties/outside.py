@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from shared.domain.processes import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus, SignOfLife
 from shared.domain.report import ClaimedEffect
 from shared.domain.times import to_text
 from tests.properties.facts import Fact
@@ -238,9 +238,11 @@ def facts_of(behaviour: str, town: View) -> list[tuple[str, Fact]]:
 
 
 def seen_of(behaviour: str, town: View) -> dict[str, ProcessStatus]:
-    """What the runtime says of their processes."""
+    """What the runtime says of their processes. Of those that make progress, it also says that they do."""
     state = _SEEN.get(behaviour, "running")
-    return {agent.id: ProcessStatus(state, None, agent.generation or None) for agent in town.at_work()}
+    at = to_text(town.now)
+    sign = SignOfLife(at, "tool", at, ("bash",), "c-1") if behaviour in ("progress", "changes") else None
+    return {agent.id: ProcessStatus(state, None, agent.generation or None, sign) for agent in town.at_work()}
 
 
 def _reports(behaviour: str, agent: AgentRow, town: View) -> list[tuple[str, Fact]]:

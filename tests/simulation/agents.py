@@ -4,26 +4,31 @@ A `Life` is one process of one agent and generation. What becomes of it is drawn
 say so; others crash, vanish, hang, fall silent and come back as zombies. Once the world is calm, all do their work.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import Any, Literal, get_args
 
+from shared.domain import limits
 from shared.domain.orders import ModelOrder, OrderedBead, StartOrder, TokenOrder
-from shared.domain.processes import ProcessState, ProcessStatus
+from shared.domain.processes import ProcessState, ProcessStatus, SignOfLife
 from shared.domain.senders import Sender
 from shared.domain.states import Role, Scope
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.ports.runtime import Done, NotDone, Started, StartRejected, StartUnknown
 from tests.simulation.forge import SimulatedForge
 from tests.simulation.ground import Ground, Post
-from tests.simulation.scheduler import MINUTE, SECOND
+from tests.simulation.scheduler import BEGINNING, HOUR, MINUTE, SECOND
 
 _Trouble = Literal["agent_crashes", "agent_vanishes", "agent_hangs", "agent_mute", "agent_cut_off"]
 _FATES: tuple[_Trouble, ...] = get_args(_Trouble)
 Fate = Literal["works"] | _Trouble
 _HEARTBEAT = 30 * SECOND
+_UNHEARD = limits.UNHEARD_AFTER // limits.MILLISECOND
+_OLD_SERVERS = 0.3
+"""The share of the worlds whose control servers only beat, as those of older releases do."""
+_WRONG_CLOCKS = 0.3
 _TELLS_USAGE = 0.25
 _DEFY = 0.4
 """The share of the agents that hang which no stop ends, until the world is calm."""
@@ -48,6 +53,8 @@ class Life:
     tokens: int = 0
     defiant: bool = False
     """Whether it hangs so hard that nothing ends it."""
+    taken_at: int | None = None
+    """When its server gave the newest sign of life of which it knows that the town has it."""
 
     @property
     def mayor(self) -> bool:
@@ -86,6 +93,8 @@ class SimulatedRuntime:
 
     def __post_init__(self) -> None:
         self._random = Random(f"{self.ground.random.random()} agents")
+        self.old = self._random.random() < _OLD_SERVERS
+        self._skew = self._random.choice((-26 * HOUR, 5 * MINUTE)) if self._random.random() < _WRONG_CLOCKS else 0
 
     # the port
 
@@ -136,7 +145,22 @@ class SimulatedRuntime:
         life = lives[-1]
         if life.alive and life.fate == "agent_cut_off":
             return ProcessStatus("unknown")
-        return ProcessStatus(life.status, life.reason, life.generation or None)
+        return ProcessStatus(life.status, life.reason, life.generation or None, self._sign_of(life))
+
+    def _sign_of(self, life: Life) -> SignOfLife | None:
+        """What its control server says of a process that runs, on the server's own clock. A mute one is cut off from it."""
+        if self.old or not life.alive or life.fate in ("agent_mute", "agent_cut_off"):
+            return None
+        self._progress(life)
+        at = to_text(self.ground.scheduler.time(skew=self._skew))
+        return SignOfLife(at, **self._said(life, skew=self._skew))
+
+    def heard(self, town_id: str, seen: Sequence[tuple[str, ProcessStatus]]) -> None:
+        for agent_id, status in seen:
+            assert status.sign is not None
+            life = self.lives[town_id, agent_id][-1]
+            if (life.generation or None) == status.generation:
+                life.taken_at = (from_text(status.sign.at) - BEGINNING) // limits.MILLISECOND - self._skew
 
     def message(self, town_id: str, agent_id: str, *, message_id: str, text: str, mode: str) -> Done | NotDone:
         if self.ground.plan.happens("message_fails"):
@@ -253,25 +277,33 @@ class SimulatedRuntime:
     def _beat(self, life: Life) -> None:
         if not life.alive:
             return
-        self.ground.scheduler.after(_HEARTBEAT, partial(self._beat, life))
+        quiet = 0 if life.taken_at is None else max(0, life.taken_at + _UNHEARD - self.ground.scheduler.now)
+        self.ground.scheduler.after(min(quiet, _HEARTBEAT) or _HEARTBEAT, partial(self._beat, life))
         if life.fate in ("agent_mute", "agent_cut_off"):
             return
-        if life.fate != "agent_hangs":
-            life.progress_at = self.ground.scheduler.now
-        payload: dict[str, Any] = {"container_instance_id": f"i{self.instances.get(life.town_id, 0)}"}
-        if life.generation:
-            payload["generation"] = life.generation
-            payload["last_event_at"] = to_text(
-                self.ground.scheduler.time(skew=life.progress_at - self.ground.scheduler.now)
-            )
-            payload["last_event_type"] = "text"
-        self._report(life, "agent_heartbeat", payload, repetitions=1)
+        self._progress(life)
+        payload = {**self._said(life), **({"generation": life.generation} if life.generation else {})}
+        if not quiet:
+            self._report(life, "agent_heartbeat", payload, repetitions=1)
         if life.generation and self._random.random() < _TELLS_USAGE:
             self._tell_usage(life)
         if self.ground.plan.happens("agent_reports_old") and life.generation > 1:
             old = {**payload, "generation": life.generation - 1}
             self._report(life, "agent_heartbeat", old, repetitions=0)
             self._report(life, "agent_completed", {"status": "failed", "generation": life.generation - 1})
+
+    def _progress(self, life: Life) -> None:
+        if life.fate != "agent_hangs":
+            life.progress_at = self.ground.scheduler.now
+
+    def _said(self, life: Life, *, skew: int = 0) -> dict[str, Any]:
+        """What is said of its life, on a clock that is so far ahead."""
+        said: dict[str, Any] = {"container_instance_id": f"i{self.instances.get(life.town_id, 0)}"}
+        if life.generation:
+            scheduler = self.ground.scheduler
+            said["last_event_at"] = to_text(scheduler.time(skew=life.progress_at - scheduler.now + skew))
+            said["last_event_type"] = "text"
+        return said
 
     def _tell_usage(self, life: Life) -> None:
         """What its model has taken so far, as totals of its generation."""

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.responses import Response
 
 from infra.agents.control_server.requests import (
+    Heard,
     LookForMerge,
     RefreshToken,
     SendMessage,
@@ -24,7 +25,7 @@ from infra.listening.callers import Callers
 from infra.listening.door import Door
 from infra.listening.guard import Guard, Head, Request, json_answer, refusal
 from infra.listening.limits import Limits
-from shared.adapters.control_server import proof_answer
+from shared.adapters.control_answers import proof_answer
 from shared.domain import strict_json
 from shared.domain.errors import Refused
 from shared.domain.field_errors import first_error
@@ -117,6 +118,7 @@ class ControlServer:
         whole: dict[tuple[str, str], Callable[[], SessionAnswer]] = {
             ("GET", "/health"): sessions.health,
             ("POST", "/agents/start"): lambda: sessions.start(_body(StartAgentRequest, body), effect_id=key),
+            ("POST", "/agents/heard"): lambda: sessions.heard(_body(Heard, body)),
             ("POST", "/refresh-token"): lambda: sessions.refresh_token(_body(RefreshToken, body)),
             ("POST", "/merge-proof"): lambda: self._look(_body(LookForMerge, body)),
             ("POST", "/sync-config"): lambda: sessions.sync_config(_body(SyncConfig, body)),

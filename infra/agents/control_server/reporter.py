@@ -35,11 +35,13 @@ class Reporter:
         self._unposted += 1
         self._waiting.put(event)
 
-    def signs_of_life(self, events: Sequence[PostedEvent]) -> None:
+    def signs_of_life(self, events: Sequence[PostedEvent]) -> frozenset[str]:
         """Post heartbeats once, together, in the caller's thread: the next ones make them obsolete anyway.
 
-        If the town refuses them for good, each is posted alone: no agent can keep the others from being heard.
+        If the town refuses them for good, each is posted alone: no agent can keep the others from being heard. Returns the ids of
+        the events that the town has.
         """
+        there: set[str] = set()
         for start in range(0, len(events), limits.EVENTS_PER_BATCH):
             part = events[start : start + limits.EVENTS_PER_BATCH]
             try:
@@ -48,7 +50,10 @@ class Reporter:
                 say(f"heartbeats of {len(part)} agents could not be posted: {error}")
                 if error.final and len(part) > 1:
                     for each in part:
-                        self.signs_of_life([each])
+                        there |= self.signs_of_life([each])
+            else:
+                there |= {each["event_id"] for each in part}
+        return frozenset(there)
 
     def event(
         self, event_type: str, event_id: str, payload: Mapping[str, object], *, agent_id: str | None = None

@@ -2,9 +2,10 @@
 
 import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from shared.adapters import outside_files
 from shared.adapters.start_request import GENERATION_VARIABLE, ORDER_VARIABLE
@@ -12,10 +13,15 @@ from shared.domain import strict_json, wire
 from shared.domain.orders import OrderedRig, StartOrder
 from shared.domain.repositories import transport_of
 from shared.domain.states import Role
+from shared.domain.times import from_text
 
 Name = Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]*$")]
 _GENERATION = re.compile(r"-?[0-9]{1,15}")
 Id = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+def _own_time(given: object) -> datetime:
+    return from_text(given if isinstance(given, str) else "")
 
 
 class _Body(BaseModel):
@@ -133,6 +139,20 @@ class RefreshToken(_Body):
 
     token: Token
     agent_tokens: list[AgentToken] = Field(default_factory=list, alias="agentTokens")
+
+
+class TakenSign(_Body):
+    """A sign of life that the town has: the time `at` that this server gave it."""
+
+    agent_id: Id = Field(alias="agentId")
+    generation: int
+    at: Annotated[datetime, BeforeValidator(_own_time)]
+
+
+class Heard(_Body):
+    """POST /agents/heard."""
+
+    agents: list[TakenSign]
 
 
 class LookForMerge(_Body):

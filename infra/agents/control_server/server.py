@@ -1,5 +1,6 @@
 """A running control server, assembled from its parts, which a process or a test starts and ends."""
 
+from datetime import datetime
 from typing import Final
 
 from infra.agents.control_server.eviction import announce_ready, evict, leave
@@ -14,6 +15,7 @@ from infra.agents.log_keeping import LogKeeper
 from infra.agents.posting import Poster
 from infra.listening.callers import Callers
 from shared.adapters.git_prover import REMOTE_PROTOCOLS, GitProver, git_variables
+from shared.domain.processes import SignOfLife
 
 _LAST_REPORTS_SECONDS: Final = 10.0
 
@@ -34,7 +36,13 @@ class Running:
             settings.root.chmod(0o711)  # agents pass through it to what is their own, and see nothing else
         self.settings = settings
         self.reporter = Reporter(poster, settings.clock)
-        self.sessions = Sessions(settings, started=self._started, failed_late=self._failed_late)
+        self.sessions = Sessions(
+            settings,
+            started=self._started,
+            failed_late=self._failed_late,
+            sign_of=self._sign_of,
+            taken=self._taken,
+        )
         self.logs = LogReports(keeper)
         self.watch = Watch(settings, self.sessions.runtime, self.reporter, self.logs)
         self.made_key = None if settings.key else settings.root / KEY_FILE
@@ -92,6 +100,12 @@ class Running:
 
     def _started(self, agent_id: str, generation: int) -> None:
         self.watch.meet(agent_id, generation)
+
+    def _sign_of(self, agent_id: str, generation: int) -> SignOfLife | None:
+        return self.watch.sign_of(agent_id, generation)
+
+    def _taken(self, agent_id: str, generation: int, at: datetime) -> None:
+        self.watch.taken(agent_id, generation, at)
 
     def _failed_late(self, agent_id: str, generation: int, reason: str) -> None:
         self.watch.report_end(agent_id, generation, f"could not be started: {reason}")

@@ -11,12 +11,14 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as NotYet
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from infra.agents.control_server.forge_access import ForgeAccess
 from infra.agents.control_server.log import say
 from infra.agents.control_server.requests import (
+    Heard,
     RefreshToken,
     SendMessage,
     SetModel,
@@ -29,14 +31,21 @@ from infra.agents.control_server.secret_files import write_secret
 from infra.agents.control_server.settings import ControlServerSettings
 from infra.agents.control_server.workspace import Workspaces
 from infra.agents.credentials import FILE
-from infra.agents.variables import wrong_in_configuration, wrong_in_start
+from infra.agents.variables import (
+    HEARTBEATS_VARIABLE,
+    OF_THE_CONTAINER,
+    wrong_in_configuration,
+    wrong_in_start,
+)
 from shared.adapters import outside_files
+from shared.adapters.control_answers import sign_answer
 from shared.adapters.git_prover import REMOTE_PROTOCOLS
 from shared.adapters.local_processes import Launch, LocalProcessRuntime, NotPrepared
 from shared.adapters.local_state import AgentHome, segment
 from shared.adapters.local_supervisor import write_atomically
 from shared.adapters.local_users import AgentUsers
 from shared.domain.orders import ModelOrder, StartOrder
+from shared.domain.processes import SignOfLife
 from shared.ports.runtime import NotDone, Started, StartRejected, StartUnknown
 
 NOT_STARTED: Final = "could not be started"
@@ -59,13 +68,18 @@ class Sessions:
         *,
         started: Callable[[str, int], None],
         failed_late: Callable[[str, int, str], None],
+        sign_of: Callable[[str, int], SignOfLife | None],
+        taken: Callable[[str, int, datetime], None],
     ) -> None:
         """`started` is called for every successful start, before the caller is answered. `failed_late` is called for a start
-        that was answered with `starting` and failed afterwards.
+        that was answered with `starting` and failed afterwards. `sign_of` says what a heartbeat of an agent and generation would
+        say, `taken` is called when the town has taken such a sign of life.
         """
         self._settings = settings
         self._started = started
         self._failed_late = failed_late
+        self._sign_of = sign_of
+        self._taken = taken
         self._root = settings.root
         self._tokens, keys = settings.root / "tokens", settings.root / "keys"
         users = settings.agent_users
@@ -73,7 +87,11 @@ class Sessions:
         self.runtime = LocalProcessRuntime(
             settings.root / "agents",
             command=settings.command,
-            environment={"GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS, **settings.environment},
+            environment={
+                "GIT_ALLOW_PROTOCOL": REMOTE_PROTOCOLS,
+                HEARTBEATS_VARIABLE: OF_THE_CONTAINER,
+                **settings.environment,
+            },
             prepare=self._prepare,
             variables=self._of_forge,
             users=None if users is None else AgentUsers(users, settings.root / "users", holding=(self._tokens, keys)),
@@ -176,7 +194,16 @@ class Sessions:
         if status == "not_found" and reason is not None:
             status, reason = "exited", f"{NOT_STARTED}: {reason}"
         shown = self._shown(agent_id, known.generation, status)
+        sign = None if known.generation is None else self._sign_of(agent_id, known.generation)
+        if status == "running" and sign is not None:
+            shown |= {"signOfLife": sign_answer(sign)}
         return 200, shown if reason is None else shown | {"exitReason": reason}
+
+    def heard(self, body: Heard) -> SessionAnswer:
+        """Note which signs of life the town has: no heartbeat needs to say the same."""
+        for each in body.agents:
+            self._taken(each.agent_id, each.generation, each.at)
+        return 200, {"status": "noted"}
 
     def message(self, agent_id: str, body: SendMessage, *, message_id: str, mode: str) -> SessionAnswer:
         """Deliver a message to the running agent, once per `message_id`."""

@@ -1,12 +1,14 @@
-"""Observes every agent periodically: posts heartbeats, reports how agents end, and stops agents that are only waiting.
+"""Observes every agent periodically: says that agents live, reports how agents end, and stops agents that are only waiting.
 
-A heartbeat carries the time of the agent's last activity. Output counts as activity, so the town recognizes an agent whose
-process runs but makes no progress. The driver of a coding agent notes what its program did last: then only this note counts.
+The town hears that an agent lives when it asks for its status. A heartbeat says the same to a town that does not ask, or that does
+not say that it took the answer (POST /agents/heard): as long as a town takes the answers, no heartbeat is posted. Both carry the
+time of the agent's last activity. Output counts as activity, so the town recognizes an agent whose process runs but makes no
+progress. The driver of a coding agent notes what its program did last: then only this note counts.
 """
 
 import contextlib
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from queue import SimpleQueue
@@ -23,6 +25,7 @@ from shared.adapters import local_supervisor as supervisor
 from shared.adapters.local_processes import LocalProcessRuntime
 from shared.adapters.local_state import GenerationFiles
 from shared.domain import limits, strict_json, times
+from shared.domain.processes import SignOfLife
 
 IDLE_EXIT: Final = {"polecat": timedelta(minutes=2), "refinery": timedelta(minutes=10)}
 _IDLE_EXIT_DRAINING: Final = timedelta(seconds=10)
@@ -42,8 +45,21 @@ class Session:
     signs: tuple[int, int] = (0, 0)
     said: str = ""
     waiting_since: datetime | None = None
-    beat_at: datetime | None = None
     tools: tuple[str, ...] = ()
+    sign: SignOfLife | None = None
+    beat_at: datetime | None = None
+    beat_arrived: bool = False
+    taken_at: datetime | None = None
+
+    def is_quiet(self, now: datetime) -> bool:
+        """Whether no heartbeat is wanted, because the town has lately taken what the server answered about this agent."""
+        return _is_within(limits.UNHEARD_AFTER, self.taken_at, now=now)
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether its next heartbeat is due. The first one after a silence of the town has little time: it is repeated soon."""
+        in_haste = not self.beat_arrived and _is_within(limits.HEARTBEAT_LOST_AFTER, self.taken_at, now=now)
+        pause = limits.UNHEARD_RETRY if in_haste else limits.HEARTBEAT_CADENCE
+        return not _is_within(pause, self.beat_at, now=now)
 
 
 class Watch:
@@ -75,6 +91,21 @@ class Watch:
     def meet(self, agent_id: str, generation: int) -> None:
         """Add a generation that was just started, so that its end is reported even if it ends before the next look."""
         self._started.put((agent_id, generation))
+
+    def sign_of(self, agent_id: str, generation: int) -> SignOfLife | None:
+        """What a heartbeat of this generation would say now; None if there would be none.
+
+        There is none while draining: the town does not wait for agents that are about to end.
+        """
+        session = self._sessions.get((agent_id, generation))
+        sign = None if session is None or self.draining else session.sign
+        return None if sign is None else replace(sign, at=times.to_text(self._settings.clock.now()))
+
+    def taken(self, agent_id: str, generation: int, at: datetime) -> None:
+        """The town has taken the sign of life that was given at that time of our own clock."""
+        session = self._sessions.get((agent_id, generation))
+        if session is not None:
+            session.taken_at = at
 
     def look(self) -> None:
         """Observe every agent once."""
@@ -140,30 +171,39 @@ class Watch:
         self._notice(session, newest, now)
         self._logs.runs(session.agent_id, newest)
         if session.waiting_since is not None and now - session.waiting_since > self._patience(session.role):
+            session.sign = None
             newest.explain("idle: it only waited")
             self._runtime.stop(
                 self._settings.town_id, session.agent_id, generation=session.generation, effect_id="idle-exit"
             )
             return False
+        session.sign = SignOfLife(
+            at=times.to_text(now),
+            last_event_type=session.doing,
+            last_event_at=times.to_text(session.active_at),
+            active_tools=session.tools or None,
+            container_instance_id=self._settings.instance_id,
+        )
         return True
 
     def _beat(self, alive: list[Session]) -> None:
-        """If the beat of any agent is due, let all beat: every request costs the town's store as much as one of a single agent."""
-        now = self._settings.clock.now()
-        if all(each.beat_at is not None and now - each.beat_at < limits.HEARTBEAT_CADENCE for each in alive):
-            return
-        for session in alive:
-            session.beat_at = now
-        self._reporter.signs_of_life([self._beat_of(session) for session in alive])
+        """If the beat of any agent is due, let all beat of whom the town does not hear otherwise.
 
-    def _beat_of(self, session: Session) -> PostedEvent:
-        payload = {
-            "last_event_type": session.doing,
-            "last_event_at": times.to_text(session.active_at),
-            "container_instance_id": self._settings.instance_id,
-            "generation": session.generation,
-            **({"active_tools": list(session.tools)} if session.tools else {}),
-        }
+        Every request costs the town's store as much as one of a single agent.
+        """
+        now = self._settings.clock.now()
+        unheard = [each for each in alive if self.draining or not each.is_quiet(now)]
+        if not any(each.is_due(now) for each in unheard):
+            return
+        for session in unheard:
+            session.beat_at = now
+        beats = [(session, self._beat_of(session, session.sign)) for session in unheard if session.sign is not None]
+        arrived = self._reporter.signs_of_life([beat for _, beat in beats])
+        for session, beat in beats:
+            session.beat_arrived = beat["event_id"] in arrived
+
+    def _beat_of(self, session: Session, sign: SignOfLife) -> PostedEvent:
+        payload = {**sign.said(), "generation": session.generation}
         # Not a counter, which would restart with the server and repeat ids.
         at = int(self._settings.clock.now().timestamp() * 1000)
         event_id = f"{self._settings.instance_key}:beat:{session.generation}:{at}:{as_part(session.agent_id)}"
@@ -196,6 +236,11 @@ class Watch:
                 session.signs, session.active_at, session.waiting_since = signs, now, None
         if said != session.said:
             session.said, session.waiting_since = said, _since(said)
+
+
+def _is_within(span: timedelta, since: datetime | None, *, now: datetime) -> bool:
+    """Whether so much time has not passed yet. A time ahead of the clock, which was set back then, says nothing."""
+    return since is not None and timedelta(0) <= now - since < span
 
 
 def _since(said: str) -> datetime | None:

@@ -23,13 +23,19 @@ from infra.agents.drivers.contract import Driver
 from infra.agents.drivers.desk import Desk
 from infra.agents.drivers.login import LentLogin
 from infra.agents.drivers.pulse import Pulse
-from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.reports import Reports, ReportsBesideContainer
 from infra.agents.drivers.scrubbing import Scrubber, secrets_in
 from infra.agents.drivers.session import Means, Session
 from infra.agents.drivers.transcript import Transcript
 from infra.agents.posting import poster_from
 from infra.agents.town_agent.order import NoOrder, caller
-from infra.agents.variables import LOGIN_VARIABLE, MODEL_URL_VARIABLE, TOOLS_VARIABLE
+from infra.agents.variables import (
+    HEARTBEATS_VARIABLE,
+    LOGIN_VARIABLE,
+    MODEL_URL_VARIABLE,
+    OF_THE_CONTAINER,
+    TOOLS_VARIABLE,
+)
 from shared.adapters import clock as clocks
 from shared.adapters import outside_files
 from shared.adapters.local_supervisor import MARK_VARIABLE
@@ -53,7 +59,8 @@ def run(driver: Driver, environment: Mapping[str, str]) -> int:
         return 2
     stopped = _stopped_by_signals()
     child.adopt_orphans()
-    reports = Reports(agent, poster, clock)
+    is_watched = environment.get(HEARTBEATS_VARIABLE) == OF_THE_CONTAINER
+    reports = (ReportsBesideContainer if is_watched else Reports)(agent, poster, clock)
     scrub = Scrubber(secrets_in(environment))
     transcript = Transcript(context.parent, clock, scrub)
     pulse = Pulse(reports, context.parent, transcript.note, scrub)

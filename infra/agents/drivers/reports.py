@@ -59,6 +59,14 @@ class Reports:
             self._poster.post(said)
 
 
+class ReportsBesideContainer(Reports):
+    """The reports of an agent whose control server says that it lives: the server reads the same from the note on the desk."""
+
+    def beat(self, activity: Activity) -> str | None:  # noqa: ARG002 - the note has it
+        """Post nothing: a heartbeat of each agent would cost the town a request each."""
+        return None
+
+
 def _usage(caller: Caller, model: str, used: Usage) -> events.AgentEvent:
     payload = {
         "model": "".join(each for each in model if each.isprintable())[:LONGEST_MODEL] or "unknown",

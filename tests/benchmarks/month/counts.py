@@ -1,7 +1,8 @@
 """The measured counts: a town with working agents lives for some minutes behind the real functions, on a clock that jumps.
 
-Agents beat as their control server does, and now and then one reports something that wakes the town. The dispatcher is called every
-minute, wakes go through a FIFO queue. Sweep and retention are measured over the same towns.
+Their control server answers for the agents when a tick asks, and beats when none does; now and then an agent reports something that
+wakes the town. The dispatcher is called every minute, wakes go through a FIFO queue. Sweep and retention are measured over the same
+towns.
 """
 
 import heapq
@@ -21,8 +22,9 @@ from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.sqs_queue import WAKES_PER_CALL, deliveries_of
 from shared.adapters.ssm_parameters import SsmParameters
 from shared.domain import limits
+from shared.domain.processes import SignOfLife
 from shared.domain.senders import Sender
-from shared.domain.times import to_text
+from shared.domain.times import from_text, to_text
 from shared.ports.forge import Asker
 from shared.ports.queue import Wake
 from shared.ports.steps import drive
@@ -34,12 +36,13 @@ from shared.runner.sweep import sweep
 from shared.telemetry.emf import EmfMetrics
 from shared.town import database
 from tests.benchmarks.month.ledger import Ledger, LedgerObjects, LedgerTable
-from tests.fakes import FakeClock, FakeProcess
+from tests.fakes import FakeClock, FakeProcess, FakeRuntime
 from tests.queues import FifoQueue
 from tests.towns import T, TownBuilder, a_town, ago
 from tests.worlds import World
 
 MINUTES: Final = 15
+_LOOK_EVERY: Final = timedelta(seconds=1)
 REPORT_EVERY: Final = timedelta(minutes=5)
 """How often each agent says something that is no sign of life: a checkpoint, a bead, that it is done."""
 IDLE_TOWNS: Final = 200
@@ -115,6 +118,7 @@ def live(
         world.put_in(_a_busy_town(name, agents))
         world.runtime.processes |= {(name, f"agent-{number}"): FakeProcess("p", 1) for number in range(agents)}
     world.guard = ClockGuard(clock, objects.time, lambda: clock.now().timestamp())
+    world.runtime.sign_of = lambda _town_id, _agent_id: SignOfLife(to_text(clock.now()), "output", to_text(clock.now()))
     functions = _functions(world, ledger, in_process=in_process, pause=pause)
     for number, name in enumerate(names):
         begin = T + timedelta(seconds=2 + 30 * number / towns)
@@ -241,9 +245,9 @@ def _agents_speak(
     functions: _Functions, clock: Timetable, town_id: str, *, agents: int, begin: datetime, until: datetime
 ) -> None:
     """Appointments for everything that the agents of a town and their control server post."""
-    for beat in range((until - begin) // limits.HEARTBEAT_CADENCE):
-        at = begin + beat * limits.HEARTBEAT_CADENCE
-        clock.at_time(at, partial(functions.post, town_id, Sender("container"), beats(agents, at)))
+    server = _ControlServer(functions, town_id, agents)
+    for look in range((until - begin) // _LOOK_EVERY):
+        clock.at_time(begin + look * _LOOK_EVERY, server.look)
     for number in range(agents):
         first = begin + REPORT_EVERY * (number + 1) / (agents + 1)
         for report in range(-((first - until) // REPORT_EVERY)):
@@ -255,6 +259,28 @@ def _agents_speak(
             }
             at = first + report * REPORT_EVERY
             clock.at_time(at, partial(functions.post, town_id, Sender("agent", f"agent-{number}", 1), [event]))
+
+
+@dataclass
+class _ControlServer:
+    """Posts heartbeats as `infra.agents.control_server.watch` does: every 30 s, unless ticks take what it answers."""
+
+    functions: _Functions
+    town_id: str
+    agents: int
+    beat_at: datetime | None = None
+
+    def look(self) -> None:
+        """Post the heartbeats if they are due."""
+        around = self.functions.dispatcher.around
+        now, runtime = around.clock.now(), around.outside.runtime
+        assert isinstance(runtime, FakeRuntime)
+        taken = runtime.taken.get((self.town_id, "agent-0"))
+        is_heard = taken is not None and now - from_text(taken) < limits.UNHEARD_AFTER
+        has_beaten = self.beat_at is not None and now - self.beat_at < limits.HEARTBEAT_CADENCE
+        if not is_heard and not has_beaten:
+            self.beat_at = now
+            self.functions.post(self.town_id, Sender("container"), beats(self.agents, now))
 
 
 def beats(agents: int, at: datetime) -> list[dict[str, Any]]:

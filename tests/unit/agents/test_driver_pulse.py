@@ -8,7 +8,7 @@ from pathlib import Path
 from infra.agents.activity import ACTIVITY, Activity, activity_in
 from infra.agents.drivers.contract import Span, Used
 from infra.agents.drivers.pulse import Pulse
-from infra.agents.drivers.reports import Reports
+from infra.agents.drivers.reports import Reports, ReportsBesideContainer
 from infra.agents.drivers.scrubbing import Scrubber
 from infra.agents.drivers.usage import Meter, Usage
 from infra.agents.town_agent.order import caller
@@ -31,6 +31,7 @@ class Running:
 
     place: Path
     agent: str = "p"
+    kind: type[Reports] = Reports
     clock: FakeClock = field(default_factory=lambda: FakeClock(START))
     posted: PostedEvents = field(default_factory=PostedEvents)
     pulse: Pulse = field(init=False)
@@ -39,7 +40,7 @@ class Running:
         order = StartOrder(town_id="t", agent_id=self.agent, generation=3, role=Role.POLECAT)
         (self.place / "context.json").write_text(json.dumps(order.as_json()), encoding="utf-8")
         agent = caller({MARK_VARIABLE: str(self.place / "context.json")})
-        self.pulse = Pulse(Reports(agent, self.posted, self.clock), self.place, lambda _: None, Scrubber())
+        self.pulse = Pulse(self.kind(agent, self.posted, self.clock), self.place, lambda _: None, Scrubber())
 
     def passes(self, span: timedelta) -> None:
         for _ in range(int(span.total_seconds())):
@@ -68,6 +69,16 @@ def test_beats_go_on_while_a_tool_hangs_and_the_last_event_stays(tmp_path: Path)
     assert len(beats) == timedelta(minutes=20) / limits.HEARTBEAT_CADENCE
     assert {beat["last_event_at"] for beat in beats} == {beats[0]["last_event_at"]}
     assert from_text(beats[0]["last_event_at"]) == START
+
+
+def test_beside_a_control_server_the_note_says_what_a_heartbeat_would_and_the_rest_is_posted(tmp_path: Path) -> None:
+    running = Running(tmp_path, kind=ReportsBesideContainer)
+    running.pulse.tool_began("1", "bash")
+    running.pulse.used(Used(7, 0, 0), model="m")
+    running.passes(timedelta(minutes=2))
+    assert {event["event_type"] for event in running.posted.events} == {"agent_usage"}
+    note = (tmp_path / ACTIVITY).read_text(encoding="utf-8")
+    assert activity_in(note, now=running.clock.now()) == Activity("tool_began", START, ("bash",))
 
 
 def test_a_running_tool_is_named_for_a_quarter_of_an_hour_and_no_longer(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_fields_of_every_action_are_read_back_under_their_names(action: type
 
 
 def test_observations_are_an_object_by_agent_and_are_read_back_in_order() -> None:
-    seen = {"status": "running", "exitReason": None, "generation": 1}
+    seen = {"status": "running", "exitReason": None, "generation": 1, "sign": None}
     shown = {"agents": {"b": seen, "a": seen}, "container": "running", "asked": True}
     found = read(Observations, shown)
     assert [agent for agent, _ in found.agents] == ["a", "b"]
