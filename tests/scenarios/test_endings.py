@@ -646,6 +646,13 @@ def test_a_landing_is_reopened_only_if_it_began_after_the_last_work_joined(after
     assert ("lands anew" in outcome) is not reopened
 
 
+@scenario(329)
+def test_a_task_is_reopened_although_its_convoy_lands_anew_since() -> None:
+    town = landing("failed")
+    town.update("beads", "c", metadata={**town.metadata("c"), "lands_after": to_text(T)})
+    assert outcomes(town.tick(event("bead_reopened", bead="lost"))) == [("bead_reopened", "applied")]
+
+
 @scenario(330)
 @pytest.mark.parametrize("how", JOINS)
 def test_work_that_joins_a_closed_convoy_stands_alone_on_the_default_branch(how: str) -> None:

@@ -259,3 +259,15 @@ def test_only_the_mayor_speaks_and_only_messages_are_answered(payload: Any, agen
     report = town.tick(event("mayor_said", payload, agent=agent))
     assert outcomes(report) == [("mayor_said", outcome)]
     assert len(town.rows("SELECT 1 FROM beads WHERE type = 'message'")) == int(outcome == "applied")
+
+
+@scenario(286)
+@pytest.mark.parametrize(
+    ("text", "title"),
+    [("\n  \n  All is well. \nReally.", "All is well."), (" \n", "(blank)"), ("x" * 121, "x" * 120)],
+    ids=["blank lines first", "blank", "long"],
+)
+def test_what_the_mayor_says_has_its_first_line_with_words_as_title(text: str, title: str) -> None:
+    town = a_town()
+    town.tick(event("mayor_said", {"text": text}, agent="mayor"))
+    assert town.rows("SELECT title FROM beads WHERE type = 'message'") == [(title,)]

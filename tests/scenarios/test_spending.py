@@ -16,9 +16,11 @@ from shared.questions import bead_list, spend
 from shared.questions.explain import explain_bead
 from shared.questions.filters import BeadFilter
 from shared.questions.spend import DaySpend, Spend
+from shared.rules import voices
 from tests.scenarios.table import scenario
 from tests.scenarios.test_usage import sums
 from tests.towns import TOWN, T, TownBuilder, a_town, ago, event
+from tests.unit.rules.test_dues import all_dues
 from tests.worlds import a_world
 
 USD = 1_000_000
@@ -359,3 +361,30 @@ def test_lists_and_explain_say_what_was_used() -> None:
     said = {bead: [str(each) for each in view(explanation, {})] for bead, explanation in explained.items()}
     assert "work on it used 0.42 USD, 84 tokens" in said["b"]
     assert [each for each in said["unused"] if "used 0" in each or "USD" in each] == []
+
+
+@scenario(513)
+def test_the_escalation_of_a_day_is_looked_at_again_when_the_day_ends() -> None:
+    town = spent(a_town().config(budget={"per_day": {"usd": 10}}), "day", TODAY, usd=9)
+    town.tick()
+    assert [status for _, status in escalations(town)] == ["open"]
+    assert [(due.at, due.wait) for due in all_dues(town, voices.close_ended)] == [(TOMORROW, "budget_spent")]
+
+
+@scenario(510)
+def test_the_escalation_of_one_budget_ends_while_that_of_another_stays() -> None:
+    town = spent(spent(a_task(per_bead={"usd": 10}).bead("c"), "bead", "b", usd=9), "bead", "c", usd=9)
+    town.tick()
+    spent(town, "bead", "b", usd=1)
+    town.tick(at=T + SECOND)
+    assert sorted(status for _, status in escalations(town)) == ["closed", "open"]
+
+
+@scenario(511)
+def test_a_bead_that_only_names_a_review_has_a_budget_of_its_own() -> None:
+    """Only beads that the town has made to follow up a review work for the sake of its task."""
+    town = a_task(per_bead={"usd": 10}).review("m", of="b")
+    town.update("beads", "b", status="in_review")
+    town.bead("own", parent_bead_id="m", metadata={"mr_bead_id": "m"})
+    spent(town, "bead", "b", usd=10)
+    assert "own" in dispatched(town.tick())

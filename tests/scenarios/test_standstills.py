@@ -122,3 +122,10 @@ def test_another_rig_is_another_matter() -> None:
     a_refinery_at_work(town, HOUR, rig="rig-2", review="m2", refinery="f2")
     town.tick()
     assert escalations(town) == [("reviews_stand:m", "open")]
+
+
+@scenario(567)
+def test_a_refinery_that_only_beats_while_its_rig_stands_is_told_for_one_reason() -> None:
+    town = a_refinery_at_work(a_town(), 3 * HOUR).update("agent_metadata", "f", last_event_at=None)
+    town.ticks(3)
+    assert escalations(town) == [("no_word:m", "open")]

@@ -224,3 +224,11 @@ def test_totals_are_stored_by_model() -> None:
     town.tick(used(model="zeta"), used(P, "usage-002", model="alpha"))
     ((models,),) = town.rows("SELECT models FROM agent_usage")
     assert [each["model"] for each in json.loads(models)] == ["alpha", "zeta"]
+
+
+@scenario(500)
+def test_totals_that_are_told_again_are_no_news() -> None:
+    town = at_work()
+    town.tick(used(P, "usage-001"))
+    [outcome_again] = outcomes(town.tick(used(P, "usage-002"), at=T + timedelta(seconds=5))).values()
+    assert outcome_again == "skipped: already"

@@ -390,3 +390,40 @@ def test_a_head_of_an_earlier_release_is_seen_from_the_next_poll_on() -> None:
     assert metadata(stage)["head_seen_at"] == first
     seen(stage)
     assert metadata(stage)["head_seen_at"] == first
+
+
+# What is in the way
+
+
+def requested(*authors: str | None) -> dict[str, Any]:
+    requests = [{"id": f"r{number}", "author": author} for number, author in enumerate(authors)]
+    return {**GREEN, "changes_requested": True, "change_requests": requests}
+
+
+@pytest.mark.parametrize(
+    ("authors", "detail"), [(("ann", None, "bob"), "by ann, bob"), ((None,), None)], ids=["some known", "none known"]
+)
+def test_requested_changes_name_those_authors_that_are_known(
+    authors: tuple[str | None, ...], detail: str | None
+) -> None:
+    """The forge names no author whose account is deleted."""
+    stage = polling(metadata=SETTLED)
+    seen(stage, requested(*authors))
+    assert (metadata(stage)["obstacle"], metadata(stage).get("obstacle_detail")) == ("changes_requested", detail)
+
+
+def test_a_green_branch_that_falls_behind_its_base_begins_its_green_time_anew() -> None:
+    stage = polling(metadata={**SETTLED, "auto_merge_pending": 1}, ready_since=to_text(T - 10 * MINUTE))
+    poll(stage, ok=True, state="open", head_sha="h1", mergeable_state="clean", feedback=GREEN, is_behind=True)
+    assert (stage.the_review().auto_merge_ready_since, stage.appended()) == (None, [])
+    assert "auto_merge_pending" not in metadata(stage)
+    assert metadata(stage)["obstacle"] == "behind_base"
+
+
+@pytest.mark.parametrize(("attempts", "asked"), [(4, False), (5, True)], ids=["an attempt left", "none left"])
+def test_a_pull_request_that_refineries_have_tried_often_enough_is_left_to_people(attempts: int, asked: bool) -> None:
+    unreviewed = {name: value for name, value in SETTLED.items() if name != "review_passed_head"}
+    stage = polling(metadata=unreviewed, dispatch_attempts=attempts)
+    returned = [action.type for action in seen(stage, GREEN).returns]
+    assert returned == (["escalate_review_cap"] if asked else [])
+    assert stage.the_bead("m").status is (BeadStatus.IN_PROGRESS if asked else BeadStatus.OPEN)

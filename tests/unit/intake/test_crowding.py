@@ -64,3 +64,19 @@ def test_the_inbox_is_listed_before_the_batch_that_could_be_one_event_too_many()
         counts, share = Counts(), Share(Sender("agent", "p", 1), weight)
         counts.looked("t1", share, {"k1": room - 5})
         assert counts.must_look("t1", share) is looks
+
+
+def test_the_inbox_is_listed_before_the_batch_that_could_be_one_too_many() -> None:
+    share = Share(Sender("agent", "p", 1), 0)
+    for waiting, looks in ((limits.WAITING_BATCHES - 1, False), (limits.WAITING_BATCHES, True)):
+        counts = Counts()
+        counts.looked("t1", share, {f"k{number}": 0 for number in range(waiting)})
+        assert counts.must_look("t1", share) is looks
+
+
+def test_ten_batches_are_stored_unseen_and_not_one_more() -> None:
+    counts, share = Counts(), Share(Sender("agent", "p", 1), 0)
+    for _ in range(UNSEEN_BATCHES):
+        assert not counts.must_look("t1", share)
+        counts.stored("t1", share)
+    assert counts.must_look("t1", share)

@@ -195,6 +195,13 @@ def test_a_type_of_1_to_64_characters_is_looked_up(length: int, problem: str) ->
     assert problem in str(refused(body(done(event_type="x" * length))))
 
 
+def test_whoever_sends_an_unknown_type_is_told_the_types_that_may_be_sent() -> None:
+    hint = refused(body(done(event_type="agent_dome"))).hint
+    assert "did you mean agent_done" in hint
+    assert "pr_adopted" in hint
+    assert "pr_polled" not in hint, "only the town makes these"
+
+
 @pytest.mark.parametrize(("length", "status"), [(0, 400), (1, 202), (64, 202), (65, 400)])
 def test_an_agent_id_has_1_to_64_characters(length: int, status: int) -> None:
     assert judged(body(done(agent_id="x" * length))) == status

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from shared.domain.errors import StoreUnavailable
+from shared.domain.limits import MILLISECOND
 from shared.domain.times import from_text
+from shared.runner.life import DISPATCHER_TURN
 from shared.runner.minute import STUCK_AFTER
 from shared.storage.towns import ObjectTownStore
 from shared.telemetry import catalogue
@@ -18,6 +20,7 @@ from tests.scenarios.test_breaker_and_dispatch import breaker_open
 from tests.towns import T, a_town, event
 from tests.worlds import a_world
 
+SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 
 
@@ -413,3 +416,28 @@ def test_of_a_town_that_failed_the_dispatcher_believes_nothing_any_more() -> Non
     cloud.minute()
 
     assert cloud.dispatcher.warm.get("town-000") is None
+
+
+def test_a_town_that_was_handed_over_is_run_here_exactly_when_it_counts_as_stuck() -> None:
+    cloud = a_fleet(5)
+    cloud.minute(remaining=timedelta(seconds=11))
+    assert len(cloud.queue.receive()) == 5  # to a worker that dies
+    cloud.world.clock.at = T + MINUTE
+    cloud.minute()
+    first = min(from_text(cloud.world.journal(f"town-{number:03d}")[0]["now"]) for number in range(5))
+    assert first == T + STUCK_AFTER
+
+
+@pytest.mark.parametrize(("more", "left"), [(0 * SECOND, 1), (MILLISECOND, 0)], ids=["at the limit", "a moment before"])
+def test_no_town_is_begun_from_the_moment_on_in_which_it_could_not_end(more: timedelta, left: int) -> None:
+    report = a_fleet(1).minute(remaining=DISPATCHER_TURN + more)
+    assert (report.left, report.outcomes["committed"]) == (left, 1 - left)
+
+
+def test_a_pass_that_would_begin_at_the_end_of_the_minute_is_left_to_the_next_one() -> None:
+    cloud = a_cloud(a_world())
+    for second in range(0, 60, 5):
+        cloud.world.objects.put(f"due/20260110T1200{second:02d}Z/nobody", b"")
+    report = cloud.minute(remaining=DISPATCHER_TURN + 10 * SECOND)
+    assert report.passes == 2
+    assert cloud.world.clock.now() == T + 5 * SECOND

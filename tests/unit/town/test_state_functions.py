@@ -7,10 +7,10 @@ import pytest
 from shared.domain.outcomes import Applied, Skipped
 from shared.domain.states import AgentStatus
 from shared.town import lookup
-from shared.town.writing import agents, beads, last_words, reviews, work_reports
+from shared.town.writing import agents, beads, last_words, reviews, usage, work_reports
 from shared.town.writing.escalations import bump
 from shared.town.writing.review_reports import Done
-from tests.towns import TownBuilder, a_town, ago, event, outcome_of
+from tests.towns import MS, T, TownBuilder, a_town, ago, event, outcome_of
 from tests.unit.actions.builders import on
 
 PR = "https://github.com/acme/main-rig/pull/1"
@@ -243,3 +243,19 @@ def test_a_reopened_review_of_what_is_no_work_leaves_it_as_it_is(bead_type: str)
     assert source is not None
     reviews.resume_source(stage.town, source)
     assert stage.rows.image() == before
+
+
+# 3.18 What was used
+
+
+def test_what_people_were_told_of_a_budget_is_noted_once() -> None:
+    stage = on(a_town().insert("usage_sums", kind="bead", subject="b"))
+    noted = [usage.note_told(stage.town, "bead", "b", limit) for limit in ("5 usd", "5 usd", "9 usd")]
+    assert noted == [True, False, True]
+    assert not usage.note_told(stage.town, "bead", "another", "5 usd")
+
+
+def test_a_budget_is_spent_from_the_first_time_on_until_it_is_not() -> None:
+    stage = on(a_town().insert("usage_sums", kind="bead", subject="b"))
+    noted = [usage.note_spent(stage.town, "bead", "b", since) for since in (None, T, T + MS, None, None)]
+    assert noted == [False, True, False, True, False]
