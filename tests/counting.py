@@ -8,6 +8,9 @@ COUNTED: Final = frozenset(
     ("get", "get_if_changed", "start_of", "create", "replace", "put", "delete", "list", "versions", "get_version")
 )
 
+KINDS: Final = {"list_with_bodies": "list"}
+"""What a method counts as, if not as itself."""
+
 
 @dataclass
 class CountingObjects:
@@ -30,11 +33,12 @@ class CountingObjects:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.behind, name)
-        if name not in COUNTED:
+        kind = KINDS.get(name, name)
+        if kind not in COUNTED:
             return method
 
         def counted(key: str, *arguments: Any, **named: Any) -> Any:
-            self.requests[name] += 1
+            self.requests[kind] += 1
             self.keys.append(key)
             return method(key, *arguments, **named)
 

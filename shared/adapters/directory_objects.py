@@ -151,6 +151,10 @@ class DirectoryObjects:
             make = partial(self._listed, prefix, after=after, limit=limit)
             return self._listings.answer((prefix, after, limit), make)
 
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """As `list`: reading a file takes its own time."""
+        return self.list(prefix, after=after, limit=limit)
+
     def _listed(self, prefix: str, *, after: str, limit: int) -> Listing:
         start = prefix.rpartition("/")[0]
         found = tuple(islice(self._keys_below(start, prefix=prefix, after=after), limit + 1))

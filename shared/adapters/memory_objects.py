@@ -105,6 +105,10 @@ class MemoryObjects:
             times = tuple(self._times[key] for key in found[:limit])
             return Listing(tuple(found[:limit]), more=len(found) > limit, sizes=sizes, times=times)
 
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """As `list`: bodies are as near."""
+        return self.list(prefix, after=after, limit=limit)
+
     def time(self) -> datetime:
         """The present time by the clock that dates writes."""
         return self._now()

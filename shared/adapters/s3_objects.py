@@ -161,6 +161,10 @@ class S3Objects:
         more = more or len(keys) > limit
         return Listing(tuple(keys[:limit]), more=more, sizes=tuple(sizes[:limit]), times=tuple(times[:limit]))
 
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """As `list`: S3 lists no bodies."""
+        return self.list(prefix, after=after, limit=limit)
+
     def time(self) -> datetime:
         """The present time by the store's clock: that of an answer of the last seconds, or of a request made for it.
 

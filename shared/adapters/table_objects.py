@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from heapq import merge
 from itertools import islice
+from operator import itemgetter
 from typing import Any, Final
 
 from shared.adapters import aws_http, table_errors
@@ -39,6 +40,9 @@ _CONNECT_SECONDS: Final = 2.0
 _READ_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
 _LARGEST_PAGE: Final = 1000
+
+_Listed = tuple[str, int, bytes | None]
+"""Key, size and body of an item; None for a body that was not asked for, or that is not in the item."""
 
 _Item = Mapping[str, Mapping[str, str]]
 """Each attribute with its type: S for a text, N for a number, B for bytes in base64."""
@@ -109,19 +113,27 @@ class TableObjects:
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, ascending. Their times are not known."""
+        return self._listed(prefix, "s, n", after=after, limit=limit)
+
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """As `list`, with the bodies of items. A query that does not return them costs as much."""
+        return self._listed(prefix, "s, n, b", after=after, limit=limit)
+
+    def _listed(self, prefix: str, attributes: str, *, after: str, limit: int) -> Listing:
         partitions = self._partitions_below(prefix)
         page = min(limit // len(partitions) + 1, _LARGEST_PAGE)
         with self._translated(f"list {prefix}"):
-            each = (self._below(partition, prefix, after=after, page=page) for partition in partitions)
-            found = list(islice(merge(*each), limit + 1))
+            each = (self._below(one, prefix, attributes, after=after, page=page) for one in partitions)
+            found = list(islice(merge(*each, key=itemgetter(0)), limit + 1))
         return Listing(
-            tuple(key for key, _ in found[:limit]),
+            tuple(key for key, _, _ in found[:limit]),
             more=len(found) > limit,
-            sizes=tuple(size for _, size in found[:limit]),
+            sizes=tuple(size for _, size, _ in found[:limit]),
+            bodies=tuple(body for _, _, body in found[:limit]),
         )
 
-    def _below(self, partition: str, prefix: str, *, after: str, page: int) -> Iterator[tuple[str, int]]:
-        """Keys and sizes of one partition, ascending. A page is read when it is needed."""
+    def _below(self, partition: str, prefix: str, attributes: str, *, after: str, page: int) -> Iterator[_Listed]:
+        """The items of one partition, ascending. A page is read when it is needed."""
         is_within = after >= prefix
         place: dict[str, _Item] = {}
         while True:
@@ -130,7 +142,7 @@ class TableObjects:
                 ConsistentRead=True,
                 KeyConditionExpression="p = :p AND s > :s" if is_within else "p = :p AND begins_with(s, :s)",
                 ExpressionAttributeValues={":p": {"S": partition}, ":s": {"S": after if is_within else prefix}},
-                ProjectionExpression="s, n",
+                ProjectionExpression=attributes,
                 Limit=page,
                 **place,
             )
@@ -138,7 +150,7 @@ class TableObjects:
                 key = str(_said(item, "s")["S"])
                 if not key.startswith(prefix):
                     return
-                yield key, int(_said(item, "n")["N"])
+                yield key, int(_said(item, "n")["N"]), _body_of(item) if "b" in item else None
             if not answer.get("LastEvaluatedKey"):
                 return
             place = {"ExclusiveStartKey": answer["LastEvaluatedKey"]}

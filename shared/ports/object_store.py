@@ -22,12 +22,14 @@ class Listing:
     """Keys in ascending order of code points. `more`: further keys follow the last.
 
     Each object has its size in bytes, and the time at which it was written, by the store's clock and often in whole seconds.
+    `bodies` has those that the store gave (`PlainObjects.list_with_bodies`), and None for the others; it is empty if it gave none.
     """
 
     keys: tuple[str, ...]
     more: bool
     sizes: Sequence[int] = field(default=(), compare=False)
     times: Sequence[datetime] = field(default=(), compare=False)
+    bodies: Sequence[bytes | None] = field(default=(), compare=False)
 
 
 class PlainObjects(Protocol):
@@ -77,6 +79,10 @@ class PlainObjects(Protocol):
 
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         """At most `limit` keys that start with `prefix` and are greater than `after`, in ascending order."""
+        ...
+
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        """As `list`; and the bodies of small objects, if this store gives them in the same request and for the same price."""
         ...
 
 

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import Any, Final
 
 from shared.domain import limits
+from shared.domain.errors import Refused
 from shared.domain.limits import MILLISECOND
 from shared.domain.processes import ENDED, ProcessStatus
 from shared.domain.tick import Envelope, Observations, TickInput, config_digest
@@ -46,6 +47,29 @@ def taken_by(reading: Reading, given: TickInput) -> tuple[str, ...]:
     """The keys of the batches all of whose events were given to the tick."""
     events = {event.event_id for event in given.new_events}
     return tuple(key for key, ids in reading.taken if events.issuperset(ids))
+
+
+def markers_before(base: TownImage, markers: tuple[DueMarker, ...]) -> tuple[DueMarker, ...]:
+    """The markers that a commit makes obsolete: those that led to it, and the one of the commit before it.
+
+    If an event led here, the town was to be due later; that marker would lead to a run that has nothing to do.
+    """
+    due = base.facts.next_due
+    if not markers or due is None:
+        return markers
+    return tuple(dict.fromkeys((*markers, keys.due_marker(base.town_id, due))))
+
+
+def require_same_image(exactly: TickInput, image: TownImage) -> None:
+    """Raise Refused if a dry run was made of another image than this one."""
+    if exactly.prev_image_digest != image.image_digest or exactly.tick_no != image.facts.tick_no + 1:
+        raise Refused(
+            f"town {image.town_id} has moved on: it is at tick {image.facts.tick_no}, "
+            f"and the given input is for tick {exactly.tick_no} of another image",
+            status=409,
+            path="input",
+            hint="make a new dry run and run its input",
+        )
 
 
 def as_marked(about: summary.BeforeTick, markers: tuple[DueMarker, ...]) -> summary.BeforeTick:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from functools import partial
 
 from shared.domain import limits
-from shared.domain.errors import Conflict, NoRoomLeft, OutOfTime, Refused, Retryable, TownError
+from shared.domain.errors import Conflict, NoRoomLeft, OutOfTime, Retryable, TownError
 from shared.domain.images import Content
 from shared.domain.report import TickReport
 from shared.domain.states import EventSource
@@ -25,7 +25,17 @@ from shared.ports.waiting_room import DueMarker
 from shared.runner import pacing
 from shared.runner.clock_guard import from_the_future, lead_of
 from shared.runner.code_version import code_version
-from shared.runner.inputs import as_marked, batches_behind, fix_input, heard_out, observed, read_batches, taken_by
+from shared.runner.inputs import (
+    as_marked,
+    batches_behind,
+    fix_input,
+    heard_out,
+    markers_before,
+    observed,
+    read_batches,
+    require_same_image,
+    taken_by,
+)
 from shared.runner.life import Life
 from shared.runner.perform import Performed, acknowledge, can_be_heard, perform
 from shared.runner.result_events import ResultEvent
@@ -64,7 +74,7 @@ def run_town(
         database.check_identity(sql, town_id)
         about = summary.before_tick(sql)
         if exactly is not None:
-            _require_same_image(exactly, image)
+            require_same_image(exactly, image)
         elif not force:
             later = pacing.not_yet(about, waiting, now, image)
             if later is not None:
@@ -155,7 +165,8 @@ def _commit(
     woken_at: list[datetime] = []
     try:
         yield from around.store.clear_inbox(base.batches)
-        woken_at += yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
+        old = markers_before(base.image, base.markers)
+        woken_at += yield from _keep_due(around, committed, old, due=report.next_due, now=report.input.now)
     except TownError as error:
         # A later run clears what is left; the effects are claimed and cannot wait.
         trouble = error
@@ -337,14 +348,3 @@ def _require_present(image: TownImage, around: Surroundings, now: datetime) -> N
     if lead is not None:
         own_clock = summary.has_own_clock(image.content)
         raise from_the_future(image.town_id, image.facts.time, lead, own_clock=own_clock)
-
-
-def _require_same_image(exactly: TickInput, image: TownImage) -> None:
-    if exactly.prev_image_digest != image.image_digest or exactly.tick_no != image.facts.tick_no + 1:
-        raise Refused(
-            f"town {image.town_id} has moved on: it is at tick {image.facts.tick_no}, "
-            f"and the given input is for tick {exactly.tick_no} of another image",
-            status=409,
-            path="input",
-            hint="make a new dry run and run its input",
-        )

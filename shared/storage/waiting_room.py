@@ -14,7 +14,7 @@ the order P1 W1 W2 W3 P2 would leave an event waiting until the hourly sweep.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import accumulate
@@ -46,6 +46,8 @@ _COUNTED: Final = 10 * PAGE
 _CREATE_TRIES: Final = 3
 _INBOX_BYTES: Final = 64 << 20  # one reading stops before it has more than this, to bound the memory of a worker
 _OBJECT_BYTES: Final = limits.INBOX_OBJECT_SIZE + 1  # enough to see that an object is larger than any batch
+
+_lies_in_an_inbox: Final = keys.is_inbox_object
 
 _Listed = tuple[str, int]
 """The key of a batch, and the bytes that it has."""
@@ -88,7 +90,7 @@ class ObjectWaitingRoom:
             named = frozenset(admit(beside.keys))
             newest = beside.last(named, most=_READ_AT_ONCE) if named else []
             if judge is not None and newest:
-                judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :])))
+                judge((yield from self._read(newest[len(newest) - _fitting(newest[::-1], _INBOX_BYTES) :], {})))
         if not wake:
             yield from self._create_batch(key, body)
             return key
@@ -115,10 +117,10 @@ class ObjectWaitingRoom:
         objects: list[InboxObject] = []
         looked_at, room, after = 0, _INBOX_BYTES, ""
         while looked_at < limit and room > 0:
-            page = yield from self._page(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
+            page = yield from self._page_with_bodies(prefix, after=after, limit=min(_READ_AT_ONCE, limit - looked_at))
             listed = tuple(zip(page.keys, page.sizes, strict=True))
             read = listed[: _fitting(listed, room)]
-            objects += yield from self._read(read)
+            objects += yield from self._read(read, dict(zip(page.keys, page.bodies, strict=False)))
             if read != listed:
                 break
             if not page.more:
@@ -227,19 +229,27 @@ class ObjectWaitingRoom:
         listing: Listing = yield listing_of(self._room, prefix, after=after, limit=limit)
         return listing
 
-    def _read(self, found: Sequence[_Listed]) -> Steps[list[InboxObject]]:
-        """The objects of these keys that are still there, in the same order. Of one that is too large, only the beginning."""
-        if not found:
-            return []
-        start_of = self._room.start_of
-        answers = yield from all_of(
-            tuple(Call(f"get {key}", partial(start_of, key, _OBJECT_BYTES)) for key, _ in found),
-            at_once=self._room.at_once,
-        )
+    def _page_with_bodies(self, prefix: str, *, after: str, limit: int) -> Steps[Listing]:
+        """One page of the keys of what waits, with the bodies that the room gives with them."""
+        name = f"list {prefix}" + (f" after {after}" if after else "")
+        listing: Listing = yield Call(name, partial(self._room.list_with_bodies, prefix, after=after, limit=limit))
+        return listing
+
+    def _read(self, found: Sequence[_Listed], given: Mapping[str, bytes | None]) -> Steps[list[InboxObject]]:
+        """The objects of these keys that are still there, in the same order. Of one that is too large, only the beginning.
+
+        Those whose bodies are `given` are not asked for again.
+        """
+        bodies = dict(given)
+        asked = [key for key, _ in found if bodies.get(key) is None]
+        if asked:
+            calls = tuple(Call(f"get {key}", partial(self._room.start_of, key, _OBJECT_BYTES)) for key in asked)
+            answers = yield from all_of(calls, at_once=self._room.at_once)
+            bodies |= dict(zip(asked, answers, strict=True))
         return [
             InboxObject(key, body, size if len(body) == _OBJECT_BYTES else None)
-            for (key, size), body in zip(found, answers, strict=True)
-            if body is not None
+            for key, size in found
+            if (body := bodies[key]) is not None
         ]
 
     def _delete(self, doomed: Sequence[str], *, only: Callable[[str], bool]) -> Steps[None]:
@@ -264,10 +274,6 @@ def _read_of(listed: _Listed) -> int:
 def _fitting(listed: Sequence[_Listed], room: int) -> int:
     """How many of these objects, from the first one on, fit into so many bytes; at least one, if there is any."""
     return max(bisect_right(list(accumulate(map(_read_of, listed))), room), min(1, len(listed)))
-
-
-def _lies_in_an_inbox(key: str) -> bool:
-    return keys.is_inbox_object(key)
 
 
 def _is_marker(key: str) -> bool:

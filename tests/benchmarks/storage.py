@@ -94,6 +94,9 @@ class Counting:
     def list(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
         return self.inner.list(prefix, after=after, limit=limit)
 
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        return self.inner.list_with_bodies(prefix, after=after, limit=limit)
+
     def _count(self, body: bytes) -> None:
         self.puts += 1
         self.sent += len(body)

@@ -11,6 +11,7 @@ from infra.buckets import NO_TABLE, TABLE_TAG, TABLE_VARIABLE, Bucket
 from infra.townctl import main
 from shared.adapters import aws_http, table_objects
 from shared.adapters.memory_objects import MemoryObjects
+from shared.adapters.s3_objects import S3Objects
 from shared.adapters.table_objects import TableObjects
 from shared.domain.errors import (
     AccessDenied,
@@ -153,6 +154,27 @@ def test_a_batch_whose_body_somebody_removed_is_read_as_nothing_that_can_be_deco
         assert table.start_of(KEY, 10) == b""
         table.delete(KEY)
         assert table.start_of(KEY, 10) is None
+
+
+def test_what_is_small_comes_with_its_key(as_owner: None) -> None:
+    with mocked_table() as name:
+        table = TableObjects(name, MemoryObjects(), spread=keys.DUE, large=BODIES)
+        large = b"x" * (table_objects.LARGEST_ITEM + 1)
+        for key, body in (("a/1", b"one"), ("a/2", b""), ("a/3", large), ("a/4", b"four")):
+            table.create(key, body)
+        found = table.list_with_bodies("a/", limit=3)
+        assert (found.keys, found.more) == (("a/1", "a/2", "a/3"), True)
+        assert list(found.bodies) == [b"one", b"", None]
+        assert list(table.list("a/").bodies) == [None] * 4
+
+
+def test_an_inbox_of_small_batches_is_read_with_one_request(as_owner: None) -> None:
+    item = {"s": {"S": KEY}, "n": {"N": "3"}, "b": {"B": "WzFd"}}
+    with answering(answer(json.dumps({"Items": [item]}).encode())) as server:
+        table = a_table(server.url)
+        room = ObjectTownStore(S3Objects("towns", waiting=lambda _: table))
+        [batch] = drive(room.read_inbox("demo", limit=10)).objects
+        assert (batch.key, batch.body, len(server.heard)) == (KEY, b"[1]", 1)
 
 
 def _townctl(capsys: pytest.CaptureFixture[str], data: Path, *words: str) -> Any:

@@ -121,8 +121,8 @@ _OF_COMMIT: Final = (
     ),
     Bug(
         "an input runs on another image of the same tick",
-        _WORKER,
-        "_require_same_image",
+        _INPUTS,
+        "require_same_image",
         "exactly.prev_image_digest != image.image_digest or ",
         "",
         "tests/unit/runner/test_nothing_is_lost.py::test_the_input_of_a_dry_run_is_refused_by_another_image_of_the_same_tick",
@@ -185,6 +185,14 @@ _OF_MARKERS: Final = (
         "if not page.more or page.keys[-1] >= end:",
         "if True:",
         "tests/unit/storage/test_towns.py::test_more_markers_than_one_page_are_all_found",
+    ),
+    Bug(
+        "the marker of the commit before stays when an event leads to a town",
+        _INPUTS,
+        "markers_before",
+        "if not markers or due is None:",
+        "if True:",
+        "tests/unit/runner/test_batch.py::test_the_tick_of_an_event_leaves_one_marker_for_the_time_when_the_town_is_due_now",
     ),
     Bug(
         "a store that fails while markers are moved leaves none",

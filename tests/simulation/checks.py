@@ -13,7 +13,7 @@ from traceback import extract_tb
 from typing import Final, Protocol
 
 from shared.adapters.memory_objects import MemoryObjects
-from shared.domain import ids, limits
+from shared.domain import ids
 from shared.domain.alert import Alert
 from shared.domain.errors import Conflict, Retryable
 from shared.domain.limits import MILLISECOND
@@ -189,7 +189,7 @@ class Checks:
         """
         if self.markers_may_be_missing or not self._close_clocks:
             return
-        soon = self._scheduler.time() + limits.ACTIVE_INTERVAL + self._clocks_differ_by
+        soon = self._scheduler.time() + _SPACING + self._clocks_differ_by
         for town_id, ledger in self.ledgers.items():
             if ledger.waiting_for_a_tick and self.holdings.inbox(town_id):
                 latest = keys.due_marker(town_id, soon).key

@@ -7,7 +7,7 @@ acknowledged or the producer gives up.
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -41,12 +41,16 @@ _VERSIONS = 2000
 
 
 class WatchedObjects(MemoryObjects):
-    """The store in memory; the checkers see every write, and whose it is. With a table, what waits is there."""
+    """The store in memory; the checkers see every write, and whose it is. With a table, what waits is there.
 
-    def __init__(self, checks: Checks, scheduler: Scheduler, *, table: bool = False) -> None:
+    `is_table`: this is that table, which gives bodies with their keys.
+    """
+
+    def __init__(self, checks: Checks, scheduler: Scheduler, *, table: bool = False, is_table: bool = False) -> None:
         super().__init__(kept_versions=_VERSIONS, now=scheduler.time)
         self._checks = checks
-        self._table = WatchedObjects(checks, scheduler) if table else None
+        self._is_table = is_table
+        self._table = WatchedObjects(checks, scheduler, is_table=True) if table else None
         checks.holdings = self
         self.driver: Driver | None = None
         self.seen: Counter[str] = Counter() if self._table is None else self._table.seen
@@ -102,6 +106,13 @@ class WatchedObjects(MemoryObjects):
         if prefix == keys.TOWNS and not after:
             self.seen["sweeps"] += 1
         return super().list(prefix, after=after, limit=limit)
+
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Any:
+        found = self.list(prefix, after=after, limit=limit)
+        if not self._is_table:
+            return found
+        bodies = [MemoryObjects.get(self, key) for key in found.keys]
+        return replace(found, bodies=[None if body is None else body.body for body in bodies])
 
     def markers(self, town_id: str) -> tuple[str, ...]:
         """The town's due markers, unseen by the checkers."""

@@ -3,13 +3,13 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.table_objects import SHARDS
 from shared.ports.object_store import Listing, StoredObject
-from tests.counting import COUNTED
+from tests.counting import COUNTED, KINDS
 
 Activity = Literal["setup", "post", "dispatcher", "tick", "sweep", "retention"]
 
@@ -106,6 +106,11 @@ class LedgerTable:
             self._charge_read("table query", prefix, size // (SHARDS if prefix.startswith("due/") else 1))
         return self.behind.list(prefix, after=after, limit=limit)
 
+    def list_with_bodies(self, prefix: str, *, after: str = "", limit: int = 1000) -> Listing:
+        found = self.list(prefix, after=after, limit=limit)
+        bodies = [self.behind.get(key) for key in found.keys]
+        return replace(found, bodies=[None if body is None else body.body for body in bodies])
+
     def _bytes(self, key: str) -> int:
         found = self.behind.get(key)
         return 0 if found is None else _item_bytes(key, len(found.body))
@@ -145,11 +150,12 @@ class LedgerObjects:
                 return method()
 
             return told
-        if name not in COUNTED:
+        kind = KINDS.get(name, name)
+        if kind not in COUNTED:
             return method
 
         def counted(key: str, *arguments: Any, **named: Any) -> Any:
-            self.ledger.charge(name, key)
+            self.ledger.charge(kind, key)
             return method(key, *arguments, **named)
 
         return counted
