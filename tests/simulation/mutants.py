@@ -90,7 +90,7 @@ def _conflict_is_success(
         return replace(base, content=image, facts=facts, txid=base.txid + 1)
 
 
-def _store_again(town: Town, envelope: Envelope) -> str:
+def _store_again(town: Town, envelope: Envelope, **_known: Any) -> str:
     town.sql.execute("DELETE FROM town_events WHERE event_id = ? AND processed_at IS NOT NULL", (envelope.event_id,))
     town.sql.execute("DELETE FROM known_events WHERE event = ?", (digest_of(envelope.event_id),))
     return _store_event(town, envelope)
