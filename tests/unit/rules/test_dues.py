@@ -11,7 +11,7 @@ from shared.domain import limits
 from shared.domain.tick import Observations, TickInput
 from shared.domain.times import to_text
 from shared.engine import tick
-from shared.rules import base, beads, liveness, reviews
+from shared.rules import base, beads, liveness, merging, reviews
 from shared.rules.base import Due, RuleFunction
 from shared.town import database
 from tests.towns import MS, T, TownBuilder, a_town, ago
@@ -141,3 +141,23 @@ def test_with_a_refused_token_one_pull_request_is_polled_for_all(
     )
     [first, _] = all_dues(town, reviews.poll_pull_request)
     assert (first.at, first.wait) == (due, wait)
+
+
+@pytest.mark.parametrize(
+    ("after", "due"),
+    [
+        (timedelta(0), [T + limits.BRANCH_UPDATE_CHECKS_FOR + MS]),
+        (limits.BRANCH_UPDATE_CHECKS_FOR, [T + MS]),
+        (limits.BRANCH_UPDATE_CHECKS_FOR + MS, []),
+    ],
+    ids=["just asked", "two hours ago", "a moment more"],
+)
+def test_a_head_whose_update_was_asked_for_is_looked_at_again_after_two_hours(
+    after: timedelta, due: list[datetime]
+) -> None:
+    """A head that was seen in the moment of the request is the one that it was about."""
+    asked = to_text(T - after)
+    noted = {"obstacle": "behind_base", "head_sha": "h", "head_seen_at": asked, "own_updated_at": asked}
+    town = a_town().config(refinery={"auto_merge": True, "auto_merge_delay_minutes": 5})
+    town.bead("b", status="in_review").review("m", "in_progress", of="b", pr_url=PR, metadata=noted)
+    assert dues(town, merging.update_branch) == due
