@@ -64,7 +64,7 @@ def own_process(context: Context, clock: LocalClock, *, options: Sequence[str] =
     """How a loop runs a town apart; None in a child. `options` are those of `townctl run` that are not remembered."""
     if is_alone():
         return None
-    life = LifeNote(ids.worker_id(), (), clock.now(), host=this_machine(), pid=os.getpid())
+    life = LifeNote(ids.worker_id(), (), clocks.SystemClock().now(), host=this_machine(), pid=os.getpid())
     return OwnProcess(life, has_ended, _Children(context, clock, tuple(options)).run)
 
 

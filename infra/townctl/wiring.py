@@ -98,6 +98,7 @@ def surroundings(
         alerts=alerts,
         guard=guard,
         own_clock=own_clock,
+        real=clocks.SystemClock() if own_clock else None,
         fleet_channels=fleet_channels,
     )
 

@@ -71,7 +71,7 @@ class Neighbours:
 
     def look(self) -> Steps[None]:
         """Read what is noted, turn the notes of ended lives into records, and tell which towns are set aside."""
-        now = yield from self.around.time()
+        now = yield from self.around.real_time()
         self.watched = yield from self.around.store.watched()
         found = dict(self.watched.apart)
         for note in self.watched.lives:
@@ -82,7 +82,7 @@ class Neighbours:
                 yield from self.around.store.keep_apart(found[town_id])
             yield from self.around.store.forget_life(note.life)
         for record in tuple(found.values()):
-            if record.orderly and now - record.at >= REMEMBERED:
+            if record.orderly and abs(now - record.at) >= REMEMBERED:
                 del found[record.town_id]
                 yield from self.around.store.forget_apart(record.town_id)
             elif is_set_aside(record) and not record.told:
@@ -96,7 +96,7 @@ class Neighbours:
     def note(self, towns: Iterable[str]) -> Steps[None]:
         """Note the towns that run now, if the last note does not name them or is getting old."""
         running = tuple(sorted(set(towns)))
-        now = yield from self.around.time()
+        now = yield from self.around.real_time()
         noted = self._noted
         if not running or (noted and set(running) <= set(noted.towns) and noted.until - now > NOTED_FOR / 2):
             return
@@ -132,7 +132,7 @@ class OwnRuns:
 
         Returns what was true before, for `ended`. If the town is set aside, the run must not be made.
         """
-        now = yield from around.time()
+        now = yield from around.real_time()
         known = yield from around.store.apart(town_id)
         before = known or Apart(town_id, lives=0, deaths=0, since=now, at=now)
         before = replace(before, deaths=min(before.deaths, self._owed.get(town_id, before.deaths)))
@@ -148,7 +148,7 @@ class OwnRuns:
         """A run has ended; if it died, its count stays. Returns what is stored about its town; None if nothing is."""
         self._owed.pop(before.town_id, None)
         if died:
-            return _after_a_death(before, (yield from around.stamp()))
+            return _after_a_death(before, (yield from around.real_stamp()))
         try:
             return (yield from _ended_well(around, before))
         except TownError:
@@ -167,7 +167,7 @@ def _ended_well(around: Surroundings, before: Apart) -> Steps[Apart | None]:
     if before.lives == 0:
         yield from around.store.forget_apart(before.town_id)
         return None
-    now = yield from around.stamp()
+    now = yield from around.real_stamp()
     # the time stays that of the last death, so that a town which runs well is with the others again after an hour
     after = replace(before, deaths=0, at=before.at if before.orderly else now, orderly=True, told=False)
     yield from around.store.keep_apart(after)

@@ -38,6 +38,8 @@ class Surroundings:
     """The channels on which people are told of every town here (`shared.adapters.notices`)."""
     own_clock: bool = False
     """Whether the clock is not real time, but that of these towns, which only it may tick."""
+    real: Clock | None = None
+    """Real time, where the clock is not."""
 
     def time(self) -> Steps[datetime]:
         """The time at which something is done. Raises ClocksDisagree if the clock is not to be trusted."""
@@ -45,6 +47,17 @@ class Surroundings:
             return (yield from self.guard.time())
         now: datetime = yield Call("clock", self.clock.now)
         return now
+
+    def real_time(self) -> Steps[datetime]:
+        """The time that processes tell each other, whatever the clock of these towns shows. Raises ClocksDisagree."""
+        if self.real is None:
+            return (yield from self.time())
+        now: datetime = yield Call("clock", self.real.now)
+        return now
+
+    def real_stamp(self) -> Steps[datetime]:
+        """As `stamp`, in the time that processes tell each other."""
+        return (yield from (self.stamp() if self.real is None else self.real_time()))
 
     def stamp(self) -> Steps[datetime]:
         """The time of what has already happened and must be told; the store's if the clock disagrees with it."""

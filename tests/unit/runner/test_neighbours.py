@@ -1,7 +1,7 @@
 """A town that ends the process which runs it: its neighbours go on, and it is set aside in the end."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from threading import Event
@@ -16,10 +16,11 @@ from shared.ports.steps import Call, Steps, drive
 from shared.ports.watch import Apart, LifeNote
 from shared.runner import neighbours, passes
 from shared.runner.minute import Dispatcher
-from shared.runner.neighbours import NOTED_FOR, REMEMBERED, OwnRuns
+from shared.runner.neighbours import NOTED_FOR, REMEMBERED, Neighbours, OwnRuns
 from shared.runner.passes import OwnProcess, Passes
 from shared.runner.run_report import ApartRun, FailedRun, PassReport
 from tests.cloud import Cloud, a_cloud
+from tests.fakes import FakeClock
 from tests.fault_injection import Crash, death, each_call, meanwhile
 from tests.scenarios.table import scenario
 from tests.towns import T, a_town, event
@@ -411,6 +412,27 @@ def test_two_loops_that_live_let_each_other_run_their_towns() -> None:
     world.clock.at += NOTED_FOR
     loop.live(1)
     assert "watch/lives/dead" not in notes(world), "it was not written again, so its loop has ended"
+
+
+def test_a_loop_whose_towns_have_a_clock_of_their_own_judges_other_loops_by_real_time() -> None:
+    """A soak with a town on a fast clock: three hours ahead, its loop took every other loop for a dead one once a minute."""
+    world = after_a_death(a_dangerous_world(), "b")
+    heal(world)
+    real = FakeClock(T)
+    around = replace(world.around, clock=FakeClock(T + 3 * REMEMBERED), guard=None, own_clock=True, real=real)
+    fast = Neighbours(around, LifeNote("fast", (), T), has_ended=lambda note, now: note.until < now)
+    drive(fast.look())
+    assert notes(world) == ["watch/lives/dead"]
+
+    drive(fast.note(["toy"]))
+    [own] = [note for note in drive(world.store.watched()).lives if note.life == "fast"]
+    assert own.until == T + NOTED_FOR
+
+    real.move(seconds=NOTED_FOR.total_seconds() + 1)
+    drive(fast.look())
+    record = drive(world.store.apart("b"))
+    assert record is not None
+    assert record.at == real.now()
 
 
 def test_what_cannot_be_read_of_the_watch_is_named_and_holds_up_nothing() -> None:
