@@ -143,7 +143,7 @@ def test_agents_survive_a_loop_that_is_killed_and_the_next_one_finds_them(townct
     [agent] = runtime.running()
 
     assert townctl.document("doctor")["findings"] == []
-    seen = {agent.agent_id: {"status": "running", "exitReason": None, "generation": 1}}
+    seen = {agent.agent_id: {"status": "running", "exitReason": None, "generation": 1, "sign": None}}
 
     def is_seen() -> bool:
         return bool(townctl.document("dry-run", "alpha", "--observe")["input"]["observations"]["agents"] == seen)
