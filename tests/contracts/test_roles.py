@@ -446,7 +446,7 @@ def rights_of_other_days(stack: Stack) -> dict[str, list[Right]]:
         "EventsFunctionRole": moved,
         "RedriveFunctionRole": [*moved, Right("dynamodb:GetItem", TABLE_ARN)],
         "ArchiveFunctionRole": moved[2:],
-        "DebugFunctionRole": moved[:1],
+        "DebugFunctionRole": [moved[0], Right("dynamodb:GetItem", TABLE_ARN)],
         # tests/integration/test_restore_and_retention.py deletes one of each kind
         "RetentionFunctionRole": [*deleted, moved[0]],
         # the layers of an image are a spill, patch files or both (tests/unit/storage/test_patches.py)

@@ -43,6 +43,11 @@ class Thief:
         self._planned: list[Forgery] = []
         self.calm = False
 
+    @property
+    def robbed(self) -> str | None:
+        """The bead on which the agent works whose token he has: its end is his to report."""
+        return None if self._life is None else self._life.bead.id
+
     def begin(self) -> None:
         """From now on he waits for somebody to rob."""
         self._again()
