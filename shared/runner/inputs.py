@@ -49,17 +49,6 @@ def taken_by(reading: Reading, given: TickInput) -> tuple[str, ...]:
     return tuple(key for key, ids in reading.taken if events.issuperset(ids))
 
 
-def markers_before(base: TownImage, markers: tuple[DueMarker, ...]) -> tuple[DueMarker, ...]:
-    """The markers that a commit makes obsolete: those that led to it, and the one of the commit before it.
-
-    If an event led here, the town was to be due later; that marker would lead to a run that has nothing to do.
-    """
-    due = base.facts.next_due
-    if not markers or due is None:
-        return markers
-    return tuple(dict.fromkeys((*markers, keys.due_marker(base.town_id, due))))
-
-
 def require_same_image(exactly: TickInput, image: TownImage) -> None:
     """Raise Refused if a dry run was made of another image than this one."""
     if exactly.prev_image_digest != image.image_digest or exactly.tick_no != image.facts.tick_no + 1:

@@ -30,7 +30,6 @@ from shared.runner.inputs import (
     batches_behind,
     fix_input,
     heard_out,
-    markers_before,
     observed,
     read_batches,
     require_same_image,
@@ -165,8 +164,9 @@ def _commit(
     woken_at: list[datetime] = []
     try:
         yield from around.store.clear_inbox(base.batches)
-        old = markers_before(base.image, base.markers)
-        woken_at += yield from _keep_due(around, committed, old, due=report.next_due, now=report.input.now)
+        # Only the markers that led here. That of the due time which this commit replaces may have become the marker of a commit
+        # after it, and a process that dies before it has looked again would take it from that one (seeds 637 and 974).
+        woken_at += yield from _keep_due(around, committed, base.markers, due=report.next_due, now=report.input.now)
     except TownError as error:
         # A later run clears what is left; the effects are claimed and cannot wait.
         trouble = error

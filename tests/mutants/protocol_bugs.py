@@ -187,14 +187,6 @@ _OF_MARKERS: Final = (
         "tests/unit/storage/test_towns.py::test_more_markers_than_one_page_are_all_found",
     ),
     Bug(
-        "the marker of the commit before stays when an event leads to a town",
-        _INPUTS,
-        "markers_before",
-        "if not markers or due is None:",
-        "if True:",
-        "tests/unit/runner/test_batch.py::test_the_tick_of_an_event_leaves_one_marker_for_the_time_when_the_town_is_due_now",
-    ),
-    Bug(
         "a store that fails while markers are moved leaves none",
         _WORKER,
         "_keep_due",

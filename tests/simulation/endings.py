@@ -55,7 +55,7 @@ def _still_going_on(ground: Ground, runtime: SimulatedRuntime) -> Iterator[str]:
                 yield f"{town_id}: {bead_id} is said to wait for what is not so: {wait}"
             elif wait is None:
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and waits for nothing that has a name"
-            elif not _for_a_person(bead_id, waits, ledger.tracks.get(bead_id, ())):
+            elif not _for_a_person(bead_id, waits, ledger.tracks):
                 yield f"{town_id}: {bead_id} is {ledger.statuses[bead_id][1]} and still waits: {wait}"
         unread = [bead for bead, (kind, status) in ledger.statuses.items() if kind == "message" and status not in _OVER]
         if unread:
@@ -112,7 +112,7 @@ def _crowded(town_id: str, runtime: SimulatedRuntime) -> Iterator[str]:
             yield f"{town_id}: several processes work on {bead_id}: {', '.join(processes)}"
 
 
-def _for_a_person(bead_id: str, waits: Mapping[str, Waiting], tracked_by: Sequence[str]) -> bool:
+def _for_a_person(bead_id: str, waits: Mapping[str, Waiting], tracks: Mapping[str, Sequence[str]]) -> bool:
     """Whether only a person can end this: by itself, or because what it waits for does; a convoy waits for its tasks."""
     wait = waits.get(bead_id)
     if wait is None:
@@ -120,9 +120,9 @@ def _for_a_person(bead_id: str, waits: Mapping[str, Waiting], tracked_by: Sequen
     if wait.reason in _UNTIL_A_PERSON_ACTS or wait.actor == "triage":
         return True
     if wait.reason == "blocked_by" and wait.actor is not None:
-        return _for_a_person(wait.actor, waits, ())
-    tasks = [task for task in tracked_by if task in waits]
-    return bool(tasks) and all(_for_a_person(task, waits, ()) for task in tasks)
+        return _for_a_person(wait.actor, waits, tracks)
+    tasks = [task for task in tracks.get(bead_id, ()) if task in waits]
+    return bool(tasks) and all(_for_a_person(task, waits, tracks) for task in tasks)
 
 
 def _waits(ledger: Ledger, now: datetime) -> Mapping[str, Waiting]:

@@ -293,8 +293,16 @@ class Ledger:
         known = self.outcomes.setdefault(event_id, [])
         known.append((self.manifest.tick_no, outcome))
         left_a_row = [each for _, each in known if each != _LEAVES_NO_ROW]
-        if len(left_a_row) > 1 and event_type not in _MAY_REPEAT and not _harmless(event_id, outcome):
+        if len(left_a_row) > 1 and event_type not in _MAY_REPEAT and not self._is_harmless(event_id, outcome):
             self._fail("applied twice", f"{event_id} ({event_type}): {known}")
+
+    def _is_harmless(self, event_id: str, outcome: str) -> bool:
+        """Whether a copy was judged again, and changed nothing, because nothing is kept of the first one.
+
+        The row of a result goes after hours, or there is none; if the result comes again, its effect has ended. And beyond an agent's
+        budget, which only a thief uses up, what is not applied leaves no row.
+        """
+        return (event_id.startswith("res-") or self.walls.is_his(event_id)) and outcome.startswith("skipped")
 
     def _effects(self, sql: sqlite3.Connection, row: dict[str, Any]) -> None:
         for effect in row["outputs"]["effects"]:
@@ -455,11 +463,6 @@ def _tracks(sql: database.Database) -> dict[str, list[str]]:
 def _derived(event_id: str) -> bool:
     """Whether a tick made this id: a UUID of version 8."""
     return len(event_id) == 36 and event_id[14] == "8"
-
-
-def _harmless(event_id: str, outcome: str) -> bool:
-    """The row of a result goes after hours, or leaves none, and no digest of it stays; if it comes again, its effect has ended."""
-    return event_id.startswith("res-") and outcome.startswith("skipped")
 
 
 def transient(event: Envelope) -> bool:

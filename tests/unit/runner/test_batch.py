@@ -14,8 +14,7 @@ from shared.domain.times import from_text, to_text
 from shared.ports.queue import Wake
 from shared.ports.steps import drive
 from tests.cloud import Cloud, a_cloud, a_fleet
-from tests.fakes import FakeProcess
-from tests.towns import MS, T, a_town, ago, event
+from tests.towns import MS, T, a_town, event
 from tests.worlds import a_world
 
 
@@ -51,24 +50,6 @@ def test_the_tick_of_several_wakes_takes_the_markers_of_all_of_them_away() -> No
     cloud.queue.pump(cloud.work)
 
     assert {earlier, T}.isdisjoint(cloud.world.markers("one"))
-
-
-def test_the_tick_of_an_event_leaves_one_marker_for_the_time_when_the_town_is_due_now() -> None:
-    """The marker of the commit before led a worker to the town, which found nothing due: two runs in five of a busy fleet."""
-    town = a_town("one").bead("b", status="in_progress", assignee_agent_bead_id="a")
-    cloud = a_cloud(a_world(town.agent("a", status="working", hook="b", last_event_at=ago(seconds=5))))
-    cloud.world.runtime.processes[("one", "a")] = FakeProcess("p", 1)
-    cloud.queue.send([wake("one")])
-    cloud.queue.pump(cloud.work)
-    [watched] = cloud.world.markers("one")
-    cloud.world.clock.move(seconds=20)
-    cloud.world.post(event("agent_checkpoint", {"checkpoint": {}, "generation": 1}, agent="a"), town_id="one")
-    cloud.queue.send([Wake("one", (cloud.world.clock.now(),), "one:event")])
-    cloud.queue.pump(cloud.work)
-
-    [left] = cloud.world.markers("one")
-    assert left > watched
-    assert len(cloud.world.journal("one")) == 2
 
 
 def test_one_damaged_town_comes_again_and_dies_alone() -> None:
