@@ -299,8 +299,8 @@ class Ledger:
     def _is_harmless(self, event_id: str, outcome: str) -> bool:
         """Whether a copy was judged again, and changed nothing, because nothing is kept of the first one.
 
-        The row of a result goes after hours, or there is none; if the result comes again, its effect has ended. And beyond the budget
-        of an agent, which only a thief uses up, what is not applied leaves no row.
+        The row of a result goes after hours, or there is none; if the result comes again, its effect has ended. And beyond the
+        budget of an agent, which only a thief uses up, what is not applied leaves no row.
         """
         return (event_id.startswith("res-") or self.walls.is_his(event_id)) and outcome.startswith("skipped")
 
