@@ -130,12 +130,8 @@ def _in_parts(values: Sequence[str]) -> Iterator[tuple[str | None, ...]]:
         yield (*part, *(None,) * (_IDS_AT_ONCE - len(part)))
 
 
-def find(town: Town, event_id: str) -> KnownEvent | None:
-    """The event that has this id, in the image or among the arrivals of this tick."""
-    return _find(town, event_id, ())
-
-
-def _find(town: Town, event_id: str, absent: Collection[str]) -> KnownEvent | None:
+def find(town: Town, event_id: str, absent: Collection[str] = ()) -> KnownEvent | None:
+    """The event that has this id, among the arrivals of this tick or in the image, which holds none of the `absent` ids."""
     here = town.arrivals.find(event_id)
     if here is not None:
         return _of_row(here)
@@ -146,12 +142,12 @@ def is_known(town: Town, envelope: Envelope, *, absent: Collection[str] = ()) ->
     """Whether the town has an event of this id, which the image does not hold if it is `absent`. Schema 2 stored an agent's
     event under the id that the agent chose, without a sender.
     """
-    if _find(town, envelope.event_id, absent) is not None:
+    if find(town, envelope.event_id, absent) is not None:
         return True
     chosen = sent_id(envelope.event_id)
     if chosen == envelope.event_id:
         return False
-    there = _find(town, chosen, absent)
+    there = find(town, chosen, absent)
     return there is not None and there.is_unsigned and there.content == content_of_event(envelope.as_json())
 
 

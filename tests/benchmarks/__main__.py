@@ -20,7 +20,7 @@ from shared.town import database, inbox
 from shared.town.reading import TownReader
 from shared.town.town import Town
 from tests.benchmarks import floors, replay
-from tests.benchmarks.towns import LIVE, an_aged_town, events_to_drain, heartbeat
+from tests.benchmarks.towns import LIVE, an_aged_town, events_to_drain, heartbeat, settle_in, statements_of_a_tick
 from tests.towns import T, TownBuilder
 
 SIZES = (100, 1_000, 10_000, 100_000)
@@ -47,8 +47,7 @@ class Figures:
 
 def measure(beads: int, *, rounds: int) -> Figures:
     """The figures of a town of so many beads, of which 2 x 100 are live."""
-    town = an_aged_town(beads + LIVE)
-    _settle_in(town)
+    town = settle_in(an_aged_town(beads + LIVE))
     return Figures(
         beads=beads,
         image_mb=len(town.image()) / 1e6,
@@ -56,13 +55,8 @@ def measure(beads: int, *, rounds: int) -> Figures:
         rules=_median_ms(lambda: _rules(town), rounds),
         invariants=_median_ms(lambda: _invariants(town), rounds),
         whole=_whole_tick_ms(town, rounds),
-        statements=_statements(town),
+        statements=statements_of_a_tick(town, at=town.reports[-1].input.now + timedelta(seconds=5)),
     )
-
-
-def _settle_in(town: TownBuilder) -> None:
-    for number in range(3):
-        town.tick(at=T + timedelta(seconds=5 * number))
 
 
 def _median_ms(measured: Callable[[], float], rounds: int) -> float:
@@ -140,23 +134,9 @@ def _whole_tick_ms(town: TownBuilder, rounds: int) -> float:
     return statistics.median(spent) * 1000
 
 
-def _statements(town: TownBuilder) -> int:
-    count = 0
-
-    def executed(_: str) -> None:
-        nonlocal count
-        count += 1
-
-    town.sql.set_trace_callback(executed)
-    town.tick(at=town.reports[-1].input.now + timedelta(seconds=5))
-    town.sql.set_trace_callback(None)
-    return count
-
-
 def events_per_second(count: int = 10_000) -> tuple[float, int]:
     """Events a second from a backlog in whole ticks, rules and journal included, and the ticks that it takes."""
-    town = an_aged_town(1_000)
-    _settle_in(town)
+    town = settle_in(an_aged_town(1_000))
     backlog = events_to_drain(count)
     ticks = 0
     start = time.perf_counter()
@@ -168,8 +148,7 @@ def events_per_second(count: int = 10_000) -> tuple[float, int]:
 
 def applied_per_second(count: int = 5_000) -> float:
     """Events that the drain applies a second: savepoint, read, apply, mark; without the rules of the same ticks."""
-    town = an_aged_town(1_000)
-    _settle_in(town)
+    town = settle_in(an_aged_town(1_000))
     database.begin(town.sql)
     opened = _open(town)
     for envelope in events_to_drain(count):
@@ -241,8 +220,7 @@ def main() -> None:
 def _core_bars(rounds: int) -> Iterator[tuple[str, str, bool]]:
     """The rules alone, and replays of ticks that apply many heartbeats."""
     for live, most in ((LIVE, 0.75), (1_000, 7.0)):
-        town = an_aged_town(2 * live, live=live)
-        _settle_in(town)
+        town = settle_in(an_aged_town(2 * live, live=live))
         spent = _median_ms(partial(_rules, town), rounds)
         yield f"rules <= {most} ms, {live:,} live agents", f"{spent:.2f} ms", spent <= most
     day = replay.replay_of(replay.a_day(live=LIVE, days=0.1, beats=50), live=LIVE)

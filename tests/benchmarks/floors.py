@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from shared.domain.report import TickReport
-from tests.benchmarks.towns import LIVE, an_aged_town, heartbeat
+from tests.benchmarks.towns import LIVE, an_aged_town, heartbeat, settle_in, statements_of_a_tick
 from tests.towns import T, TownBuilder
 
 _RECORDED: Final = Path(__file__).parent / "floor"
@@ -79,7 +79,7 @@ def bars() -> Iterator[Bar]:
 
 def _beside(live: int, *, beats: bool) -> tuple[float, float]:
     """The medians of ticks of today and of the floor, in turns, in milliseconds of the processor."""
-    town, floor = _settled(live), Floor.of(live, beats=beats)
+    town, floor = _a_town(live), Floor.of(live, beats=beats)
     ours, floors = [], []
     for number in range(_ROUNDS):
         at = T + timedelta(seconds=30 + number)
@@ -89,11 +89,8 @@ def _beside(live: int, *, beats: bool) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(floors)
 
 
-def _settled(live: int) -> TownBuilder:
-    town = an_aged_town(2 * live, live=live)
-    for number in range(3):
-        town.tick(at=T + timedelta(seconds=5 * number))
-    return town
+def _a_town(live: int) -> TownBuilder:
+    return settle_in(an_aged_town(2 * live, live=live))
 
 
 def _spent(tick: Callable[[], TickReport]) -> tuple[float, TickReport]:
@@ -106,7 +103,7 @@ def _of_actions() -> Iterator[Bar]:
     """What dispatches cost: the largest action, which makes an agent, hooks it and starts it."""
     base, per_action = _STATEMENTS
     for count in (0, 40):
-        statements = _statements(_with_ready_beads(count))
+        statements = statements_of_a_tick(_with_ready_beads(count), at=_later(0))
         most = base + count * per_action
         yield f"statements <= {most} with {count} dispatches", f"{statements:,}", statements <= most
     without, with_40 = (min(_tick_ms(count) for _ in range(5)) for count in (0, 40))
@@ -129,7 +126,7 @@ def _of_growth() -> Iterator[Bar]:
 
 
 def _quiet_ms(live: int) -> float:
-    town = _settled(live)
+    town = _a_town(live)
     return min(_spent(partial(town.tick, at=_later(number)))[0] for number in range(5))
 
 
@@ -142,8 +139,7 @@ def _with_ready_beads(count: int) -> TownBuilder:
     town = an_aged_town(2 * LIVE, live=LIVE).config(max_polecats_per_rig=50)
     for rig in range(_RIGS):
         town.rig(f"r{rig}", name=f"rig {rig}")
-    for number in range(3):
-        town.tick(at=T + timedelta(seconds=5 * number))
+    settle_in(town)
     for number in range(count):
         town.bead(f"ready-{number:04}", rig_id=f"r{number % _RIGS}")
     return town
@@ -154,11 +150,3 @@ def _tick_ms(count: int) -> float:
     spent, report = _spent(lambda: town.tick(at=_later(0)))
     assert sum(each.action["type"] == "dispatch_agent" for each in report.actions) == count
     return spent
-
-
-def _statements(town: TownBuilder) -> int:
-    texts: list[str] = []
-    town.sql.set_trace_callback(texts.append)
-    town.tick(at=_later(0))
-    town.sql.set_trace_callback(None)
-    return len(texts)

@@ -93,6 +93,22 @@ def an_aged_town(
     return town
 
 
+def settle_in(town: TownBuilder) -> TownBuilder:
+    """Run the first ticks, which do what no later one does again."""
+    for number in range(3):
+        town.tick(at=T + timedelta(seconds=5 * number))
+    return town
+
+
+def statements_of_a_tick(town: TownBuilder, *, at: datetime) -> int:
+    """How many statements the tick at that time makes."""
+    texts: list[str] = []
+    town.sql.set_trace_callback(texts.append)
+    town.tick(at=at)
+    town.sql.set_trace_callback(None)
+    return len(texts)
+
+
 def _at(number: int) -> str:
     return to_text(T - timedelta(hours=3) - timedelta(seconds=number % 80_000))
 

@@ -14,12 +14,11 @@ from shared.adapters.aws_signature import Credentials, Scope
 from shared.adapters.memory_objects import MemoryObjects
 from shared.adapters.table_objects import TableObjects
 from shared.domain.errors import AccessDenied, Refused, StoreNotFound
+from tests.aws_settings import KEYS, NO_FILES, of_profile
 from tests.raw_servers import Certificates, answer, answering
 
 REPOSITORY = Path(__file__).parents[2]
 SERVICES = pytest.mark.parametrize("service", [TABLES, QUEUES], ids=lambda service: service.name)
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
-NO_FILES = {"AWS_CONFIG_FILE": "/nowhere/config", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials"}
 
 
 def place(service: Service, *, endpoint_url: str | None = None, region: str | None = None) -> Place:
@@ -88,15 +87,6 @@ def test_whatever_needs_more_than_that_is_asked_of_the_sdk(
         monkeypatch.setenv(name.format(service.name.upper()), value)
     found = place(service, region=region)
     assert (found.url, found.scope) == (url.format(service.name), Scope(region, service.name))
-
-
-def of_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str) -> None:
-    """Leave this user no variables, and one profile."""
-    for name in (*KEYS, "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name)
-    (tmp_path / "config").write_text(f"[profile work]\nregion = eu-west-1\n{profile}")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_PROFILE", "work")
 
 
 @SERVICES

@@ -21,13 +21,12 @@ from shared.adapters.s3_objects import S3Objects
 from shared.adapters.s3_shelf import S3Shelf
 from shared.domain.errors import AccessDenied, StoreUnavailable
 from shared.ports.object_store import StoredObject
+from tests.aws_settings import KEYS, NO_FILES, of_profile
 from tests.raw_servers import Certificates, Line, answer, answering, raw_server
 from tests.s3_stub import StubS3, refuse, stub_s3
 
 REPOSITORY = Path(__file__).parents[2]
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIAEXAMPLE", "AWS_SECRET_ACCESS_KEY": "secret"}
 LAMBDA = {**KEYS, "AWS_SESSION_TOKEN": "token", "AWS_DEFAULT_REGION": "eu-west-1", "HOME": "/nowhere"}
-NO_FILES = {"AWS_CONFIG_FILE": "/nowhere/config", "AWS_SHARED_CREDENTIALS_FILE": "/nowhere/credentials"}
 STORED = answer(b"", 'ETag: "e1"', keeps=True)
 
 
@@ -99,15 +98,6 @@ def test_the_sdk_finds_what_it_always_found(
     found = s3_place.found_by_sdk(bucket, lambda: objects.client, objects._session)
     assert (found.url, found.scope) == (url, Scope(region, "s3"))
     assert found.credentials().access_key == "owner"
-
-
-def of_profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, profile: str) -> None:
-    """Leave this user no variables, and one profile."""
-    for name in (*KEYS, "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name)
-    (tmp_path / "config").write_text(f"[profile work]\nregion = eu-west-1\n{profile}")
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
-    monkeypatch.setenv("AWS_PROFILE", "work")
 
 
 def test_the_credentials_of_a_profile_sign(as_owner: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
